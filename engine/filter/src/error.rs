@@ -1,0 +1,181 @@
+//! What is wrong with a filter, and where.
+//!
+//! Inner stages raise an [`Issue`] (kind, text, span); the entry points of the crate turn it into a [`FilterError`] that
+//! also knows the expression, so that line, column and a caret can be shown.
+
+use std::fmt;
+
+use crate::ast::Span;
+
+/// Longest piece of the expression that is repeated in an error text, in characters.
+const SHOWN_TEXT: usize = 512;
+
+/// The family of a filter error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FilterErrorKind {
+    /// The text is not of the grammar, or a literal is malformed.
+    Parse,
+    /// The expression names a field that the schema does not have (and there is no dynamic field).
+    FieldNotFound {
+        /// The name as written.
+        field: String,
+    },
+    /// Operand types or values that the operation does not take.
+    Type,
+    /// A `{name}` placeholder without a value.
+    TemplateMissing {
+        /// The placeholder's name.
+        name: String,
+    },
+    /// A construct of the grammar that Elanus does not evaluate.
+    Unsupported,
+}
+
+/// An error of [`crate::parse`] or [`crate::compile`], with its place in the text.
+///
+/// `Display` gives one line: `cannot parse expression: <text>, error: <what> (line L, column C)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilterError(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Inner {
+    kind: FilterErrorKind,
+    message: String,
+    text: String,
+    span: Span,
+    line: usize,
+    column: usize,
+}
+
+impl FilterError {
+    pub(crate) fn new(text: &str, issue: Issue) -> Self {
+        let start = floor_char_boundary(text, issue.span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        Self(Box::new(Inner {
+            kind: issue.kind,
+            message: issue.message,
+            text: text.to_owned(),
+            span: issue.span,
+            line,
+            column,
+        }))
+    }
+
+    /// The family of the error.
+    pub fn kind(&self) -> &FilterErrorKind {
+        &self.0.kind
+    }
+
+    /// What is wrong, and where it helps what is allowed; without the expression and the position.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Line of the offending piece, from 1.
+    pub fn line(&self) -> usize {
+        self.0.line
+    }
+
+    /// Column of the offending piece in characters, from 1.
+    pub fn column(&self) -> usize {
+        self.0.column
+    }
+
+    /// Byte range of the offending piece in the expression.
+    pub fn span(&self) -> Span {
+        self.0.span
+    }
+
+    /// The offending line of the expression with carets under the piece, then the message:
+    ///
+    /// ```text
+    /// price >> 2 == 4
+    ///       ^^
+    /// shift is not supported
+    /// ```
+    pub fn render(&self) -> String {
+        let line = self.0.text.split('\n').nth(self.0.line - 1).unwrap_or_default();
+        let before: String = line
+            .chars()
+            .take(self.0.column - 1)
+            .map(|character| if character == '\t' { '\t' } else { ' ' })
+            .collect();
+        let piece = self
+            .0
+            .text
+            .get(self.0.span.start..self.0.span.end)
+            .unwrap_or_default();
+        let rest_of_line = line.chars().count().saturating_sub(self.0.column - 1);
+        let width = piece.chars().count().min(rest_of_line).max(1);
+        format!("{line}\n{before}{}\n{}", "^".repeat(width), self.0.message)
+    }
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            message,
+            text,
+            line,
+            column,
+            ..
+        } = &*self.0;
+        let shown: String = text.chars().take(SHOWN_TEXT).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        write!(
+            f,
+            "cannot parse expression: {shown}{more}, error: {message} (line {line}, column {column})"
+        )
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+/// A [`FilterError`] before the text is attached.
+#[derive(Debug)]
+pub(crate) struct Issue {
+    pub(crate) kind: FilterErrorKind,
+    pub(crate) message: String,
+    pub(crate) span: Span,
+}
+
+/// Result of the inner stages; boxed so that the recursive parser keeps small frames.
+pub(crate) type Result<T> = std::result::Result<T, Box<Issue>>;
+
+impl Issue {
+    pub(crate) fn parse(span: Span, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self {
+            kind: FilterErrorKind::Parse,
+            message: message.into(),
+            span,
+        })
+    }
+
+    pub(crate) fn types(span: Span, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self {
+            kind: FilterErrorKind::Type,
+            message: message.into(),
+            span,
+        })
+    }
+
+    pub(crate) fn unsupported(span: Span, what: impl fmt::Display) -> Box<Self> {
+        Box::new(Self {
+            kind: FilterErrorKind::Unsupported,
+            message: format!("not supported: {what}"),
+            span,
+        })
+    }
+}
+
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

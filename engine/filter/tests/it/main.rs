@@ -1,0 +1,5 @@
+//! Tests of the filter crate, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod grammar;
+mod roundtrip;
