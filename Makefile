@@ -1,0 +1,71 @@
+# Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps.
+# Rust is assumed; Python 3 and, where it is there, Node are used by the end-to-end tests, which keep
+# their packages outside the repository. One cargo profile serves everything: release.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CARGO ?= cargo
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BINARY := $(CARGO_TARGET_DIR)/release/elanus
+RUST_LOG_FILE := $(CARGO_TARGET_DIR)/test-rust.log
+E2E_LOG_FILE := $(CARGO_TARGET_DIR)/test-e2e.log
+step = @printf '\n==> %s\n' '$(1)'
+
+.PHONY: help demo test bench fmt build lint rust-tests e2e venv counts
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## see it work on real data
+	@'$(BINARY)' demo
+
+test: venv lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
+
+bench: ## kernel benchmarks
+	$(call step,cargo bench)
+	@$(CARGO) bench --workspace --benches --profile release
+
+fmt: ## format the Rust code
+	@$(CARGO) fmt --all
+
+build: ## the binary, in release
+	$(call step,cargo build --release: $(BINARY))
+	@$(CARGO) build --release --locked --package elanus --bin elanus
+
+lint: ## formatting and lints, warnings are errors
+	$(call step,cargo fmt --check)
+	@$(CARGO) fmt --all --check
+	$(call step,cargo clippy)
+	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+rust-tests: ## unit, integration and SQL tests
+	$(call step,cargo test)
+	@mkdir -p '$(CARGO_TARGET_DIR)'
+	@$(CARGO) test --release --locked --workspace --no-fail-fast 2>&1 | tee '$(RUST_LOG_FILE)'
+
+e2e: venv build ## pymilvus, langchain-milvus and the Node SDK against the binary
+	$(call step,end-to-end tests)
+	@server/tests-e2e/run 2>&1 | tee '$(E2E_LOG_FILE)'
+
+# A fresh Debian has python3 without its venv module; as root it is installed, otherwise the command is named.
+venv: ## check what the end-to-end tests need from the system
+	$(call step,python and node)
+	@if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -qq && apt-get install -y -qq python3-venv; \
+	    else \
+	        echo 'python3 with venv is needed: sudo apt-get install python3-venv'; exit 1; \
+	    fi; \
+	fi
+	@python3 --version
+	@if command -v npm >/dev/null; then echo "node $$(node --version)"; \
+	    else echo 'no node: the test of the Node SDK is skipped'; fi
+
+counts:
+	$(call step,counts)
+	@awk '/^test result: / { passed += $$4; failed += $$6; ignored += $$8 } \
+	    END { printf "rust:       %d passed, %d failed, %d ignored\n", passed, failed, ignored }' '$(RUST_LOG_FILE)'
+	@printf 'end to end: %s\n' "$$(tail -n 1 '$(E2E_LOG_FILE)')"
