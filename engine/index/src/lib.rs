@@ -1,1 +1,51 @@
-//! Skeleton.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+//! Vector indexes and the distance kernels under them.
+//!
+//! This crate knows slices and bitsets, nothing of Arrow, files or async: a segment hands over its stored rows as
+//! [`Vectors`], gets back row numbers with distances, and keeps the serialized index as bytes wherever it likes.
+//!
+//! ```text
+//!   build(params, metric, vectors, valid) ──> Arc<dyn VectorIndex> ── serialize ──> blob
+//!   open(blob) ─────────────────────────────> Arc<dyn VectorIndex>      (arrays stay in the blob, nothing is copied)
+//!   index.search(vectors, query, k, params, allow) ──> rows, best first
+//! ```
+//!
+//! One convention holds everywhere: a distance is one `f32` and *smaller is better*; [`Metric::score`] turns it into the
+//! number a client sees. Vectors are stored once, in the segment: an index keeps only structure (lists, links, inverse
+//! norms) and reads the rows it needs.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`kernels`] | distances: scalar, AVX2, AVX-512, NEON; the tier is chosen once |
+//! | [`index`] | the family trait, `build` and `open` |
+//! | `flat`, `ivf`, `hnsw` | one family each |
+//! | [`strategy`] | graph or exact scan? a pure function |
+//! | [`params`] | index and search parameters as text, with ranges |
+//! | `blob` | the container of a serialized index |
+
+mod bitset;
+mod blob;
+mod error;
+pub mod exact;
+mod flat;
+pub mod index;
+pub mod kernels;
+mod metric;
+mod neighbor;
+pub mod params;
+mod progress;
+mod rng;
+mod scorer;
+pub mod strategy;
+mod vectors;
+
+pub use bitset::Bitset;
+pub use error::{BuildError, OpenError, ParamError, ShapeError};
+pub use exact::{exact_search, exact_search_batch};
+pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
+pub use metric::Metric;
+pub use neighbor::{Neighbor, TopK};
+pub use params::{BuildParams, SearchParams};
+pub use progress::{BuildOptions, Progress};
+pub use strategy::Strategy;
+pub use vectors::Vectors;

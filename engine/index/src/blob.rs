@@ -1,0 +1,369 @@
+//! The container of a serialized index: a header, a table of arrays, the arrays.
+//!
+//! ```text
+//!   0   magic "ELANUSIX" (8)
+//!   8   format version (u32)
+//!   12  kind, metric, 0, 0 (u8 each)
+//!   16  dim (u32), arrays (u32)
+//!   24  rows (u64)
+//!   32  four parameters of the kind (u32 each)
+//!   48  bytes after the header (u64)
+//!   56  CRC-32C of those bytes (u32), CRC-32C of the header up to here (u32)
+//!   64  table: offset from the start, length in bytes (u64 each) per array
+//!   ..  arrays, each at a multiple of 64, zeros between
+//! ```
+//!
+//! All numbers are little-endian. Arrays are used in place: [`Array`] keeps the bytes alive and views them as numbers.
+
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+use crate::bitset::Bitset;
+use crate::error::OpenError;
+use crate::index::{IndexKind, MAX_ROWS, Validity};
+use crate::metric::Metric;
+use crate::params::BuildParams;
+
+const MAGIC: &[u8; 8] = b"ELANUSIX";
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const ALIGN: usize = 64;
+/// More arrays than any kind writes.
+const MAX_ARRAYS: usize = 1024;
+
+/// What every index blob says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) params: BuildParams,
+    pub(crate) metric: Metric,
+    pub(crate) dim: usize,
+    pub(crate) rows: usize,
+}
+
+/// Numbers that arrays hold: any bits are a value.
+pub(crate) trait Number: Copy + std::fmt::Debug + Send + Sync + 'static {
+    fn append(self, out: &mut Vec<u8>);
+    fn from_le(bytes: &[u8]) -> Self;
+}
+
+macro_rules! number {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            fn append(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn from_le(bytes: &[u8]) -> Self {
+                bytes.try_into().map_or(Self::default(), Self::from_le_bytes)
+            }
+        }
+    )*};
+}
+number!(u32, u64, f32);
+
+/// Numbers that were built here, or that lie in an opened blob.
+#[derive(Debug)]
+pub(crate) enum Array<T> {
+    Owned(Vec<T>),
+    /// Little-endian numbers, aligned for `T`; only made on little-endian machines.
+    Mapped(Bytes),
+}
+
+impl<T: Number> Array<T> {
+    fn from_bytes(bytes: Bytes) -> Self {
+        let aligned = (bytes.as_ptr() as usize).is_multiple_of(align_of::<T>());
+        if aligned && cfg!(target_endian = "little") {
+            return Self::Mapped(bytes);
+        }
+        Self::Owned(bytes.chunks_exact(size_of::<T>()).map(T::from_le).collect())
+    }
+
+    /// Bytes that the numbers take.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val::<[T]>(self)
+    }
+}
+
+impl<T: Number> Deref for Array<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Owned(numbers) => numbers,
+            Self::Mapped(bytes) => {
+                // SAFETY: any bits are a valid `Number`; `align_to` itself takes care of alignment and length.
+                let (_, numbers, _) = unsafe { bytes.align_to::<T>() };
+                numbers
+            }
+        }
+    }
+}
+
+/// Puts a blob together.
+pub(crate) struct Writer {
+    header: Header,
+    arrays: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    pub(crate) fn new(header: Header) -> Self {
+        Self { header, arrays: Vec::new() }
+    }
+
+    /// Adds an array; readers take it by the order of these calls.
+    pub(crate) fn put<T: Number>(&mut self, numbers: &[T]) {
+        let mut bytes = Vec::with_capacity(size_of_val(numbers));
+        for &number in numbers {
+            number.append(&mut bytes);
+        }
+        self.arrays.push(bytes);
+    }
+
+    /// Adds the rows that have a vector; empty when all have.
+    pub(crate) fn validity(&mut self, valid: &Validity) {
+        self.put(valid.set().map_or(&[], Bitset::words));
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut offset = (HEADER + 16 * self.arrays.len()).next_multiple_of(ALIGN);
+        let mut body = Vec::new();
+        for array in &self.arrays {
+            (offset as u64).append(&mut body);
+            (array.len() as u64).append(&mut body);
+            offset = (offset + array.len()).next_multiple_of(ALIGN);
+        }
+        for array in &self.arrays {
+            body.resize((HEADER + body.len()).next_multiple_of(ALIGN) - HEADER, 0);
+            body.extend_from_slice(array);
+        }
+        let Header { params, metric, dim, rows } = self.header;
+        let (kind, numbers) = encode_params(params);
+        let mut blob = Vec::with_capacity(HEADER + body.len());
+        blob.extend_from_slice(MAGIC);
+        VERSION.append(&mut blob);
+        blob.extend_from_slice(&[kind, encode_metric(metric), 0, 0]);
+        (dim as u32).append(&mut blob);
+        (self.arrays.len() as u32).append(&mut blob);
+        (rows as u64).append(&mut blob);
+        for number in numbers {
+            number.append(&mut blob);
+        }
+        (body.len() as u64).append(&mut blob);
+        crc32c::crc32c(&body).append(&mut blob);
+        crc32c::crc32c(&blob).append(&mut blob);
+        blob.extend_from_slice(&body);
+        blob
+    }
+}
+
+fn encode_metric(metric: Metric) -> u8 {
+    match metric {
+        Metric::L2 => 0,
+        Metric::Ip => 1,
+        Metric::Cosine => 2,
+    }
+}
+
+fn decode_metric(code: u8) -> Result<Metric, OpenError> {
+    match code {
+        0 => Ok(Metric::L2),
+        1 => Ok(Metric::Ip),
+        2 => Ok(Metric::Cosine),
+        _ => Err(OpenError::corrupt(format!("metric code {code} (known: 0 to 2)"))),
+    }
+}
+
+fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
+    match params {
+        BuildParams::Flat => (0, [0; 4]),
+        BuildParams::IvfFlat { nlist } => (1, [nlist, 0, 0, 0]),
+        BuildParams::Hnsw { m, ef_construction } => (2, [m, ef_construction, 0, 0]),
+    }
+}
+
+fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> {
+    let params = match code {
+        0 => BuildParams::Flat,
+        1 => BuildParams::IvfFlat { nlist: numbers[0] },
+        2 => BuildParams::Hnsw { m: numbers[0], ef_construction: numbers[1] },
+        _ => return Err(OpenError::corrupt(format!("index kind code {code} (known: 0 to 2)"))),
+    };
+    params.check().map_err(|error| OpenError::corrupt(error.to_string()))?;
+    Ok(params)
+}
+
+/// A blob whose checksums hold and whose arrays lie inside it.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    header: Header,
+    arrays: Vec<Bytes>,
+}
+
+/// Number at `at`; the caller made sure that it is there.
+fn number_at<T: Number>(bytes: &[u8], at: usize) -> T {
+    T::from_le(bytes.get(at..at + size_of::<T>()).unwrap_or(&[]))
+}
+
+impl Reader {
+    pub(crate) fn new(blob: &Bytes) -> Result<Self, OpenError> {
+        let (Some(head), Some(body)) = (blob.get(..HEADER), blob.get(HEADER..)) else {
+            return Err(OpenError::corrupt(format!("{} bytes, a header has {HEADER}", blob.len())));
+        };
+        if !head.starts_with(MAGIC) {
+            return Err(OpenError::corrupt("no index (magic bytes differ)"));
+        }
+        let found: u32 = number_at(head, 8);
+        if found > VERSION {
+            return Err(OpenError::Version { found, known: VERSION });
+        }
+        if crc32c::crc32c(&head[..HEADER - 4]) != number_at::<u32>(head, HEADER - 4) {
+            return Err(OpenError::corrupt("header checksum differs"));
+        }
+        let expected: u64 = number_at(head, 48);
+        if body.len() as u64 != expected {
+            return Err(OpenError::corrupt(format!("{} bytes after the header, expected {expected}", body.len())));
+        }
+        if crc32c::crc32c(body) != number_at::<u32>(head, 56) {
+            return Err(OpenError::corrupt("checksum differs"));
+        }
+        let dim = number_at::<u32>(head, 16) as usize;
+        let rows: u64 = number_at(head, 24);
+        let rows = usize::try_from(rows).ok().filter(|&rows| rows <= MAX_ROWS && dim > 0);
+        let Some(rows) = rows else {
+            return Err(OpenError::corrupt(format!("dimension {dim}, rows {}", number_at::<u64>(head, 24))));
+        };
+        let params = decode_params(head[12], [number_at(head, 32), number_at(head, 36)])?;
+        let header = Header { params, metric: decode_metric(head[13])?, dim, rows };
+        Ok(Self { header, arrays: read_table(blob, number_at::<u32>(head, 20) as usize)? })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Number of arrays.
+    pub(crate) fn arrays(&self) -> usize {
+        self.arrays.len()
+    }
+
+    /// Array `index`, whatever its length; `what` names it in errors.
+    pub(crate) fn array<T: Number>(&self, index: usize, what: &str) -> Result<Array<T>, OpenError> {
+        let bytes = self.arrays.get(index).ok_or_else(|| OpenError::corrupt(format!("no {what}")))?;
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            return Err(OpenError::corrupt(format!("{} bytes of {what}, not whole numbers", bytes.len())));
+        }
+        Ok(Array::from_bytes(bytes.clone()))
+    }
+
+    /// Array `index` with exactly `len` numbers.
+    pub(crate) fn array_of<T: Number>(&self, index: usize, len: usize, what: &str) -> Result<Array<T>, OpenError> {
+        let array = self.array(index, what)?;
+        if array.len() != len {
+            return Err(OpenError::corrupt(format!("{} {what}, expected {len}", array.len())));
+        }
+        Ok(array)
+    }
+
+    /// What [`Writer::validity`] wrote.
+    pub(crate) fn validity(&self, index: usize) -> Result<Validity, OpenError> {
+        let rows = self.header.rows;
+        let words = self.array::<u64>(index, "validity words")?;
+        if words.is_empty() {
+            return Ok(Validity::new(rows, None));
+        }
+        if words.len() != rows.div_ceil(64) {
+            return Err(OpenError::corrupt(format!("{} validity words for {rows} rows", words.len())));
+        }
+        Ok(Validity::new(rows, Some(&Bitset::from_words(words.to_vec(), rows))))
+    }
+
+    /// One inverse norm per row under COSINE, else none.
+    pub(crate) fn inverse_norms(&self, index: usize) -> Result<Array<f32>, OpenError> {
+        let expected = if self.header.metric == Metric::Cosine { self.header.rows } else { 0 };
+        self.array_of(index, expected, "inverse norms")
+    }
+
+    /// An error unless the blob is of `kind`.
+    pub(crate) fn expect_kind(&self, kind: IndexKind) -> Result<(), OpenError> {
+        let found = self.header.params.kind();
+        if found == kind { Ok(()) } else { Err(OpenError::corrupt(format!("kind {found}, expected {kind}"))) }
+    }
+}
+
+fn read_table(blob: &Bytes, count: usize) -> Result<Vec<Bytes>, OpenError> {
+    let table = blob.get(HEADER..HEADER + 16 * count.min(MAX_ARRAYS)).filter(|_| count <= MAX_ARRAYS);
+    let Some(table) = table else {
+        return Err(OpenError::corrupt(format!("a table of {count} arrays does not fit")));
+    };
+    let entries = table.chunks_exact(16).map(|entry| (number_at::<u64>(entry, 0), number_at::<u64>(entry, 8)));
+    entries
+        .map(|(offset, len)| {
+            let start = usize::try_from(offset).ok().filter(|start| start.is_multiple_of(ALIGN));
+            let end = start.zip(usize::try_from(len).ok()).and_then(|(start, len)| start.checked_add(len));
+            match (start, end) {
+                (Some(start), Some(end)) if end <= blob.len() => Ok(blob.slice(start..end)),
+                _ => Err(OpenError::corrupt(format!("an array of {len} bytes at {offset} in {} bytes", blob.len()))),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let header = Header { params: BuildParams::IvfFlat { nlist: 3 }, metric: Metric::Ip, dim: 5, rows: 7 };
+        let mut writer = Writer::new(header);
+        writer.put(&[1u32, 2, 3]);
+        writer.put::<f32>(&[]);
+        writer.put(&[9u64]);
+        writer.finish()
+    }
+
+    #[test]
+    fn arrays_come_back_in_order() {
+        let reader = Reader::new(&Bytes::from(sample())).unwrap();
+        assert_eq!(reader.header().params, BuildParams::IvfFlat { nlist: 3 });
+        assert_eq!((reader.header().metric, reader.header().dim, reader.header().rows), (Metric::Ip, 5, 7));
+        assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
+        assert!(reader.array::<f32>(1, "floats").unwrap().is_empty());
+        assert_eq!(*reader.array_of::<u64>(2, 1, "words").unwrap(), [9]);
+        assert!(reader.array_of::<u64>(2, 2, "words").is_err());
+        assert!(reader.array::<u64>(0, "words").is_err());
+        assert!(reader.array::<u64>(3, "words").is_err());
+    }
+
+    #[test]
+    fn unaligned_bytes_are_copied_and_read_the_same() {
+        let mut shifted = vec![0u8; 1];
+        shifted.extend(sample());
+        for cut in 1..2 {
+            let reader = Reader::new(&Bytes::from(shifted.clone()).slice(cut..)).unwrap();
+            assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let blob = sample();
+        for bit in 0..blob.len() * 8 {
+            let mut damaged = blob.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Reader::new(&Bytes::from(damaged)).is_err(), "bit {bit}");
+        }
+        for len in 0..blob.len() {
+            assert!(Reader::new(&Bytes::from(blob[..len].to_vec())).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut blob = sample();
+        blob[8] = 9;
+        let error = Reader::new(&Bytes::from(blob)).unwrap_err();
+        assert_eq!(error, OpenError::Version { found: 9, known: VERSION });
+    }
+}

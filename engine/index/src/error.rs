@@ -1,0 +1,126 @@
+//! The errors of this crate: shapes, parameters, building, opening.
+
+use std::ops::RangeInclusive;
+
+/// Row-major data whose length is no multiple of its dimension, or whose dimension is zero.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("vector data of {len} floats is not a whole number of rows of dimension {dim} (dimension must be 1 or more)")]
+pub struct ShapeError {
+    /// Number of floats given.
+    pub len: usize,
+    /// Dimension given.
+    pub dim: usize,
+}
+
+/// A parameter that cannot be used; the text names the parameter, the given value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamError {
+    /// An integer outside its range.
+    #[error("param '{name}' ({given}) should be in range [{}, {}]", range.start(), range.end())]
+    OutOfRange {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        range: RangeInclusive<u32>,
+    },
+    /// A number that is not an integer.
+    #[error("wrong data type in json, key: '{name}', value: '{given}', should be an integer in range [{}, {}]", range.start(), range.end())]
+    WrongType {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        range: RangeInclusive<u32>,
+    },
+    /// A text that is no number.
+    #[error("invalid integer value, key: '{name}', value: '{given}', should be an integer in range [{}, {}]", range.start(), range.end())]
+    NotInteger {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        range: RangeInclusive<u32>,
+    },
+    /// `ef` below the number of wanted results.
+    #[error("ef({ef}) should be larger than k({k})")]
+    EfBelowK {
+        /// `ef` as given.
+        ef: u32,
+        /// Wanted results.
+        k: usize,
+    },
+    /// An index type that exists elsewhere but not here.
+    #[error("not supported: index type {given}, supported: FLAT, IVF_FLAT, HNSW, AUTOINDEX")]
+    UnsupportedIndexType {
+        /// The type given.
+        given: String,
+    },
+    /// An index type nobody knows.
+    #[error("invalid index type: {given}, supported: FLAT, IVF_FLAT, HNSW, AUTOINDEX")]
+    UnknownIndexType {
+        /// The type given.
+        given: String,
+    },
+    /// A metric nobody knows.
+    #[error("metric type not found or not supported: {given}, supported: [L2 IP COSINE]")]
+    UnknownMetric {
+        /// The metric given.
+        given: String,
+    },
+}
+
+/// Why an index was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// [`crate::Progress::cancelled`] said so.
+    #[error("index build was cancelled")]
+    Cancelled,
+    /// Parameters out of range.
+    #[error(transparent)]
+    Params(#[from] ParamError),
+    /// More rows than a row number can address.
+    #[error("an index holds at most {max} rows, got {rows}")]
+    TooManyRows {
+        /// Rows given.
+        rows: usize,
+        /// Rows allowed.
+        max: usize,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} index build threads: {reason}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Why bytes are not an index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The bytes are damaged, or were never an index.
+    #[error("corrupt index file: {what}")]
+    Corrupt {
+        /// What does not hold.
+        what: String,
+    },
+    /// Written by a newer version.
+    #[error("index file has format version {found}, this build reads version {known}")]
+    Version {
+        /// Version in the file.
+        found: u32,
+        /// Version understood here.
+        known: u32,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}

@@ -1,0 +1,201 @@
+//! The index family: one trait, and the two ways to get an index, [`build`] and [`open`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::bitset::Bitset;
+use crate::blob::Reader;
+use crate::error::{BuildError, OpenError, ParamError};
+use crate::flat::Flat;
+use crate::metric::Metric;
+use crate::neighbor::Neighbor;
+use crate::params::{BuildParams, SearchParams};
+use crate::progress::BuildOptions;
+use crate::strategy::Strategy;
+use crate::vectors::Vectors;
+
+/// Rows an index can hold: row numbers are `u32`, and graphs need one value for "no row".
+pub const MAX_ROWS: usize = u32::MAX as usize - 1;
+
+/// The families of indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IndexKind {
+    /// No structure: exact search.
+    Flat,
+    /// Inverted lists.
+    IvfFlat,
+    /// Graph.
+    Hnsw,
+}
+
+impl fmt::Display for IndexKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flat => "FLAT",
+            Self::IvfFlat => "IVF_FLAT",
+            Self::Hnsw => "HNSW",
+        })
+    }
+}
+
+/// What searches did; counts add up over the searches that share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SearchStats {
+    /// Distances computed, centroids included.
+    pub distances: u64,
+    /// Graph nodes whose links were followed.
+    pub hops: u64,
+    /// Inverted lists scanned.
+    pub lists: u64,
+    /// How the last search was carried out.
+    pub strategy: Strategy,
+}
+
+/// A built or opened index over the rows of one segment.
+pub trait VectorIndex: Send + Sync + fmt::Debug {
+    /// The family.
+    fn kind(&self) -> IndexKind;
+    /// The metric it was built for.
+    fn metric(&self) -> Metric;
+    /// Floats per row.
+    fn dim(&self) -> usize;
+    /// Rows of the segment, those without a vector included.
+    fn rows(&self) -> usize;
+    /// The parameters it was built with.
+    fn params(&self) -> BuildParams;
+    /// Bytes the index keeps in memory or mapped; the vectors are not its own.
+    fn memory_bytes(&self) -> usize;
+
+    /// The rows nearest to `query`: `min(k, allowed rows)` of them, best first, with exact distances.
+    ///
+    /// `vectors` are the segment's stored rows, the same ones the index was built from. Rows without a vector are never
+    /// returned. Nothing is found (and an error is logged) when query or rows do not have the index's shape.
+    fn search(
+        &self,
+        vectors: Vectors<'_>,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Neighbor>;
+
+    /// [`VectorIndex::search`] for every row of `queries`.
+    fn search_batch(
+        &self,
+        vectors: Vectors<'_>,
+        queries: Vectors<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Vec<Neighbor>> {
+        (0..queries.len()).map(|index| self.search(vectors, queries.row(index), k, params, allow, stats)).collect()
+    }
+
+    /// The index as bytes that [`open`] reads. Equal indexes give equal bytes.
+    fn serialize(&self) -> Vec<u8>;
+}
+
+/// Builds an index over `vectors`. Rows not in `valid` (all are, when `None`) have no vector and stay out of it.
+///
+/// The result depends on the input and the seed alone: any number of threads builds the same bytes.
+///
+/// # Errors
+/// Parameters out of range, too many rows, cancellation, or threads that cannot be started.
+pub fn build(
+    params: &BuildParams,
+    metric: Metric,
+    vectors: Vectors<'_>,
+    valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    params.check()?;
+    if vectors.len() > MAX_ROWS {
+        return Err(BuildError::TooManyRows { rows: vectors.len(), max: MAX_ROWS });
+    }
+    if options.progress.cancelled() {
+        return Err(BuildError::Cancelled);
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|index| format!("index-build-{index}"))
+        .build()
+        .map_err(|error| BuildError::Threads { threads: options.threads, reason: error.to_string() })?;
+    let valid = Validity::new(vectors.len(), valid);
+    pool.install(|| -> Result<Arc<dyn VectorIndex>, BuildError> {
+        match *params {
+            BuildParams::Flat => Ok(Arc::new(Flat::build(metric, vectors, valid, options)?)),
+            BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
+                Err(ParamError::UnsupportedIndexType { given: params.kind().to_string() }.into())
+            }
+        }
+    })
+}
+
+/// Opens what [`VectorIndex::serialize`] wrote. Big arrays stay in `blob`; everything that a search relies on is checked
+/// here once, so that a damaged blob is an error now and never a panic later.
+///
+/// # Errors
+/// Bytes that are no index, are damaged, or were written by a newer version.
+pub fn open(blob: Bytes) -> Result<Arc<dyn VectorIndex>, OpenError> {
+    let reader = Reader::new(&blob)?;
+    match reader.header().params.kind() {
+        IndexKind::Flat => Ok(Arc::new(Flat::open(&reader)?)),
+        kind @ (IndexKind::IvfFlat | IndexKind::Hnsw) => Err(OpenError::corrupt(format!("not supported: {kind}"))),
+    }
+}
+
+/// Which rows of a segment have a vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Validity {
+    /// `None` when all rows have one.
+    set: Option<Bitset>,
+}
+
+impl Validity {
+    pub(crate) fn new(rows: usize, valid: Option<&Bitset>) -> Self {
+        let set = valid.map(|valid| {
+            let mut set = Bitset::full(rows);
+            set.and(valid);
+            set
+        });
+        Self { set: set.filter(|set| set.count() < rows) }
+    }
+
+    /// The rows with a vector, `None` when all have one.
+    pub(crate) fn set(&self) -> Option<&Bitset> {
+        self.set.as_ref()
+    }
+
+    /// Narrows `allow` to rows with a vector; `scratch` holds the result when there is something to narrow.
+    pub(crate) fn restrict<'a>(&'a self, allow: Option<&'a Bitset>, scratch: &'a mut Bitset) -> Option<&'a Bitset> {
+        match (&self.set, allow) {
+            (None, allow) => allow,
+            (Some(valid), None) => Some(valid),
+            (Some(valid), Some(allow)) => {
+                scratch.clone_from(valid);
+                scratch.and(allow);
+                Some(scratch)
+            }
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.set.as_ref().map_or(0, |set| size_of_val(set.words()))
+    }
+}
+
+/// Whether a search has the shape of the index; a mismatch is the caller's mistake and is logged.
+pub(crate) fn shape_fits(index: &dyn VectorIndex, vectors: Vectors<'_>, query_dim: usize) -> bool {
+    let fits = query_dim == index.dim() && vectors.dim() == index.dim() && vectors.len() == index.rows();
+    if !fits {
+        tracing::error!(
+            kind = %index.kind(), dim = index.dim(), rows = index.rows(), query_dim,
+            vectors_dim = vectors.dim(), vectors_rows = vectors.len(), "search does not have the shape of the index"
+        );
+    }
+    fits
+}

@@ -1,0 +1,107 @@
+//! Every table against a reference in `f64`, on every form, for all lengths up to 2048.
+
+use proptest::prelude::*;
+
+use super::{TILE, available};
+use crate::vectors::Vectors;
+
+/// Relative to the sum of absolute terms, what `f32` summation may lose.
+const TOLERANCE: f64 = 2e-6;
+
+fn reference(a: &[f32], b: &[f32], term: fn(f64, f64) -> f64) -> (f64, f64) {
+    let terms = a.iter().zip(b).map(|(&x, &y)| term(f64::from(x), f64::from(y)));
+    terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
+}
+
+fn close(got: f32, (expected, size): (f64, f64)) -> bool {
+    (f64::from(got) - expected).abs() <= TOLERANCE * size + 1e-12
+}
+
+fn l2_of(a: &[f32], b: &[f32]) -> (f64, f64) {
+    reference(a, b, |x, y| (x - y) * (x - y))
+}
+
+fn dot_of(a: &[f32], b: &[f32]) -> (f64, f64) {
+    reference(a, b, |x, y| x * y)
+}
+
+/// Floats from a seed, so that a failing case shrinks in its shape and not float by float.
+fn floats(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = crate::rng::Rng::new(seed);
+    (0..count).map(|_| rng.normal()).collect()
+}
+
+fn dims() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..70, 1usize..=2048, Just(64), Just(128), Just(2048)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn one_to_one_equals_the_reference(dim in dims(), seed in any::<u64>()) {
+        let data = floats(2 * dim, seed);
+        let (a, b) = data.split_at(dim);
+        for kernels in available() {
+            prop_assert!(close(kernels.l2(a, b), l2_of(a, b)), "{:?} l2", kernels.tier());
+            prop_assert!(close(kernels.dot(a, b), dot_of(a, b)), "{:?} dot", kernels.tier());
+            prop_assert_eq!(kernels.dot_square(a, b), (kernels.dot(a, b), kernels.dot(b, b)), "{:?}", kernels.tier());
+        }
+    }
+
+    #[test]
+    fn block_and_gather_equal_one_to_one_bit_for_bit(dim in 1usize..150, rows in 0usize..20, seed in any::<u64>()) {
+        let data = floats((rows + 1) * dim, seed);
+        let (query, block) = data.split_at(dim);
+        let vectors = Vectors::new(block, dim).unwrap();
+        let picks: Vec<u32> = (0..rows as u32).rev().chain(0..rows as u32 / 2).collect();
+        for kernels in available() {
+            let mut out = vec![0.0; rows];
+            let mut picked = vec![0.0; picks.len()];
+            kernels.l2_block(query, block, &mut out);
+            kernels.l2_gather(query, vectors, &picks, &mut picked);
+            prop_assert!((0..rows).all(|row| out[row] == kernels.l2(query, vectors.row(row))));
+            prop_assert!(picks.iter().zip(&picked).all(|(&row, &got)| got == out[row as usize]));
+            kernels.dot_block(query, block, &mut out);
+            kernels.dot_gather(query, vectors, &picks, &mut picked);
+            prop_assert!((0..rows).all(|row| out[row] == kernels.dot(query, vectors.row(row))));
+            prop_assert!(picks.iter().zip(&picked).all(|(&row, &got)| got == out[row as usize]));
+        }
+    }
+
+    #[test]
+    fn tiles_equal_the_reference_for_every_row_count(dim in dims(), rows in 0usize..11, seed in any::<u64>()) {
+        let data = floats((rows + TILE) * dim, seed);
+        let (queries, block) = data.split_at(TILE * dim);
+        for kernels in available() {
+            let mut out = vec![0.0; TILE * rows];
+            let mut dots = vec![0.0; TILE * rows];
+            kernels.l2_tile(queries, dim, block, &mut out);
+            kernels.dot_tile(queries, dim, block, &mut dots);
+            for (q, query) in queries.chunks(dim).enumerate() {
+                for (r, row) in block.chunks(dim).enumerate() {
+                    prop_assert!(close(out[q * rows + r], l2_of(query, row)), "{:?} l2 {q} {r}", kernels.tier());
+                    prop_assert!(close(dots[q * rows + r], dot_of(query, row)), "{:?} dot {q} {r}", kernels.tier());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lengths_that_do_not_fit_are_cut_never_read() {
+    for kernels in available() {
+        assert_eq!(kernels.l2(&[1.0, 2.0, 3.0], &[1.0]), 0.0);
+        assert_eq!(kernels.dot(&[], &[1.0]), 0.0);
+        let mut out = [7.0; 3];
+        kernels.l2_block(&[1.0, 1.0], &[1.0, 1.0, 2.0], &mut out);
+        assert_eq!(out, [0.0, 7.0, 7.0]);
+        kernels.dot_block(&[], &[1.0], &mut out);
+        assert_eq!(out, [0.0, 7.0, 7.0]);
+    }
+}
+
+#[test]
+fn the_scalar_table_is_always_there_and_last() {
+    assert_eq!(available().last().map(|kernels| kernels.tier()), Some(super::Tier::Scalar));
+}

@@ -1,0 +1,244 @@
+//! Index and search parameters as clients write them: names, ranges, defaults and error texts of Milvus.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::error::ParamError;
+use crate::index::IndexKind;
+
+/// `M`: links of a node per layer above the base, half of those on it.
+const M: Integer = Integer { name: "M", range: 2..=2048 };
+/// `efConstruction`: candidate list while building.
+const EF_CONSTRUCTION: Integer = Integer { name: "efConstruction", range: 1..=i32::MAX as u32 };
+/// `nlist`: number of lists.
+const NLIST: Integer = Integer { name: "nlist", range: 1..=65_536 };
+/// `ef`: candidate list while searching.
+const EF: Integer = Integer { name: "ef", range: 1..=i32::MAX as u32 };
+/// `nprobe`: lists looked at while searching.
+const NPROBE: Integer = Integer { name: "nprobe", range: 1..=65_536 };
+
+const DEFAULT_M: u32 = 30;
+const DEFAULT_EF_CONSTRUCTION: u32 = 360;
+const DEFAULT_NLIST: u32 = 128;
+const DEFAULT_NPROBE: u32 = 8;
+const MIN_DEFAULT_EF: usize = 16;
+/// What `AUTOINDEX` builds.
+const AUTOINDEX: BuildParams = BuildParams::Hnsw { m: 18, ef_construction: 240 };
+
+/// Float vector index types of Milvus that are not built here.
+const KNOWN_ELSEWHERE: &[&str] = &[
+    "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "DISKANN",
+    "AISAQ", "FAISS", "GPU_BRUTE_FORCE", "GPU_IVF_FLAT", "GPU_IVF_PQ", "GPU_CAGRA", "BIN_FLAT", "BIN_IVF_FLAT",
+    "MINHASH_LSH", "SPARSE_INVERTED_INDEX", "SPARSE_WAND",
+];
+
+struct Integer {
+    name: &'static str,
+    range: RangeInclusive<u32>,
+}
+
+impl Integer {
+    fn parse(&self, params: &BTreeMap<String, String>) -> Result<Option<u32>, ParamError> {
+        let Some(text) = params.get(self.name) else { return Ok(None) };
+        let (name, given, range) = (self.name, text.clone(), self.range.clone());
+        let trimmed = text.trim();
+        let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let is_number = trimmed.parse::<f64>().is_ok_and(f64::is_finite);
+            return Err(if is_number {
+                ParamError::WrongType { name, given, range }
+            } else {
+                ParamError::NotInteger { name, given, range }
+            });
+        }
+        match trimmed.parse::<u32>() {
+            Ok(value) if self.range.contains(&value) => Ok(Some(value)),
+            Ok(_) | Err(_) => Err(ParamError::OutOfRange { name, given, range }),
+        }
+    }
+
+    fn check(&self, value: u32) -> Result<(), ParamError> {
+        if self.range.contains(&value) {
+            return Ok(());
+        }
+        Err(ParamError::OutOfRange { name: self.name, given: value.to_string(), range: self.range.clone() })
+    }
+}
+
+/// What to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BuildParams {
+    /// No structure; every search is exact.
+    Flat,
+    /// Inverted lists around k-means centroids.
+    IvfFlat {
+        /// Number of lists, 1 to 65536.
+        nlist: u32,
+    },
+    /// Hierarchical navigable small world graph.
+    Hnsw {
+        /// Links per node and layer, 2 to 2048; the base layer has twice as many.
+        m: u32,
+        /// Candidate list while building, 1 or more.
+        ef_construction: u32,
+    },
+}
+
+impl BuildParams {
+    /// Reads an index type and its parameters; parameters that the type does not know are ignored, as Milvus does.
+    ///
+    /// # Errors
+    /// An unknown or unsupported type, a value that is no integer, or one out of range.
+    pub fn parse(index_type: &str, params: &BTreeMap<String, String>) -> Result<Self, ParamError> {
+        match index_type {
+            "FLAT" => Ok(Self::Flat),
+            "AUTOINDEX" => Ok(AUTOINDEX),
+            "IVF_FLAT" => Ok(Self::IvfFlat { nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST) }),
+            "HNSW" => Ok(Self::Hnsw {
+                m: M.parse(params)?.unwrap_or(DEFAULT_M),
+                ef_construction: EF_CONSTRUCTION.parse(params)?.unwrap_or(DEFAULT_EF_CONSTRUCTION),
+            }),
+            _ if KNOWN_ELSEWHERE.contains(&index_type) => {
+                Err(ParamError::UnsupportedIndexType { given: index_type.to_owned() })
+            }
+            _ => Err(ParamError::UnknownIndexType { given: index_type.to_owned() }),
+        }
+    }
+
+    /// Checks parameters that were not read by [`BuildParams::parse`].
+    ///
+    /// # Errors
+    /// A value out of range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        match *self {
+            Self::Flat => Ok(()),
+            Self::IvfFlat { nlist } => NLIST.check(nlist),
+            Self::Hnsw { m, ef_construction } => M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction)),
+        }
+    }
+
+    /// The family that these parameters build.
+    pub fn kind(&self) -> IndexKind {
+        match self {
+            Self::Flat => IndexKind::Flat,
+            Self::IvfFlat { .. } => IndexKind::IvfFlat,
+            Self::Hnsw { .. } => IndexKind::Hnsw,
+        }
+    }
+
+    /// The parameters under their client names; [`BuildParams::parse`] reads them back.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let pairs = match *self {
+            Self::Flat => Vec::new(),
+            Self::IvfFlat { nlist } => vec![(NLIST.name, nlist)],
+            Self::Hnsw { m, ef_construction } => vec![(M.name, m), (EF_CONSTRUCTION.name, ef_construction)],
+        };
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
+    }
+}
+
+/// How to search; `None` means the default of the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SearchParams {
+    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16.
+    pub ef: Option<u32>,
+    /// IVF: lists to look at, by default 8.
+    pub nprobe: Option<u32>,
+}
+
+impl SearchParams {
+    /// Reads the search parameters of `kind` for `k` results; others are ignored, as Milvus does.
+    ///
+    /// # Errors
+    /// A value that is no integer or out of range, or `ef` below `k`.
+    pub fn parse(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
+        match kind {
+            IndexKind::Flat => Ok(Self::default()),
+            IndexKind::IvfFlat => Ok(Self { nprobe: NPROBE.parse(params)?, ef: None }),
+            IndexKind::Hnsw => {
+                let ef = EF.parse(params)?;
+                match ef {
+                    Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
+                    _ => Ok(Self { ef, nprobe: None }),
+                }
+            }
+        }
+    }
+
+    /// The candidate list to use for `k` results.
+    pub(crate) fn ef_for(&self, k: usize) -> usize {
+        self.ef.map_or(MIN_DEFAULT_EF, |ef| ef as usize).max(k)
+    }
+
+    /// The lists to probe out of `lists`.
+    pub(crate) fn nprobe_for(&self, lists: usize) -> usize {
+        (self.nprobe.unwrap_or(DEFAULT_NPROBE) as usize).clamp(1, lists.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn build_error(index_type: &str, name: &str, value: &str) -> String {
+        BuildParams::parse(index_type, &map(&[(name, value)])).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn types_have_the_usual_defaults() {
+        let none = BTreeMap::new();
+        assert_eq!(BuildParams::parse("FLAT", &none), Ok(BuildParams::Flat));
+        assert_eq!(BuildParams::parse("IVF_FLAT", &none), Ok(BuildParams::IvfFlat { nlist: 128 }));
+        assert_eq!(BuildParams::parse("HNSW", &none), Ok(BuildParams::Hnsw { m: 30, ef_construction: 360 }));
+        assert_eq!(BuildParams::parse("AUTOINDEX", &none), Ok(BuildParams::Hnsw { m: 18, ef_construction: 240 }));
+    }
+
+    #[test]
+    fn errors_name_parameter_value_and_range() {
+        assert_eq!(build_error("HNSW", "M", "1"), "param 'M' (1) should be in range [2, 2048]");
+        assert_eq!(build_error("HNSW", "M", "-1"), "param 'M' (-1) should be in range [2, 2048]");
+        assert_eq!(
+            build_error("HNSW", "efConstruction", "99999999999999999999"),
+            "param 'efConstruction' (99999999999999999999) should be in range [1, 2147483647]"
+        );
+        assert_eq!(build_error("IVF_FLAT", "nlist", "0"), "param 'nlist' (0) should be in range [1, 65536]");
+        assert!(build_error("HNSW", "M", "16.0").starts_with("wrong data type in json, key: 'M', value: '16.0'"));
+        assert!(build_error("HNSW", "M", "True").starts_with("invalid integer value, key: 'M', value: 'True'"));
+        assert!(build_error("HNSW", "M", "").starts_with("invalid integer value, key: 'M', value: ''"));
+    }
+
+    #[test]
+    fn types_from_elsewhere_and_typos_are_told_apart() {
+        assert!(build_error("IVF_PQ", "m", "8").starts_with("not supported: index type IVF_PQ"));
+        assert!(build_error("hnsw", "M", "8").starts_with("invalid index type: hnsw, supported: FLAT"));
+    }
+
+    #[test]
+    fn a_map_of_parameters_reads_back() {
+        for params in [BuildParams::Flat, BuildParams::IvfFlat { nlist: 7 }, BuildParams::Hnsw { m: 5, ef_construction: 9 }] {
+            assert_eq!(BuildParams::parse(&params.kind().to_string(), &params.to_map()), Ok(params));
+        }
+    }
+
+    #[test]
+    fn search_parameters_are_read_for_their_family_only() {
+        let given = map(&[("ef", "64"), ("nprobe", "abc"), ("other", "1")]);
+        let parsed = SearchParams::parse(IndexKind::Hnsw, &given, 10).unwrap();
+        assert_eq!(parsed, SearchParams { ef: Some(64), nprobe: None });
+        assert_eq!(SearchParams::parse(IndexKind::Flat, &given, 10).unwrap(), SearchParams::default());
+        let error = SearchParams::parse(IndexKind::IvfFlat, &given, 10).unwrap_err();
+        assert!(error.to_string().starts_with("invalid integer value, key: 'nprobe', value: 'abc'"));
+    }
+
+    #[test]
+    fn ef_must_reach_k() {
+        let parse = |ef: &str| SearchParams::parse(IndexKind::Hnsw, &map(&[("ef", ef)]), 10).map_err(|e| e.to_string());
+        assert_eq!(parse("5").unwrap_err(), "ef(5) should be larger than k(10)");
+        assert_eq!(parse("0").unwrap_err(), "param 'ef' (0) should be in range [1, 2147483647]");
+        assert!(parse("10").is_ok());
+    }
+}

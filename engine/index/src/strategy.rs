@@ -1,0 +1,145 @@
+//! Graph walk or exact scan? A pure function of a few numbers, so that the choice can be read, tested and shown.
+//!
+//! Cost is counted in distances. A scan of the allowed rows costs one each, in row order and well prefetched. A graph walk
+//! with a candidate list of `ef` looks at about half of the `degree` links of `ef` nodes, each at a random place in memory.
+//! Under a filter that lets a share `s` of the rows through, the list must grow to `ef / s` to hold `ef` allowed rows, so
+//! the walk gets dearer exactly where the scan gets cheaper.
+
+use std::fmt;
+
+/// How a search was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Strategy {
+    /// Every row was scored.
+    #[default]
+    Exact,
+    /// Every allowed row was scored.
+    ExactFiltered,
+    /// Graph walk.
+    Graph,
+    /// Graph walk through all rows that collects allowed ones.
+    GraphFiltered,
+    /// The nearest lists were scanned.
+    Lists,
+    /// The allowed rows of the nearest lists were scanned.
+    ListsFiltered,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::ExactFiltered => "exact_filtered",
+            Self::Graph => "graph",
+            Self::GraphFiltered => "graph_filtered",
+            Self::Lists => "lists",
+            Self::ListsFiltered => "lists_filtered",
+        })
+    }
+}
+
+/// With no more allowed rows than this, scanning them is always right: it is exact and takes well under a millisecond.
+const ALWAYS_SCAN: usize = 2_000;
+/// Distances of a scan that cost as much as one of a walk (random access, heap work, visited marks).
+const WALK_PENALTY: f64 = 2.0;
+/// Part of a visited node's links that lead to rows not yet seen.
+const FRESH_LINKS: f64 = 0.5;
+
+/// What the choice for a graph index depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct GraphQuery {
+    /// Rows in the graph.
+    pub rows: usize,
+    /// Rows that may be returned; `None` without a filter.
+    pub allowed: Option<usize>,
+    /// Results wanted.
+    pub k: usize,
+    /// Candidate list asked for.
+    pub ef: usize,
+    /// Most links of a node on the base layer.
+    pub degree: usize,
+}
+
+/// What to do with a query on a graph index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphPlan {
+    /// Score every allowed row.
+    Scan,
+    /// Walk the graph with a candidate list of `ef`.
+    Walk {
+        /// Candidate list, widened for the filter and never longer than the rows.
+        ef: usize,
+    },
+}
+
+/// Chooses for a graph index.
+pub fn plan_graph(query: GraphQuery) -> GraphPlan {
+    let allowed = query.allowed.unwrap_or(query.rows).min(query.rows);
+    if allowed <= query.k || query.rows == 0 {
+        return GraphPlan::Scan;
+    }
+    if query.allowed.is_some() && allowed <= ALWAYS_SCAN {
+        return GraphPlan::Scan;
+    }
+    let selectivity = allowed as f64 / query.rows as f64;
+    let ef = (query.ef.max(query.k) as f64 / selectivity).ceil();
+    let walk = (ef * query.degree as f64 * FRESH_LINKS).min(query.rows as f64) * WALK_PENALTY;
+    if walk >= allowed as f64 { GraphPlan::Scan } else { GraphPlan::Walk { ef: (ef as usize).min(query.rows) } }
+}
+
+/// Chooses for an index of lists: `true` when scoring all allowed rows costs no more than probing.
+///
+/// Probing looks at `centroids` centroids and, of `nprobe` of as many lists, at every row number to see whether it is
+/// allowed; a filtered scan touches allowed rows alone.
+pub fn scan_beats_lists(rows: usize, allowed: Option<usize>, k: usize, nprobe: usize, centroids: usize) -> bool {
+    let allowed_rows = allowed.unwrap_or(rows).min(rows);
+    if allowed_rows <= k || nprobe >= centroids {
+        return true;
+    }
+    let probed_share = nprobe as f64 / centroids as f64;
+    let probing = centroids as f64 + allowed_rows as f64 * probed_share * WALK_PENALTY;
+    // Even a filtered probe misses neighbours in other lists; where a scan takes no time, it is simply better.
+    (allowed.is_some() && allowed_rows <= ALWAYS_SCAN) || probing >= allowed_rows as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(rows: usize, allowed: Option<usize>) -> GraphPlan {
+        plan_graph(GraphQuery { rows, allowed, k: 10, ef: 64, degree: 32 })
+    }
+
+    #[test]
+    fn big_and_unfiltered_walks_with_the_given_list() {
+        assert_eq!(plan(200_000, None), GraphPlan::Walk { ef: 64 });
+    }
+
+    #[test]
+    fn small_indexes_are_scanned() {
+        assert_eq!(plan(1_500, None), GraphPlan::Scan);
+        assert_eq!(plan(0, None), GraphPlan::Scan);
+    }
+
+    #[test]
+    fn few_allowed_rows_are_scanned_and_many_walked_with_a_wider_list() {
+        assert_eq!(plan(1_000_000, Some(1_000)), GraphPlan::Scan);
+        assert_eq!(plan(1_000_000, Some(10_000)), GraphPlan::Scan);
+        assert_eq!(plan(1_000_000, Some(100_000)), GraphPlan::Walk { ef: 640 });
+        assert_eq!(plan(1_000_000, Some(500_000)), GraphPlan::Walk { ef: 128 });
+    }
+
+    #[test]
+    fn wanting_every_allowed_row_is_a_scan() {
+        let query = GraphQuery { rows: 100_000, allowed: Some(50_000), k: 50_000, ef: 50_000, degree: 32 };
+        assert_eq!(plan_graph(query), GraphPlan::Scan);
+    }
+
+    #[test]
+    fn lists_are_probed_when_that_saves_work() {
+        assert!(!scan_beats_lists(100_000, None, 10, 8, 128));
+        assert!(scan_beats_lists(100_000, None, 10, 128, 128));
+        assert!(scan_beats_lists(100_000, Some(1_000), 10, 8, 128));
+        assert!(!scan_beats_lists(100_000, Some(50_000), 10, 8, 128));
+    }
+}

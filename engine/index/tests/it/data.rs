@@ -1,0 +1,80 @@
+//! Seeded test data and the oracle that needs no index.
+
+use elanus_index::{Bitset, Metric, Neighbor, Vectors};
+
+/// SplitMix64, as small as a generator gets.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+
+    pub fn unit(&mut self) -> f32 {
+        ((self.bits() >> 40) + 1) as f32 / (1 << 24) as f32
+    }
+
+    pub fn normal(&mut self) -> f32 {
+        (-2.0 * self.unit().ln()).sqrt() * (std::f32::consts::TAU * self.unit()).cos()
+    }
+}
+
+/// Rows drawn from a mixture of Gaussians in a latent space of 12 dimensions, projected, plus a little noise: neighbours
+/// exist, as in embeddings, and clusters overlap.
+pub struct Mixture {
+    basis: Vec<f32>,
+    centers: Vec<f32>,
+    dim: usize,
+    rng: Rng,
+}
+
+const LATENT: usize = 12;
+
+impl Mixture {
+    pub fn new(dim: usize, clusters: usize, seed: u64) -> Self {
+        let mut rng = Rng(seed);
+        let basis = (0..LATENT * dim).map(|_| rng.normal() / (LATENT as f32).sqrt()).collect();
+        let centers = (0..LATENT * clusters).map(|_| rng.normal()).collect();
+        Self { basis, centers, dim, rng }
+    }
+
+    pub fn draw(&mut self, rows: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(rows * self.dim);
+        for _ in 0..rows {
+            let cluster = self.rng.below(self.centers.len() / LATENT) * LATENT;
+            let latent: Vec<f32> = (0..LATENT).map(|i| self.centers[cluster + i] + 0.6 * self.rng.normal()).collect();
+            for column in 0..self.dim {
+                let dot: f32 = (0..LATENT).map(|i| latent[i] * self.basis[i * self.dim + column]).sum();
+                out.push(dot + 0.05 * self.rng.normal());
+            }
+        }
+        out
+    }
+}
+
+/// The right answer by sorting all rows.
+pub fn oracle(metric: Metric, vectors: Vectors<'_>, query: &[f32], k: usize, allow: Option<&Bitset>) -> Vec<Neighbor> {
+    let allowed = (0..vectors.len()).filter(|&row| allow.is_none_or(|allow| allow.get(row)));
+    let mut all: Vec<Neighbor> = allowed
+        .map(|row| Neighbor { distance: metric.distance(query, vectors.row(row)), row: row as u32 })
+        .collect();
+    all.sort();
+    all.truncate(k);
+    all
+}
+
+/// Every row with a chance of `percent`.
+pub fn allow_percent(rows: usize, percent: f32, seed: u64) -> Bitset {
+    let mut rng = Rng(seed);
+    Bitset::from_fn(rows, |_| rng.unit() * 100.0 <= percent)
+}
+
+pub const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
