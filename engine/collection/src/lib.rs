@@ -1,1 +1,48 @@
-//! Skeleton.
+//! A collection's life: schema rules, the writer, index builds, load and release, snapshots and
+//! the search of one unit of rows.
+//!
+//! This is where storage (files, write-ahead log, manifests) meets index (vectors in, neighbours
+//! out). It knows rows and columns as Arrow data but nothing of queries: DataFusion lives a layer
+//! above. The way in is [`Collections`], the manager of every database and collection of one root;
+//! each [`Collection`] has one writer task, and readers work on an immutable [`Snapshot`] made of
+//! [`Unit`]s (a sealed segment or a growing chunk, with its deletes frozen).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod background;
+mod clock;
+mod collection;
+mod compaction;
+mod error;
+mod index_def;
+mod key_index;
+mod load;
+mod load_budget;
+mod manager;
+mod memtable;
+mod names;
+mod options;
+mod partition;
+mod rows;
+mod schema;
+mod segment;
+mod snapshot;
+mod state;
+mod types;
+mod unit;
+mod writer;
+
+pub use clock::{Timestamp, TimestampOracle};
+pub use collection::{Collection, WriteResult};
+pub use error::{Error, Result};
+pub use index_def::{IndexInfo, IndexSpec, IndexState};
+pub use load::LoadState;
+pub use manager::{CollectionSpec, Collections, DatabaseInfo};
+pub use names::{NameKind, validate_name};
+pub use options::Options;
+pub use partition::{DEFAULT_PARTITION, PartitionInfo};
+pub use schema::{CollectionSchema, DYNAMIC_FIELD, TIMESTAMP_COLUMN, metadata_keys};
+pub use snapshot::Snapshot;
+pub use types::{DataType, Field};
+pub use unit::{Allowed, Unit, UnitId, VectorColumn};
+
+pub use elanus_storage::Keys;

@@ -1,0 +1,407 @@
+//! Slow work beside the writer: writing segments, building indexes, merging segments.
+//!
+//! A job works on frozen units and sends an [`Event`] back; the writer decides what becomes of the
+//! result. At most one flush and one maintenance job run per collection, and maintenance takes a
+//! permit of the whole engine, since an index build uses every core.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use elanus_index::{BuildOptions, BuildParams, Metric, Progress, VectorIndex};
+use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
+
+use crate::compaction::{carry_deletes, merge_units, pick};
+use crate::error::{Error, Result};
+use crate::index_def::IndexDef;
+use crate::options::Options;
+use crate::segment::SealedSegment;
+use crate::unit::{Block, Unit};
+use crate::writer::{SegmentEntry, Writer};
+
+/// Indexes of one segment by field, with the id of their definition.
+type BuiltIndexes = HashMap<String, (i64, Arc<dyn VectorIndex>)>;
+
+/// What a job reports.
+pub(crate) enum Event {
+    Flushed(Result<Vec<FlushOutput>>),
+    Compacted { units: Vec<Arc<Unit>>, result: Result<Option<NewSegment>> },
+    Indexed { segment: SegmentId, index_id: i64, field: String, result: Result<(IndexFile, Arc<dyn VectorIndex>)> },
+}
+
+/// The rows of one partition, on disk now.
+pub(crate) struct FlushOutput {
+    pub partition: i64,
+    pub units: Vec<Arc<Unit>>,
+    pub segment: Option<Arc<SealedSegment>>,
+}
+
+/// A merged segment with its indexes.
+pub(crate) struct NewSegment {
+    segment: Arc<SealedSegment>,
+    files: Vec<IndexFile>,
+    indexes: BuiltIndexes,
+}
+
+/// A running build: how far it is, and the way to stop it.
+#[derive(Debug, Default)]
+pub(crate) struct BuildControl {
+    pub index_id: AtomicU64,
+    pub rows_done: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl Progress for BuildControl {
+    fn advance(&self, rows_done: u64, _rows_total: u64) {
+        self.rows_done.store(rows_done, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// The maintenance job in flight.
+pub(crate) struct Maintenance {
+    control: Arc<BuildControl>,
+}
+
+impl Writer {
+    /// Writes the sealed growing rows of each partition as a segment.
+    pub fn spawn_flush(&self, work: Vec<(i64, Vec<Arc<Unit>>)>) {
+        let files = self.files.clone();
+        let schema = Arc::clone(&self.stored_schema);
+        let primary_key = self.primary_key.clone();
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let mut outputs = Vec::with_capacity(work.len());
+            let mut result = Ok(());
+            for (partition, units) in work {
+                let merged = merge_units(&files, &schema, &primary_key, partition, &units).await;
+                let opened = match merged {
+                    Ok(Some(meta)) => {
+                        SealedSegment::open(files.clone(), meta, Arc::clone(&schema), &primary_key).await.map(Some)
+                    }
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                match opened {
+                    Ok(segment) => {
+                        outputs.push(FlushOutput { partition, units, segment: segment.map(Arc::new) });
+                    }
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
+                }
+            }
+            // The receiver is gone only when the collection was closed; the log still has the rows.
+            drop(events.send(Event::Flushed(result.map(|()| outputs))));
+        });
+    }
+
+    /// Starts the most useful maintenance job if none runs.
+    pub fn schedule_maintenance(&mut self) {
+        if self.maintenance.is_some() || !self.driven() {
+            return;
+        }
+        let started = self.start_compaction() || self.start_index_build();
+        if !started {
+            self.want_compact = false;
+        }
+    }
+
+    fn start_compaction(&mut self) -> bool {
+        let automatic = self.options.background && self.auto_compaction();
+        let Some((partition, units)) = self.partitions.iter().find_map(|(id, data)| {
+            let units: Vec<_> = data.segments.iter().map(|entry| Arc::clone(&entry.unit)).collect();
+            let picked = if self.want_compact {
+                everything(&self.options, &units)
+            } else if automatic {
+                pick(&self.options, &units)
+            } else {
+                None
+            };
+            picked.map(|units| (*id, units))
+        }) else {
+            return false;
+        };
+        let control = self.new_control(0);
+        let job = Job {
+            files: self.files.clone(),
+            options: Arc::clone(&self.options),
+            control: Arc::clone(&control),
+        };
+        let schema = Arc::clone(&self.stored_schema);
+        let primary_key = self.primary_key.clone();
+        let defs = self.state.indexes.clone();
+        let events = self.events.clone();
+        let permits = Arc::clone(&self.maintenance_permits);
+        tokio::spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let result = async {
+                let Some(meta) = merge_units(&job.files, &schema, &primary_key, partition, &units).await? else {
+                    return Ok(None);
+                };
+                let segment = Arc::new(SealedSegment::open(job.files.clone(), meta, schema, &primary_key).await?);
+                let (mut files, mut indexes) = (Vec::new(), HashMap::new());
+                for def in &defs {
+                    // A failed build leaves the segment without this index; it is tried on its own later.
+                    if let Ok((file, index)) = job.build(&segment, None, def).await {
+                        files.push(file);
+                        indexes.insert(def.field.clone(), (def.id, index));
+                    }
+                }
+                Ok(Some(NewSegment { segment, files, indexes }))
+            }
+            .await;
+            drop(events.send(Event::Compacted { units, result }));
+        });
+        true
+    }
+
+    fn auto_compaction(&self) -> bool {
+        self.state.properties.get("collection.autocompaction.enabled").is_none_or(|value| value != "false")
+    }
+
+    fn start_index_build(&mut self) -> bool {
+        let missing = self.partitions.values().flat_map(|partition| &partition.segments).find_map(|entry| {
+            let lacks = |def: &&IndexDef| {
+                def.build().is_some()
+                    && !entry.failed.contains_key(&def.id)
+                    && entry.indexes.get(&def.field).is_none_or(|(id, _)| *id != def.id)
+            };
+            let def = self.state.indexes.iter().find(lacks)?;
+            Some((Arc::clone(&entry.segment), Arc::clone(&entry.unit), def.clone()))
+        });
+        let Some((segment, unit, def)) = missing else { return false };
+        let control = self.new_control(def.id);
+        let job = Job { files: self.files.clone(), options: Arc::clone(&self.options), control };
+        let events = self.events.clone();
+        let permits = Arc::clone(&self.maintenance_permits);
+        tokio::spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let result = job.build(&segment, Some(&unit), &def).await;
+            let event =
+                Event::Indexed { segment: segment.meta.id, index_id: def.id, field: def.field.clone(), result };
+            drop(events.send(event));
+        });
+        true
+    }
+
+    fn new_control(&mut self, index_id: i64) -> Arc<BuildControl> {
+        let control = Arc::new(BuildControl::default());
+        control.index_id.store(u64::try_from(index_id).unwrap_or(0), Ordering::Relaxed);
+        self.maintenance = Some(Maintenance { control: Arc::clone(&control) });
+        self.shared.building.store(Arc::new(Some(Arc::clone(&control))));
+        control
+    }
+
+    /// Asks the running job to stop; its files are garbage then.
+    pub fn cancel_maintenance(&self) {
+        if let Some(maintenance) = &self.maintenance {
+            maintenance.control.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the result of a job into the collection.
+    pub async fn handle_event(&mut self, event: Event) {
+        if !matches!(event, Event::Flushed(_)) {
+            self.maintenance = None;
+            self.shared.building.store(Arc::new(None));
+        }
+        match event {
+            Event::Flushed(outputs) => self.finish_flush(outputs).await,
+            Event::Indexed { segment, index_id, field, result } => {
+                self.install_index(segment, index_id, &field, result).await;
+            }
+            Event::Compacted { units, result } => {
+                if let Err(error) = self.install_compaction(&units, result).await {
+                    tracing::error!(collection = %self.name, %error, "compaction failed, the old segments stay");
+                    // Trying again at once would loop; the next flush or request does.
+                    self.want_compact = false;
+                }
+            }
+        }
+        self.publish();
+    }
+
+    async fn install_index(
+        &mut self,
+        segment: SegmentId,
+        index_id: i64,
+        field: &str,
+        result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
+    ) {
+        if !self.state.indexes.iter().any(|def| def.id == index_id) {
+            return;
+        }
+        let entries = self.partitions.values_mut().flat_map(|partition| &mut partition.segments);
+        let Some(entry) = entries.into_iter().find(|entry| entry.segment.meta.id == segment) else { return };
+        let (file, index) = match result {
+            Ok(built) => built,
+            Err(error) => {
+                tracing::error!(collection = %self.name, %segment, %error, "index build failed, searches of this segment are exact");
+                entry.failed.insert(index_id, error.to_string());
+                return;
+            }
+        };
+        let committed = self
+            .store
+            .commit(|manifest| {
+                if let Some(meta) = manifest.segments.iter_mut().find(|meta| meta.id == segment) {
+                    meta.indexes.retain(|old| old.index_id != index_id);
+                    meta.indexes.push(file.clone());
+                }
+            })
+            .await;
+        match committed {
+            Ok(_) => {
+                entry.indexes.insert(field.to_string(), (index_id, index));
+                entry.refresh();
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    async fn install_compaction(&mut self, units: &[Arc<Unit>], result: Result<Option<NewSegment>>) -> Result<()> {
+        let new = result?;
+        let abandon = |new: Option<NewSegment>| {
+            if let Some(new) = new {
+                self.files.abandon(new.segment.meta.id);
+            }
+        };
+        let Some(partition_id) = units.first().map(|unit| unit.partition()) else { return Ok(()) };
+        let Some(partition) = self.partitions.get(&partition_id) else {
+            abandon(new);
+            return Ok(());
+        };
+        let inputs: HashSet<_> = units.iter().map(|unit| unit.id()).collect();
+        let current = units.iter().map(|unit| {
+            let entry = partition.segments.iter().find(|entry| entry.unit.id() == unit.id());
+            entry.map(|entry| (&**unit, &*entry.deletes))
+        });
+        let Some(current) = current.collect::<Option<Vec<_>>>() else {
+            abandon(new);
+            return Ok(());
+        };
+        let carried = carry_deletes(current);
+        let old: HashSet<SegmentId> = partition
+            .segments
+            .iter()
+            .filter(|entry| inputs.contains(&entry.unit.id()))
+            .map(|entry| entry.segment.meta.id)
+            .collect();
+        let version = self.store.manifest().version + 1;
+        let mut added: Option<(SegmentMeta, SegmentEntry)> = None;
+        if let Some(new) = new {
+            let kept = |id: i64| self.state.indexes.iter().any(|def| def.id == id);
+            let mut meta = new.segment.meta.clone();
+            meta.indexes = new.files.into_iter().filter(|file| kept(file.index_id)).collect();
+            if !carried.is_empty() {
+                meta.deletes = Some(self.files.write_deletes(meta.id, version, &carried).await?);
+            }
+            let indexes = new.indexes.into_iter().filter(|(_, (id, _))| kept(*id)).collect();
+            let persisted = carried.len();
+            added = Some((meta, SegmentEntry::new(new.segment, carried, persisted, indexes)));
+        }
+        let committed = self
+            .store
+            .commit(|manifest| {
+                manifest.segments.retain(|meta| !old.contains(&meta.id));
+                manifest.segments.extend(added.iter().map(|(meta, _)| meta.clone()));
+            })
+            .await;
+        if let Err(error) = committed {
+            self.fail(error.to_string());
+            return Err(error.into());
+        }
+        if let Some(partition) = self.partitions.get_mut(&partition_id) {
+            partition.segments.retain(|entry| !old.contains(&entry.segment.meta.id));
+            partition.segments.extend(added.map(|(_, entry)| entry));
+        }
+        self.publish();
+        self.collect_garbage().await;
+        Ok(())
+    }
+}
+
+/// All units of a partition that fit one segment, when merging them changes anything.
+fn everything(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
+    let mut total = 0;
+    let picked: Vec<_> = units
+        .iter()
+        .take_while(|unit| {
+            total += unit.bytes();
+            total <= options.max_segment_bytes
+        })
+        .cloned()
+        .collect();
+    let useful = picked.len() > 1 || picked.iter().any(|unit| !unit.deletes().is_empty());
+    useful.then_some(picked)
+}
+
+/// What every build needs.
+struct Job {
+    files: SegmentFiles,
+    options: Arc<Options>,
+    control: Arc<BuildControl>,
+}
+
+impl Job {
+    /// Builds, writes and maps the index of one definition over one segment.
+    async fn build(
+        &self,
+        segment: &Arc<SealedSegment>,
+        unit: Option<&Arc<Unit>>,
+        def: &IndexDef,
+    ) -> Result<(IndexFile, Arc<dyn VectorIndex>)> {
+        let (metric, params) = def
+            .build()
+            .ok_or_else(|| Error::IndexBuild(format!("index '{}' has no build of its own", def.name)))?;
+        let target = match unit {
+            Some(unit) => Arc::clone(unit),
+            None => {
+                let block = Block::Sealed(Arc::clone(segment));
+                Arc::new(Unit::new(block, segment.meta.partition, Arc::default(), HashMap::new()))
+            }
+        };
+        let (field, seed, threads) = (def.field.clone(), self.options.seed, self.options.build_threads);
+        let control = Arc::clone(&self.control);
+        let build = move || build_blob(&target, &field, &params, metric, seed, threads, &control);
+        let blob = tokio::task::spawn_blocking(build)
+            .await
+            .map_err(|e| Error::IndexBuild(format!("the build of '{}' stopped: {e}", def.name)))??;
+        let file = self.files.write_index(segment.meta.id, &def.field, def.id, blob.into()).await?;
+        let index = open_index(&self.files, segment.meta.id, &file).await?;
+        Ok((file, index))
+    }
+}
+
+fn build_blob(
+    unit: &Unit,
+    field: &str,
+    params: &BuildParams,
+    metric: Metric,
+    seed: u64,
+    threads: usize,
+    control: &BuildControl,
+) -> Result<Vec<u8>> {
+    let allowed = unit.allow(field, None)?;
+    let vectors = unit.vectors(field)?.as_vectors()?;
+    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
+    let options = BuildOptions { seed, threads, progress: control };
+    let index = elanus_index::build(params, metric, vectors, allowed.bitset(), &options)
+        .map_err(|e| Error::IndexBuild(e.to_string()))?;
+    Ok(index.serialize())
+}
+
+/// Maps an index file.
+pub(crate) async fn open_index(
+    files: &SegmentFiles,
+    segment: SegmentId,
+    file: &IndexFile,
+) -> Result<Arc<dyn VectorIndex>> {
+    let blob = files.map_index(segment, file).await?;
+    elanus_index::open(blob).map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))
+}

@@ -1,0 +1,208 @@
+//! Index definitions: what was asked for, checked, and how far the builds are.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use elanus_index::{BuildParams, Metric};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::types::{DataType, Field};
+
+/// A request to index a field.
+#[derive(Debug, Clone, Default)]
+pub struct IndexSpec {
+    /// Name; the field's name when absent.
+    pub name: Option<String>,
+    /// Field to index.
+    pub field: String,
+    /// Index type as Milvus spells it; empty means `AUTOINDEX`.
+    pub index_type: String,
+    /// Metric of a vector index; COSINE when absent.
+    pub metric: Option<String>,
+    /// Build parameters as text.
+    pub params: BTreeMap<String, String>,
+}
+
+/// How far an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexState {
+    /// Some segments wait for their build.
+    InProgress,
+    /// Every sealed row is indexed.
+    Finished,
+    /// A build failed; searches are exact there.
+    Failed,
+}
+
+/// An index of a collection and how far it is.
+#[derive(Debug, Clone)]
+pub struct IndexInfo {
+    /// Id, unique in the collection.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// Indexed field.
+    pub field: String,
+    /// Index type as asked for.
+    pub index_type: String,
+    /// Metric of a vector index.
+    pub metric: Option<Metric>,
+    /// Build parameters as asked for.
+    pub params: BTreeMap<String, String>,
+    /// What is built; `None` for a scalar index, which is recorded but not built.
+    pub build: Option<BuildParams>,
+    /// Rows the index covers when it is finished.
+    pub total_rows: u64,
+    /// Rows covered now.
+    pub indexed_rows: u64,
+    /// Rows waiting for a build.
+    pub pending_rows: u64,
+    /// State of the builds.
+    pub state: IndexState,
+    /// Why a build failed; empty otherwise.
+    pub fail_reason: String,
+}
+
+/// An index definition as the manifest keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IndexDef {
+    pub id: i64,
+    pub name: String,
+    pub field: String,
+    pub index_type: String,
+    pub metric: Option<String>,
+    pub params: BTreeMap<String, String>,
+    pub created_ts: Timestamp,
+}
+
+/// Scalar index types that Milvus knows, and the test of the field types each accepts.
+const SCALAR_INDEXES: &[(&str, fn(&DataType) -> bool)] = &[
+    ("AUTOINDEX", |_| true),
+    ("INVERTED", |_| true),
+    ("BITMAP", |t| match t {
+        DataType::Array { element, .. } => is_bitmap_type(element),
+        other => is_bitmap_type(other),
+    }),
+    ("STL_SORT", |t| {
+        matches!(
+            t,
+            DataType::Int8
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Int64
+                | DataType::Float
+                | DataType::Double
+                | DataType::VarChar { .. }
+                | DataType::TimestampTz
+        )
+    }),
+    ("Trie", |t| matches!(t, DataType::VarChar { .. })),
+    ("NGRAM", |t| matches!(t, DataType::VarChar { .. } | DataType::Json)),
+];
+
+fn is_bitmap_type(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Bool
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::VarChar { .. }
+    )
+}
+
+impl IndexDef {
+    /// Checks a request against the field it names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a type, metric or parameter that the field does not allow.
+    pub fn check(spec: &IndexSpec, field: &Field) -> Result<Self> {
+        let index_type = if spec.index_type.is_empty() { "AUTOINDEX" } else { &spec.index_type };
+        let metric = if field.data_type.is_vector() {
+            let metric = match spec.metric.as_deref() {
+                None | Some("") => Metric::Cosine,
+                Some(text) => Metric::from_str(text).map_err(|_| {
+                    Error::InvalidParameter(format!(
+                        "float vector index does not support metric type: {text}; allowed are L2, IP, COSINE"
+                    ))
+                })?,
+            };
+            BuildParams::parse(index_type, &spec.params).map_err(|e| Error::InvalidParameter(e.to_string()))?;
+            Some(metric.to_string())
+        } else {
+            check_scalar(index_type, field)?;
+            None
+        };
+        Ok(Self {
+            id: 0,
+            name: spec.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| field.name.clone()),
+            field: field.name.clone(),
+            index_type: index_type.to_string(),
+            metric,
+            params: spec.params.clone(),
+            created_ts: 0,
+        })
+    }
+
+    /// Metric and build parameters; `None` for a scalar index.
+    pub fn build(&self) -> Option<(Metric, BuildParams)> {
+        let metric = Metric::from_str(self.metric.as_deref()?).ok()?;
+        let params = BuildParams::parse(&self.index_type, &self.params).ok()?;
+        Some((metric, params))
+    }
+
+    /// Whether a request asks for exactly this.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.field == other.field
+            && self.index_type == other.index_type
+            && self.metric == other.metric
+            && self.params == other.params
+    }
+}
+
+fn check_scalar(index_type: &str, field: &Field) -> Result<()> {
+    let Some((_, accepts)) = SCALAR_INDEXES.iter().find(|(name, _)| *name == index_type) else {
+        let known: Vec<_> = SCALAR_INDEXES.iter().map(|(name, _)| *name).collect();
+        return Err(Error::InvalidParameter(format!(
+            "invalid index type: {index_type} for scalar field '{}'; allowed are {}",
+            field.name,
+            known.join(", ")
+        )));
+    };
+    let primary_bitmap = index_type == "BITMAP" && field.primary_key;
+    if primary_bitmap || !accepts(&field.data_type) {
+        return Err(Error::InvalidParameter(format!(
+            "{index_type} index is not supported on field '{}' of type {}{}",
+            field.name,
+            field.data_type.name(),
+            if primary_bitmap { " (primary key)" } else { "" }
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vector_indexes_default_to_autoindex_and_cosine() {
+        let field = Field::new("v", DataType::FloatVector { dim: 4 });
+        let def = IndexDef::check(&IndexSpec { field: "v".into(), ..Default::default() }, &field).unwrap();
+        assert_eq!((def.name.as_str(), def.index_type.as_str(), def.metric.as_deref()), ("v", "AUTOINDEX", Some("COSINE")));
+        assert!(def.build().is_some());
+    }
+
+    #[test]
+    fn scalar_indexes_are_checked_against_the_type() {
+        let spec = |index_type: &str| IndexSpec { index_type: index_type.into(), ..Default::default() };
+        let number = Field::new("n", DataType::Float);
+        IndexDef::check(&spec("INVERTED"), &number).unwrap();
+        assert!(IndexDef::check(&spec("BITMAP"), &number).unwrap_err().to_string().contains("Float"));
+        assert!(IndexDef::check(&spec("HNSW"), &number).unwrap_err().to_string().contains("allowed are"));
+    }
+}

@@ -1,0 +1,51 @@
+//! How the engine treats its collections; defaults suit one machine.
+
+use std::time::Duration;
+
+/// Sizes, ages and budgets. Build with `Options { field: .., ..Default::default() }`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Growing rows of a collection are sealed into segments at this size in bytes.
+    pub seal_bytes: usize,
+    /// Growing rows worth an index (at least [`Options::seal_rows`]) are sealed when no write came for this long.
+    pub seal_idle: Duration,
+    /// Rows below which an idle collection is left growing: exact search of so few is as fast.
+    pub seal_rows: u64,
+    /// Growing rows older than this are sealed whatever their number.
+    pub seal_age: Duration,
+    /// Compaction never makes a segment larger than this many bytes.
+    pub max_segment_bytes: u64,
+    /// Segments of one size class that trigger a merge.
+    pub merge_factor: usize,
+    /// Share of deleted rows at which a segment is rewritten.
+    pub rewrite_deleted: f64,
+    /// Memory that loaded collections may take together; `None`: no limit.
+    pub memory_limit: Option<u64>,
+    /// Threads of one index build; 0: all cores.
+    pub build_threads: usize,
+    /// Seed of index builds: the same rows give the same index.
+    pub seed: u64,
+    /// Unreferenced files younger than this are kept.
+    pub gc_grace: Duration,
+    /// Whether sealing, index builds and compaction run by themselves; tests switch it off to drive them.
+    pub background: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seal_bytes: 256 << 20,
+            seal_idle: Duration::from_secs(1),
+            seal_rows: 8_192,
+            seal_age: Duration::from_secs(600),
+            max_segment_bytes: 2 << 30,
+            merge_factor: 4,
+            rewrite_deleted: 0.2,
+            memory_limit: None,
+            build_threads: 0,
+            seed: 42,
+            gc_grace: Duration::from_secs(60),
+            background: true,
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! From what a client sent to what is stored: every column checked, missing ones filled.
+//!
+//! Runs on the caller's thread, before the writer sees the rows, so that the writer only appends.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int16Array,
+    Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options, kernels::zip::zip};
+use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, Int64Type, SchemaRef};
+use elanus_storage::Keys;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::schema::CollectionSchema;
+use crate::types::{DataType, Field};
+
+/// Largest JSON value in bytes of text.
+const MAX_JSON_BYTES: usize = 65_536;
+/// Property that lets clients give the values of an auto-id key.
+pub(crate) const ALLOW_INSERT_AUTO_ID: &str = "allow_insert_auto_id";
+
+/// How rows arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteMode {
+    /// New rows beside whatever is there.
+    Insert,
+    /// New rows in place of those with the same key.
+    Upsert,
+}
+
+/// Rows ready for the writer.
+#[derive(Debug)]
+pub(crate) struct PreparedRows {
+    /// All columns of the schema in schema order, without the hidden timestamp.
+    pub batch: RecordBatch,
+    /// Keys of the new rows.
+    pub keys: Keys,
+    /// Keys whose rows go away (upsert only).
+    pub replaced: Option<Keys>,
+}
+
+/// Checks and completes rows. `reserve_ids(n)` gives the first of `n` unique ids.
+///
+/// # Errors
+/// [`Error::InvalidData`] naming the field, the row and the rule; [`Error::FieldNotFound`] for a
+/// column that the schema does not have.
+pub(crate) fn prepare(
+    schema: &CollectionSchema,
+    arrow: &SchemaRef,
+    input: &RecordBatch,
+    mode: WriteMode,
+    accept_auto_id: bool,
+    reserve_ids: impl FnOnce(u64) -> u64,
+) -> Result<PreparedRows> {
+    let rows = input.num_rows();
+    if rows == 0 {
+        return Err(Error::InvalidData("no rows given: at least one row is needed".into()));
+    }
+    for column in input.schema().fields() {
+        if schema.field(column.name()).is_none() {
+            return Err(Error::FieldNotFound { field: column.name().clone(), near: near(schema, column.name()) });
+        }
+    }
+    let key_field = schema.primary_key()?;
+    let mut replaced = None;
+    let mut reserve_ids = Some(reserve_ids);
+    let mut columns = Vec::with_capacity(schema.fields.len());
+    for field in &schema.fields {
+        let given = input.column_by_name(&field.name);
+        let generate = field.auto_id && !(accept_auto_id && given.is_some());
+        if !generate {
+            columns.push(complete_column(field, given, rows)?);
+            continue;
+        }
+        match (given, mode) {
+            (Some(keys), WriteMode::Upsert) => {
+                replaced = Some(keys_of(&complete_column(field, Some(keys), rows)?)?);
+            }
+            (Some(_), WriteMode::Insert) => {
+                return Err(Error::InvalidData(format!(
+                    "more fieldData has pass in: field '{}' is auto id, leave it out (or set the collection property {ALLOW_INSERT_AUTO_ID})",
+                    field.name
+                )));
+            }
+            (None, WriteMode::Upsert) => {
+                return Err(Error::InvalidData(format!(
+                    "upsert needs the value of the primary field '{}' even when it is auto id",
+                    field.name
+                )));
+            }
+            (None, WriteMode::Insert) => {}
+        }
+        let first = reserve_ids.take().map_or(0, |reserve| reserve(rows as u64));
+        columns.push(generated_ids(field, first, rows));
+    }
+    let batch = RecordBatch::try_new(Arc::clone(arrow), columns)?;
+    let keys = keys_of(batch.column_by_name(&key_field.name).ok_or_else(|| missing(key_field))?)?;
+    if mode == WriteMode::Upsert {
+        let old = replaced.get_or_insert_with(|| keys.clone());
+        reject_duplicates(old)?;
+    }
+    Ok(PreparedRows { batch, keys, replaced })
+}
+
+/// The primary key values of a column.
+pub(crate) fn keys_of(column: &ArrayRef) -> Result<Keys> {
+    if let Some(array) = column.as_primitive_opt::<Int64Type>() {
+        return Ok(Keys::Int64(array.values().to_vec()));
+    }
+    if let Some(array) = column.as_string_opt::<i32>() {
+        return Ok(Keys::VarChar(array.iter().map(|key| key.unwrap_or_default().to_string()).collect()));
+    }
+    Err(Error::InvalidSchema(format!("a primary key cannot be of type {}", column.data_type())))
+}
+
+fn reject_duplicates(keys: &Keys) -> Result<()> {
+    let duplicate = match keys {
+        Keys::Int64(keys) => {
+            let mut seen = std::collections::HashSet::with_capacity(keys.len());
+            keys.iter().find(|key| !seen.insert(**key)).map(ToString::to_string)
+        }
+        Keys::VarChar(keys) => {
+            let mut seen = std::collections::HashSet::with_capacity(keys.len());
+            keys.iter().find(|key| !seen.insert(key.as_str())).cloned()
+        }
+    };
+    match duplicate {
+        Some(key) => Err(Error::InvalidData(format!(
+            "duplicate primary keys are not allowed in the same batch: '{key}' occurs more than once"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn near(schema: &CollectionSchema, name: &str) -> Vec<String> {
+    let mut scored: Vec<_> = schema
+        .fields
+        .iter()
+        .map(|field| (strsim::jaro_winkler(&field.name, name), field.name.clone()))
+        .filter(|(score, _)| *score > 0.8)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(2).map(|(_, name)| name).collect()
+}
+
+fn missing(field: &Field) -> Error {
+    Error::InvalidData(format!(
+        "field '{}' is missing: it is not nullable and has no default value, so every row must give it",
+        field.name
+    ))
+}
+
+fn generated_ids(field: &Field, first: u64, rows: usize) -> ArrayRef {
+    let ids = (0..rows as u64).map(|i| i64::try_from(first + i).unwrap_or(i64::MAX));
+    if field.data_type == DataType::Int64 {
+        Arc::new(Int64Array::from_iter_values(ids))
+    } else {
+        Arc::new(StringArray::from_iter_values(ids.map(|id| id.to_string())))
+    }
+}
+
+/// One column as stored: of the field's exact type, filled and checked.
+fn complete_column(field: &Field, given: Option<&ArrayRef>, rows: usize) -> Result<ArrayRef> {
+    let target = field.data_type.to_arrow();
+    let Some(given) = given else {
+        return if let Some(default) = &field.default {
+            default_array(field, default, rows)
+        } else if field.nullable {
+            Ok(new_null_array(&target, rows))
+        } else if field.dynamic {
+            Ok(Arc::new(StringArray::from_iter_values((0..rows).map(|_| "{}"))))
+        } else {
+            Err(missing(field))
+        };
+    };
+    let mut column = conform(field, given, &target)?;
+    if column.null_count() > 0 {
+        if let Some(default) = &field.default {
+            let fill = default_array(field, default, 1)?;
+            let valid = arrow::compute::is_not_null(&column)?;
+            column = zip(&valid, &column, &arrow::array::Scalar::new(fill))?;
+        } else if field.dynamic {
+            let empty = arrow::array::Scalar::new(Arc::new(StringArray::from(vec!["{}"])) as ArrayRef);
+            column = zip(&arrow::compute::is_not_null(&column)?, &column, &empty)?;
+        } else if !field.nullable {
+            let row = (0..rows).find(|row| column.is_null(*row)).unwrap_or(0);
+            return Err(Error::InvalidData(format!(
+                "field '{}' is not nullable, but the value of row {row} is null",
+                field.name
+            )));
+        }
+    }
+    check_values(field, &column)?;
+    Ok(column)
+}
+
+/// The column in the field's exact Arrow type; lossless conversions only.
+fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<ArrayRef> {
+    if column.data_type() == target {
+        return Ok(Arc::clone(column));
+    }
+    if column.data_type() == &ArrowType::Null {
+        return Ok(new_null_array(target, column.len()));
+    }
+    if let (DataType::FloatVector { dim }, ArrowType::FixedSizeList(item, given)) = (&field.data_type, column.data_type()) {
+        if u32::try_from(*given) != Ok(*dim) {
+            return Err(dimension_mismatch(field, *dim, &given.to_string()));
+        }
+        if item.data_type() == &ArrowType::Float32 {
+            let list = column.as_fixed_size_list();
+            if list.values().null_count() > 0 {
+                return Err(Error::InvalidData(format!("vector field '{}' has null elements", field.name)));
+            }
+            let ArrowType::FixedSizeList(item, size) = target else {
+                return Err(type_mismatch(field, column.data_type()));
+            };
+            let values = Arc::clone(list.values());
+            let array = FixedSizeListArray::try_new(Arc::clone(item), *size, values, list.nulls().cloned())?;
+            return Ok(Arc::new(array));
+        }
+    }
+    if let (DataType::FloatVector { dim }, ArrowType::List(_)) = (&field.data_type, column.data_type()) {
+        let lists = column.as_list::<i32>();
+        for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+            let length = lists.value_length(row);
+            if u32::try_from(length) != Ok(*dim) {
+                return Err(dimension_mismatch(field, *dim, &length.to_string()));
+            }
+        }
+    }
+    let options = CastOptions { safe: false, ..Default::default() };
+    cast_with_options(column, target, &options).map_err(|_| type_mismatch(field, column.data_type()))
+}
+
+fn dimension_mismatch(field: &Field, dim: u32, given: &str) -> Error {
+    Error::InvalidData(format!(
+        "the dim ({given}) of field data({}) is not equal to schema dim ({dim})",
+        field.name
+    ))
+}
+
+fn type_mismatch(field: &Field, given: &ArrowType) -> Error {
+    Error::InvalidData(format!(
+        "field '{}' is of type {}, values of type {given} do not fit it",
+        field.name,
+        field.data_type.name()
+    ))
+}
+
+fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
+    match &field.data_type {
+        DataType::Float => check_finite(field, column.as_primitive::<Float32Type>().values(), |v| v.is_finite()),
+        DataType::Double => check_finite(field, column.as_primitive::<Float64Type>().values(), |v| v.is_finite()),
+        DataType::FloatVector { .. } => check_vectors(field, column),
+        DataType::VarChar { max_length } => check_text(field, column, *max_length),
+        DataType::Json => check_json(field, column),
+        DataType::Array { element, max_capacity } => check_array(field, column, element, *max_capacity),
+        DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::TimestampTz => Ok(()),
+    }
+}
+
+fn check_finite<T: Copy + std::fmt::Display>(field: &Field, values: &[T], finite: impl Fn(T) -> bool) -> Result<()> {
+    match values.iter().position(|value| !finite(*value)) {
+        Some(at) => Err(Error::InvalidData(format!(
+            "value '{}' of field '{}' is not a number or infinity: only finite values are allowed",
+            values[at], field.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn check_vectors(field: &Field, column: &ArrayRef) -> Result<()> {
+    let list = column.as_fixed_size_list();
+    // A null vector's slot may hold anything; only live values count.
+    let values = list.values().as_primitive::<Float32Type>();
+    if list.null_count() == 0 {
+        // x * 0 is NaN exactly for NaN and infinities; summing keeps the loop free of branches.
+        let poison: f32 = values.values().iter().map(|v| v * 0.0).sum();
+        if !poison.is_nan() {
+            return Ok(());
+        }
+    }
+    let dim = usize::try_from(list.value_length()).unwrap_or(0);
+    for row in (0..list.len()).filter(|row| list.is_valid(*row)) {
+        check_finite(field, &values.values()[row * dim..(row + 1) * dim], |v: f32| v.is_finite())?;
+    }
+    Ok(())
+}
+
+fn check_text(field: &Field, column: &ArrayRef, max_length: u32) -> Result<()> {
+    let texts = column.as_string::<i32>();
+    let limit = i64::from(max_length);
+    for (row, ends) in texts.value_offsets().windows(2).enumerate() {
+        let length = i64::from(ends[1]) - i64::from(ends[0]);
+        if length > limit && texts.is_valid(row) {
+            return Err(Error::InvalidData(format!(
+                "length of varchar field {} exceeds max length, row number: {row}, length: {length}, max length: {max_length}",
+                field.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_json(field: &Field, column: &ArrayRef) -> Result<()> {
+    let texts = column.as_string::<i32>();
+    for (row, text) in texts.iter().enumerate() {
+        let Some(text) = text else { continue };
+        if text.len() > MAX_JSON_BYTES {
+            return Err(Error::InvalidData(format!(
+                "JSON field '{}' of row {row} has {} bytes, at most {MAX_JSON_BYTES} are allowed",
+                field.name,
+                text.len()
+            )));
+        }
+        let bad = |what: String| {
+            Error::InvalidData(format!("JSON field '{}' of row {row} is not valid JSON: {what}", field.name))
+        };
+        if field.dynamic {
+            let value: Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+            if !value.is_object() {
+                return Err(bad("the dynamic field must be an object".into()));
+            }
+        } else {
+            serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| bad(e.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_array(field: &Field, column: &ArrayRef, element: &DataType, max_capacity: u32) -> Result<()> {
+    let lists = column.as_list::<i32>();
+    for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+        let length = lists.value_length(row);
+        if i64::from(length) > i64::from(max_capacity) {
+            return Err(Error::InvalidData(format!(
+                "the length ({length}) of {row}th array exceeds max capacity ({max_capacity}) of field '{}'",
+                field.name
+            )));
+        }
+        if lists.value(row).null_count() > 0 {
+            return Err(Error::InvalidData(format!("array field '{}' of row {row} has null elements", field.name)));
+        }
+    }
+    let item = Field { name: field.name.clone(), data_type: element.clone(), ..Field::new("", element.clone()) };
+    check_values(&item, lists.values())
+}
+
+/// `rows` copies of a default value in the field's type.
+///
+/// # Errors
+/// [`Error::InvalidSchema`] when the value does not fit the type.
+pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result<ArrayRef> {
+    let bad = || {
+        Error::InvalidSchema(format!(
+            "default value {value} of field '{}' does not fit its type {}",
+            field.name,
+            field.data_type.name()
+        ))
+    };
+    let integer = || value.as_i64().ok_or_else(bad);
+    let array: ArrayRef = match &field.data_type {
+        DataType::Bool => Arc::new(BooleanArray::from(vec![value.as_bool().ok_or_else(bad)?; rows])),
+        DataType::Int8 => Arc::new(Int8Array::from(vec![i8::try_from(integer()?).map_err(|_| bad())?; rows])),
+        DataType::Int16 => Arc::new(Int16Array::from(vec![i16::try_from(integer()?).map_err(|_| bad())?; rows])),
+        DataType::Int32 => Arc::new(Int32Array::from(vec![i32::try_from(integer()?).map_err(|_| bad())?; rows])),
+        DataType::Int64 => Arc::new(Int64Array::from(vec![integer()?; rows])),
+        #[expect(clippy::cast_possible_truncation, reason = "a FLOAT field keeps single precision")]
+        DataType::Float => Arc::new(Float32Array::from(vec![value.as_f64().ok_or_else(bad)? as f32; rows])),
+        DataType::Double => Arc::new(Float64Array::from(vec![value.as_f64().ok_or_else(bad)?; rows])),
+        DataType::VarChar { .. } => Arc::new(StringArray::from(vec![value.as_str().ok_or_else(bad)?; rows])),
+        DataType::TimestampTz => {
+            let micros = match value {
+                Value::String(text) => parse_timestamp(text).ok_or_else(bad)?,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => integer()?,
+            };
+            Arc::new(TimestampMicrosecondArray::from(vec![micros; rows]).with_timezone("UTC"))
+        }
+        DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. } => return Err(bad()),
+    };
+    check_values(field, &array).map_err(|e| Error::InvalidSchema(e.to_string()))?;
+    Ok(array)
+}
+
+fn parse_timestamp(text: &str) -> Option<i64> {
+    chrono::DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field as ArrowField, Schema};
+
+    use super::*;
+
+    fn schema() -> (CollectionSchema, SchemaRef) {
+        let mut city = Field::new("city", DataType::VarChar { max_length: 5 });
+        city.default = Some(serde_json::json!("rome"));
+        let mut schema = CollectionSchema::new(vec![
+            Field::new("id", DataType::Int64).primary(),
+            city,
+            Field::new("price", DataType::Double).nullable(),
+            Field::new("v", DataType::FloatVector { dim: 2 }),
+        ])
+        .with_dynamic_field();
+        schema.validate().unwrap();
+        let arrow = schema.to_arrow();
+        (schema, arrow)
+    }
+
+    fn vectors(values: Vec<f32>, dim: i32) -> ArrayRef {
+        let item = Arc::new(ArrowField::new_list_field(ArrowType::Float32, true));
+        Arc::new(FixedSizeListArray::try_new(item, dim, Arc::new(Float32Array::from(values)), None).unwrap())
+    }
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let fields: Vec<_> =
+            columns.iter().map(|(name, array)| ArrowField::new(*name, array.data_type().clone(), true)).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+    }
+
+    fn run(input: &RecordBatch, mode: WriteMode) -> Result<PreparedRows> {
+        let (schema, arrow) = schema();
+        prepare(&schema, &arrow, input, mode, false, |_| 0)
+    }
+
+    fn ids(ids: Vec<i64>) -> ArrayRef {
+        Arc::new(Int64Array::from(ids))
+    }
+
+    #[test]
+    fn missing_columns_take_default_null_or_empty_object() {
+        let input = batch(vec![("v", vectors(vec![1., 2., 3., 4.], 2)), ("id", ids(vec![7, 8]))]);
+        let rows = run(&input, WriteMode::Insert).unwrap();
+        assert_eq!(rows.keys, Keys::Int64(vec![7, 8]));
+        assert_eq!(rows.batch.column_by_name("city").unwrap().as_string::<i32>().value(1), "rome");
+        assert_eq!(rows.batch.column_by_name("price").unwrap().null_count(), 2);
+        assert_eq!(rows.batch.column_by_name("$meta").unwrap().as_string::<i32>().value(0), "{}");
+    }
+
+    #[test]
+    fn nulls_become_the_default() {
+        let cities: ArrayRef = Arc::new(StringArray::from(vec![None, Some("oslo")]));
+        let input = batch(vec![("id", ids(vec![1, 2])), ("city", cities), ("v", vectors(vec![0.; 4], 2))]);
+        let rows = run(&input, WriteMode::Insert).unwrap();
+        let cities = rows.batch.column_by_name("city").unwrap();
+        assert_eq!(cities.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["rome", "oslo"]);
+    }
+
+    #[test]
+    fn mistakes_name_field_and_rule() {
+        let error = |input: RecordBatch, mode| run(&input, mode).unwrap_err().to_string();
+        let v = || vectors(vec![0.; 4], 2);
+        let insert = WriteMode::Insert;
+        assert!(error(batch(vec![("id", ids(vec![1, 2]))]), insert).contains("field 'v' is missing"));
+        let wrong_dim = batch(vec![("id", ids(vec![1])), ("v", vectors(vec![0.; 3], 3))]);
+        assert!(error(wrong_dim, insert).contains("the dim (3) of field data(v) is not equal to schema dim (2)"));
+        let nan = batch(vec![("id", ids(vec![1, 2])), ("v", vectors(vec![0., 1., f32::NAN, 0.], 2))]);
+        assert!(error(nan, insert).contains("NaN"));
+        let unknown = batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("cities", ids(vec![1, 2]))]);
+        assert!(error(unknown, insert).contains("city"));
+        let long: ArrayRef = Arc::new(StringArray::from(vec!["london", "x"]));
+        assert!(error(batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("city", long)]), insert).contains("max length: 5"));
+        let json: ArrayRef = Arc::new(StringArray::from(vec!["[1]", "{}"]));
+        assert!(error(batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("$meta", json)]), insert).contains("object"));
+        let twice = batch(vec![("id", ids(vec![1, 1])), ("v", v())]);
+        assert!(error(twice, WriteMode::Upsert).contains("more than once"));
+    }
+
+    #[test]
+    fn auto_ids_are_assigned_and_an_upsert_replaces_the_old_ones() {
+        let mut schema = CollectionSchema::new(vec![
+            Field::new("id", DataType::VarChar { max_length: 30 }).primary().auto_id(),
+            Field::new("v", DataType::FloatVector { dim: 2 }),
+        ]);
+        schema.validate().unwrap();
+        let arrow = schema.to_arrow();
+        let input = batch(vec![("v", vectors(vec![0.; 4], 2))]);
+        let rows = prepare(&schema, &arrow, &input, WriteMode::Insert, false, |_| 40).unwrap();
+        assert_eq!(rows.keys, Keys::VarChar(vec!["40".into(), "41".into()]));
+        let old: ArrayRef = Arc::new(StringArray::from(vec!["40"]));
+        let input = batch(vec![("id", old), ("v", vectors(vec![1.; 2], 2))]);
+        let rows = prepare(&schema, &arrow, &input, WriteMode::Upsert, false, |_| 50).unwrap();
+        assert_eq!(rows.replaced, Some(Keys::VarChar(vec!["40".into()])));
+        assert_eq!(rows.keys, Keys::VarChar(vec!["50".into()]));
+        assert!(prepare(&schema, &arrow, &input, WriteMode::Insert, false, |_| 0).is_err());
+    }
+}

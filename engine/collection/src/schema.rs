@@ -1,0 +1,318 @@
+//! A collection's schema: its fields, the rules Milvus sets for them, and the Arrow form.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+pub use crate::types::metadata_keys;
+
+use crate::error::{Error, Result};
+use crate::names::{NameKind, validate_name};
+use crate::rows::default_array;
+use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
+
+/// Name of the hidden JSON column that holds what the schema does not name.
+pub const DYNAMIC_FIELD: &str = "$meta";
+/// Name of the hidden column with each row's write timestamp.
+pub const TIMESTAMP_COLUMN: &str = elanus_storage::TIMESTAMP_COLUMN;
+
+/// Id of the first user field; smaller ids are system fields.
+const FIRST_FIELD_ID: i64 = 100;
+const MAX_FIELDS: usize = 64;
+const MAX_VECTOR_FIELDS: usize = 10;
+const DIM_RANGE: std::ops::RangeInclusive<u32> = 2..=32_768;
+
+const DESCRIPTION_KEY: &str = "elanus.description";
+const DYNAMIC_KEY: &str = "elanus.enable_dynamic_field";
+
+/// The fields of a collection.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CollectionSchema {
+    /// Free text.
+    pub description: String,
+    /// Fields in declaration order; the dynamic field, when enabled, is the last one.
+    pub fields: Vec<Field>,
+    /// Whether unknown keys of a row are kept in [`DYNAMIC_FIELD`].
+    pub enable_dynamic_field: bool,
+}
+
+impl CollectionSchema {
+    /// A schema of these fields, not validated yet.
+    pub fn new(fields: Vec<Field>) -> Self {
+        Self { description: String::new(), fields, enable_dynamic_field: false }
+    }
+
+    /// The same schema with the dynamic field switched on.
+    #[must_use]
+    pub fn with_dynamic_field(mut self) -> Self {
+        self.enable_dynamic_field = true;
+        self
+    }
+
+    /// Checks every rule, assigns field ids and appends the dynamic field.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`], [`Error::InvalidName`] or [`Error::LimitExceeded`] naming the
+    /// field, what was given and what is allowed.
+    pub fn validate(&mut self) -> Result<()> {
+        self.fields.retain(|field| !field.dynamic);
+        if self.fields.len() > MAX_FIELDS {
+            return Err(Error::LimitExceeded(format!(
+                "maximum field's number should be limited to {MAX_FIELDS}, got {}",
+                self.fields.len()
+            )));
+        }
+        let mut seen = HashSet::new();
+        for field in &self.fields {
+            validate_name(NameKind::Field, &field.name)?;
+            if !seen.insert(field.name.as_str()) {
+                return Err(Error::InvalidSchema(format!("duplicated field name '{}'", field.name)));
+            }
+            validate_field(field)?;
+        }
+        self.validate_keys()?;
+        let vectors = self.fields.iter().filter(|field| field.data_type.is_vector()).count();
+        if vectors > MAX_VECTOR_FIELDS {
+            return Err(Error::LimitExceeded(format!(
+                "maximum vector field's number should be limited to {MAX_VECTOR_FIELDS}, got {vectors}"
+            )));
+        }
+        let mut next = self.fields.iter().map(|field| field.id + 1).max().unwrap_or(0).max(FIRST_FIELD_ID);
+        for field in &mut self.fields {
+            if field.id < FIRST_FIELD_ID {
+                field.id = next;
+                next += 1;
+            }
+        }
+        if self.enable_dynamic_field {
+            let mut dynamic = Field::new(DYNAMIC_FIELD, DataType::Json);
+            dynamic.id = next;
+            dynamic.dynamic = true;
+            dynamic.description = "dynamic schema".to_string();
+            self.fields.push(dynamic);
+        }
+        Ok(())
+    }
+
+    fn validate_keys(&self) -> Result<()> {
+        let primary: Vec<_> = self.fields.iter().filter(|field| field.primary_key).collect();
+        let [key] = primary.as_slice() else {
+            return Err(Error::InvalidSchema(if primary.is_empty() {
+                "primary key is not specified: exactly one INT64 or VARCHAR field must be the primary key".into()
+            } else {
+                format!("there are more than one primary key: '{}' and '{}'", primary[0].name, primary[1].name)
+            }));
+        };
+        if !matches!(key.data_type, DataType::Int64 | DataType::VarChar { .. }) {
+            return Err(Error::InvalidSchema(format!(
+                "the data type of primary key should be Int64 or VarChar, field '{}' is {}",
+                key.name,
+                key.data_type.name()
+            )));
+        }
+        if key.nullable || key.default.is_some() {
+            return Err(Error::InvalidSchema(format!(
+                "primary field '{}' cannot be nullable or have a default value",
+                key.name
+            )));
+        }
+        for (what, fields) in [
+            ("partition key", self.fields.iter().filter(|f| f.partition_key).collect::<Vec<_>>()),
+            ("clustering key", self.fields.iter().filter(|f| f.clustering_key).collect::<Vec<_>>()),
+        ] {
+            if let [first, second, ..] = fields.as_slice() {
+                return Err(Error::InvalidSchema(format!(
+                    "there are more than one {what}, field name = {}, {}",
+                    first.name, second.name
+                )));
+            }
+        }
+        if let Some(field) = self.partition_key() {
+            if !matches!(field.data_type, DataType::Int64 | DataType::VarChar { .. }) {
+                return Err(Error::InvalidSchema(format!(
+                    "the data type of partition key should be Int64 or VarChar, field '{}' is {}",
+                    field.name,
+                    field.data_type.name()
+                )));
+            }
+            if field.primary_key || field.nullable {
+                return Err(Error::InvalidSchema(format!(
+                    "partition key field '{}' must not be primary field and cannot be nullable",
+                    field.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The Arrow schema without hidden columns, everything else in metadata.
+    pub fn to_arrow(&self) -> SchemaRef {
+        let fields: Vec<_> = self.fields.iter().map(Field::to_arrow).collect();
+        let metadata = HashMap::from([
+            (DESCRIPTION_KEY.to_string(), self.description.clone()),
+            (DYNAMIC_KEY.to_string(), self.enable_dynamic_field.to_string()),
+        ]);
+        Arc::new(Schema::new_with_metadata(fields, metadata))
+    }
+
+    /// Reads a schema back from its Arrow form.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`] when a field is not of a supported form.
+    pub fn from_arrow(schema: &Schema) -> Result<Self> {
+        let fields = schema
+            .fields()
+            .iter()
+            .filter(|field| field.name() != TIMESTAMP_COLUMN)
+            .map(|field| Field::from_arrow(field))
+            .collect::<Result<Vec<_>>>()?;
+        let metadata = schema.metadata();
+        Ok(Self {
+            description: metadata.get(DESCRIPTION_KEY).cloned().unwrap_or_default(),
+            enable_dynamic_field: fields.iter().any(|field| field.dynamic)
+                || metadata.get(DYNAMIC_KEY).is_some_and(|value| value == "true"),
+            fields,
+        })
+    }
+
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The primary key; a validated schema has exactly one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`] on a schema that was never validated and has none.
+    pub fn primary_key(&self) -> Result<&Field> {
+        self.fields
+            .iter()
+            .find(|field| field.primary_key)
+            .ok_or_else(|| Error::InvalidSchema("primary key is not specified".into()))
+    }
+
+    /// The partition key, if there is one.
+    pub fn partition_key(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| field.partition_key)
+    }
+
+    /// The hidden JSON column of the dynamic field, if enabled.
+    pub fn dynamic_field(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| field.dynamic)
+    }
+
+    /// The vector fields in declaration order.
+    pub fn vector_fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.data_type.is_vector())
+    }
+}
+
+fn validate_field(field: &Field) -> Result<()> {
+    let bad = |what: String| Err(Error::InvalidSchema(format!("field '{}': {what}", field.name)));
+    match &field.data_type {
+        DataType::VarChar { max_length } if !(1..=MAX_VARCHAR_LENGTH).contains(max_length) => {
+            return bad(format!("the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"));
+        }
+        DataType::Array { element, max_capacity } => {
+            if !(1..=MAX_ARRAY_CAPACITY).contains(max_capacity) {
+                return bad(format!("the maximum capacity {max_capacity} must be in range [1, {MAX_ARRAY_CAPACITY}]"));
+            }
+            match element.as_ref() {
+                DataType::VarChar { max_length } if !(1..=MAX_VARCHAR_LENGTH).contains(max_length) => {
+                    return bad(format!("the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"));
+                }
+                DataType::Json | DataType::Array { .. } | DataType::TimestampTz | DataType::FloatVector { .. } => {
+                    return bad(format!(
+                        "element type {} is not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar",
+                        element.name()
+                    ));
+                }
+                DataType::VarChar { .. }
+                | DataType::Bool
+                | DataType::Int8
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Int64
+                | DataType::Float
+                | DataType::Double => {}
+            }
+        }
+        DataType::FloatVector { dim } if !DIM_RANGE.contains(dim) => {
+            return bad(format!(
+                "invalid dimension: {dim}. should be in range {} ~ {}",
+                DIM_RANGE.start(),
+                DIM_RANGE.end()
+            ));
+        }
+        DataType::FloatVector { .. }
+        | DataType::VarChar { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::Json
+        | DataType::TimestampTz => {}
+    }
+    if field.auto_id && !field.primary_key {
+        return bad("only the primary field can be auto id".into());
+    }
+    if let Some(default) = &field.default {
+        if matches!(field.data_type, DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. }) {
+            return bad(format!("type not support default_value, type:{}", field.data_type.name()));
+        }
+        default_array(field, default, 1)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> CollectionSchema {
+        CollectionSchema::new(vec![
+            Field::new("id", DataType::Int64).primary(),
+            Field::new("text", DataType::VarChar { max_length: 10 }).nullable(),
+            Field::new("tags", DataType::Array { element: Box::new(DataType::Int32), max_capacity: 5 }),
+            Field::new("v", DataType::FloatVector { dim: 4 }),
+        ])
+        .with_dynamic_field()
+    }
+
+    #[test]
+    fn a_schema_survives_its_arrow_form() {
+        let mut schema = valid();
+        schema.fields[1].default = Some(serde_json::json!("none"));
+        schema.validate().unwrap();
+        assert_eq!(schema.fields.iter().map(|f| f.id).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
+        assert_eq!(CollectionSchema::from_arrow(&schema.to_arrow()).unwrap(), schema);
+    }
+
+    #[test]
+    fn validating_twice_changes_nothing() {
+        let mut schema = valid();
+        schema.validate().unwrap();
+        let once = schema.clone();
+        schema.validate().unwrap();
+        assert_eq!(schema, once);
+    }
+
+    #[test]
+    fn broken_rules_are_named() {
+        let error = |change: fn(&mut CollectionSchema)| {
+            let mut schema = valid();
+            change(&mut schema);
+            schema.validate().unwrap_err().to_string()
+        };
+        assert!(error(|s| s.fields[0].primary_key = false).contains("primary key is not specified"));
+        assert!(error(|s| s.fields[1].primary_key = true).contains("more than one primary key"));
+        assert!(error(|s| s.fields[3].data_type = DataType::FloatVector { dim: 1 }).contains("range 2 ~ 32768"));
+        assert!(error(|s| s.fields[1].name = "12-s".into()).contains("12-s"));
+        assert!(error(|s| s.fields[1].default = Some(serde_json::json!(7))).contains("text"));
+        assert!(error(|s| s.fields[1].name = "id".into()).contains("duplicated"));
+    }
+}

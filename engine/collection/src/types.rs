@@ -1,0 +1,337 @@
+//! The Milvus field types and their Arrow form.
+//!
+//! A field's Milvus type, limits and flags live in the Arrow field's metadata (`elanus.*` keys), so
+//! that an Arrow schema is the one schema value everywhere: on disk, in a plan, over the wire.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, TimeUnit};
+
+use crate::error::{Error, Result};
+
+/// Keys of the Arrow field metadata that carry what Arrow itself cannot say.
+pub mod metadata_keys {
+    /// Numeric id of the field, stable across renames.
+    pub const FIELD_ID: &str = "elanus.field_id";
+    /// Milvus name of the type, for example `VarChar`.
+    pub const TYPE: &str = "elanus.type";
+    /// `true` on the primary key.
+    pub const PRIMARY_KEY: &str = "elanus.primary_key";
+    /// `true` when the engine assigns the primary key.
+    pub const AUTO_ID: &str = "elanus.auto_id";
+    /// Limit of a VARCHAR value (or ARRAY<VARCHAR> element) in bytes.
+    pub const MAX_LENGTH: &str = "elanus.max_length";
+    /// Limit of an ARRAY value in elements.
+    pub const MAX_CAPACITY: &str = "elanus.max_capacity";
+    /// Default value as JSON.
+    pub const DEFAULT: &str = "elanus.default";
+    /// `true` on the partition key.
+    pub const PARTITION_KEY: &str = "elanus.partition_key";
+    /// `true` on the clustering key.
+    pub const CLUSTERING_KEY: &str = "elanus.clustering_key";
+    /// `true` on the hidden JSON column of the dynamic field.
+    pub const DYNAMIC: &str = "elanus.dynamic";
+    /// Free text about the field.
+    pub const DESCRIPTION: &str = "elanus.description";
+    /// Further type parameters exactly as the client gave them, as a JSON object.
+    pub const PARAMS: &str = "elanus.params";
+    /// Arrow's key for the name of an extension type.
+    pub const EXTENSION_NAME: &str = "ARROW:extension:name";
+    /// The canonical Arrow extension name of JSON text.
+    pub const JSON_EXTENSION: &str = "arrow.json";
+}
+
+use metadata_keys as keys;
+
+/// The type of a field, as Milvus names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DataType {
+    /// Boolean.
+    Bool,
+    /// Signed 8-bit integer.
+    Int8,
+    /// Signed 16-bit integer.
+    Int16,
+    /// Signed 32-bit integer.
+    Int32,
+    /// Signed 64-bit integer.
+    Int64,
+    /// 32-bit float; NaN and infinities are rejected.
+    Float,
+    /// 64-bit float; NaN and infinities are rejected.
+    Double,
+    /// UTF-8 text of at most `max_length` bytes.
+    VarChar {
+        /// Limit in bytes, 1 to 65,535.
+        max_length: u32,
+    },
+    /// Any JSON value, at most 65,536 bytes of text.
+    Json,
+    /// A list of scalars.
+    Array {
+        /// Type of the elements: a scalar other than JSON, ARRAY and TIMESTAMPTZ.
+        element: Box<DataType>,
+        /// Limit in elements, 1 to 4,096.
+        max_capacity: u32,
+    },
+    /// An instant: microseconds since 1970-01-01 UTC.
+    TimestampTz,
+    /// `dim` 32-bit floats.
+    FloatVector {
+        /// Dimension, 2 to 32,768.
+        dim: u32,
+    },
+}
+
+impl DataType {
+    /// The Milvus name of the type without its parameters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bool => "Bool",
+            Self::Int8 => "Int8",
+            Self::Int16 => "Int16",
+            Self::Int32 => "Int32",
+            Self::Int64 => "Int64",
+            Self::Float => "Float",
+            Self::Double => "Double",
+            Self::VarChar { .. } => "VarChar",
+            Self::Json => "JSON",
+            Self::Array { .. } => "Array",
+            Self::TimestampTz => "Timestamptz",
+            Self::FloatVector { .. } => "FloatVector",
+        }
+    }
+
+    /// Whether this is a vector type.
+    pub fn is_vector(&self) -> bool {
+        matches!(self, Self::FloatVector { .. })
+    }
+
+    /// The Arrow type at rest, in plans and on the wire.
+    pub fn to_arrow(&self) -> ArrowType {
+        match self {
+            Self::Bool => ArrowType::Boolean,
+            Self::Int8 => ArrowType::Int8,
+            Self::Int16 => ArrowType::Int16,
+            Self::Int32 => ArrowType::Int32,
+            Self::Int64 => ArrowType::Int64,
+            Self::Float => ArrowType::Float32,
+            Self::Double => ArrowType::Float64,
+            Self::VarChar { .. } | Self::Json => ArrowType::Utf8,
+            Self::Array { element, .. } => {
+                ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
+            }
+            Self::TimestampTz => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::FloatVector { dim } => {
+                let item = Arc::new(ArrowField::new_list_field(ArrowType::Float32, false));
+                ArrowType::FixedSizeList(item, i32::try_from(*dim).unwrap_or(i32::MAX))
+            }
+        }
+    }
+}
+
+/// One field of a collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Numeric id; user fields start at 100. 0 means "not assigned yet".
+    pub id: i64,
+    /// Name, unique in the collection.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Type and its limits.
+    pub data_type: DataType,
+    /// Whether this is the primary key.
+    pub primary_key: bool,
+    /// Whether the engine assigns the primary key.
+    pub auto_id: bool,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// Value that stands in for a missing or NULL input.
+    pub default: Option<serde_json::Value>,
+    /// Whether rows are spread over partitions by this field.
+    pub partition_key: bool,
+    /// Whether compaction may cluster by this field.
+    pub clustering_key: bool,
+    /// Whether this is the hidden JSON column of the dynamic field.
+    pub dynamic: bool,
+    /// Further type parameters exactly as the client gave them (for example `mmap.enabled`).
+    pub params: BTreeMap<String, String>,
+}
+
+impl Field {
+    /// A plain field: not null, no key, no default.
+    pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
+        Self {
+            id: 0,
+            name: name.into(),
+            description: String::new(),
+            data_type,
+            primary_key: false,
+            auto_id: false,
+            nullable: false,
+            default: None,
+            partition_key: false,
+            clustering_key: false,
+            dynamic: false,
+            params: BTreeMap::new(),
+        }
+    }
+
+    /// The same field as primary key.
+    #[must_use]
+    pub fn primary(mut self) -> Self {
+        self.primary_key = true;
+        self
+    }
+
+    /// The same field, its value assigned by the engine.
+    #[must_use]
+    pub fn auto_id(mut self) -> Self {
+        self.auto_id = true;
+        self
+    }
+
+    /// The same field, allowing NULL.
+    #[must_use]
+    pub fn nullable(mut self) -> Self {
+        self.nullable = true;
+        self
+    }
+
+    /// The Arrow field with everything in its metadata.
+    pub fn to_arrow(&self) -> ArrowField {
+        let mut metadata = HashMap::new();
+        let mut put = |key: &str, value: String| {
+            metadata.insert(key.to_string(), value);
+        };
+        put(keys::FIELD_ID, self.id.to_string());
+        put(keys::TYPE, self.data_type.name().to_string());
+        for (key, on) in [
+            (keys::PRIMARY_KEY, self.primary_key),
+            (keys::AUTO_ID, self.auto_id),
+            (keys::PARTITION_KEY, self.partition_key),
+            (keys::CLUSTERING_KEY, self.clustering_key),
+            (keys::DYNAMIC, self.dynamic),
+        ] {
+            if on {
+                put(key, "true".to_string());
+            }
+        }
+        if !self.description.is_empty() {
+            put(keys::DESCRIPTION, self.description.clone());
+        }
+        if let Some(default) = &self.default {
+            put(keys::DEFAULT, default.to_string());
+        }
+        if !self.params.is_empty()
+            && let Ok(text) = serde_json::to_string(&self.params)
+        {
+            put(keys::PARAMS, text);
+        }
+        match &self.data_type {
+            DataType::VarChar { max_length } => put(keys::MAX_LENGTH, max_length.to_string()),
+            DataType::Json => put(keys::EXTENSION_NAME, keys::JSON_EXTENSION.to_string()),
+            DataType::Array { element, max_capacity } => {
+                put(keys::MAX_CAPACITY, max_capacity.to_string());
+                if let DataType::VarChar { max_length } = element.as_ref() {
+                    put(keys::MAX_LENGTH, max_length.to_string());
+                }
+            }
+            DataType::Bool
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Float
+            | DataType::Double
+            | DataType::TimestampTz
+            | DataType::FloatVector { .. } => {}
+        }
+        ArrowField::new(&self.name, self.data_type.to_arrow(), self.nullable).with_metadata(metadata)
+    }
+
+    /// Reads a field back from its Arrow form.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`] when the Arrow type or the metadata is not one this engine writes.
+    pub fn from_arrow(field: &ArrowField) -> Result<Self> {
+        let metadata = field.metadata();
+        let flag = |key: &str| metadata.get(key).is_some_and(|value| value == "true");
+        let number = |key: &str| metadata.get(key).and_then(|value| value.parse::<u32>().ok());
+        let bad = |what: String| Error::InvalidSchema(format!("field '{}': {what}", field.name()));
+        let default = metadata
+            .get(keys::DEFAULT)
+            .map(|text| serde_json::from_str(text))
+            .transpose()
+            .map_err(|e| bad(format!("default value is not JSON: {e}")))?;
+        let params = metadata
+            .get(keys::PARAMS)
+            .map(|text| serde_json::from_str(text))
+            .transpose()
+            .map_err(|e| bad(format!("parameters are not JSON: {e}")))?
+            .unwrap_or_default();
+        let max_length = number(keys::MAX_LENGTH);
+        let is_json = metadata.get(keys::EXTENSION_NAME).is_some_and(|name| name == keys::JSON_EXTENSION);
+        let data_type = type_from_arrow(field.data_type(), is_json, max_length, number(keys::MAX_CAPACITY))
+            .ok_or_else(|| bad(format!("Arrow type {} is not supported", field.data_type())))?;
+        Ok(Self {
+            id: metadata.get(keys::FIELD_ID).and_then(|id| id.parse().ok()).unwrap_or(0),
+            name: field.name().clone(),
+            description: metadata.get(keys::DESCRIPTION).cloned().unwrap_or_default(),
+            data_type,
+            primary_key: flag(keys::PRIMARY_KEY),
+            auto_id: flag(keys::AUTO_ID),
+            nullable: field.is_nullable(),
+            default,
+            partition_key: flag(keys::PARTITION_KEY),
+            clustering_key: flag(keys::CLUSTERING_KEY),
+            dynamic: flag(keys::DYNAMIC),
+            params,
+        })
+    }
+}
+
+/// Largest VARCHAR in bytes, the limit when none is given.
+pub(crate) const MAX_VARCHAR_LENGTH: u32 = 65_535;
+/// Largest ARRAY in elements, the limit when none is given.
+pub(crate) const MAX_ARRAY_CAPACITY: u32 = 4_096;
+
+fn type_from_arrow(
+    arrow: &ArrowType,
+    is_json: bool,
+    max_length: Option<u32>,
+    max_capacity: Option<u32>,
+) -> Option<DataType> {
+    if let Some(scalar) = scalar_from_arrow(arrow, max_length) {
+        return Some(if is_json { DataType::Json } else { scalar });
+    }
+    if let ArrowType::List(item) = arrow {
+        let element = Box::new(scalar_from_arrow(item.data_type(), max_length)?);
+        return Some(DataType::Array { element, max_capacity: max_capacity.unwrap_or(MAX_ARRAY_CAPACITY) });
+    }
+    if let ArrowType::FixedSizeList(item, dim) = arrow
+        && item.data_type() == &ArrowType::Float32
+    {
+        return Some(DataType::FloatVector { dim: u32::try_from(*dim).ok()? });
+    }
+    None
+}
+
+fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {
+    if arrow == &ArrowType::Utf8 {
+        return Some(DataType::VarChar { max_length: max_length.unwrap_or(MAX_VARCHAR_LENGTH) });
+    }
+    let plain = [
+        DataType::Bool,
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::Float,
+        DataType::Double,
+        DataType::TimestampTz,
+    ];
+    plain.into_iter().find(|candidate| &candidate.to_arrow() == arrow)
+}

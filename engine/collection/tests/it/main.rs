@@ -1,0 +1,7 @@
+//! Whole collections over real and faulty stores.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod crash;
+mod lifecycle;
+mod model;
+mod support;
