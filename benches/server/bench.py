@@ -1,0 +1,326 @@
+"""Measures a server as a pymilvus user sees it: ingest, index build, recall, queries per second, memory, idle CPU, start.
+
+    python bench.py                        200,000 x 128 made on the spot, Elanus alone
+    python bench.py --peer milvus-lite     the same against milvus-lite in the same run, with ratios
+    python bench.py --base b.npy --queries q.npy --metric COSINE
+
+Every figure is taken from outside the server: the client's clock, and /proc of the server's processes (Linux).
+The server runs in a temporary directory and is stopped at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "server" / "tests-e2e"))
+from harness import Server, binary, eventually, free_port  # noqa: E402
+
+K = 10
+COLLECTION = "bench"
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- data
+
+
+def mixture(count: int, queries: int, dim: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """1,000 Gaussians of unequal weight and width in a 24-dimensional latent space, projected to `dim`, plus noise."""
+    random = np.random.default_rng(seed)
+    basis = random.standard_normal((24, dim)).astype(np.float32) / np.sqrt(24)
+    centres = random.standard_normal((1000, 24)).astype(np.float32)
+    weights = random.lognormal(0, 0.7, 1000)
+    widths = (0.8 * random.lognormal(0, 0.25, 1000)).astype(np.float32)
+
+    def draw(n: int) -> np.ndarray:
+        which = random.choice(1000, n, p=weights / weights.sum())
+        latent = centres[which] + widths[which][:, None] * random.standard_normal((n, 24)).astype(np.float32)
+        return (latent @ basis + 0.1 * random.standard_normal((n, dim))).astype(np.float32)
+
+    return draw(count), draw(queries)
+
+
+def exact_neighbours(base: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
+    """Rows of the `K` nearest of `base` for each query."""
+    if metric == "COSINE":
+        base = base / np.linalg.norm(base, axis=1, keepdims=True)
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    try:
+        import faiss
+    except ImportError:
+        found = np.empty((len(queries), K), np.int64)
+        squares = (base**2).sum(1) if metric == "L2" else 0.0
+        for start in range(0, len(queries), 64):
+            product = queries[start : start + 64] @ base.T
+            distance = squares - 2 * product if metric == "L2" else -product
+            part = np.argpartition(distance, K - 1, 1)[:, :K]
+            order = np.take_along_axis(distance, part, 1).argsort(1)
+            found[start : start + 64] = np.take_along_axis(part, order, 1)
+        return found
+    index = faiss.IndexFlatL2(base.shape[1]) if metric == "L2" else faiss.IndexFlatIP(base.shape[1])
+    index.add(np.ascontiguousarray(base))
+    return index.search(np.ascontiguousarray(queries), K)[1]
+
+
+# ---- processes
+
+
+def family(pid: int) -> list[int]:
+    """The process and everything that it started."""
+    found, frontier = [], [pid]
+    while frontier:
+        each = frontier.pop()
+        found.append(each)
+        with contextlib.suppress(OSError):
+            for task in pathlib.Path(f"/proc/{each}/task").iterdir():
+                frontier += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Resident bytes of the family: `anonymous` (its own) and `file` (mapped files, which the system can drop)."""
+    total = {"anonymous": 0, "file": 0}
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/{each}/status").read_text().splitlines():
+                if line.startswith("RssAnon:"):
+                    total["anonymous"] += int(line.split()[1]) * 1024
+                elif line.startswith("RssFile:"):
+                    total["file"] += int(line.split()[1]) * 1024
+    return total
+
+
+def cpu_seconds(pid: int) -> float:
+    ticks = 0
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Elanus:
+    name = "elanus"
+
+    def __init__(self, folder: pathlib.Path):
+        self.server = Server(folder / "elanus")
+
+    def start(self) -> None:
+        self.server.start()
+
+    uri = property(lambda self: self.server.uri)
+    pid = property(lambda self: self.server.process.pid)
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+class MilvusLite:
+    name = "milvus-lite"
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder, self.port = folder / "milvus-lite", free_port()
+        self.log = open(folder / "milvus-lite.log", "wb")
+        self.process: subprocess.Popen | None = None
+
+    uri = property(lambda self: f"http://127.0.0.1:{self.port}")
+    pid = property(lambda self: self.process.pid)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "milvus_lite.cmdline", "server"]
+        script = pathlib.Path(sys.executable).with_name("milvus-lite")
+        if script.exists():
+            command = [str(script), "server"]
+        command += ["--data-dir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+
+        def ready() -> bool:
+            import socket
+
+            assert self.process.poll() is None, "milvus-lite ended while starting"
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        eventually(ready, "milvus-lite listens", 120)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+# ---- measurements
+
+
+def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, options) -> dict[str, float]:
+    """All figures of one server, in the order in which they are printed."""
+    figures: dict[str, float] = {}
+    began = time.perf_counter()
+    system.start()
+    figures["start until it listens, s"] = time.perf_counter() - began
+    client = MilvusClient(system.uri)
+    client.create_collection("first", dimension=4)
+    client.insert("first", [{"id": 1, "vector": [1.0, 2.0, 3.0, 4.0]}])
+    assert client.search("first", [[1.0, 2.0, 3.0, 4.0]], limit=1)[0][0]["id"] == 1
+    figures["start until the first search of a new collection, s"] = time.perf_counter() - began
+    client.drop_collection("first")
+    idle = memory(system.pid)
+    figures["memory idle, MiB"] = (idle["anonymous"] + idle["file"]) / 2**20
+
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=base.shape[1])
+    client.create_collection(COLLECTION, schema=schema)
+    ingest = 0.0
+    for start in range(0, len(base), options.batch):
+        rows = [{"id": start + i, "vector": row} for i, row in enumerate(base[start : start + options.batch])]
+        began = time.perf_counter()
+        client.insert(COLLECTION, rows)
+        ingest += time.perf_counter() - began
+        say(f"{system.name}: {start + len(rows):,} of {len(base):,} rows, {(start + len(rows)) / ingest:,.0f} rows/s")
+    figures["ingest, rows/s"] = len(base) / ingest
+    began = time.perf_counter()
+    client.flush(COLLECTION)
+    figures["flush, s"] = time.perf_counter() - began
+
+    say(f"{system.name}: building HNSW")
+    index = client.prepare_index_params()
+    index.add_index(
+        "vector", index_type="HNSW", metric_type=options.metric,
+        params={"M": options.m, "efConstruction": options.ef_construction},
+    )  # fmt: skip
+    began = time.perf_counter()
+    client.create_index(COLLECTION, index)
+
+    def built() -> bool:
+        return int(client.describe_index(COLLECTION, "vector").get("pending_index_rows", 0) or 0) == 0
+
+    eventually(built, "the index is built", 3600)
+    client.load_collection(COLLECTION)
+    figures["HNSW build and load, s"] = time.perf_counter() - began
+
+    def search(vectors):
+        return client.search(COLLECTION, vectors, limit=K, search_params={"params": {"ef": options.ef}})
+
+    say(f"{system.name}: recall")
+    hits = [found for start in range(0, len(queries), 100) for found in search(list(queries[start : start + 100]))]
+    right = [len({hit["id"] for hit in found} & set(row)) / K for found, row in zip(hits, truth.tolist(), strict=True)]
+    figures[f"recall@{K} at ef={options.ef}"] = float(np.mean(right))
+
+    say(f"{system.name}: one client, one query at a time, for {options.seconds} s")
+    for query in queries[:20]:
+        search([query])
+    times: list[float] = []
+    until = time.perf_counter() + options.seconds
+    while time.perf_counter() < until or len(times) < 20:
+        query = queries[len(times) % len(queries)]
+        began = time.perf_counter()
+        search([query])
+        times.append(time.perf_counter() - began)
+    figures["queries/s, 1 client, nq=1"] = len(times) / sum(times)
+    figures["p50, ms"] = float(np.percentile(times, 50)) * 1e3
+    figures["p99, ms"] = float(np.percentile(times, 99)) * 1e3
+
+    loaded = memory(system.pid)
+    figures["memory loaded, MiB"] = (loaded["anonymous"] + loaded["file"]) / 2**20
+    figures["  of it mapped files, MiB"] = loaded["file"] / 2**20
+    figures["memory loaded / raw vector bytes"] = (loaded["anonymous"] + loaded["file"]) / base.nbytes
+    client.close()
+    if options.idle_seconds:
+        say(f"{system.name}: idle for {options.idle_seconds} s")
+        before = cpu_seconds(system.pid)
+        time.sleep(options.idle_seconds)
+        figures["CPU idle, % of one core"] = 100 * (cpu_seconds(system.pid) - before) / options.idle_seconds
+    return figures
+
+
+SMALLER_IS_BETTER = (", s", ", ms", "MiB", "%", "bytes")
+
+
+def show(results: dict[str, dict[str, float]]) -> None:
+    names = list(results)
+    print(f"{'':52}" + "".join(f"{name:>14}" for name in names) + ("         ratio" if len(names) == 2 else ""))
+    for figure in results[names[0]]:
+        values = [results[name].get(figure) for name in names]
+        line = f"{figure:52}" + "".join(f"{value:14,.3f}" if value is not None else f"{'-':>14}" for value in values)
+        if len(values) == 2 and all(values):
+            better = values[1] / values[0] if figure.endswith(SMALLER_IS_BETTER) else values[0] / values[1]
+            line += f"{better:13.1f}x"
+        print(line)
+    if len(names) == 2:
+        print(f"\nratio: how many times better {names[0]} is than {names[1]}; below 1 it is worse")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000, help="vectors to make (default %(default)s)")
+    parser.add_argument("--dim", type=int, default=128, help="their dimension (default %(default)s)")
+    parser.add_argument("--base", type=pathlib.Path, help=".npy of float32 vectors instead")
+    parser.add_argument("--queries", type=pathlib.Path, help=".npy of float32 queries, with --base")
+    parser.add_argument("--metric", choices=["L2", "IP", "COSINE"], default="L2", help="(default %(default)s)")
+    parser.add_argument("--batch", type=int, default=10_000, help="rows per insert (default %(default)s)")
+    parser.add_argument("--m", type=int, default=16, help="M of HNSW (default %(default)s)")
+    parser.add_argument("--ef-construction", type=int, default=200, help="(default %(default)s)")
+    parser.add_argument("--ef", type=int, default=64, help="ef of the searches (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10, help="length of the query run (default %(default)s)")
+    parser.add_argument("--idle-seconds", type=float, default=60, help="0 leaves it out (default %(default)s)")
+    parser.add_argument("--peer", choices=["milvus-lite"], help="measure this one too")
+    parser.add_argument("--only-peer", action="store_true", help="leave Elanus out")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    if (options.base is None) != (options.queries is None):
+        sys.exit("--base and --queries belong together")
+    if options.base:
+        base, queries = (np.load(path).astype(np.float32) for path in (options.base, options.queries))
+    else:
+        say(f"making {options.rows:,} x {options.dim}")
+        base, queries = mixture(options.rows, 1000, options.dim)
+    say("exact neighbours")
+    truth = exact_neighbours(base, queries, options.metric)
+    systems = [] if options.only_peer else [Elanus]
+    systems += [MilvusLite] if options.peer else []
+    if not systems:
+        sys.exit("--only-peer needs --peer")
+    if Elanus in systems:
+        say(f"binary: {binary()}")
+    results = {}
+    for kind in systems:
+        with tempfile.TemporaryDirectory(prefix="elanus-bench-") as folder:
+            system = kind(pathlib.Path(folder))
+            try:
+                results[system.name] = measure(system, base, queries, truth, options)
+            finally:
+                with contextlib.suppress(Exception):
+                    system.stop()
+    show(results)
+    if options.json:
+        described = {"rows": len(base), "dim": base.shape[1], "metric": options.metric, "figures": results}
+        options.json.write_text(json.dumps(described, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
