@@ -1,1 +1,56 @@
-//! Skeleton.
+//! Everything that Elanus keeps on disk, over one [`ObjectStore`](object_store::ObjectStore).
+//!
+//! ```text
+//! catalog/{version:020}.json                          which collections exist           catalog
+//! c/{id}/manifest/{version:020}.pb                    what a collection consists of     manifest
+//! c/{id}/wal/{sequence:020}.wal                       writes not yet in a segment       wal
+//! c/{id}/segments/{ulid}/data.parquet                 scalar columns                    segment
+//! c/{id}/segments/{ulid}/{field}.vec.arrow            one vector column, mapped
+//! c/{id}/segments/{ulid}/{field}.{index}.{ulid}.idx   one index, mapped
+//! c/{id}/segments/{ulid}/deletes.{version}.{ulid}.roar   deleted rows
+//! ```
+//!
+//! Objects are immutable. What is true is decided in two places only, both by *create if absent*: the newest catalog
+//! version and, for each collection, the newest manifest version together with the WAL objects after its
+//! `wal_flushed`. `docs/storage-format.md` gives the format byte by byte.
+//!
+//! - [`open_root`] locks a data directory and hands out the store; [`CatalogStore`] and [`CollectionStore`] do the rest.
+//! - [`CollectionStore`] is the single writer of a collection: append, commit, collect garbage.
+//! - [`SegmentFiles`] reads and writes segment files; it is a cheap clone for readers and background tasks.
+//! - [`FaultStore`] breaks any of this on purpose, for tests here and in the crates above.
+//!
+//! This crate knows Arrow but no query engine, no index and no schema rule.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test fails by panicking"
+    )
+)]
+
+mod catalog;
+mod codec;
+mod collection;
+mod error;
+mod fault;
+mod gc;
+mod local;
+mod manifest;
+mod root;
+mod segment;
+mod versioned;
+mod wal;
+
+pub use catalog::{Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry};
+pub use collection::{CollectionStore, Recovered, TornTail, list_collections, remove_collection};
+pub use error::{Error, Result};
+pub use fault::{Fault, FaultStore, Operation, OperationKind};
+pub use gc::GcReport;
+pub use local::DurableLocalStore;
+pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta};
+pub use root::{DirLock, Root, open_root};
+pub use segment::{SegmentFiles, TIMESTAMP_COLUMN};
+pub use versioned::{Outcome, Versioned, VersionedLog};
+pub use wal::{Keys, WalEntry, WalOp, decode_ops, encode_ops};

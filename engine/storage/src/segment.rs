@@ -1,0 +1,391 @@
+//! Segment files: scalars in Parquet ([`data`]), vectors in mapped Arrow files ([`vectors`]), index blobs and delete
+//! bitmaps.
+//!
+//! A segment becomes part of a collection when a manifest names it; until then its files are an attempt. Every file is
+//! checked against the length and CRC32C in the manifest when this process first reads it.
+
+mod data;
+pub(crate) mod fetch;
+mod vectors;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, FixedSizeListArray, RecordBatch};
+use arrow::compute::{max, max_string, min, min_string};
+use arrow::datatypes::{DataType, Int64Type, UInt64Type};
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutMode, PutOptions};
+use parking_lot::Mutex;
+use roaring::RoaringBitmap;
+use ulid::Ulid;
+
+use crate::codec::{blocking, check_crc, seal, unseal};
+use crate::error::{Error, Result};
+use crate::manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta};
+
+/// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
+pub const TIMESTAMP_COLUMN: &str = "__elanus_ts";
+
+const DATA_FILE: &str = "data.parquet";
+const DELETES_MAGIC: [u8; 8] = *b"ELANDEL1";
+
+/// Reads and writes the segment files of one collection. Cheap to clone; clones share their state.
+#[derive(Debug, Clone)]
+pub struct SegmentFiles {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn ObjectStore>,
+    /// `c/{id}/segments`
+    prefix: Path,
+    /// Files whose checksum this process has verified.
+    verified: Mutex<HashSet<Path>>,
+    /// Files that this process wrote and no manifest names yet; garbage collection leaves them alone.
+    uncommitted: Mutex<HashSet<Path>>,
+}
+
+impl SegmentFiles {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                prefix,
+                verified: Mutex::default(),
+                uncommitted: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Writes `batch` as a new segment: fixed-size lists of numbers to vector files, everything else and the
+    /// timestamp column to `data.parquet`. The segment exists once a commit puts the result into the manifest.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the batch is empty, has no [`TIMESTAMP_COLUMN`] or no column `primary_key`, or has
+    /// nulls in them; or when the store fails.
+    pub async fn write_segment(
+        &self,
+        partition: i64,
+        batch: &RecordBatch,
+        primary_key: &str,
+    ) -> Result<SegmentMeta> {
+        let id = SegmentId::generate();
+        let batch = batch.clone();
+        let primary_key = primary_key.to_owned();
+        let (mut meta, contents) =
+            blocking(move || encode_segment(id, partition, &batch, &primary_key)).await?;
+        for (name, content) in contents {
+            let file = self.write(id, name, content).await?;
+            meta.bytes += file.bytes;
+            meta.files.push(file);
+        }
+        Ok(meta)
+    }
+
+    /// The named scalar columns of all rows, in the order asked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`], [`Error::Invalid`] for a column that is not in `data.parquet`.
+    pub async fn read_columns(&self, segment: &SegmentMeta, columns: &[String]) -> Result<RecordBatch> {
+        self.read_data(segment, columns, None).await
+    }
+
+    /// The named scalar columns of some rows. `rows` must be ascending and distinct; the page index is used, so that
+    /// few rows cost few pages.
+    ///
+    /// # Errors
+    /// As [`read_columns`](Self::read_columns), and [`Error::Invalid`] for rows out of order or out of range.
+    pub async fn read_rows(
+        &self,
+        segment: &SegmentMeta,
+        columns: &[String],
+        rows: &[u32],
+    ) -> Result<RecordBatch> {
+        let ascending = rows.is_sorted_by(|left, right| left < right);
+        if !ascending || rows.last().is_some_and(|last| *last >= segment.rows) {
+            return Err(Error::Invalid(format!(
+                "rows to read must be ascending, distinct and below {}",
+                segment.rows
+            )));
+        }
+        self.read_data(segment, columns, Some(rows.to_vec())).await
+    }
+
+    async fn read_data(
+        &self,
+        segment: &SegmentMeta,
+        columns: &[String],
+        rows: Option<Vec<u32>>,
+    ) -> Result<RecordBatch> {
+        let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
+        let (path, bytes) = self.open(segment.id, file).await?;
+        let columns = columns.to_vec();
+        let total_rows = segment.rows as usize;
+        blocking(move || data::decode(path.as_ref(), bytes, &columns, total_rows, rows.as_deref())).await
+    }
+
+    /// A vector column of all rows; on a local store the array is a view of the mapped file. Null vectors are nulls of
+    /// the array.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`], [`Error::Invalid`] for a field without vector file.
+    pub async fn map_vectors(&self, segment: &SegmentMeta, field: &str) -> Result<FixedSizeListArray> {
+        let position = segment.vector_fields.iter().position(|name| name == field);
+        let position = position.ok_or_else(|| {
+            Error::Invalid(format!(
+                "segment {} has no vector field {field}, only {}",
+                segment.id,
+                segment.vector_fields.join(", ")
+            ))
+        })?;
+        let file = segment
+            .files
+            .get(position + 1)
+            .ok_or_else(|| no_file(segment, field))?;
+        let (path, bytes) = self.open(segment.id, file).await?;
+        let field = field.to_owned();
+        vectors::decode(path.as_ref(), bytes, &field, segment.rows as usize)
+    }
+
+    /// Writes an index blob. It counts once a commit puts the result into the segment's `indexes`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn write_index(
+        &self,
+        segment: SegmentId,
+        field: &str,
+        index_id: i64,
+        blob: Bytes,
+    ) -> Result<IndexFile> {
+        // The random part keeps a rebuild apart from the attempt of a process that died before its commit.
+        let name = format!("{field}.{index_id}.{}.idx", Ulid::new());
+        Ok(IndexFile {
+            field: field.to_owned(),
+            index_id,
+            file: self.write(segment, name, blob).await?,
+        })
+    }
+
+    /// The bytes of an index blob, mapped on a local store.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn map_index(&self, segment: SegmentId, index: &IndexFile) -> Result<Bytes> {
+        let (_, bytes) = self.open(segment, &index.file).await?;
+        Ok(bytes)
+    }
+
+    /// Writes a delete bitmap: the row offsets that are deleted. It counts once a commit puts the result into the
+    /// segment's `deletes`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn write_deletes(
+        &self,
+        segment: SegmentId,
+        version: u64,
+        rows: &RoaringBitmap,
+    ) -> Result<DeletesRef> {
+        let mut body = Vec::with_capacity(rows.serialized_size());
+        rows.serialize_into(&mut body)
+            .map_err(|error| Error::io("delete bitmap", error))?;
+        let name = format!("deletes.{version:020}.{}.roar", Ulid::new());
+        Ok(DeletesRef {
+            version,
+            count: rows.len(),
+            file: self.write(segment, name, seal(DELETES_MAGIC, &body)).await?,
+        })
+    }
+
+    /// Reads a delete bitmap.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn read_deletes(&self, segment: SegmentId, deletes: &DeletesRef) -> Result<RoaringBitmap> {
+        let (path, bytes) = self.open(segment, &deletes.file).await?;
+        let body = unseal(path.as_ref(), DELETES_MAGIC, bytes)?;
+        let mut rest = body.as_ref();
+        let rows = RoaringBitmap::deserialize_from(&mut rest)
+            .map_err(|error| Error::corrupt(path.as_ref(), error.to_string()))?;
+        if !rest.is_empty() || rows.len() != deletes.count {
+            return Err(Error::corrupt(
+                path.as_ref(),
+                format!("{} deleted rows, the manifest says {}", rows.len(), deletes.count),
+            ));
+        }
+        Ok(rows)
+    }
+
+    /// Gives up a segment that was written but will not be committed, so that garbage collection may remove it.
+    pub fn abandon(&self, segment: SegmentId) {
+        let directory = self.directory(segment);
+        let mut uncommitted = self.shared.uncommitted.lock();
+        uncommitted.retain(|path| !path.prefix_matches(&directory));
+    }
+
+    pub(crate) fn directory(&self, segment: SegmentId) -> Path {
+        self.shared.prefix.clone().join(segment.to_string())
+    }
+
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.shared.prefix
+    }
+
+    pub(crate) fn path(&self, segment: SegmentId, name: &str) -> Path {
+        self.directory(segment).join(name)
+    }
+
+    pub(crate) fn is_uncommitted(&self, path: &Path) -> bool {
+        self.shared.uncommitted.lock().contains(path)
+    }
+
+    /// Tells that `manifest` is durable: what it names is no longer an attempt.
+    pub(crate) fn committed(&self, manifest: &Manifest) {
+        let mut uncommitted = self.shared.uncommitted.lock();
+        if uncommitted.is_empty() {
+            return;
+        }
+        for segment in &manifest.segments {
+            for file in segment.all_files() {
+                uncommitted.remove(&self.path(segment.id, &file.name));
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, path: &Path) {
+        self.shared.verified.lock().remove(path);
+    }
+
+    async fn write(&self, segment: SegmentId, name: String, content: Bytes) -> Result<FileRef> {
+        let path = self.path(segment, &name);
+        let bytes = content.len() as u64;
+        let payload = content.clone();
+        let crc32c = blocking(move || Ok(crc32c::crc32c(&content))).await?;
+        self.shared.uncommitted.lock().insert(path.clone());
+        let put = self
+            .shared
+            .store
+            .put_opts(&path, payload.into(), PutOptions::from(PutMode::Create));
+        if let Err(error) = put.await {
+            // It may be there all the same; then it is garbage.
+            self.shared.uncommitted.lock().remove(&path);
+            return Err(error.into());
+        }
+        Ok(FileRef { name, bytes, crc32c })
+    }
+
+    /// Maps a file and, the first time, verifies its length and checksum.
+    async fn open(&self, segment: SegmentId, file: &FileRef) -> Result<(Path, Bytes)> {
+        let path = self.path(segment, &file.name);
+        let bytes = fetch::map(self.shared.store.as_ref(), &path).await?;
+        if bytes.len() as u64 != file.bytes {
+            return Err(Error::corrupt(
+                path.as_ref(),
+                format!("{} bytes long, the manifest says {}", bytes.len(), file.bytes),
+            ));
+        }
+        if self.shared.verified.lock().contains(&path) {
+            return Ok((path, bytes));
+        }
+        let (content, name, expected) = (bytes.clone(), path.to_string(), file.crc32c);
+        blocking(move || check_crc(&name, &content, expected)).await?;
+        self.shared.verified.lock().insert(path.clone());
+        Ok((path, bytes))
+    }
+}
+
+fn no_file(segment: &SegmentMeta, what: &str) -> Error {
+    Error::Invalid(format!("segment {} names no file for {what}", segment.id))
+}
+
+/// The metadata (still without files) and the contents of the files, `data.parquet` first.
+fn encode_segment(
+    id: SegmentId,
+    partition: i64,
+    batch: &RecordBatch,
+    primary_key: &str,
+) -> Result<(SegmentMeta, Vec<(String, Bytes)>)> {
+    let rows = u32::try_from(batch.num_rows())
+        .ok()
+        .filter(|rows| *rows > 0)
+        .ok_or_else(|| {
+            Error::Invalid(format!(
+                "a segment of {} rows, allowed are 1 to {}",
+                batch.num_rows(),
+                u32::MAX
+            ))
+        })?;
+    let (min_ts, max_ts) = timestamps(batch)?;
+    let key_range = key_range(batch, primary_key)?;
+    let schema = batch.schema();
+    let mut scalars = Vec::new();
+    let mut vector_fields = Vec::new();
+    let mut contents = Vec::new();
+    for (index, (field, column)) in schema.fields().iter().zip(batch.columns()).enumerate() {
+        if vectors::is_vector(field.data_type()) {
+            vector_fields.push(field.name().clone());
+            contents.push((
+                format!("{}.vec.arrow", field.name()),
+                vectors::encode(field, column)?.into(),
+            ));
+        } else {
+            scalars.push(index);
+        }
+    }
+    let data = data::encode(&batch.project(&scalars)?, primary_key)?;
+    contents.insert(0, (DATA_FILE.to_owned(), data.into()));
+    let meta = SegmentMeta {
+        id,
+        partition,
+        rows,
+        bytes: 0,
+        vector_fields,
+        files: Vec::new(),
+        deletes: None,
+        indexes: Vec::new(),
+        min_ts,
+        max_ts,
+        key_range,
+    };
+    Ok((meta, contents))
+}
+
+fn timestamps(batch: &RecordBatch) -> Result<(u64, u64)> {
+    let column = batch
+        .column_by_name(TIMESTAMP_COLUMN)
+        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        .filter(|column| column.null_count() == 0);
+    let ends = column.and_then(|column| min(column).zip(max(column)));
+    ends.ok_or_else(|| {
+        Error::Invalid(format!(
+            "a segment needs the column {TIMESTAMP_COLUMN}, UInt64 without nulls"
+        ))
+    })
+}
+
+fn key_range(batch: &RecordBatch, primary_key: &str) -> Result<Option<KeyRange>> {
+    let column = batch
+        .column_by_name(primary_key)
+        .filter(|column| column.null_count() == 0)
+        .ok_or_else(|| {
+            Error::Invalid(format!(
+                "a segment needs the primary key {primary_key} without nulls"
+            ))
+        })?;
+    if *column.data_type() == DataType::Int64 {
+        let keys = column.as_primitive::<Int64Type>();
+        return Ok(min(keys)
+            .zip(max(keys))
+            .map(|(low, high)| KeyRange::Int64(low, high)));
+    }
+    if *column.data_type() == DataType::Utf8 {
+        let keys = column.as_string::<i32>();
+        let ends = min_string(keys).zip(max_string(keys));
+        return Ok(ends.map(|(low, high)| KeyRange::VarChar(low.to_owned(), high.to_owned())));
+    }
+    Ok(None)
+}

@@ -1,0 +1,123 @@
+//! `data.parquet`: the scalar columns of a segment, readable with any Parquet reader.
+//!
+//! LZ4 pages of at most 4,096 rows with a page index, so that a few rows can be read without the rest, and a Bloom
+//! filter on the primary key, so that a lookup by key can skip the file.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::Compression;
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Error, Result};
+
+const PAGE_ROWS: usize = 4096;
+const ROW_GROUP_ROWS: usize = 65_536;
+
+/// Share of absent keys that the Bloom filter lets through.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> {
+    let key = ColumnPath::from(primary_key);
+    let properties = WriterProperties::builder()
+        .set_created_by("elanus".to_owned())
+        .set_compression(Compression::LZ4_RAW)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_column_bloom_filter_enabled(key.clone(), true)
+        .set_column_bloom_filter_fpp(key.clone(), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(key, batch.num_rows().min(ROW_GROUP_ROWS) as u64)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    Ok(writer.into_inner()?)
+}
+
+/// The named columns in that order, of all rows or of the given ascending, distinct `rows` only.
+pub(crate) fn decode(
+    path: &str,
+    bytes: Bytes,
+    columns: &[String],
+    total_rows: usize,
+    rows: Option<&[u32]>,
+) -> Result<RecordBatch> {
+    let corrupt = |error: parquet::errors::ParquetError| Error::corrupt(path, error.to_string());
+    let policy = if rows.is_some() {
+        PageIndexPolicy::Required
+    } else {
+        PageIndexPolicy::Skip
+    };
+    let options = ArrowReaderOptions::new().with_page_index_policy(policy);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(corrupt)?;
+    let schema = Arc::clone(builder.schema());
+    let mut roots = Vec::with_capacity(columns.len());
+    for column in columns {
+        let (index, _) = schema.column_with_name(column).ok_or_else(|| {
+            Error::Invalid(format!("{path} has no column {column}, only {}", names(&schema)))
+        })?;
+        roots.push(index);
+    }
+    let wanted = rows.map_or(total_rows, <[u32]>::len);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let mut builder = builder.with_projection(mask).with_batch_size(wanted.max(1));
+    if let Some(rows) = rows {
+        builder = builder.with_row_selection(selection(rows, total_rows));
+    }
+    let reader = builder.build().map_err(corrupt)?;
+    let read_schema = arrow::array::RecordBatchReader::schema(&reader);
+    let batches = reader.collect::<Result<Vec<_>, _>>();
+    let batches = batches.map_err(|error| Error::corrupt(path, error.to_string()))?;
+    let batch = match batches.as_slice() {
+        [one] => one.clone(),
+        several => concat_batches(&read_schema, several)?,
+    };
+    if batch.num_rows() != wanted && !columns.is_empty() {
+        return Err(Error::corrupt(
+            path,
+            format!("{} rows, expected {wanted}", batch.num_rows()),
+        ));
+    }
+    reorder(&batch, columns, wanted)
+}
+
+fn names(schema: &Schema) -> String {
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// Parquet delivers columns in file order, each once; callers ask in any order.
+fn reorder(batch: &RecordBatch, columns: &[String], rows: usize) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut fields = Vec::with_capacity(columns.len());
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let index = schema.index_of(column)?;
+        fields.push(Arc::new(schema.field(index).clone()));
+        arrays.push(Arc::clone(batch.column(index)));
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+}
+
+fn selection(rows: &[u32], total_rows: usize) -> RowSelection {
+    let ranges = rows.chunk_by(|left, right| left.checked_add(1) == Some(*right));
+    let ranges = ranges.filter_map(|run| {
+        let (first, last) = (run.first()?, run.last()?);
+        Some(*first as usize..*last as usize + 1)
+    });
+    RowSelection::from_consecutive_ranges(ranges, total_rows)
+}

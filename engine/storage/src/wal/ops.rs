@@ -1,0 +1,239 @@
+//! The payload of a WAL frame: a list of inserts (Arrow IPC) and deletes (plain keys), little-endian.
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use bytes::{BufMut, Bytes};
+
+use crate::codec::Cursor;
+use crate::error::{Error, Result};
+
+const INSERT: u8 = 1;
+const DELETE_INT64: u8 = 2;
+const DELETE_VARCHAR: u8 = 3;
+
+/// Primary keys of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// INT64 keys.
+    Int64(Vec<i64>),
+    /// VARCHAR keys.
+    VarChar(Vec<String>),
+}
+
+impl Keys {
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Int64(keys) => keys.len(),
+            Self::VarChar(keys) => keys.len(),
+        }
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One operation of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WalOp {
+    /// Adds rows to a partition.
+    Insert {
+        /// Partition id.
+        partition: i64,
+        /// The rows, with all columns of the collection.
+        batch: RecordBatch,
+    },
+    /// Removes the rows of some keys that were there before this operation.
+    Delete {
+        /// Only in this partition; `None`: in all.
+        partition: Option<i64>,
+        /// The keys; unknown ones are ignored.
+        keys: Keys,
+    },
+}
+
+/// Encodes the operations of one entry. The heavy part of a write: call it outside the writer.
+///
+/// # Errors
+/// [`Error::Invalid`] when a key list or a key is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
+pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
+    let mut out = Vec::new();
+    out.put_u32_le(length(ops.len(), "operations")?);
+    for op in ops {
+        match op {
+            WalOp::Insert { partition, batch } => {
+                out.put_u8(INSERT);
+                out.put_i64_le(*partition);
+                let length_at = out.len();
+                out.put_u64_le(0);
+                let mut writer = StreamWriter::try_new(&mut out, batch.schema_ref())?;
+                writer.write(batch)?;
+                writer.finish()?;
+                drop(writer);
+                let start = length_at + size_of::<u64>();
+                let stream_len = (out.len() - start) as u64;
+                if let Some(slot) = out.get_mut(length_at..start) {
+                    slot.copy_from_slice(&stream_len.to_le_bytes());
+                }
+            }
+            WalOp::Delete { partition, keys } => {
+                out.put_u8(match keys {
+                    Keys::Int64(_) => DELETE_INT64,
+                    Keys::VarChar(_) => DELETE_VARCHAR,
+                });
+                out.put_u8(u8::from(partition.is_some()));
+                out.put_i64_le(partition.unwrap_or(0));
+                out.put_u32_le(length(keys.len(), "keys")?);
+                match keys {
+                    Keys::Int64(keys) => keys.iter().for_each(|key| out.put_i64_le(*key)),
+                    Keys::VarChar(keys) => {
+                        for key in keys {
+                            out.put_u32_le(length(key.len(), "bytes of a key")?);
+                            out.put_slice(key.as_bytes());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(out.into())
+}
+
+fn length(len: usize, what: &str) -> Result<u32> {
+    u32::try_from(len).map_err(|_| Error::Invalid(format!("{len} {what} in one write, at most {}", u32::MAX)))
+}
+
+/// Decodes what [`encode_ops`] wrote; `path` is for error messages.
+///
+/// # Errors
+/// [`Error::Corrupt`] for anything else.
+pub fn decode_ops(path: &str, payload: Bytes) -> Result<Vec<WalOp>> {
+    let mut cursor = Cursor::new(payload);
+    let ends = || Error::corrupt(path, "a WAL operation ends early");
+    let count = cursor.u32().ok_or_else(ends)?;
+    let mut ops = Vec::new();
+    for _ in 0..count {
+        let op = match cursor.u8().ok_or_else(ends)? {
+            INSERT => {
+                let partition = cursor.i64().ok_or_else(ends)?;
+                let len = cursor.u64().ok_or_else(ends)?;
+                let len = usize::try_from(len).map_err(|_| ends())?;
+                let stream = cursor.take(len).ok_or_else(ends)?;
+                WalOp::Insert {
+                    partition,
+                    batch: decode_batch(path, &stream)?,
+                }
+            }
+            kind @ (DELETE_INT64 | DELETE_VARCHAR) => decode_delete(path, kind, &mut cursor)?,
+            other => return Err(Error::corrupt(path, format!("unknown WAL operation {other}"))),
+        };
+        ops.push(op);
+    }
+    if cursor.remaining() > 0 {
+        return Err(Error::corrupt(
+            path,
+            format!("{} bytes after the last WAL operation", cursor.remaining()),
+        ));
+    }
+    Ok(ops)
+}
+
+fn decode_batch(path: &str, stream: &[u8]) -> Result<RecordBatch> {
+    let corrupt = |error: arrow::error::ArrowError| Error::corrupt(path, format!("WAL batch: {error}"));
+    let mut reader = StreamReader::try_new(stream, None).map_err(corrupt)?;
+    match reader.next() {
+        Some(batch) => batch.map_err(corrupt),
+        None => Err(Error::corrupt(path, "a WAL insert without a batch")),
+    }
+}
+
+fn decode_delete(path: &str, kind: u8, cursor: &mut Cursor) -> Result<WalOp> {
+    let ends = || Error::corrupt(path, "a WAL delete ends early");
+    let has_partition = cursor.u8().ok_or_else(ends)?;
+    let partition = cursor.i64().ok_or_else(ends)?;
+    let count = cursor.u32().ok_or_else(ends)?;
+    let keys = if kind == DELETE_INT64 {
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            keys.push(cursor.i64().ok_or_else(ends)?);
+        }
+        Keys::Int64(keys)
+    } else {
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            let len = cursor.u32().ok_or_else(ends)? as usize;
+            let key = cursor.take(len).ok_or_else(ends)?;
+            let key = String::from_utf8(key.to_vec())
+                .map_err(|_| Error::corrupt(path, "a WAL delete key is not UTF-8"))?;
+            keys.push(key);
+        }
+        Keys::VarChar(keys)
+    };
+    Ok(WalOp::Delete {
+        partition: (has_partition != 0).then_some(partition),
+        keys,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn batch(ids: Vec<i64>, texts: Vec<Option<String>>) -> RecordBatch {
+        let schema = Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("text", DataType::Utf8, true),
+        ]);
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![
+                Arc::new(Int64Array::from(ids)),
+                Arc::new(StringArray::from(texts)),
+            ],
+        )
+        .unwrap()
+    }
+
+    fn op() -> impl Strategy<Value = WalOp> {
+        let rows = proptest::collection::vec((any::<i64>(), proptest::option::of("\\PC{0,6}")), 0..6);
+        let insert = (any::<i64>(), rows).prop_map(|(partition, rows)| {
+            let (ids, texts) = rows.into_iter().unzip();
+            WalOp::Insert {
+                partition,
+                batch: batch(ids, texts),
+            }
+        });
+        let keys = prop_oneof![
+            proptest::collection::vec(any::<i64>(), 0..5).prop_map(Keys::Int64),
+            proptest::collection::vec("\\PC{0,6}", 0..5).prop_map(Keys::VarChar),
+        ];
+        let delete =
+            (any::<Option<i64>>(), keys).prop_map(|(partition, keys)| WalOp::Delete { partition, keys });
+        prop_oneof![insert, delete]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn operations_come_back(ops in proptest::collection::vec(op(), 0..4)) {
+            let bytes = encode_ops(&ops).unwrap();
+            prop_assert_eq!(decode_ops("w", bytes).unwrap(), ops);
+        }
+
+        #[test]
+        fn a_cut_payload_is_corrupt(ops in proptest::collection::vec(op(), 1..4), at in any::<prop::sample::Index>()) {
+            let bytes = encode_ops(&ops).unwrap();
+            prop_assert!(decode_ops("w", bytes.slice(..at.index(bytes.len()))).unwrap_err().is_corrupt());
+        }
+    }
+}
