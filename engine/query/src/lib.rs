@@ -1,1 +1,50 @@
-//! Skeleton.
+//! Where DataFusion meets collections: sessions, SQL, our logical and physical operators, and the
+//! requests of the other doors.
+//!
+//! | folder or file | what |
+//! |---|---|
+//! | [`Engine`] (`engine`) | the entry: SQL text, and typed search, query, count, delete requests |
+//! | `sql` | dialect, types, statement router, DDL |
+//! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
+//! | `operators` | the physical operators, one in each file |
+//! | `search`, `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
+//! | `catalog`, `info`, `table` | databases, collections and engine state as DataFusion sees them |
+//!
+//! One plan serves both doors. SQL reaches the operators through the optimizer; a search request
+//! calls the same stages directly, since planning would cost more than a graph search:
+//!
+//! ```text
+//!   SELECT .. ORDER BY v <-> q LIMIT k        SearchRequest
+//!        | parse, analyze, optimize                | check, compile filter (cached)
+//!        v                                         v
+//!   AnnSearchExec -> merge -> TakeRowsExec    select -> search_targets -> take_rows
+//!        \______________ the same functions ______________/
+//! ```
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails there has failed as it should")
+)]
+
+mod catalog;
+mod compute;
+mod engine;
+mod error;
+mod info;
+mod operators;
+mod plan;
+mod predicate;
+mod request;
+mod resources;
+mod search;
+mod selection;
+mod session;
+mod settings;
+mod sql;
+mod table;
+
+pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_SCHEMA};
+pub use engine::{Engine, EngineOptions};
+pub use error::{QueryError, Result};
+pub use request::{FilterText, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput};
+pub use search::MAX_NEIGHBOURS;
+pub use settings::ElanusSettings;

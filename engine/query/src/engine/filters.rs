@@ -1,0 +1,60 @@
+//! Milvus expressions, compiled once and kept.
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use elanus_collection::Collection;
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::predicate::Predicate;
+use crate::request::FilterText;
+use crate::selection::bounded;
+
+/// Compiled filters kept.
+const CAPACITY: usize = 1_024;
+/// A filter text longer than this is compiled every time.
+const MAX_CACHED_TEXT: usize = 16 << 10;
+
+/// A collection never changes its schema, so its id, the text and the template values say it all.
+type Key = (i64, String, String);
+
+/// Recently compiled filters.
+pub(super) struct FilterCache {
+    entries: Mutex<LruCache<Key, Arc<Predicate>>>,
+}
+
+impl Default for FilterCache {
+    fn default() -> Self {
+        Self { entries: bounded(CAPACITY) }
+    }
+}
+
+impl FilterCache {
+    /// The predicates of a filter: none when there is no filter or its text is empty.
+    pub fn compile(
+        &self,
+        base: &SessionState,
+        collection: &Collection,
+        filter: Option<&FilterText>,
+    ) -> Result<Vec<Arc<Predicate>>> {
+        let Some(filter) = filter.filter(|filter| !filter.text.trim().is_empty()) else { return Ok(Vec::new()) };
+        let cacheable = filter.text.len() <= MAX_CACHED_TEXT;
+        let key = (collection.id(), filter.text.clone(), format!("{:?}", filter.templates));
+        if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
+            return Ok(vec![Arc::clone(predicate)]);
+        }
+        let schema = collection.arrow_schema();
+        let expr = elanus_filter::compile(&filter.text, schema, &filter.templates)?;
+        let primary_key = collection.schema();
+        let primary_key = &primary_key.primary_key()?.name;
+        let predicate =
+            Predicate::new(&expr, schema, primary_key, |expr, schema| base.create_physical_expr(expr.clone(), schema))?;
+        let predicate = Arc::new(predicate);
+        if cacheable {
+            self.entries.lock().put(key, Arc::clone(&predicate));
+        }
+        Ok(vec![predicate])
+    }
+}

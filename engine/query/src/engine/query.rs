@@ -1,0 +1,169 @@
+//! Requests for rows by filter and keys: read, count, delete.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use elanus_collection::{Collection, Keys, Snapshot, Unit, WriteResult};
+use elanus_index::Bitset;
+
+use super::Engine;
+use super::search::{output_schema, readable_units};
+use crate::error::Result;
+use crate::operators::delete_rows::keys_of;
+use crate::predicate::Predicate;
+use crate::request::{FilterText, QueryRequest};
+use crate::search::{Hit, take_rows};
+use crate::selection::{Selection, read_columns, select};
+
+/// One unit with the rows a request selects.
+struct Selected {
+    number: u32,
+    unit: Arc<Unit>,
+    selection: Selection,
+}
+
+impl Engine {
+    /// Reads rows in primary key order.
+    ///
+    /// # Errors
+    /// [`crate::QueryError::Filter`], [`crate::QueryError::InvalidParameter`] for unknown output
+    /// columns, and what the collection says about names and load state.
+    pub async fn query(&self, request: QueryRequest) -> Result<RecordBatch> {
+        let collection = &request.collection;
+        let output = output_schema(collection, &request.output)?;
+        let (snapshot, selected) = self.select_rows(&request).await?;
+        let wanted = request.limit.map_or(usize::MAX, |limit| limit.saturating_add(request.offset));
+        let schema = collection.schema();
+        let hits = first_by_key(&selected, &schema.primary_key()?.name, wanted).await?;
+        let hits = hits.get(request.offset..).unwrap_or_default();
+        let names: Vec<&str> = output.fields().iter().map(|field| field.name().as_str()).collect();
+        Ok(take_rows(&snapshot.units, &names, Some(&output), hits).await?)
+    }
+
+    /// Counts rows; limit, offset and output of the request are not looked at.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn count(&self, request: QueryRequest) -> Result<u64> {
+        let (_, selected) = self.select_rows(&request).await?;
+        Ok(selected.iter().map(|selected| selected.selection.count(&selected.unit)).sum())
+    }
+
+    /// Deletes the rows for which a filter is true, by their primary keys, as one atomic write.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and a storage error of the write.
+    pub async fn delete_where(
+        &self,
+        collection: Arc<Collection>,
+        filter: FilterText,
+        partitions: Vec<String>,
+    ) -> Result<WriteResult> {
+        let ids = if partitions.is_empty() { None } else { Some(collection.partition_ids(&partitions)?) };
+        let request = QueryRequest {
+            collection: Arc::clone(&collection),
+            filter: Some(filter),
+            keys: None,
+            partitions,
+            output: Vec::new(),
+            limit: None,
+            offset: 0,
+            ignore_growing: false,
+        };
+        let (_, selected) = self.select_rows(&request).await?;
+        let schema = collection.schema();
+        let key = schema.primary_key()?;
+        let mut columns = Vec::with_capacity(selected.len());
+        for Selected { unit, selection, .. } in &selected {
+            let rows = unit.take(&[&key.name], &selection.rows(unit)).await?;
+            columns.extend(rows.columns().first().cloned());
+        }
+        let keys = if columns.is_empty() { empty_keys(&collection)? } else { keys_of(&columns)? };
+        Ok(collection.delete(keys, ids).await?)
+    }
+
+    async fn select_rows(&self, request: &QueryRequest) -> Result<(Arc<Snapshot>, Vec<Selected>)> {
+        let collection = &request.collection;
+        let predicates = self.inner.filters.compile(&self.inner.base, collection, request.filter.as_ref())?;
+        let partitions = Self::loaded_partitions(collection, &request.partitions)?;
+        let snapshot = collection.snapshot();
+        let mut selected = Vec::new();
+        for number in readable_units(&snapshot, collection, &partitions, request.ignore_growing) {
+            let Some(unit) = snapshot.units.get(number as usize) else { continue };
+            let selection = self.select_in(unit, request.keys.as_ref(), &predicates).await?;
+            if selection.count(unit) > 0 {
+                selected.push(Selected { number, unit: Arc::clone(unit), selection });
+            }
+        }
+        Ok((snapshot, selected))
+    }
+
+    async fn select_in(
+        &self,
+        unit: &Arc<Unit>,
+        keys: Option<&Keys>,
+        predicates: &[Arc<Predicate>],
+    ) -> Result<Selection> {
+        let resources = &self.inner.resources;
+        let Some(keys) = keys else {
+            return Ok(select(unit, predicates, &resources.selections, &resources.compute).await?);
+        };
+        let mut bits = Bitset::new(unit.rows() as usize);
+        let rows = unit.find_keys(keys).await?;
+        if rows.is_empty() {
+            return Ok(Selection::Rows(Arc::new(bits)));
+        }
+        for row in rows {
+            bits.set(row as usize);
+        }
+        if !predicates.is_empty() {
+            let matching = select(unit, predicates, &resources.selections, &resources.compute).await?;
+            if let Some(matching) = matching.bits() {
+                bits.and(matching);
+            }
+        }
+        Ok(Selection::Rows(Arc::new(bits)))
+    }
+}
+
+fn empty_keys(collection: &Collection) -> Result<Keys> {
+    let schema = collection.schema();
+    Ok(match schema.primary_key()?.data_type {
+        elanus_collection::DataType::Int64 => Keys::Int64(Vec::new()),
+        _ => Keys::VarChar(Vec::new()),
+    })
+}
+
+/// The first `wanted` selected rows in primary key order.
+async fn first_by_key(selected: &[Selected], primary_key: &str, wanted: usize) -> Result<Vec<Hit>> {
+    let mut columns = Vec::with_capacity(selected.len());
+    for Selected { unit, .. } in selected {
+        columns.push(read_columns(unit, &[primary_key]).await?);
+    }
+    let columns: Vec<&dyn Array> = columns.iter().filter_map(|batch| batch.columns().first()).map(|c| c.as_ref()).collect();
+    if columns.iter().all(|column| column.as_primitive_opt::<Int64Type>().is_some()) {
+        let keys = |index: usize, row: u32| {
+            columns.get(index).and_then(|column| column.as_primitive_opt::<Int64Type>()?.values().get(row as usize).copied())
+        };
+        return Ok(smallest(selected, wanted, keys));
+    }
+    let keys = |index: usize, row: u32| {
+        let texts = columns.get(index)?.as_string_opt::<i32>()?;
+        ((row as usize) < texts.len()).then(|| texts.value(row as usize))
+    };
+    Ok(smallest(selected, wanted, keys))
+}
+
+fn smallest<K: Ord + Copy>(selected: &[Selected], wanted: usize, key: impl Fn(usize, u32) -> Option<K>) -> Vec<Hit> {
+    let mut rows: Vec<(Option<K>, u32, u32)> = Vec::new();
+    for (index, Selected { number, unit, selection }) in selected.iter().enumerate() {
+        rows.extend(selection.rows(unit).into_iter().map(|row| (key(index, row), *number, row)));
+    }
+    if wanted < rows.len() && wanted > 0 {
+        rows.select_nth_unstable(wanted - 1);
+    }
+    rows.truncate(wanted);
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, unit, row)| Hit { unit, row, distance: None }).collect()
+}

@@ -1,0 +1,234 @@
+//! The search request: the operators' stages called one after the other, without a plan.
+//!
+//! ```text
+//!   filter -> bits (cached) -> units searched (query threads, or here when short) -> k best
+//!          -> equal distances by key -> output columns of the winners -> scores
+//! ```
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use elanus_collection::{Collection, DataType, Snapshot};
+use elanus_index::{BuildParams, IndexKind, Metric, SearchParams};
+
+use super::Engine;
+use crate::error::{QueryError, Result, did_you_mean};
+use crate::operators::ann_search::{AnnSearchExec, QuerySource};
+use crate::operators::take_rows::TakeRowsExec;
+use crate::operators::top_k_per_query::TopKPerQueryExec;
+use crate::operators::{group_units, hit_ordering};
+use crate::predicate::Predicate;
+use crate::request::{SCORE_COLUMN, SearchRequest, SearchResponse};
+use crate::search::{Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, take_rows};
+use crate::selection::select;
+
+/// Most queries in one request.
+const MAX_QUERIES: usize = 16_384;
+
+/// A search request that has been checked.
+struct Checked {
+    snapshot: Arc<Snapshot>,
+    /// Positions in the snapshot of the units to search.
+    units: Vec<u32>,
+    predicates: Vec<Arc<Predicate>>,
+    spec: SearchSpec,
+    dim: usize,
+    output: SchemaRef,
+}
+
+impl Engine {
+    /// Finds the nearest rows of each query.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] for values out of range, [`QueryError::Filter`] for the
+    /// filter, and what the collection says about names and load state.
+    pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse> {
+        let checked = self.check_search(&request)?;
+        let resources = &self.inner.resources;
+        let mut targets = Vec::with_capacity(checked.units.len());
+        for number in &checked.units {
+            let Some(unit) = checked.snapshot.units.get(*number as usize) else { continue };
+            let selection = select(unit, &checked.predicates, &resources.selections, &resources.compute).await?;
+            if selection.bits().is_none_or(|bits| bits.count() > 0) {
+                targets.push(Target { number: *number, unit: Arc::clone(unit), selection });
+            }
+        }
+        let Checked { snapshot, spec, dim, output, .. } = checked;
+        let metric = spec.metric;
+        let steps = cost(&targets, &spec).saturating_mul(request.nq as u64);
+        let queries = request.queries;
+        let search = move || {
+            let queries: Vec<Option<&[f32]>> = queries.chunks_exact(dim).map(Some).collect();
+            search_targets(&targets, &spec, &queries, true)
+        };
+        let (mut found, _) = resources.compute.run(steps, search).await??;
+
+        let schema = request.collection.schema();
+        let primary_key = &schema.primary_key()?.name;
+        let mut counts = Vec::with_capacity(found.len());
+        let mut hits: Vec<Hit> = Vec::new();
+        for of_query in &mut found {
+            order_equals(&snapshot.units, primary_key, of_query).await?;
+            let wanted = of_query.get(request.offset..).unwrap_or_default();
+            counts.push(wanted.len());
+            hits.extend_from_slice(wanted);
+        }
+        let names: Vec<&str> = output.fields().iter().map(|field| field.name().as_str()).collect();
+        let rows = take_rows(&snapshot.units, &names, Some(&output), &hits).await?;
+        Ok(SearchResponse { counts, rows: with_scores(&rows, &hits, metric)?, metric })
+    }
+
+    /// The plan that [`Engine::search`] stands for, as `EXPLAIN` would show it.
+    ///
+    /// # Errors
+    /// As [`Engine::search`].
+    pub fn explain_search(&self, request: &SearchRequest) -> Result<String> {
+        let plan = self.search_plan(request)?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    /// The operators of a search, output and scores included; offsets are not part of it.
+    pub(crate) fn search_plan(&self, request: &SearchRequest) -> Result<Arc<dyn ExecutionPlan>> {
+        let Checked { snapshot, units, predicates, spec, dim, output } = self.check_search(request)?;
+        let (k, metric) = (spec.k, spec.metric);
+        let several = request.nq > 1;
+        let mut groups = group_units(&snapshot.units, self.inner.resources.compute.threads());
+        for group in &mut groups {
+            group.retain(|number| units.contains(number));
+        }
+        let queries = QuerySource::Vectors { data: Arc::from(request.queries.as_slice()), nq: request.nq };
+        let collection = Arc::clone(&request.collection);
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(AnnSearchExec::new(
+            Arc::clone(&collection),
+            Arc::clone(&snapshot),
+            groups,
+            spec,
+            dim,
+            queries,
+            predicates,
+            Arc::clone(&self.inner.resources),
+        ));
+        if let Some(ordering) = hit_ordering(several) {
+            plan = Arc::new(SortPreservingMergeExec::new(ordering, plan).with_fetch((!several).then_some(k)));
+        }
+        if several {
+            plan = Arc::new(TopKPerQueryExec::new(plan, k));
+        }
+        Ok(Arc::new(TakeRowsExec::with_score(plan, collection, snapshot, output, metric)))
+    }
+
+    fn check_search(&self, request: &SearchRequest) -> Result<Checked> {
+        let SearchRequest { collection, nq, limit, offset, .. } = request;
+        if *limit == 0 || limit.saturating_add(*offset) > MAX_NEIGHBOURS {
+            return Err(QueryError::InvalidParameter(format!(
+                "limit {limit} with offset {offset} is out of range: limit is at least 1, both together at most {MAX_NEIGHBOURS}"
+            )));
+        }
+        if *nq == 0 || *nq > MAX_QUERIES {
+            return Err(QueryError::InvalidParameter(format!(
+                "number of queries {nq} is out of range: allowed are 1 to {MAX_QUERIES}"
+            )));
+        }
+        let dim = vector_dim(collection, &request.field)?;
+        if nq.checked_mul(dim) != Some(request.queries.len()) {
+            return Err(QueryError::InvalidParameter(format!(
+                "{nq} query vectors of dimension {} given, field '{}' has dimension {dim}",
+                request.queries.len() / nq,
+                request.field
+            )));
+        }
+        let (index_metric, kind) = index_of(collection, &request.field);
+        let Some(metric) = request.metric.or(index_metric) else {
+            return Err(QueryError::InvalidParameter(format!(
+                "no metric given and field '{}' has no index to take it from; allowed are L2, IP, COSINE",
+                request.field
+            )));
+        };
+        let k = limit + offset;
+        let params = SearchParams::parse(kind, &request.params, k)
+            .map_err(|e| QueryError::InvalidParameter(e.to_string()))?;
+        let predicates = self.inner.filters.compile(&self.inner.base, collection, request.filter.as_ref())?;
+        let output = output_schema(collection, &request.output)?;
+        let partitions = Self::loaded_partitions(collection, &request.partitions)?;
+        let snapshot = collection.snapshot();
+        let units = readable_units(&snapshot, collection, &partitions, request.ignore_growing);
+        let spec = SearchSpec {
+            field: request.field.clone(),
+            metric,
+            k,
+            params,
+            exact: false,
+            undefined: Undefined::Skip,
+        };
+        Ok(Checked { snapshot, units, predicates, spec, dim, output })
+    }
+}
+
+fn vector_dim(collection: &Collection, name: &str) -> Result<usize> {
+    let schema = collection.schema();
+    match schema.field(name).map(|field| &field.data_type) {
+        Some(DataType::FloatVector { dim }) => Ok(*dim as usize),
+        Some(other) => {
+            Err(QueryError::InvalidParameter(format!("field '{name}' is {}, not a vector field", other.name())))
+        }
+        None => {
+            let known: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
+            let known = did_you_mean(name, &known, "vector fields");
+            Err(QueryError::InvalidParameter(format!("field '{name}' not found{known}")))
+        }
+    }
+}
+
+fn index_of(collection: &Collection, field: &str) -> (Option<Metric>, IndexKind) {
+    let index = collection.indexes().into_iter().find(|index| index.field == field);
+    let kind = index.as_ref().and_then(|index| index.build.as_ref()).map_or(IndexKind::Flat, BuildParams::kind);
+    (index.and_then(|index| index.metric), kind)
+}
+
+/// Positions of the units of these partitions that a request may read.
+pub(super) fn readable_units(
+    snapshot: &Snapshot,
+    collection: &Collection,
+    partitions: &[i64],
+    ignore_growing: bool,
+) -> Vec<u32> {
+    let loaded = if partitions.is_empty() { collection.loaded_partitions() } else { None };
+    snapshot
+        .units
+        .iter()
+        .enumerate()
+        .filter(|(_, unit)| partitions.is_empty() || partitions.contains(&unit.partition()))
+        .filter(|(_, unit)| loaded.as_ref().is_none_or(|loaded| loaded.contains(&unit.partition())))
+        .filter(|(_, unit)| unit.live_rows() > 0 && (unit.sealed() || !ignore_growing))
+        .map(|(number, _)| u32::try_from(number).unwrap_or(u32::MAX))
+        .collect()
+}
+
+/// The named columns as a schema.
+pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result<SchemaRef> {
+    let schema = collection.arrow_schema();
+    let fields = names
+        .iter()
+        .map(|name| {
+            schema.fields().find(name).map(|(_, field)| Arc::clone(field)).ok_or_else(|| {
+                let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+                let known = did_you_mean(name, &known, "fields");
+                QueryError::InvalidParameter(format!("output field '{name}' not found{known}"))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn with_scores(rows: &RecordBatch, hits: &[Hit], metric: Metric) -> Result<RecordBatch> {
+    let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
+    fields.push(Arc::new(ArrowField::new(SCORE_COLUMN, ArrowType::Float32, false)));
+    let scores = hits.iter().map(|hit| metric.score(hit.distance.unwrap_or(f32::NAN)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(Float32Array::from_iter_values(scores)) as ArrayRef);
+    let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}

@@ -1,0 +1,59 @@
+//! The runtime that SQL plans run on.
+//!
+//! DataFusion's operators compute inside `poll`. On the runtime that serves connections a large join
+//! would keep others from being answered, so SQL has threads of its own.
+
+use std::future::Future;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::error::{QueryError, Result};
+
+/// A runtime of its own for SQL.
+#[derive(Debug)]
+pub(super) struct SqlThreads {
+    runtime: Option<Runtime>,
+}
+
+impl SqlThreads {
+    /// `threads` threads; 0 means one for each core.
+    pub fn new(threads: usize) -> Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if threads > 0 {
+            builder.worker_threads(threads);
+        }
+        let runtime = builder
+            .thread_name("elanus-sql")
+            .enable_all()
+            .build()
+            .map_err(|e| QueryError::Resources(format!("cannot start the SQL threads: {e}")))?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Runs `work` there; it stops when the caller stops waiting.
+    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+        let Some(runtime) = &self.runtime else {
+            return Err(QueryError::Internal("the SQL threads are stopped".into()));
+        };
+        let mut task = AbortOnDrop(runtime.spawn(work));
+        (&mut task.0).await.map_err(|e| QueryError::Internal(format!("a statement stopped unexpectedly: {e}")))
+    }
+}
+
+impl Drop for SqlThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for the threads would block, and an engine may be dropped in async code.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,134 @@
+//! The tables of the schema `elanus_catalog`: what there is, as rows.
+//!
+//! | table | a row is |
+//! |---|---|
+//! | `collections` | a collection of any database |
+//! | `segments` | a block of rows: a sealed segment or rows still in memory |
+//! | `indexes` | an index and how far its build is |
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use elanus_collection::{Collection, Collections, IndexState};
+
+use crate::catalog::Handle;
+
+const TABLES: [&str; 3] = ["collections", "segments", "indexes"];
+
+/// The schema with tables about collections.
+#[derive(Debug)]
+pub(crate) struct InfoSchema {
+    collections: Handle,
+}
+
+impl InfoSchema {
+    /// Over everything in `collections`.
+    pub fn new(collections: Arc<Collections>) -> Self {
+        Self { collections: Handle(collections) }
+    }
+
+    fn all(&self) -> Vec<Arc<Collection>> {
+        let databases = self.collections.0.databases();
+        databases.iter().flat_map(|database| self.collections.0.list(&database.name).unwrap_or_default()).collect()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for InfoSchema {
+    fn table_names(&self) -> Vec<String> {
+        TABLES.iter().map(ToString::to_string).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let batch = match name {
+            "collections" => collections(&self.all())?,
+            "segments" => segments(&self.all())?,
+            "indexes" => indexes(&self.all())?,
+            _ => return Ok(None),
+        };
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        Ok(Some(Arc::new(table)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        TABLES.contains(&name)
+    }
+}
+
+fn collections(all: &[Arc<Collection>]) -> Result<RecordBatch> {
+    table(vec![
+        text("database", all.iter().map(|c| Some(c.database()))),
+        text("collection", all.iter().map(|c| Some(c.name()))),
+        int("id", all.iter().map(|c| c.id())),
+        count("rows", all.iter().map(|c| c.row_count())),
+        count("partitions", all.iter().map(|c| c.partitions().len() as u64)),
+        count("segments", all.iter().map(|c| c.snapshot().units.len() as u64)),
+        flag("loaded", all.iter().map(|c| c.check_loaded(&[]).is_ok())),
+    ])
+}
+
+fn segments(all: &[Arc<Collection>]) -> Result<RecordBatch> {
+    let rows: Vec<_> = all
+        .iter()
+        .flat_map(|c| c.snapshot().units.iter().map(|unit| (Arc::clone(c), Arc::clone(unit))).collect::<Vec<_>>())
+        .collect();
+    let partition = |c: &Collection, id: i64| c.partitions().into_iter().find(|p| p.id == id).map(|p| p.name);
+    table(vec![
+        text("database", rows.iter().map(|(c, _)| Some(c.database()))),
+        text("collection", rows.iter().map(|(c, _)| Some(c.name()))),
+        text("partition", rows.iter().map(|(c, unit)| partition(c, unit.partition()))),
+        text("segment", rows.iter().map(|(_, unit)| Some(unit.id().to_string()))),
+        flag("sealed", rows.iter().map(|(_, unit)| unit.sealed())),
+        count("rows", rows.iter().map(|(_, unit)| u64::from(unit.rows()))),
+        count("live_rows", rows.iter().map(|(_, unit)| unit.live_rows())),
+        count("bytes", rows.iter().map(|(_, unit)| unit.bytes())),
+    ])
+}
+
+fn indexes(all: &[Arc<Collection>]) -> Result<RecordBatch> {
+    let rows: Vec<_> =
+        all.iter().flat_map(|c| c.indexes().into_iter().map(|index| (Arc::clone(c), index)).collect::<Vec<_>>()).collect();
+    let state = |state: IndexState| match state {
+        IndexState::InProgress => "in progress",
+        IndexState::Finished => "finished",
+        IndexState::Failed => "failed",
+    };
+    table(vec![
+        text("database", rows.iter().map(|(c, _)| Some(c.database()))),
+        text("collection", rows.iter().map(|(c, _)| Some(c.name()))),
+        text("index", rows.iter().map(|(_, index)| Some(index.name.clone()))),
+        text("column", rows.iter().map(|(_, index)| Some(index.field.clone()))),
+        text("type", rows.iter().map(|(_, index)| Some(index.index_type.clone()))),
+        text("metric", rows.iter().map(|(_, index)| index.metric.map(|metric| metric.to_string()))),
+        count("indexed_rows", rows.iter().map(|(_, index)| index.indexed_rows)),
+        count("total_rows", rows.iter().map(|(_, index)| index.total_rows)),
+        text("state", rows.iter().map(|(_, index)| Some(state(index.state).to_string()))),
+    ])
+}
+
+type Column = (Field, ArrayRef);
+
+fn table(columns: Vec<Column>) -> Result<RecordBatch> {
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+fn text(name: &str, values: impl Iterator<Item = Option<String>>) -> Column {
+    (Field::new(name, DataType::Utf8, true), Arc::new(values.collect::<StringArray>()))
+}
+
+fn int(name: &str, values: impl Iterator<Item = i64>) -> Column {
+    (Field::new(name, DataType::Int64, false), Arc::new(values.collect::<Int64Array>()))
+}
+
+fn count(name: &str, values: impl Iterator<Item = u64>) -> Column {
+    (Field::new(name, DataType::UInt64, false), Arc::new(values.collect::<UInt64Array>()))
+}
+
+fn flag(name: &str, values: impl Iterator<Item = bool>) -> Column {
+    (Field::new(name, DataType::Boolean, false), Arc::new(values.map(Some).collect::<BooleanArray>()))
+}

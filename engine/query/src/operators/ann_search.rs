@@ -1,0 +1,257 @@
+//! [`AnnSearchExec`]: the nearest rows of a vector column, filter included.
+//!
+//! ```text
+//!   before (exact SQL)                              after
+//!
+//!   SortExec: TopK(fetch=10), [d ASC]               TakeRowsExec: table=docs, columns=[id, v]
+//!     ProjectionExec: id, l2_distance(v, q) as d      SortPreservingMergeExec: [_distance ASC], fetch=10
+//!       CollectionScanExec: filter=price < 5            AnnSearchExec: table=docs, column=v, metric=L2,
+//!                                                         k=10, index=HNSW, filter=price < 5, units=3
+//! ```
+//!
+//! A partition searches a group of units. In a unit the filter becomes a bitset of allowed rows
+//! first ([`crate::selection`]) and the index searches inside it, so `k` rows come back whenever `k`
+//! rows match. Each partition emits one batch of `(query, unit, row, distance)`, best first; the
+//! order is declared, so a merge is all that follows. No column but the filter's is read here.
+//!
+//! The query vector is a physical expression, evaluated when the operator runs: a literal, a bound
+//! parameter, or a scalar subquery that has run by then.
+//!
+//! Metrics: `output_rows`, `elapsed_compute`, `rows_allowed` (rows that pass the filter),
+//! `distances_computed`, and a `strategy_*` counter for each way in which a unit was searched.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, apply_expression_roots,
+};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+};
+use elanus_collection::{Collection, Snapshot};
+use futures::stream;
+
+use super::{filter_text, hit_ordering, hit_schema, hits_to_batch};
+use crate::error::external;
+use crate::predicate::Predicate;
+use crate::resources::Resources;
+use crate::search::{SearchSpec, Target, cost, search_targets};
+use crate::selection::select;
+use crate::sql::vector_text::vector_of_scalar;
+
+/// Where the query vectors come from.
+#[derive(Debug, Clone)]
+pub(crate) enum QuerySource {
+    /// One vector, known when the plan runs.
+    Expr(Arc<dyn PhysicalExpr>),
+    /// `nq x dim` floats, row-major.
+    Vectors {
+        /// The floats.
+        data: Arc<[f32]>,
+        /// Number of vectors.
+        nq: usize,
+    },
+}
+
+impl QuerySource {
+    fn count(&self) -> usize {
+        match self {
+            Self::Expr(_) => 1,
+            Self::Vectors { nq, .. } => *nq,
+        }
+    }
+
+    /// The query vectors; `None` for a NULL.
+    fn vectors(&self, column: &str, dim: usize) -> Result<Vec<Option<Vec<f32>>>> {
+        match self {
+            Self::Vectors { data, nq } => {
+                let mut vectors = Vec::with_capacity(*nq);
+                vectors.extend(data.chunks(dim.max(1)).take(*nq).map(|vector| Some(vector.to_vec())));
+                Ok(vectors)
+            }
+            Self::Expr(expr) => {
+                let options = RecordBatchOptions::new().with_row_count(Some(1));
+                let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+                let value = expr.evaluate(&row)?.into_array(1)?;
+                let value = datafusion::common::ScalarValue::try_from_array(&value, 0)?;
+                Ok(vec![vector_of_scalar(&value, column, dim).map_err(external)?])
+            }
+        }
+    }
+}
+
+/// Leaf operator: searches groups of units for the nearest rows.
+#[derive(Debug, Clone)]
+pub(crate) struct AnnSearchExec {
+    collection: Arc<Collection>,
+    snapshot: Arc<Snapshot>,
+    groups: Vec<Vec<u32>>,
+    spec: Arc<SearchSpec>,
+    dim: usize,
+    queries: QuerySource,
+    predicates: Vec<Arc<Predicate>>,
+    resources: Arc<Resources>,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl AnnSearchExec {
+    /// Searches `groups` of units of the snapshot, one group in each partition. `dim` is the
+    /// dimension of the searched field.
+    #[expect(clippy::too_many_arguments, reason = "an operator is given everything it needs at construction")]
+    pub fn new(
+        collection: Arc<Collection>,
+        snapshot: Arc<Snapshot>,
+        groups: Vec<Vec<u32>>,
+        spec: SearchSpec,
+        dim: usize,
+        queries: QuerySource,
+        predicates: Vec<Arc<Predicate>>,
+        resources: Arc<Resources>,
+    ) -> Self {
+        let mut equivalence = EquivalenceProperties::new(hit_schema());
+        equivalence.add_orderings(hit_ordering(queries.count() > 1));
+        let properties = Arc::new(PlanProperties::new(
+            equivalence,
+            Partitioning::UnknownPartitioning(groups.len()),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        ));
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { collection, snapshot, groups, spec: Arc::new(spec), dim, queries, predicates, resources, metrics, properties }
+    }
+
+    /// The kinds of the indexes that will be searched, and how many units have one.
+    fn index_use(&self) -> (String, usize) {
+        let mut kinds: Vec<String> = Vec::new();
+        let mut indexed = 0;
+        let units = self.groups.iter().flatten().filter_map(|number| self.snapshot.units.get(*number as usize));
+        for unit in units {
+            let index = unit.index(&self.spec.field).filter(|index| index.metric() == self.spec.metric && !self.spec.exact);
+            if let Some(index) = index {
+                indexed += 1;
+                let kind = index.kind().to_string();
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+        }
+        (if kinds.is_empty() { "none".to_string() } else { kinds.join("+") }, indexed)
+    }
+}
+
+impl DisplayAs for AnnSearchExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (index, indexed) = self.index_use();
+        let SearchSpec { field, metric, k, .. } = self.spec.as_ref();
+        let table = self.collection.name();
+        write!(f, "AnnSearchExec: table={table}, column={field}, metric={metric}, k={k}, index={index}")?;
+        if self.queries.count() > 1 {
+            write!(f, ", nq={}", self.queries.count())?;
+        }
+        if let Some(filter) = filter_text(&self.predicates) {
+            write!(f, ", filter={filter}")?;
+        }
+        write!(f, ", units={}, indexed={indexed}", self.groups.iter().map(Vec::len).sum::<usize>())
+    }
+}
+
+impl ExecutionPlan for AnnSearchExec {
+    fn name(&self) -> &'static str {
+        "AnnSearchExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let query = match &self.queries {
+            QuerySource::Expr(expr) => Some(expr),
+            QuerySource::Vectors { .. } => None,
+        };
+        apply_expression_roots(self.predicates.iter().map(|predicate| predicate.expr()).chain(query), f)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(group) = self.groups.get(partition) else {
+            return datafusion::common::internal_err!("AnnSearchExec has no partition {partition}");
+        };
+        let this = self.clone();
+        let group = group.clone();
+        let batch = async move { this.search(partition, &group).await };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(hit_schema(), stream::once(batch))))
+    }
+}
+
+impl AnnSearchExec {
+    async fn search(&self, partition: usize, group: &[u32]) -> Result<RecordBatch> {
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let counter = |name: String| {
+            MetricBuilder::new(&self.metrics).with_category(MetricCategory::Rows).counter(name, partition)
+        };
+        let queries = self.queries.vectors(&self.spec.field, self.dim)?;
+        let mut targets = Vec::with_capacity(group.len());
+        let mut allowed = 0;
+        for number in group {
+            let Some(unit) = self.snapshot.units.get(*number as usize) else { continue };
+            let selection = select(unit, &self.predicates, &self.resources.selections, &self.resources.compute).await?;
+            let count = selection.count(unit);
+            if count > 0 {
+                allowed += count;
+                targets.push(Target { number: *number, unit: Arc::clone(unit), selection });
+            }
+        }
+        counter("rows_allowed".to_string()).add(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let steps = cost(&targets, &self.spec) * queries.len() as u64;
+        let spec = Arc::clone(&self.spec);
+        let elapsed = baseline.elapsed_compute().clone();
+        let search = move || {
+            let _timer = elapsed.timer();
+            let queries: Vec<Option<&[f32]>> = queries.iter().map(Option::as_deref).collect();
+            search_targets(&targets, &spec, &queries, true)
+        };
+        let (hits, totals) = self.resources.compute.run(steps, search).await.map_err(external)?.map_err(external)?;
+        counter("distances_computed".to_string()).add(usize::try_from(totals.distances).unwrap_or(usize::MAX));
+        for (strategy, times) in totals.strategies {
+            counter(format!("strategy_{strategy}")).add(usize::try_from(times).unwrap_or(usize::MAX));
+        }
+        let batch = hits_to_batch(&hits)?;
+        baseline.record_output(batch.num_rows());
+        Ok(batch)
+    }
+}

@@ -1,0 +1,280 @@
+//! [`CollectionScanExec`]: the rows of a collection's snapshot, with everything pushed down.
+//!
+//! ```text
+//!   FilterExec: price < 5                        CollectionScanExec: table=docs, columns=[id],
+//!     CollectionScanExec: table=docs     =>        filter=price < Int32(5), units=3
+//! ```
+//!
+//! A partition reads a group of units. In a unit the filter is evaluated first, on the columns that
+//! it names and with the deletes applied ([`crate::selection`]); then only the wanted columns are
+//! read, only the selected rows are copied, and reading stops at the limit. Vectors are read when
+//! they are projected and never otherwise. Row counts are exact when there is no filter, so that
+//! `count(*)` reads nothing at all.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+};
+use elanus_collection::{Collection, Snapshot, Unit};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{filter_text, group_units};
+use crate::predicate::Predicate;
+use crate::resources::Resources;
+use crate::selection::{Selection, read_columns, select};
+
+/// Leaf operator: reads columns of the selected rows of a collection.
+#[derive(Debug, Clone)]
+pub(crate) struct CollectionScanExec {
+    collection: Arc<Collection>,
+    snapshot: Arc<Snapshot>,
+    groups: Vec<Vec<u32>>,
+    projected: SchemaRef,
+    predicates: Vec<Arc<Predicate>>,
+    limit: Option<usize>,
+    resources: Arc<Resources>,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl CollectionScanExec {
+    /// Reads the columns of `projected` (a part of the snapshot's schema) in at most `partitions` partitions.
+    pub fn new(
+        collection: Arc<Collection>,
+        snapshot: Arc<Snapshot>,
+        projected: SchemaRef,
+        predicates: Vec<Arc<Predicate>>,
+        limit: Option<usize>,
+        partitions: usize,
+        resources: Arc<Resources>,
+    ) -> Self {
+        let groups = group_units(&snapshot.units, partitions);
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&projected)),
+            Partitioning::UnknownPartitioning(groups.len()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { collection, snapshot, groups, projected, predicates, limit, resources, metrics, properties }
+    }
+
+    /// The collection read.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.collection
+    }
+
+    /// The pinned state that is read.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The filters that are evaluated here.
+    pub fn predicates(&self) -> &[Arc<Predicate>] {
+        &self.predicates
+    }
+
+    /// What all queries share.
+    pub fn resources(&self) -> &Arc<Resources> {
+        &self.resources
+    }
+
+    fn live_rows(&self, partition: Option<usize>) -> usize {
+        let rows = |numbers: &[u32]| -> u64 {
+            numbers.iter().filter_map(|number| self.snapshot.units.get(*number as usize)).map(|unit| unit.live_rows()).sum()
+        };
+        let rows = match partition {
+            Some(partition) => self.groups.get(partition).map_or(0, |group| rows(group)),
+            None => self.groups.iter().map(|group| rows(group)).sum(),
+        };
+        usize::try_from(rows).unwrap_or(usize::MAX)
+    }
+}
+
+impl DisplayAs for CollectionScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<&str> = self.projected.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "CollectionScanExec: table={}, columns=[{}]", self.collection.name(), columns.join(", "))?;
+        if let Some(filter) = filter_text(&self.predicates) {
+            write!(f, ", filter={filter}")?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        write!(f, ", units={}", self.groups.iter().map(Vec::len).sum::<usize>())
+    }
+}
+
+impl ExecutionPlan for CollectionScanExec {
+    fn name(&self) -> &'static str {
+        "CollectionScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        datafusion::physical_plan::execution_plan::apply_expression_roots(
+            self.predicates.iter().map(|predicate| predicate.expr()),
+            f,
+        )
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.projected);
+        let rows = self.live_rows(args.partition());
+        statistics.num_rows = match (self.predicates.is_empty(), self.limit, args.partition()) {
+            (true, None, _) => Precision::Exact(rows),
+            (true, Some(limit), Some(_)) => Precision::Exact(rows.min(limit)),
+            (_, Some(limit), None) => Precision::Inexact(rows.min(limit)),
+            (false, limit, _) => Precision::Inexact(rows.min(limit.unwrap_or(usize::MAX))),
+        };
+        Ok(Arc::new(statistics))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        // A limit here holds for each partition.
+        self.limit.filter(|_| self.groups.len() == 1)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(group) = self.groups.get(partition) else {
+            return datafusion::common::internal_err!("CollectionScanExec has no partition {partition}");
+        };
+        let units: Vec<Arc<Unit>> =
+            group.iter().filter_map(|number| self.snapshot.units.get(*number as usize).cloned()).collect();
+        let reader = Arc::new(Reader {
+            schema: Arc::clone(&self.projected),
+            predicates: self.predicates.clone(),
+            resources: Arc::clone(&self.resources),
+            batch_rows: context.session_config().batch_size(),
+        });
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let batches = stream::iter(units)
+            .then(move |unit| {
+                let reader = Arc::clone(&reader);
+                async move { reader.open(unit).await }
+            })
+            .map_ok(stream::iter)
+            .try_flatten();
+        let limited = stream::unfold((Box::pin(batches), limit), |(mut batches, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let batch = batches.next().await?;
+            let (batch, left) = match batch {
+                Ok(batch) => {
+                    let rows = batch.num_rows().min(left);
+                    (Ok(batch.slice(0, rows)), left - rows)
+                }
+                Err(error) => (Err(error), 0),
+            };
+            Some((batch, (batches, left)))
+        });
+        let counted = limited.inspect_ok(move |batch| metrics.record_output(batch.num_rows()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.projected), counted)))
+    }
+}
+
+struct Reader {
+    schema: SchemaRef,
+    predicates: Vec<Arc<Predicate>>,
+    resources: Arc<Resources>,
+    batch_rows: usize,
+}
+
+impl Reader {
+    async fn open(&self, unit: Arc<Unit>) -> Result<Rows> {
+        let selection = select(&unit, &self.predicates, &self.resources.selections, &self.resources.compute).await?;
+        let all = match &selection {
+            Selection::Live if unit.live_rows_set().is_none() => None,
+            Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),
+        };
+        if all.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Rows { batch: None, rows: None, schema: Arc::clone(&self.schema), next: 0, step: 1 });
+        }
+        let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let batch = read_columns(&unit, &names).await?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
+        Ok(Rows { batch: Some(batch), rows: all, schema: Arc::clone(&self.schema), next: 0, step: self.batch_rows.max(1) })
+    }
+}
+
+/// The selected rows of one unit, a batch at a time.
+struct Rows {
+    batch: Option<RecordBatch>,
+    rows: Option<Vec<u32>>,
+    schema: SchemaRef,
+    next: usize,
+    step: usize,
+}
+
+impl Iterator for Rows {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batch.as_ref()?;
+        let total = self.rows.as_ref().map_or(batch.num_rows(), Vec::len);
+        let count = self.step.min(total.saturating_sub(self.next));
+        if count == 0 {
+            return None;
+        }
+        let (start, end) = (self.next, self.next + count);
+        self.next = end;
+        Some(match &self.rows {
+            None => Ok(batch.slice(start, count)),
+            Some(_) if self.schema.fields().is_empty() => crate::selection::rows_without_columns(count),
+            Some(rows) => {
+                let rows = UInt32Array::from(rows.get(start..end).unwrap_or_default().to_vec());
+                take_record_batch(batch, &rows).map_err(DataFusionError::from)
+            }
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! The physical operators over collections. One operator, one file.
+//!
+//! ```text
+//!   ORDER BY v <-> q LIMIT k              SELECT .. WHERE ..      INSERT        DELETE
+//!
+//!        TakeRowsExec                     CollectionScanExec      DataSinkExec  DeleteRowsExec
+//!             |                                                    (CollectionSink)    |
+//!   SortPreservingMergeExec fetch=k                                    |         CollectionScanExec
+//!   (TopKPerQueryExec when nq > 1)                                   source
+//!             |
+//!       AnnSearchExec  (a partition per group of units)
+//! ```
+
+pub(crate) mod ann_search;
+pub(crate) mod collection_scan;
+pub(crate) mod delete_rows;
+pub(crate) mod insert_sink;
+pub(crate) mod take_rows;
+pub(crate) mod top_k_per_query;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, AsArray, Float32Array, RecordBatch, UInt32Array};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt32Type};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use elanus_collection::Unit;
+
+use crate::search::Hit;
+
+/// Position of the query among the queries searched together.
+pub(crate) const QUERY: &str = "_query";
+/// Position of the unit in the snapshot.
+pub(crate) const UNIT: &str = "_unit";
+/// Row in the unit.
+pub(crate) const ROW: &str = "_row";
+/// Distance, smaller is better; NULL when the row has no vector.
+pub(crate) const DISTANCE: &str = "_distance";
+
+/// What flows between the search operators: row addresses with their distance.
+static HIT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new(QUERY, DataType::UInt32, false),
+        Field::new(UNIT, DataType::UInt32, false),
+        Field::new(ROW, DataType::UInt32, false),
+        Field::new(DISTANCE, DataType::Float32, true),
+    ]))
+});
+
+/// The schema of hits.
+pub(crate) fn hit_schema() -> SchemaRef {
+    Arc::clone(&HIT_SCHEMA)
+}
+
+/// The order of hits: by query when there are several, then best first.
+pub(crate) fn hit_ordering(several_queries: bool) -> Option<LexOrdering> {
+    let ascending = SortOptions { descending: false, nulls_first: false };
+    let by = |name: &str, index: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, index)), ascending);
+    let distance = by(DISTANCE, 3);
+    LexOrdering::new(if several_queries { vec![by(QUERY, 0), distance] } else { vec![distance] })
+}
+
+/// Hits of each query as one batch, query after query.
+pub(crate) fn hits_to_batch(hits: &[Vec<Hit>]) -> Result<RecordBatch> {
+    let mut queries = Vec::new();
+    for (query, hits) in hits.iter().enumerate() {
+        queries.extend(std::iter::repeat_n(u32::try_from(query).unwrap_or(u32::MAX), hits.len()));
+    }
+    let all = || hits.iter().flatten();
+    Ok(RecordBatch::try_new(
+        hit_schema(),
+        vec![
+            Arc::new(UInt32Array::from(queries)),
+            Arc::new(all().map(|hit| hit.unit).collect::<UInt32Array>()),
+            Arc::new(all().map(|hit| hit.row).collect::<UInt32Array>()),
+            Arc::new(all().map(|hit| hit.distance).collect::<Float32Array>()),
+        ],
+    )?)
+}
+
+/// Reads hits back: the query of each, and the hit.
+pub(crate) fn batch_to_hits(batch: &RecordBatch) -> Result<Vec<(u32, Hit)>> {
+    let numbers = |name: &str| {
+        batch
+            .column_by_name(name)
+            .and_then(|column| column.as_primitive_opt::<UInt32Type>())
+            .ok_or_else(|| DataFusionError::Internal(format!("hits have no column {name}")))
+    };
+    let (queries, units, rows) = (numbers(QUERY)?, numbers(UNIT)?, numbers(ROW)?);
+    let distances = batch
+        .column_by_name(DISTANCE)
+        .and_then(|column| column.as_primitive_opt::<Float32Type>())
+        .ok_or_else(|| DataFusionError::Internal(format!("hits have no column {DISTANCE}")))?;
+    Ok((0..batch.num_rows())
+        .map(|i| {
+            let distance = distances.is_valid(i).then(|| distances.value(i));
+            (queries.value(i), Hit { unit: units.value(i), row: rows.value(i), distance })
+        })
+        .collect())
+}
+
+/// Spreads units over at most `partitions` groups of about equal rows; units keep their numbers.
+pub(crate) fn group_units(units: &[Arc<Unit>], partitions: usize) -> Vec<Vec<u32>> {
+    let mut numbered: Vec<(u64, u32)> = units
+        .iter()
+        .enumerate()
+        .filter(|(_, unit)| unit.live_rows() > 0)
+        .map(|(number, unit)| (unit.live_rows(), u32::try_from(number).unwrap_or(u32::MAX)))
+        .collect();
+    let count = partitions.clamp(1, numbered.len().max(1));
+    numbered.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut groups: Vec<(u64, Vec<u32>)> = vec![(0, Vec::new()); count];
+    for (rows, number) in numbered {
+        if let Some((load, group)) = groups.iter_mut().min_by_key(|(load, _)| *load) {
+            *load += rows;
+            group.push(number);
+        }
+    }
+    let mut groups: Vec<Vec<u32>> = groups.into_iter().map(|(_, group)| group).collect();
+    for group in &mut groups {
+        group.sort_unstable();
+    }
+    groups
+}
+
+/// The filter of an operator as one text, or `None` without one.
+pub(crate) fn filter_text(predicates: &[Arc<crate::predicate::Predicate>]) -> Option<String> {
+    (!predicates.is_empty())
+        .then(|| predicates.iter().map(|predicate| predicate.text()).collect::<Vec<_>>().join(" AND "))
+}

@@ -1,0 +1,67 @@
+//! Reading a distance expression: which function, which column, which query.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::Expr;
+use elanus_index::Metric;
+
+/// A distance (or similarity) between a vector column and a query that reads no column.
+#[derive(Debug, Clone)]
+pub(crate) struct Distance {
+    /// Metric that orders rows in the same way.
+    pub metric: Metric,
+    /// Whether the best rows have the largest value.
+    pub descending: bool,
+    /// The vector column.
+    pub column: Column,
+    /// The query vector: a literal, a parameter or a scalar subquery.
+    pub query: Expr,
+}
+
+impl Distance {
+    /// Reads `expr` over `schema`; `None` when it is anything else.
+    pub fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return None };
+        let (metric, descending) = match func.name() {
+            "l2_distance" => (Metric::L2, false),
+            "cosine_distance" => (Metric::Cosine, false),
+            "negative_inner_product" => (Metric::Ip, false),
+            "inner_product" => (Metric::Ip, true),
+            _ => return None,
+        };
+        let [left, right] = args.as_slice() else { return None };
+        let (column, query) = match (vector_column(left, schema), vector_column(right, schema)) {
+            (Some(column), None) => (column, right),
+            (None, Some(column)) => (column, left),
+            (Some(_), Some(_)) | (None, None) => return None,
+        };
+        (is_constant(query)).then(|| Self { metric, descending, column, query: query.clone() })
+    }
+}
+
+/// The vector column that `expr` is; a cast to a list that coercion put around it is looked through.
+fn vector_column(expr: &Expr, schema: &DFSchema) -> Option<Column> {
+    match expr {
+        Expr::Column(column) => {
+            let field = schema.field_from_column(column).ok()?;
+            is_vector(field.data_type()).then(|| column.clone())
+        }
+        Expr::Cast(cast) if is_list(cast.field.data_type()) => vector_column(&cast.expr, schema),
+        _ => None,
+    }
+}
+
+/// Whether this is the type of a vector column.
+pub(crate) fn is_vector(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeList(item, _) if item.data_type() == &DataType::Float32)
+}
+
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_))
+}
+
+/// Whether the expression has one value for the whole query.
+fn is_constant(expr: &Expr) -> bool {
+    !expr.any_column_refs() && !expr.contains_outer() && !expr.is_volatile()
+}

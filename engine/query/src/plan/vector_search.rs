@@ -1,0 +1,82 @@
+//! [`VectorSearch`]: the logical node for "the `k` nearest rows of this scan".
+//!
+//! ```text
+//!   Sort: d ASC, fetch=10                          Sort: d ASC, fetch=10
+//!     Projection: id, l2_distance(v, q) AS d   =>    Projection: id, l2_distance(v, q) AS d
+//!       TableScan: docs, filter=price < 5              VectorSearch: k=10, distance=l2_distance(v, q)
+//!                                                        TableScan: docs, filter=price < 5
+//! ```
+//!
+//! The node passes at most `k` rows of its scan through, the nearest ones, in order. Its schema is
+//! the scan's, so nothing above it changes. The scan keeps its filters: they are part of the search,
+//! not applied to its result. The distance stays an expression, so that a scalar subquery or a
+//! parameter in it is handled by DataFusion as everywhere else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::{DFSchemaRef, Result, internal_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+
+use super::distance::Distance;
+
+/// The `k` nearest rows of a scan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub(crate) struct VectorSearch {
+    /// A `TableScan` of a collection.
+    pub input: Arc<LogicalPlan>,
+    /// The distance between a vector column of `input` and a constant.
+    pub distance: Expr,
+    /// Filters over `input` that could not move into the scan (they hold a scalar subquery).
+    pub filters: Vec<Expr>,
+    /// Rows wanted.
+    pub k: usize,
+    /// Whether rows without a distance sort before all others.
+    pub nulls_first: bool,
+}
+
+impl VectorSearch {
+    /// The distance taken apart.
+    pub fn parts(&self) -> Result<Distance> {
+        match Distance::of(&self.distance, self.input.schema()) {
+            Some(parts) => Ok(parts),
+            None => internal_err!("VectorSearch over {}, which is not a distance of a vector column", self.distance),
+        }
+    }
+}
+
+impl UserDefinedLogicalNodeCore for VectorSearch {
+    fn name(&self) -> &str {
+        "VectorSearch"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        std::iter::once(&self.distance).chain(&self.filters).cloned().collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VectorSearch: k={}, distance={}", self.k, self.distance)?;
+        if !self.filters.is_empty() {
+            let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
+            write!(f, ", filter={}", filters.join(" AND "))?;
+        }
+        Ok(())
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut exprs = exprs.into_iter();
+        let mut inputs = inputs.into_iter();
+        let (Some(distance), Some(input), None) = (exprs.next(), inputs.next(), inputs.next()) else {
+            return internal_err!("VectorSearch has one input and at least one expression");
+        };
+        Ok(Self { input: Arc::new(input), distance, filters: exprs.collect(), ..self.clone() })
+    }
+}

@@ -1,0 +1,401 @@
+//! The work behind a vector search: units are searched one by one, their hits merged, rows fetched.
+//!
+//! These functions know no plan and no stream. The operators (`operators::ann_search`,
+//! `operators::top_k_per_query`, `operators::take_rows`) call them one stage at a time; the engine's
+//! search request calls the same stages directly, without a plan in between.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::error::DataFusionError;
+use elanus_collection::Unit;
+use elanus_index::{Bitset, IndexKind, Metric, SearchParams, SearchStats, Strategy};
+use rayon::prelude::*;
+
+use crate::error::external;
+use crate::selection::Selection;
+
+/// Largest `k` (limit and offset together) that is searched through an index.
+pub const MAX_NEIGHBOURS: usize = 16_384;
+
+/// What happens to rows that have no distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undefined {
+    /// They are never found (Milvus).
+    Skip,
+    /// They come after all others: first zero vectors under cosine (NaN), then NULL (SQL).
+    Last,
+}
+
+/// What is searched for, the same in every unit.
+#[derive(Debug, Clone)]
+pub(crate) struct SearchSpec {
+    /// Vector field.
+    pub field: String,
+    /// Metric of the distances.
+    pub metric: Metric,
+    /// Neighbours wanted of each query.
+    pub k: usize,
+    /// Search parameters of the index.
+    pub params: SearchParams,
+    /// Whether indexes are left aside.
+    pub exact: bool,
+    /// What happens to rows without a distance.
+    pub undefined: Undefined,
+}
+
+/// One row found for one query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Hit {
+    /// Position of the unit in the snapshot.
+    pub unit: u32,
+    /// Row in the unit.
+    pub row: u32,
+    /// Smaller is better; `None` when the row has no vector.
+    pub distance: Option<f32>,
+}
+
+impl Hit {
+    /// Best first: NaN after every number, no distance after NaN.
+    pub fn by_distance(&self, other: &Self) -> Ordering {
+        match (self.distance, other.distance) {
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+    }
+
+    fn total(&self, other: &Self) -> Ordering {
+        self.by_distance(other).then(self.unit.cmp(&other.unit)).then(self.row.cmp(&other.row))
+    }
+}
+
+/// One unit to search, with the rows that may be found.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Position of the unit in the snapshot.
+    pub number: u32,
+    /// The unit.
+    pub unit: Arc<Unit>,
+    /// Its rows that may be found.
+    pub selection: Selection,
+}
+
+/// What searching cost, summed over units and queries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Totals {
+    /// Distances computed.
+    pub distances: u64,
+    /// How often each strategy ran.
+    pub strategies: Vec<(Strategy, u64)>,
+}
+
+impl Totals {
+    fn add(&mut self, stats: &SearchStats) {
+        self.distances += stats.distances;
+        self.count(stats.strategy, 1);
+    }
+
+    fn count(&mut self, strategy: Strategy, times: u64) {
+        match self.strategies.iter_mut().find(|(known, _)| *known == strategy) {
+            Some((_, count)) => *count += times,
+            None => self.strategies.push((strategy, times)),
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        self.distances += other.distances;
+        for (strategy, times) in other.strategies {
+            self.count(strategy, times);
+        }
+        self
+    }
+}
+
+/// About how many float operations a search of `targets` for one query takes.
+pub(crate) fn cost(targets: &[Target], spec: &SearchSpec) -> u64 {
+    targets
+        .iter()
+        .map(|target| {
+            let dim = target.unit.vectors(&spec.field).map_or(0, |column| column.dim()) as u64;
+            let rows = u64::from(target.unit.rows());
+            let index = target.unit.index(&spec.field).filter(|index| !spec.exact && index.metric() == spec.metric);
+            let visited = match index.map(|index| index.kind()) {
+                Some(IndexKind::Hnsw) => {
+                    let width = spec.params.ef.map_or(spec.k, |ef| ef as usize).max(spec.k).max(16) as u64;
+                    (width * 32).min(rows)
+                }
+                Some(IndexKind::IvfFlat) => rows / 4 + 1,
+                Some(IndexKind::Flat) | None => rows,
+            };
+            visited * dim
+        })
+        .sum()
+}
+
+/// Searches every target for every query (`None`: a query that is NULL, every distance undefined).
+/// With `parallel` it spreads over the current rayon pool. Gives the `k` best of each query, best first.
+///
+/// `queries` is `nq x dim`, row-major.
+pub(crate) fn search_targets(
+    targets: &[Target],
+    spec: &SearchSpec,
+    queries: &[Option<&[f32]>],
+    parallel: bool,
+) -> Result<(Vec<Vec<Hit>>, Totals), elanus_collection::Error> {
+    let one = |query: usize, target: &Target| -> Result<(Vec<Hit>, Totals), elanus_collection::Error> {
+        let mut totals = Totals::default();
+        let query = queries.get(query).copied().flatten();
+        let hits = search_unit(target, spec, query, &mut totals)?;
+        Ok((hits, totals))
+    };
+    let steps = queries.len() * targets.len();
+    let found: Vec<(Vec<Hit>, Totals)> = if parallel && steps > 1 {
+        (0..steps)
+            .into_par_iter()
+            .map(|step| match targets.get(step % targets.len()) {
+                Some(target) => one(step / targets.len(), target),
+                None => Ok((Vec::new(), Totals::default())),
+            })
+            .collect::<Result<_, _>>()?
+    } else {
+        let mut found = Vec::with_capacity(steps);
+        for query in 0..queries.len() {
+            for target in targets {
+                found.push(one(query, target)?);
+            }
+        }
+        found
+    };
+    let mut totals = Totals::default();
+    let mut per_query: Vec<Vec<Hit>> = Vec::with_capacity(queries.len());
+    let mut found = found.into_iter();
+    for _ in queries {
+        let mut hits = Vec::new();
+        for (unit_hits, unit_totals) in found.by_ref().take(targets.len()) {
+            totals = totals.merge(unit_totals);
+            if hits.is_empty() { hits = unit_hits } else { hits.extend(unit_hits) }
+        }
+        best(&mut hits, spec.k);
+        per_query.push(hits);
+    }
+    Ok((per_query, totals))
+}
+
+/// Keeps the `k` best hits, best first.
+pub(crate) fn best(hits: &mut Vec<Hit>, k: usize) {
+    if !hits.is_sorted_by(|a, b| a.total(b).is_le()) {
+        hits.sort_unstable_by(Hit::total);
+    }
+    hits.truncate(k);
+}
+
+fn search_unit(
+    target: &Target,
+    spec: &SearchSpec,
+    query: Option<&[f32]>,
+    totals: &mut Totals,
+) -> Result<Vec<Hit>, elanus_collection::Error> {
+    let Target { number, unit, selection } = target;
+    let hit = |row: u32, distance: Option<f32>| Hit { unit: *number, row, distance };
+    let Some(query) = query else {
+        return Ok(match spec.undefined {
+            Undefined::Skip => Vec::new(),
+            Undefined::Last => selection.rows(unit).into_iter().take(spec.k).map(|row| hit(row, None)).collect(),
+        });
+    };
+    let search = |rows: Option<&Bitset>, totals: &mut Totals| {
+        let allowed = unit.allow(&spec.field, rows)?;
+        let mut stats = SearchStats::default();
+        let found =
+            unit.search(&spec.field, spec.metric, query, spec.k, &spec.params, &allowed, spec.exact, &mut stats)?;
+        totals.add(&stats);
+        Ok::<_, elanus_collection::Error>(found)
+    };
+    let mut found = search(selection.bits(), totals)?;
+    if spec.undefined == Undefined::Skip {
+        return Ok(found.into_iter().map(|neighbor| hit(neighbor.row, Some(neighbor.distance))).collect());
+    }
+    let mut last: Vec<u32> = Vec::new();
+    // SQL's cosine distance of a zero vector is NaN, after all numbers; the engine's is that of a
+    // right angle. It only matters when a right angle or worse is among the hits.
+    let angle_is_open = found.len() < spec.k || found.last().is_some_and(|worst| worst.distance >= 0.0);
+    if spec.metric == Metric::Cosine && angle_is_open && query.iter().any(|value| *value != 0.0) {
+        let (zeros, others) = split_zero_vectors(unit, &spec.field, selection)?;
+        if !zeros.is_empty() {
+            found = search(Some(&others), totals)?;
+            last = zeros;
+        }
+    }
+    let mut hits: Vec<Hit> = found.into_iter().map(|neighbor| hit(neighbor.row, Some(neighbor.distance))).collect();
+    hits.extend(last.into_iter().map(|row| hit(row, Some(f32::NAN))));
+    hits.truncate(spec.k);
+    if hits.len() < spec.k
+        && let Some(valid) = unit.vectors(&spec.field)?.valid()
+    {
+        let mut missing = selection.bits().cloned().unwrap_or_else(|| unit.live());
+        missing.and_not(valid);
+        let wanted = spec.k - hits.len();
+        hits.extend(missing.iter().take(wanted).map(|row| hit(u32::try_from(row).unwrap_or(u32::MAX), None)));
+    }
+    Ok(hits)
+}
+
+/// The selected rows whose vector is all zeros, and the set of the other selected rows.
+fn split_zero_vectors(
+    unit: &Unit,
+    field: &str,
+    selection: &Selection,
+) -> Result<(Vec<u32>, Bitset), elanus_collection::Error> {
+    let vectors = unit.vectors(field)?.as_vectors()?;
+    let allowed = unit.allow(field, selection.bits())?;
+    let mut others = allowed.bitset().cloned().unwrap_or_else(|| Bitset::full(unit.rows() as usize));
+    let zeros: Vec<usize> = others.iter().filter(|row| vectors.row(*row).iter().all(|value| *value == 0.0)).collect();
+    for row in &zeros {
+        others.clear(*row);
+    }
+    Ok((zeros.into_iter().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect(), others))
+}
+
+/// Puts hits of equal distance in primary key order. Reads keys only where there are equals.
+pub(crate) async fn order_equals(
+    units: &[Arc<Unit>],
+    primary_key: &str,
+    hits: &mut [Hit],
+) -> Result<(), DataFusionError> {
+    let runs: Vec<(usize, usize)> = equal_runs(hits);
+    for (start, end) in runs {
+        let Some(run) = hits.get_mut(start..end) else { continue };
+        let keys = take_rows(units, &[primary_key], None, run).await?;
+        let order = key_order(keys.column(0));
+        let sorted: Vec<Hit> = order.into_iter().filter_map(|position| run.get(position).copied()).collect();
+        if sorted.len() == run.len() {
+            run.copy_from_slice(&sorted);
+        }
+    }
+    Ok(())
+}
+
+fn equal_runs(hits: &[Hit]) -> Vec<(usize, usize)> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for end in 1..=hits.len() {
+        let same = match (hits.get(start), hits.get(end)) {
+            (Some(a), Some(b)) => a.by_distance(b) == Ordering::Equal,
+            _ => false,
+        };
+        if !same {
+            if end - start > 1 {
+                runs.push((start, end));
+            }
+            start = end;
+        }
+    }
+    runs
+}
+
+/// Positions of a primary key column in ascending key order; equal keys keep their order.
+pub(crate) fn key_order(keys: &dyn Array) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    if let Some(keys) = keys.as_primitive_opt::<Int64Type>() {
+        order.sort_by_key(|position| keys.value(*position));
+    } else if let Some(keys) = keys.as_string_opt::<i32>() {
+        order.sort_by_key(|position| keys.value(*position));
+    }
+    order
+}
+
+/// The rows of `hits` in their order: these columns, under `schema` when one is given.
+pub(crate) async fn take_rows(
+    units: &[Arc<Unit>],
+    columns: &[&str],
+    schema: Option<&SchemaRef>,
+    hits: &[Hit],
+) -> Result<RecordBatch, DataFusionError> {
+    let batch = if columns.is_empty() {
+        crate::selection::rows_without_columns(hits.len())?
+    } else {
+        take_columns(units, columns, hits, schema).await?
+    };
+    match schema {
+        Some(schema) => {
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+        }
+        None => Ok(batch),
+    }
+}
+
+async fn take_columns(
+    units: &[Arc<Unit>],
+    columns: &[&str],
+    hits: &[Hit],
+    schema: Option<&SchemaRef>,
+) -> Result<RecordBatch, DataFusionError> {
+    let unit_of = |number: u32| {
+        units.get(number as usize).ok_or_else(|| DataFusionError::Internal(format!("hit in unknown unit {number}")))
+    };
+    let Some(first) = hits.first() else {
+        return match (schema, units.first()) {
+            (Some(schema), _) => Ok(RecordBatch::new_empty(Arc::clone(schema))),
+            (None, Some(unit)) => unit.take(columns, &[]).await.map_err(external),
+            (None, None) => crate::selection::rows_without_columns(0),
+        };
+    };
+    if hits.iter().all(|hit| hit.unit == first.unit) {
+        let rows: Vec<u32> = hits.iter().map(|hit| hit.row).collect();
+        return unit_of(first.unit)?.take(columns, &rows).await.map_err(external);
+    }
+    let mut numbers: Vec<u32> = hits.iter().map(|hit| hit.unit).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); numbers.len()];
+    let mut places: Vec<(usize, usize)> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        let slot = numbers.partition_point(|number| *number < hit.unit);
+        if let Some(list) = rows.get_mut(slot) {
+            places.push((slot, list.len()));
+            list.push(hit.row);
+        }
+    }
+    let mut taken = Vec::with_capacity(numbers.len());
+    for (number, rows) in numbers.iter().zip(&rows) {
+        taken.push(unit_of(*number)?.take(columns, rows).await.map_err(external)?);
+    }
+    Ok(interleave_record_batch(&taken.iter().collect::<Vec<_>>(), &places)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(unit: u32, row: u32, distance: Option<f32>) -> Hit {
+        Hit { unit, row, distance }
+    }
+
+    #[test]
+    fn numbers_come_before_nan_and_nan_before_no_distance() {
+        let mut hits =
+            vec![hit(0, 0, None), hit(0, 1, Some(f32::NAN)), hit(1, 2, Some(2.0)), hit(0, 3, Some(-1.0)), hit(0, 4, Some(2.0))];
+        best(&mut hits, 4);
+        assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), [3, 4, 2, 1]);
+    }
+
+    #[test]
+    fn runs_of_equal_distance_are_found() {
+        let hits = [
+            hit(0, 0, Some(1.0)),
+            hit(0, 1, Some(2.0)),
+            hit(0, 2, Some(2.0)),
+            hit(0, 3, Some(3.0)),
+            hit(0, 4, None),
+            hit(0, 5, None),
+        ];
+        assert_eq!(equal_runs(&hits), [(1, 3), (4, 6)]);
+        assert!(equal_runs(&[]).is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! Sessions: DataFusion with our dialect, types, functions, catalog, rules and planner.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::config::Dialect;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use elanus_collection::Collections;
+
+use crate::catalog::{CATALOG, DEFAULT_DATABASE, ElanusCatalog};
+use crate::error::Result;
+use crate::plan::delete_rows::DeleteRule;
+use crate::plan::planner::ElanusQueryPlanner;
+use crate::plan::rule::AnnSearchRule;
+use crate::resources::Resources;
+use crate::settings::ElanusSettings;
+use crate::sql::dialect::DistanceOperators;
+use crate::sql::types::VectorTypes;
+use crate::sql::vector_cast::VectorCastRule;
+
+/// The state that every session starts from; made once, since it registers several hundred functions.
+pub(crate) fn base_state(
+    collections: Arc<Collections>,
+    resources: Arc<Resources>,
+    partitions: usize,
+    memory_limit: Option<usize>,
+) -> Result<SessionState> {
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_string(), Arc::new(ElanusCatalog::new(collections, resources)));
+    let functions = elanus_udfs::all();
+    let mut analyzer = Analyzer::new();
+    analyzer.rules.insert(0, Arc::new(VectorCastRule));
+    analyzer.rules.insert(0, Arc::new(DeleteRule));
+    let mut optimizer = Optimizer::new();
+    optimizer.rules.push(Arc::new(AnnSearchRule));
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config(partitions))
+        .with_runtime_env(runtime_env(memory_limit)?)
+        .with_catalog_list(Arc::new(catalogs))
+        .with_analyzer_rules(analyzer.rules)
+        .with_optimizer_rules(optimizer.rules)
+        .with_default_features()
+        .with_type_planner(Arc::new(VectorTypes))
+        .with_query_planner(Arc::new(ElanusQueryPlanner));
+    builder
+        .expr_planners()
+        .get_or_insert_default()
+        .insert(0, Arc::new(DistanceOperators::new(functions.clone())));
+    // After DataFusion's own: a function of the same name is replaced.
+    builder.scalar_functions().get_or_insert_default().extend(functions);
+    Ok(builder.build())
+}
+
+/// A session whose unqualified names are tables of `database`.
+pub(crate) fn session(base: &SessionState, database: &str) -> SessionContext {
+    let mut config = base.config().clone();
+    config.options_mut().catalog.default_schema = database.to_string();
+    let state = SessionStateBuilder::new_from_existing(base.clone())
+        .with_session_id(next_session_id())
+        .with_config(config)
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+/// Session ids need to differ, not to be unguessable: they appear in logs only.
+fn next_session_id() -> String {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    format!("session-{}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+}
+
+fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_DATABASE)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(partitions.max(1))
+        .with_option_extension(ElanusSettings::default());
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    // Text is Utf8 everywhere in a collection; views would only be cast back.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    config
+}
+
+fn runtime_env(memory_limit: Option<usize>) -> Result<Arc<RuntimeEnv>> {
+    let builder = RuntimeEnvBuilder::new();
+    let builder = match memory_limit {
+        Some(bytes) => builder.with_memory_limit(bytes, 1.0),
+        None => builder,
+    };
+    Ok(builder.build_arc()?)
+}

@@ -1,0 +1,42 @@
+//! The session settings `elanus.*`, for `SET`, `SHOW` and the operators.
+
+use datafusion::common::config::ConfigExtension;
+use datafusion::common::extensions_options;
+use datafusion::config::ConfigOptions;
+use elanus_index::SearchParams;
+
+extensions_options! {
+    /// Settings of vector search in SQL.
+    pub struct ElanusSettings {
+        /// Candidates that an HNSW search keeps; 0 means the larger of 64 and the LIMIT
+        pub ef_search: u32, default = 0
+        /// Lists that an IVF search visits; 0 means 8
+        pub nprobe: u32, default = 0
+        /// Whether every ORDER BY distance LIMIT k is computed exactly, without an index
+        pub exact: bool, default = false
+    }
+}
+
+impl ConfigExtension for ElanusSettings {
+    const PREFIX: &'static str = "elanus";
+}
+
+/// HNSW candidates of a SQL search when the session does not say.
+const DEFAULT_EF: u32 = 64;
+/// IVF lists of a SQL search when the session does not say.
+const DEFAULT_NPROBE: u32 = 8;
+
+impl ElanusSettings {
+    /// The settings of a session.
+    pub fn of(options: &ConfigOptions) -> Self {
+        options.extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// Parameters of an index search for `k` neighbours.
+    pub fn search_params(&self, k: usize) -> SearchParams {
+        let k = u32::try_from(k).unwrap_or(u32::MAX);
+        let ef = if self.ef_search == 0 { DEFAULT_EF } else { self.ef_search };
+        let nprobe = if self.nprobe == 0 { DEFAULT_NPROBE } else { self.nprobe };
+        SearchParams { ef: Some(ef.max(k)), nprobe: Some(nprobe) }
+    }
+}

@@ -1,0 +1,130 @@
+//! `CREATE INDEX name ON t USING hnsw (v vector_l2_ops) WITH (m = 16, ef_construction = 200)`.
+
+use std::collections::BTreeMap;
+
+use elanus_collection::IndexSpec;
+use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, ObjectName};
+
+use super::create_table::{column_name, normalized};
+use crate::error::{QueryError, Result};
+
+/// The index that the statement describes. `is_vector` says whether a column of the table is one.
+///
+/// # Errors
+/// [`QueryError::Unsupported`] for clauses and names that no index has.
+pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bool) -> Result<IndexSpec> {
+    refuse_clauses(statement)?;
+    let [column] = statement.columns.as_slice() else {
+        return Err(QueryError::Unsupported("an index on several columns".into()));
+    };
+    let field = column_name(column)?;
+    let name = statement.name.as_ref().map(plain_name).transpose()?;
+    if !is_vector(&field) {
+        refuse_vector_clauses(statement, column)?;
+        let index_type = match &statement.using {
+            None => "AUTOINDEX".to_string(),
+            Some(method) => method_name(method).to_uppercase(),
+        };
+        return Ok(IndexSpec { name, field, index_type, metric: None, params: BTreeMap::new() });
+    }
+    let index_type = match &statement.using {
+        None => "AUTOINDEX",
+        Some(method) => match method_name(method).to_lowercase().as_str() {
+            "hnsw" => "HNSW",
+            "ivfflat" | "ivf_flat" => "IVF_FLAT",
+            "flat" => "FLAT",
+            "autoindex" => "AUTOINDEX",
+            other => {
+                return Err(QueryError::Unsupported(format!(
+                    "index method {other} on a vector column; allowed are hnsw, ivf_flat, flat, autoindex"
+                )));
+            }
+        },
+    };
+    Ok(IndexSpec {
+        name,
+        field,
+        index_type: index_type.to_string(),
+        metric: Some(metric(column)?.to_string()),
+        params: params(&statement.with)?,
+    })
+}
+
+fn refuse_clauses(statement: &CreateIndex) -> Result<()> {
+    let clauses = [
+        (statement.unique, "UNIQUE"),
+        (!statement.include.is_empty(), "INCLUDE"),
+        (statement.predicate.is_some(), "WHERE"),
+        (statement.nulls_distinct.is_some(), "NULLS DISTINCT"),
+        (!statement.index_options.is_empty() || !statement.alter_options.is_empty(), "an option after the columns"),
+    ];
+    match clauses.iter().find(|(given, _)| *given) {
+        Some((_, clause)) => Err(QueryError::Unsupported(format!("CREATE INDEX with {clause}"))),
+        None => Ok(()),
+    }
+}
+
+fn refuse_vector_clauses(statement: &CreateIndex, column: &IndexColumn) -> Result<()> {
+    if let Some(class) = &column.operator_class {
+        return Err(QueryError::Unsupported(format!("operator class {class} on a column that is not a vector")));
+    }
+    if !statement.with.is_empty() {
+        return Err(QueryError::Unsupported("WITH options of an index on a column that is not a vector".into()));
+    }
+    Ok(())
+}
+
+fn method_name(method: &IndexType) -> String {
+    match method {
+        IndexType::Custom(name) => name.value.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The last part of a name, which is all that an index is called by.
+pub(crate) fn plain_name(name: &ObjectName) -> Result<String> {
+    match name.0.as_slice() {
+        [part] => part
+            .as_ident()
+            .map(normalized)
+            .ok_or_else(|| QueryError::Unsupported(format!("{name} as the name of an index"))),
+        _ => Err(QueryError::Plan(format!("an index has a name of one part, got {name}"))),
+    }
+}
+
+/// The metric of the operator class; without one L2, as in pgvector.
+fn metric(column: &IndexColumn) -> Result<&'static str> {
+    let Some(class) = &column.operator_class else { return Ok("L2") };
+    match class.to_string().to_lowercase().as_str() {
+        "vector_l2_ops" => Ok("L2"),
+        "vector_cosine_ops" => Ok("COSINE"),
+        "vector_ip_ops" => Ok("IP"),
+        other => Err(QueryError::Unsupported(format!(
+            "operator class {other}; allowed are vector_l2_ops, vector_cosine_ops, vector_ip_ops"
+        ))),
+    }
+}
+
+/// The `WITH` options under their Milvus names.
+fn params(options: &[Expr]) -> Result<BTreeMap<String, String>> {
+    options
+        .iter()
+        .map(|option| {
+            let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = option else {
+                return Err(QueryError::Syntax(format!("index option {option} must be name = value")));
+            };
+            let name = left.to_string().to_lowercase();
+            let name = match name.as_str() {
+                "m" => "M",
+                "ef_construction" | "efconstruction" => "efConstruction",
+                "nlist" | "lists" => "nlist",
+                other => {
+                    return Err(QueryError::InvalidParameter(format!(
+                        "unknown index option {other}; allowed are m, ef_construction, nlist"
+                    )));
+                }
+            };
+            Ok((name.to_string(), right.to_string().trim_matches('\'').to_string()))
+        })
+        .collect()
+}

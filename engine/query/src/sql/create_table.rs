@@ -1,0 +1,171 @@
+//! `CREATE TABLE`: a collection from column definitions.
+
+use elanus_collection::{CollectionSchema, CollectionSpec, DataType, Field};
+use sqlparser::ast::{
+    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, IndexColumn, SqlOption, TableConstraint, UnaryOperator, Value,
+};
+
+use super::types::column_type;
+use crate::error::{QueryError, Result};
+
+/// Shards of a collection made with SQL.
+const SHARDS: i32 = 1;
+/// Milvus' number for the consistency level "Bounded", its default.
+const CONSISTENCY: i32 = 2;
+
+/// The collection that the statement describes.
+///
+/// # Errors
+/// [`QueryError::Unsupported`] for clauses that a collection has no place for, [`QueryError::Plan`]
+/// without exactly one primary key.
+pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec> {
+    refuse_clauses(statement)?;
+    let dynamic = dynamic_field_option(&statement.table_options)?;
+    let mut fields = statement.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+    for constraint in &statement.constraints {
+        let TableConstraint::PrimaryKey(key) = constraint else {
+            return Err(QueryError::Unsupported(format!("table constraint {constraint}; only PRIMARY KEY (column) is")));
+        };
+        let [column] = key.columns.as_slice() else {
+            return Err(QueryError::Unsupported("a primary key of several columns".into()));
+        };
+        let name = column_name(column)?;
+        match fields.iter_mut().find(|field| field.name == name) {
+            Some(field) => field.primary_key = true,
+            None => return Err(QueryError::Plan(format!("primary key column '{name}' is not a column of the table"))),
+        }
+    }
+    for field in &mut fields {
+        if field.primary_key {
+            field.nullable = false;
+        }
+    }
+    if !fields.iter().any(|field| field.primary_key) {
+        return Err(QueryError::Plan(format!(
+            "table '{}' has no primary key: give one BIGINT or VARCHAR column PRIMARY KEY",
+            statement.name
+        )));
+    }
+    let schema = CollectionSchema::new(fields);
+    let schema = if dynamic { schema.with_dynamic_field() } else { schema };
+    Ok(CollectionSpec { schema, shards: SHARDS, consistency: CONSISTENCY, ..CollectionSpec::default() })
+}
+
+fn refuse_clauses(statement: &CreateTable) -> Result<()> {
+    let clauses = [
+        (statement.or_replace, "OR REPLACE"),
+        (statement.temporary, "TEMPORARY"),
+        (statement.external, "EXTERNAL"),
+        (statement.query.is_some(), "AS SELECT"),
+        (statement.like.is_some(), "LIKE"),
+        (statement.partition_by.is_some(), "PARTITION BY"),
+        (statement.inherits.is_some(), "INHERITS"),
+        (statement.on_commit.is_some(), "ON COMMIT"),
+    ];
+    match clauses.iter().find(|(given, _)| *given) {
+        Some((_, clause)) => Err(QueryError::Unsupported(format!("CREATE TABLE .. {clause}"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether `WITH (dynamic_field = true)` is given.
+fn dynamic_field_option(options: &CreateTableOptions) -> Result<bool> {
+    let options = match options {
+        CreateTableOptions::None => return Ok(false),
+        CreateTableOptions::With(options) => options,
+        CreateTableOptions::Options(_) | CreateTableOptions::Plain(_) | CreateTableOptions::TableProperties(_) => {
+            return Err(QueryError::Unsupported(format!("table options {options}; allowed is WITH (dynamic_field = true)")));
+        }
+    };
+    let mut dynamic = false;
+    for option in options {
+        match option {
+            SqlOption::KeyValue { key, value } if key.value.eq_ignore_ascii_case("dynamic_field") => {
+                dynamic = match value.to_string().trim_matches('\'').to_lowercase().as_str() {
+                    "true" => true,
+                    "false" => false,
+                    other => {
+                        return Err(QueryError::InvalidParameter(format!(
+                            "dynamic_field must be true or false, got {other}"
+                        )));
+                    }
+                };
+            }
+            other => {
+                return Err(QueryError::Unsupported(format!("table option {other}; allowed is dynamic_field = true")));
+            }
+        }
+    }
+    Ok(dynamic)
+}
+
+fn field(column: &ColumnDef) -> Result<Field> {
+    let name = normalized(&column.name);
+    let mut field = Field::new(name, column_type(&column.data_type)?);
+    field.nullable = true;
+    for option in &column.options {
+        match &option.option {
+            ColumnOption::Null => field.nullable = true,
+            ColumnOption::NotNull => field.nullable = false,
+            ColumnOption::PrimaryKey(_) => field.primary_key = true,
+            ColumnOption::Default(value) => field.default = Some(default_value(value, &field)?),
+            ColumnOption::Generated { generation_expr: None, .. } => {
+                field.auto_id = true;
+                field.nullable = false;
+            }
+            ColumnOption::Comment(text) => field.description = text.clone(),
+            other => {
+                return Err(QueryError::Unsupported(format!(
+                    "column option {other} of '{}'; allowed are NULL, NOT NULL, PRIMARY KEY, DEFAULT, GENERATED AS IDENTITY",
+                    field.name
+                )));
+            }
+        }
+    }
+    Ok(field)
+}
+
+/// Unquoted names fold to lower case, as everywhere in SQL.
+pub(crate) fn normalized(ident: &sqlparser::ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The plain column name of an index or key column.
+///
+/// # Errors
+/// [`QueryError::Unsupported`] for an expression.
+pub(crate) fn column_name(column: &IndexColumn) -> Result<String> {
+    match &column.column.expr {
+        Expr::Identifier(ident) => Ok(normalized(ident)),
+        other => Err(QueryError::Unsupported(format!("{other} where a column name belongs"))),
+    }
+}
+
+fn default_value(value: &Expr, field: &Field) -> Result<serde_json::Value> {
+    let refuse = || QueryError::Unsupported(format!("DEFAULT {value} of column '{}'; only a literal is", field.name));
+    match value {
+        Expr::Value(literal) => match &literal.value {
+            Value::Number(text, _) => number(text, field).ok_or_else(refuse),
+            Value::SingleQuotedString(text) => Ok(serde_json::Value::from(text.clone())),
+            Value::Boolean(value) => Ok(serde_json::Value::from(*value)),
+            _ => Err(refuse()),
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(literal) => match &literal.value {
+                Value::Number(text, _) => number(&format!("-{text}"), field).ok_or_else(refuse),
+                _ => Err(refuse()),
+            },
+            _ => Err(refuse()),
+        },
+        Expr::Nested(inner) => default_value(inner, field),
+        _ => Err(refuse()),
+    }
+}
+
+fn number(text: &str, field: &Field) -> Option<serde_json::Value> {
+    let is_float = matches!(field.data_type, DataType::Float | DataType::Double);
+    match text.parse::<i64>() {
+        Ok(value) if !is_float => Some(serde_json::Value::from(value)),
+        Ok(_) | Err(_) => serde_json::Number::from_f64(text.parse().ok()?).map(serde_json::Value::Number),
+    }
+}

@@ -1,0 +1,83 @@
+//! pgvector's operators: `<->` (L2), `<=>` (cosine), `<#>` (negative inner product).
+//!
+//! They only mean a distance when a side is a vector. `<=>` keeps DataFusion's meaning (is not
+//! distinct from) between anything else.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use sqlparser::ast::BinaryOperator;
+
+/// Plans the distance operators.
+#[derive(Debug)]
+pub(crate) struct DistanceOperators {
+    functions: Vec<Arc<ScalarUDF>>,
+}
+
+impl DistanceOperators {
+    /// With the functions that the operators call.
+    pub fn new(functions: Vec<Arc<ScalarUDF>>) -> Self {
+        Self { functions }
+    }
+}
+
+impl ExprPlanner for DistanceOperators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let name = match &expr.op {
+            BinaryOperator::LtDashGt => "l2_distance",
+            BinaryOperator::Spaceship => "cosine_distance",
+            BinaryOperator::Custom(text) if text == "<#>" => "negative_inner_product",
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let function = self.functions.iter().find(|function| function.name() == name);
+        let (Some(function), true) = (function, is_distance(&expr.left, &expr.right, schema)?) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let call = ScalarFunction::new_udf(Arc::clone(function), vec![expr.left, expr.right]);
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
+}
+
+/// Whether one side is a vector and the other can be one.
+fn is_distance(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
+    let (left, right) = (Side::of(left, schema)?, Side::of(right, schema)?);
+    Ok(match (left, right) {
+        (Side::Vector, Side::Vector | Side::Text | Side::Open) | (Side::Text | Side::Open, Side::Vector) => true,
+        (Side::Text, Side::Text) => false,
+        (Side::Other, _) | (_, Side::Other) | (Side::Text | Side::Open, Side::Text | Side::Open) => false,
+    })
+}
+
+/// What an operand may be.
+enum Side {
+    /// A list of numbers.
+    Vector,
+    /// Text that may be a vector.
+    Text,
+    /// A parameter or NULL.
+    Open,
+    /// Nothing that a distance takes.
+    Other,
+}
+
+impl Side {
+    fn of(expr: &Expr, schema: &DFSchema) -> Result<Self> {
+        if matches!(expr, Expr::Placeholder(_) | Expr::Literal(ScalarValue::Null, _)) {
+            return Ok(Self::Open);
+        }
+        Ok(match expr.get_type(schema)? {
+            DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item)
+                if item.data_type().is_numeric() =>
+            {
+                Self::Vector
+            }
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Null => Self::Open,
+            _ => Self::Other,
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! SQL statements: parsed with the PostgreSQL dialect, then either run here (DDL, catalog) or planned
+//! by DataFusion (queries and writes).
+//!
+//! ```text
+//!   text -> statements -> CREATE/DROP TABLE, INDEX, SCHEMA, SHOW, USE -> the collections, here
+//!                      -> SELECT, INSERT, DELETE, EXPLAIN, SET        -> DataFusion, with our rules
+//!                      -> anything else                               -> "not supported: X"
+//! ```
+
+mod create_index;
+mod create_table;
+pub(crate) mod dialect;
+mod insert;
+pub(crate) mod types;
+pub(crate) mod vector_cast;
+pub(crate) mod vector_text;
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, Statement};
+use elanus_collection::{Collections, Error};
+use sqlparser::ast::{
+    CreateIndex, CreateTable, Insert, ObjectName, ObjectType, SchemaName, ShowStatementOptions, Statement as SqlStatement,
+    TableObject, Use,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+
+use crate::catalog::{CATALOG, INFO_SCHEMA};
+use crate::error::{QueryError, Result};
+use crate::request::SqlOutput;
+use create_table::normalized;
+
+/// Longest SQL text.
+const MAX_TEXT: usize = 64 << 20;
+
+/// The statements of a text.
+///
+/// # Errors
+/// [`QueryError::Syntax`].
+pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Statement>> {
+    if text.len() > MAX_TEXT {
+        return Err(QueryError::Syntax(format!("a statement of {} bytes is too long: at most {MAX_TEXT}", text.len())));
+    }
+    let depth = session.state_ref().read().config_options().sql_parser.recursion_limit;
+    let mut parser: DFParser<'_> =
+        DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(depth.into()).build()?;
+    let statements = parser.parse_statements()?;
+    if statements.is_empty() {
+        return Err(QueryError::Syntax("no statement given".into()));
+    }
+    Ok(statements)
+}
+
+/// Runs one statement.
+///
+/// # Errors
+/// [`QueryError`].
+pub(crate) async fn run(collections: &Collections, session: &SessionContext, statement: Statement) -> Result<SqlOutput> {
+    let router = Router { collections, session };
+    match statement {
+        Statement::Statement(inner) => router.statement(*inner).await,
+        Statement::Explain(explain) => router.explain(explain).await,
+        reset @ Statement::Reset(_) => router.planned(reset).await,
+        Statement::CreateExternalTable(_) => Err(QueryError::Unsupported("CREATE EXTERNAL TABLE".into())),
+        Statement::CopyTo(_) => Err(QueryError::Unsupported("COPY".into())),
+    }
+}
+
+struct Router<'a> {
+    collections: &'a Collections,
+    session: &'a SessionContext,
+}
+
+impl Router<'_> {
+    async fn statement(&self, statement: SqlStatement) -> Result<SqlOutput> {
+        match statement {
+            SqlStatement::CreateTable(create) => self.create_table(&create).await,
+            SqlStatement::CreateIndex(create) => self.create_index(&create).await,
+            SqlStatement::CreateSchema { schema_name, if_not_exists, .. } => {
+                let SchemaName::Simple(name) = schema_name else {
+                    return Err(QueryError::Unsupported("CREATE SCHEMA .. AUTHORIZATION".into()));
+                };
+                self.create_database(&name, if_not_exists).await
+            }
+            SqlStatement::CreateDatabase { db_name, if_not_exists, .. } => {
+                self.create_database(&db_name, if_not_exists).await
+            }
+            SqlStatement::Drop { object_type, if_exists, names, table, .. } => {
+                for name in &names {
+                    self.drop(&object_type, name, if_exists, table.as_ref()).await?;
+                }
+                Ok(SqlOutput::done())
+            }
+            SqlStatement::ShowTables { show_options, .. } => self.show_tables(&show_options).await,
+            SqlStatement::ShowDatabases { show_options, .. } | SqlStatement::ShowSchemas { show_options, .. } => {
+                refuse_show_options(&show_options)?;
+                self.text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1").await
+            }
+            SqlStatement::Use(target) => self.use_database(&target),
+            SqlStatement::Insert(insert) => {
+                let insert = self.insert(insert)?;
+                self.planned(Statement::Statement(Box::new(SqlStatement::Insert(insert)))).await
+            }
+            planned @ (SqlStatement::Query(_)
+            | SqlStatement::Delete(_)
+            | SqlStatement::Set(_)
+            | SqlStatement::ShowVariable { .. }
+            | SqlStatement::ShowColumns { .. }
+            | SqlStatement::ShowFunctions { .. }
+            | SqlStatement::ExplainTable { .. }
+            | SqlStatement::Explain { .. }
+            | SqlStatement::Prepare { .. }
+            | SqlStatement::Execute { .. }
+            | SqlStatement::Deallocate { .. }) => self.planned(Statement::Statement(Box::new(planned))).await,
+            other => Err(QueryError::Unsupported(statement_name(&other))),
+        }
+    }
+
+    async fn explain(&self, mut explain: ExplainStatement) -> Result<SqlOutput> {
+        if let Statement::Statement(inner) = explain.statement.as_mut() {
+            match inner.as_mut() {
+                SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
+                SqlStatement::Query(_) | SqlStatement::Delete(_) => {}
+                other => return Err(QueryError::Unsupported(format!("EXPLAIN {}", statement_name(other)))),
+            }
+        }
+        self.planned(Statement::Explain(explain)).await
+    }
+
+    /// Runs a statement that DataFusion plans.
+    async fn planned(&self, statement: Statement) -> Result<SqlOutput> {
+        let plan = self.session.state().statement_to_plan(statement).await?;
+        let writes = matches!(plan, LogicalPlan::Dml(_));
+        let frame = self.session.execute_logical_plan(plan).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await?;
+        if writes {
+            let counts = batches.iter().filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
+            return Ok(SqlOutput::affected(counts.flat_map(|counts| counts.values().iter()).sum()));
+        }
+        let schema = batches.first().map_or(schema, |batch| batch.schema());
+        Ok(SqlOutput { schema, batches, affected: None })
+    }
+
+    async fn text(&self, query: &str) -> Result<SqlOutput> {
+        let mut statements = parse(self.session, query)?;
+        match statements.pop_front() {
+            Some(statement) => self.planned(statement).await,
+            None => Ok(SqlOutput::done()),
+        }
+    }
+
+    // ---- definitions ----
+
+    async fn create_table(&self, create: &CreateTable) -> Result<SqlOutput> {
+        let (database, name) = self.table_name(&create.name)?;
+        let spec = create_table::collection_spec(create)?;
+        match self.collections.create_collection(&database, &name, spec).await {
+            Err(Error::CollectionExists { .. }) if create.if_not_exists => Ok(SqlOutput::done()),
+            created => created.map(|_| SqlOutput::done()).map_err(QueryError::from),
+        }
+    }
+
+    async fn create_index(&self, create: &CreateIndex) -> Result<SqlOutput> {
+        let (database, name) = self.table_name(&create.table_name)?;
+        let collection = self.collections.collection(&database, &name)?;
+        let schema = collection.schema();
+        let is_vector = |name: &str| schema.field(name).is_some_and(|field| field.data_type.is_vector());
+        let spec = create_index::index_spec(create, is_vector)?;
+        let wanted = spec.name.as_deref().unwrap_or(&spec.field);
+        if let Some(existing) = collection.indexes().iter().find(|index| index.name == wanted) {
+            if create.if_not_exists {
+                return Ok(SqlOutput::done());
+            }
+            return Err(Error::IndexExists(format!("index '{}' already exists", existing.name)).into());
+        }
+        collection.create_index(&spec).await?;
+        // As in PostgreSQL, the rows of this moment are indexed when the statement returns.
+        collection.flush().await?;
+        collection.settle().await?;
+        Ok(SqlOutput::done())
+    }
+
+    async fn create_database(&self, name: &ObjectName, if_not_exists: bool) -> Result<SqlOutput> {
+        let name = database_name(name)?;
+        if name == INFO_SCHEMA || name == "information_schema" {
+            return Err(QueryError::InvalidParameter(format!("the name '{name}' is reserved")));
+        }
+        match self.collections.create_database(&name, BTreeMap::new()).await {
+            Err(Error::DatabaseExists { .. }) if if_not_exists => Ok(SqlOutput::done()),
+            created => created.map(|()| SqlOutput::done()).map_err(QueryError::from),
+        }
+    }
+
+    async fn drop(
+        &self,
+        kind: &ObjectType,
+        name: &ObjectName,
+        if_exists: bool,
+        table: Option<&ObjectName>,
+    ) -> Result<()> {
+        let dropped = match kind {
+            ObjectType::Table => {
+                let (database, name) = self.table_name(name)?;
+                // A drop of what is not there succeeds at the collections; SQL wants an error.
+                self.collections.collection(&database, &name)?;
+                self.collections.drop_collection(&database, &name).await.map_err(QueryError::from)
+            }
+            ObjectType::Index => self.drop_index(name, table).await,
+            ObjectType::Schema | ObjectType::Database => {
+                let name = database_name(name)?;
+                match self.collections.database(&name) {
+                    Ok(_) => self.collections.drop_database(&name).await.map_err(QueryError::from),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            other => Err(QueryError::Unsupported(format!("DROP {other}"))),
+        };
+        match dropped {
+            Err(QueryError::Collection(
+                Error::CollectionNotFound { .. } | Error::IndexNotFound { .. } | Error::DatabaseNotFound { .. },
+            )) if if_exists => Ok(()),
+            dropped => dropped,
+        }
+    }
+
+    /// Index names live in a collection; without `ON table` the database is searched for the name.
+    async fn drop_index(&self, name: &ObjectName, table: Option<&ObjectName>) -> Result<()> {
+        let index = create_index::plain_name(name)?;
+        let candidates = match table {
+            Some(table) => {
+                let (database, table) = self.table_name(table)?;
+                vec![self.collections.collection(&database, &table)?]
+            }
+            None => self.collections.list(&self.database())?,
+        };
+        let owners: Vec<_> = candidates
+            .into_iter()
+            .filter(|collection| collection.indexes().iter().any(|known| known.name == index))
+            .collect();
+        match owners.as_slice() {
+            [collection] => Ok(collection.drop_index(&index).await?),
+            [] => Err(Error::IndexNotFound { collection: String::new(), index }.into()),
+            [first, second, ..] => Err(QueryError::Plan(format!(
+                "index '{index}' is on tables '{}' and '{}': say which with DROP INDEX {index} ON table",
+                first.name(),
+                second.name()
+            ))),
+        }
+    }
+
+    // ---- names ----
+
+    fn database(&self) -> String {
+        self.session.state_ref().read().config_options().catalog.default_schema.clone()
+    }
+
+    /// Database and collection of a table name of one to three parts.
+    fn table_name(&self, name: &ObjectName) -> Result<(String, String)> {
+        let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(normalized)).collect();
+        match parts.as_slice() {
+            [table] => Ok((self.database(), table.clone())),
+            [database, table] => Ok((database.clone(), table.clone())),
+            [catalog, database, table] if catalog == CATALOG => Ok((database.clone(), table.clone())),
+            _ => Err(QueryError::Plan(format!("'{name}' is not a table name: allowed are table, database.table"))),
+        }
+    }
+
+    fn use_database(&self, target: &Use) -> Result<SqlOutput> {
+        let name = match target {
+            Use::Object(name) | Use::Database(name) | Use::Schema(name) => database_name(name)?,
+            Use::Default => crate::catalog::DEFAULT_DATABASE.to_string(),
+            other => return Err(QueryError::Unsupported(other.to_string())),
+        };
+        self.collections.database(&name)?;
+        self.session.state_ref().write().config_mut().options_mut().catalog.default_schema = name;
+        Ok(SqlOutput::done())
+    }
+
+    async fn show_tables(&self, options: &ShowStatementOptions) -> Result<SqlOutput> {
+        refuse_show_options(options)?;
+        let database = self.database().replace('\'', "''");
+        self.text(&format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}' ORDER BY 1"
+        ))
+        .await
+    }
+
+    fn insert(&self, mut insert: Insert) -> Result<Insert> {
+        insert::refuse_clauses(&insert)?;
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(QueryError::Unsupported("INSERT INTO a table function".into()));
+        };
+        let (database, name) = self.table_name(name)?;
+        if let Ok(collection) = self.collections.collection(&database, &name) {
+            insert::cast_vectors(&mut insert, collection.arrow_schema())?;
+        }
+        Ok(insert)
+    }
+}
+
+fn database_name(name: &ObjectName) -> Result<String> {
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(normalized)).collect();
+    match parts.as_slice() {
+        [database] => Ok(database.clone()),
+        [catalog, database] if catalog == CATALOG => Ok(database.clone()),
+        _ => Err(QueryError::Plan(format!("'{name}' is not a database name"))),
+    }
+}
+
+fn refuse_show_options(options: &ShowStatementOptions) -> Result<()> {
+    let given = options.show_in.is_some()
+        || options.starts_with.is_some()
+        || options.limit.is_some()
+        || options.limit_from.is_some()
+        || options.filter_position.is_some();
+    if given {
+        return Err(QueryError::Unsupported("options of SHOW; information_schema has everything as tables".into()));
+    }
+    Ok(())
+}
+
+/// The first words of a statement, as a person would call it: `ALTER TABLE`, `UPDATE`.
+fn statement_name(statement: &SqlStatement) -> String {
+    let text = statement.to_string();
+    let mut words = text.split_whitespace().map(str::to_uppercase);
+    let first = words.next().unwrap_or_default();
+    let takes_object = matches!(first.as_str(), "ALTER" | "CREATE" | "DROP" | "SHOW" | "START" | "LOCK" | "MERGE");
+    match words.next() {
+        Some(second) if takes_object => format!("{first} {second}"),
+        Some(_) | None => first,
+    }
+}

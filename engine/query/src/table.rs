@@ -1,0 +1,117 @@
+//! [`CollectionTable`]: a collection as DataFusion sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, not_impl_err, project_schema};
+use datafusion::datasource::sink::DataSinkExec;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use elanus_collection::{Collection, Snapshot};
+use parking_lot::Mutex;
+
+use crate::error::external;
+use crate::operators::collection_scan::CollectionScanExec;
+use crate::operators::insert_sink::CollectionSink;
+use crate::predicate::Predicate;
+use crate::resources::Resources;
+
+/// The states that one statement reads: one for each collection, however often it is named.
+///
+/// Lives as an extension of the session configuration while a statement is planned.
+#[derive(Debug, Default)]
+pub(crate) struct StatementSnapshots(Mutex<HashMap<i64, Arc<Snapshot>>>);
+
+impl StatementSnapshots {
+    fn of(session: &dyn Session, collection: &Collection) -> Arc<Snapshot> {
+        match session.config().get_extension::<Self>() {
+            Some(snapshots) => {
+                Arc::clone(snapshots.0.lock().entry(collection.id()).or_insert_with(|| collection.snapshot()))
+            }
+            None => collection.snapshot(),
+        }
+    }
+}
+
+/// A collection as a table. Hidden columns are not part of it.
+#[derive(Debug)]
+pub(crate) struct CollectionTable {
+    collection: Arc<Collection>,
+    schema: SchemaRef,
+    resources: Arc<Resources>,
+}
+
+impl CollectionTable {
+    /// The table of a collection.
+    pub fn new(collection: Arc<Collection>, resources: Arc<Resources>) -> Self {
+        let schema = Arc::clone(collection.arrow_schema());
+        Self { collection, schema, resources }
+    }
+
+    /// The collection behind the table.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.collection
+    }
+}
+
+#[async_trait]
+impl TableProvider for CollectionTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = self.collection.schema();
+        let key = &schema.primary_key().map_err(external)?.name;
+        let mut predicates = Vec::with_capacity(1);
+        if let Some(filter) = datafusion::logical_expr::utils::conjunction(filters.to_vec()) {
+            let predicate = Predicate::new(&filter, &self.schema, key, |expr, schema| {
+                session.create_physical_expr(expr.clone(), schema)
+            })?;
+            predicates.push(Arc::new(predicate));
+        }
+        Ok(Arc::new(CollectionScanExec::new(
+            Arc::clone(&self.collection),
+            StatementSnapshots::of(session, &self.collection),
+            project_schema(&self.schema, projection)?,
+            predicates,
+            limit,
+            session.config().target_partitions(),
+            Arc::clone(&self.resources),
+        )))
+    }
+
+    async fn insert_into(
+        &self,
+        _: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match op {
+            InsertOp::Append => {
+                let sink = CollectionSink::new(Arc::clone(&self.collection));
+                Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
+            }
+            InsertOp::Overwrite => not_impl_err!("INSERT OVERWRITE"),
+            InsertOp::Replace => not_impl_err!("REPLACE INTO"),
+        }
+    }
+}
