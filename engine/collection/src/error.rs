@@ -58,7 +58,7 @@ pub enum Error {
         alias: String,
     },
     /// The alias names another collection already.
-    #[error("alias already exist[database={database}][alias={alias}]: {alias} is alias to another collection: {collection}")]
+    #[error("{alias} is alias to another collection: {collection}: alias already exist[database={database}][alias={alias}]")]
     AliasExists {
         /// The database.
         database: String,
@@ -76,7 +76,7 @@ pub enum Error {
         name: String,
     },
     /// A collection with aliases cannot be dropped.
-    #[error("unable to drop the collection [{collection}] because it has associated aliases {aliases:?}, please remove all aliases before dropping the collection")]
+    #[error("unable to drop the collection [{collection}] because it has associated aliases [{}], please remove all aliases before dropping the collection", aliases.join(" "))]
     CollectionHasAliases {
         /// The collection.
         collection: String,

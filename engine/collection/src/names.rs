@@ -57,7 +57,7 @@ pub fn validate_name(kind: NameKind, name: &str) -> Result<()> {
         return bad(format!("the {kind} name should not be empty"));
     }
     if name.len() > MAX_NAME_LENGTH {
-        return bad(format!("the length of a {kind} name must be less than or equal to {MAX_NAME_LENGTH} characters"));
+        return bad(format!("the length of a {kind} name must be less than {MAX_NAME_LENGTH} characters"));
     }
     if kind == NameKind::Field && RESERVED_FIELD_NAMES.contains(&name) {
         return bad("it is a reserved word and cannot be a field name".to_string());
@@ -68,7 +68,7 @@ pub fn validate_name(kind: NameKind, name: &str) -> Result<()> {
     let dollar = matches!(kind, NameKind::Collection | NameKind::Alias | NameKind::Partition);
     let allowed = |c: char| c == '_' || c.is_ascii_alphanumeric() || (dollar && c == '$');
     if !name.chars().all(allowed) {
-        let extra = if dollar { ", underscores and $" } else { " and underscores" };
+        let extra = if dollar { ", underscores and $" } else { ", and underscores" };
         return bad(format!("{kind} name can only contain numbers, letters{extra}"));
     }
     Ok(())
