@@ -10,12 +10,18 @@ pub struct Bitset {
 impl Bitset {
     /// `len` bits, none set.
     pub fn new(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(64)], len }
+        Self {
+            words: vec![0; len.div_ceil(64)],
+            len,
+        }
     }
 
     /// `len` bits, all set.
     pub fn full(len: usize) -> Self {
-        let mut set = Self { words: vec![u64::MAX; len.div_ceil(64)], len };
+        let mut set = Self {
+            words: vec![u64::MAX; len.div_ceil(64)],
+            len,
+        };
         set.trim();
         set
     }
@@ -65,7 +71,9 @@ impl Bitset {
     /// Whether bit `index` is set; false beyond the end.
     #[inline]
     pub fn get(&self, index: usize) -> bool {
-        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.words
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     /// Sets bit `index`; beyond the end nothing happens.
@@ -132,8 +140,16 @@ impl Bitset {
     pub fn iter_range(&self, from: usize, to: usize) -> Ones<'_> {
         let to = to.min(self.len);
         let from = from.min(to);
-        let word = self.words.get(from / 64).map_or(0, |word| word & (u64::MAX << (from % 64)));
-        Ones { words: &self.words, next: from / 64, word, to }
+        let word = self
+            .words
+            .get(from / 64)
+            .map_or(0, |word| word & (u64::MAX << (from % 64)));
+        Ones {
+            words: &self.words,
+            next: from / 64,
+            word,
+            to,
+        }
     }
 
     /// The bits as little-endian words, `len.div_ceil(64)` of them.

@@ -15,13 +15,13 @@
 //!
 //! All numbers are little-endian. Arrays are used in place: [`Array`] keeps the bytes alive and views them as numbers.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
 use crate::bitset::Bitset;
 use crate::error::OpenError;
-use crate::index::{IndexKind, MAX_ROWS, Validity};
+use crate::index::{MAX_ROWS, Validity};
 use crate::metric::Metric;
 use crate::params::BuildParams;
 
@@ -109,7 +109,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(header: Header) -> Self {
-        Self { header, arrays: Vec::new() }
+        Self {
+            header,
+            arrays: Vec::new(),
+        }
     }
 
     /// Adds an array; readers take it by the order of these calls.
@@ -138,7 +141,12 @@ impl Writer {
             body.resize((HEADER + body.len()).next_multiple_of(ALIGN) - HEADER, 0);
             body.extend_from_slice(array);
         }
-        let Header { params, metric, dim, rows } = self.header;
+        let Header {
+            params,
+            metric,
+            dim,
+            rows,
+        } = self.header;
         let (kind, numbers) = encode_params(params);
         let mut blob = Vec::with_capacity(HEADER + body.len());
         blob.extend_from_slice(MAGIC);
@@ -187,10 +195,19 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
     let params = match code {
         0 => BuildParams::Flat,
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
-        2 => BuildParams::Hnsw { m: numbers[0], ef_construction: numbers[1] },
-        _ => return Err(OpenError::corrupt(format!("index kind code {code} (known: 0 to 2)"))),
+        2 => BuildParams::Hnsw {
+            m: numbers[0],
+            ef_construction: numbers[1],
+        },
+        _ => {
+            return Err(OpenError::corrupt(format!(
+                "index kind code {code} (known: 0 to 2)"
+            )));
+        }
     };
-    params.check().map_err(|error| OpenError::corrupt(error.to_string()))?;
+    params
+        .check()
+        .map_err(|error| OpenError::corrupt(error.to_string()))?;
     Ok(params)
 }
 
@@ -198,7 +215,9 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
 #[derive(Debug)]
 pub(crate) struct Reader {
     header: Header,
-    arrays: Vec<Bytes>,
+    blob: Bytes,
+    /// Where each array lies in the blob.
+    arrays: Vec<Range<usize>>,
 }
 
 /// Number at `at`; the caller made sure that it is there.
@@ -207,36 +226,56 @@ fn number_at<T: Number>(bytes: &[u8], at: usize) -> T {
 }
 
 impl Reader {
-    pub(crate) fn new(blob: &Bytes) -> Result<Self, OpenError> {
+    pub(crate) fn new(blob: Bytes) -> Result<Self, OpenError> {
         let (Some(head), Some(body)) = (blob.get(..HEADER), blob.get(HEADER..)) else {
-            return Err(OpenError::corrupt(format!("{} bytes, a header has {HEADER}", blob.len())));
+            return Err(OpenError::corrupt(format!(
+                "{} bytes, a header has {HEADER}",
+                blob.len()
+            )));
         };
         if !head.starts_with(MAGIC) {
             return Err(OpenError::corrupt("no index (magic bytes differ)"));
         }
         let found: u32 = number_at(head, 8);
         if found > VERSION {
-            return Err(OpenError::Version { found, known: VERSION });
+            return Err(OpenError::Version {
+                found,
+                known: VERSION,
+            });
         }
         if crc32c::crc32c(&head[..HEADER - 4]) != number_at::<u32>(head, HEADER - 4) {
             return Err(OpenError::corrupt("header checksum differs"));
         }
         let expected: u64 = number_at(head, 48);
         if body.len() as u64 != expected {
-            return Err(OpenError::corrupt(format!("{} bytes after the header, expected {expected}", body.len())));
+            return Err(OpenError::corrupt(format!(
+                "{} bytes after the header, expected {expected}",
+                body.len()
+            )));
         }
         if crc32c::crc32c(body) != number_at::<u32>(head, 56) {
             return Err(OpenError::corrupt("checksum differs"));
         }
         let dim = number_at::<u32>(head, 16) as usize;
         let rows: u64 = number_at(head, 24);
-        let rows = usize::try_from(rows).ok().filter(|&rows| rows <= MAX_ROWS && dim > 0);
+        let rows = usize::try_from(rows)
+            .ok()
+            .filter(|&rows| rows <= MAX_ROWS && dim > 0);
         let Some(rows) = rows else {
-            return Err(OpenError::corrupt(format!("dimension {dim}, rows {}", number_at::<u64>(head, 24))));
+            return Err(OpenError::corrupt(format!(
+                "dimension {dim}, rows {}",
+                number_at::<u64>(head, 24)
+            )));
         };
         let params = decode_params(head[12], [number_at(head, 32), number_at(head, 36)])?;
-        let header = Header { params, metric: decode_metric(head[13])?, dim, rows };
-        Ok(Self { header, arrays: read_table(blob, number_at::<u32>(head, 20) as usize)? })
+        let header = Header {
+            params,
+            metric: decode_metric(head[13])?,
+            dim,
+            rows,
+        };
+        let arrays = read_table(&blob, number_at::<u32>(head, 20) as usize)?;
+        Ok(Self { header, arrays, blob })
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -250,18 +289,33 @@ impl Reader {
 
     /// Array `index`, whatever its length; `what` names it in errors.
     pub(crate) fn array<T: Number>(&self, index: usize, what: &str) -> Result<Array<T>, OpenError> {
-        let bytes = self.arrays.get(index).ok_or_else(|| OpenError::corrupt(format!("no {what}")))?;
+        let range = self
+            .arrays
+            .get(index)
+            .ok_or_else(|| OpenError::corrupt(format!("no {what}")))?;
+        let bytes = self.blob.slice(range.clone());
         if !bytes.len().is_multiple_of(size_of::<T>()) {
-            return Err(OpenError::corrupt(format!("{} bytes of {what}, not whole numbers", bytes.len())));
+            return Err(OpenError::corrupt(format!(
+                "{} bytes of {what}, not whole numbers",
+                bytes.len()
+            )));
         }
-        Ok(Array::from_bytes(bytes.clone()))
+        Ok(Array::from_bytes(bytes))
     }
 
     /// Array `index` with exactly `len` numbers.
-    pub(crate) fn array_of<T: Number>(&self, index: usize, len: usize, what: &str) -> Result<Array<T>, OpenError> {
+    pub(crate) fn array_of<T: Number>(
+        &self,
+        index: usize,
+        len: usize,
+        what: &str,
+    ) -> Result<Array<T>, OpenError> {
         let array = self.array(index, what)?;
         if array.len() != len {
-            return Err(OpenError::corrupt(format!("{} {what}, expected {len}", array.len())));
+            return Err(OpenError::corrupt(format!(
+                "{} {what}, expected {len}",
+                array.len()
+            )));
         }
         Ok(array)
     }
@@ -274,37 +328,54 @@ impl Reader {
             return Ok(Validity::new(rows, None));
         }
         if words.len() != rows.div_ceil(64) {
-            return Err(OpenError::corrupt(format!("{} validity words for {rows} rows", words.len())));
+            return Err(OpenError::corrupt(format!(
+                "{} validity words for {rows} rows",
+                words.len()
+            )));
         }
-        Ok(Validity::new(rows, Some(&Bitset::from_words(words.to_vec(), rows))))
+        Ok(Validity::new(
+            rows,
+            Some(&Bitset::from_words(words.to_vec(), rows)),
+        ))
     }
 
     /// One inverse norm per row under COSINE, else none.
     pub(crate) fn inverse_norms(&self, index: usize) -> Result<Array<f32>, OpenError> {
-        let expected = if self.header.metric == Metric::Cosine { self.header.rows } else { 0 };
+        let expected = if self.header.metric == Metric::Cosine {
+            self.header.rows
+        } else {
+            0
+        };
         self.array_of(index, expected, "inverse norms")
-    }
-
-    /// An error unless the blob is of `kind`.
-    pub(crate) fn expect_kind(&self, kind: IndexKind) -> Result<(), OpenError> {
-        let found = self.header.params.kind();
-        if found == kind { Ok(()) } else { Err(OpenError::corrupt(format!("kind {found}, expected {kind}"))) }
     }
 }
 
-fn read_table(blob: &Bytes, count: usize) -> Result<Vec<Bytes>, OpenError> {
-    let table = blob.get(HEADER..HEADER + 16 * count.min(MAX_ARRAYS)).filter(|_| count <= MAX_ARRAYS);
+fn read_table(blob: &[u8], count: usize) -> Result<Vec<Range<usize>>, OpenError> {
+    let table = blob
+        .get(HEADER..HEADER + 16 * count.min(MAX_ARRAYS))
+        .filter(|_| count <= MAX_ARRAYS);
     let Some(table) = table else {
-        return Err(OpenError::corrupt(format!("a table of {count} arrays does not fit")));
+        return Err(OpenError::corrupt(format!(
+            "a table of {count} arrays does not fit"
+        )));
     };
-    let entries = table.chunks_exact(16).map(|entry| (number_at::<u64>(entry, 0), number_at::<u64>(entry, 8)));
+    let entries = table
+        .chunks_exact(16)
+        .map(|entry| (number_at::<u64>(entry, 0), number_at::<u64>(entry, 8)));
     entries
         .map(|(offset, len)| {
-            let start = usize::try_from(offset).ok().filter(|start| start.is_multiple_of(ALIGN));
-            let end = start.zip(usize::try_from(len).ok()).and_then(|(start, len)| start.checked_add(len));
+            let start = usize::try_from(offset)
+                .ok()
+                .filter(|start| start.is_multiple_of(ALIGN));
+            let end = start
+                .zip(usize::try_from(len).ok())
+                .and_then(|(start, len)| start.checked_add(len));
             match (start, end) {
-                (Some(start), Some(end)) if end <= blob.len() => Ok(blob.slice(start..end)),
-                _ => Err(OpenError::corrupt(format!("an array of {len} bytes at {offset} in {} bytes", blob.len()))),
+                (Some(start), Some(end)) if end <= blob.len() => Ok(start..end),
+                _ => Err(OpenError::corrupt(format!(
+                    "an array of {len} bytes at {offset} in {} bytes",
+                    blob.len()
+                ))),
             }
         })
         .collect()
@@ -315,7 +386,12 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let header = Header { params: BuildParams::IvfFlat { nlist: 3 }, metric: Metric::Ip, dim: 5, rows: 7 };
+        let header = Header {
+            params: BuildParams::IvfFlat { nlist: 3 },
+            metric: Metric::Ip,
+            dim: 5,
+            rows: 7,
+        };
         let mut writer = Writer::new(header);
         writer.put(&[1u32, 2, 3]);
         writer.put::<f32>(&[]);
@@ -325,9 +401,12 @@ mod tests {
 
     #[test]
     fn arrays_come_back_in_order() {
-        let reader = Reader::new(&Bytes::from(sample())).unwrap();
+        let reader = Reader::new(Bytes::from(sample())).unwrap();
         assert_eq!(reader.header().params, BuildParams::IvfFlat { nlist: 3 });
-        assert_eq!((reader.header().metric, reader.header().dim, reader.header().rows), (Metric::Ip, 5, 7));
+        assert_eq!(
+            (reader.header().metric, reader.header().dim, reader.header().rows),
+            (Metric::Ip, 5, 7)
+        );
         assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
         assert!(reader.array::<f32>(1, "floats").unwrap().is_empty());
         assert_eq!(*reader.array_of::<u64>(2, 1, "words").unwrap(), [9]);
@@ -341,7 +420,7 @@ mod tests {
         let mut shifted = vec![0u8; 1];
         shifted.extend(sample());
         for cut in 1..2 {
-            let reader = Reader::new(&Bytes::from(shifted.clone()).slice(cut..)).unwrap();
+            let reader = Reader::new(Bytes::from(shifted.clone()).slice(cut..)).unwrap();
             assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
         }
     }
@@ -352,10 +431,13 @@ mod tests {
         for bit in 0..blob.len() * 8 {
             let mut damaged = blob.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Reader::new(&Bytes::from(damaged)).is_err(), "bit {bit}");
+            assert!(Reader::new(Bytes::from(damaged)).is_err(), "bit {bit}");
         }
         for len in 0..blob.len() {
-            assert!(Reader::new(&Bytes::from(blob[..len].to_vec())).is_err(), "length {len}");
+            assert!(
+                Reader::new(Bytes::from(blob[..len].to_vec())).is_err(),
+                "length {len}"
+            );
         }
     }
 
@@ -363,7 +445,13 @@ mod tests {
     fn a_newer_version_is_named() {
         let mut blob = sample();
         blob[8] = 9;
-        let error = Reader::new(&Bytes::from(blob)).unwrap_err();
-        assert_eq!(error, OpenError::Version { found: 9, known: VERSION });
+        let error = Reader::new(Bytes::from(blob)).unwrap_err();
+        assert_eq!(
+            error,
+            OpenError::Version {
+                found: 9,
+                known: VERSION
+            }
+        );
     }
 }

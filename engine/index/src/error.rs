@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 /// Row-major data whose length is no multiple of its dimension, or whose dimension is zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("vector data of {len} floats is not a whole number of rows of dimension {dim} (dimension must be 1 or more)")]
+#[error(
+    "vector data of {len} floats is not a whole number of rows of dimension {dim} (dimension must be 1 or more)"
+)]
 pub struct ShapeError {
     /// Number of floats given.
     pub len: usize,

@@ -55,7 +55,11 @@ pub fn exact_search_batch(
 /// Sets the strategy and counts the rows that a search over `rows` rows looks at.
 fn count_work(rows: usize, queries: usize, allow: Option<&Bitset>, stats: &mut SearchStats) -> usize {
     let scored = allow.map_or(rows, |allow| allow.iter_range(0, rows).count());
-    stats.strategy = if allow.is_some() { Strategy::ExactFiltered } else { Strategy::Exact };
+    stats.strategy = if allow.is_some() {
+        Strategy::ExactFiltered
+    } else {
+        Strategy::Exact
+    };
     stats.distances += (scored * queries) as u64;
     scored
 }
@@ -84,13 +88,15 @@ pub(crate) fn exact_in(
     } else {
         let part = (PARALLEL_FLOATS / 8 / vectors.dim()).max(BLOCK_ROWS);
         let parts = (0..vectors.len().div_ceil(part)).into_par_iter();
-        parts.map(|index| scan(index * part, ((index + 1) * part).min(vectors.len()))).reduce(
-            || TopK::new(k, 0),
-            |mut left, right| {
-                left.merge(right);
-                left
-            },
-        )
+        parts
+            .map(|index| scan(index * part, ((index + 1) * part).min(vectors.len())))
+            .reduce(
+                || TopK::new(k, 0),
+                |mut left, right| {
+                    left.merge(right);
+                    left
+                },
+            )
     };
     top.into_sorted()
 }
@@ -143,18 +149,36 @@ pub(crate) fn exact_batch_in(
     let groups = queries.len().div_ceil(GROUP_QUERIES);
     let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
     // Few groups: the rows are cut too, so that every thread has something to do.
-    let row_parts = if parallel { (2 * rayon::current_num_threads()).div_ceil(groups.max(1)) } else { 1 };
-    let part = vectors.len().div_ceil(row_parts).next_multiple_of(BLOCK_ROWS).max(1);
+    let row_parts = if parallel {
+        (2 * rayon::current_num_threads()).div_ceil(groups.max(1))
+    } else {
+        1
+    };
+    let part = vectors
+        .len()
+        .div_ceil(row_parts)
+        .next_multiple_of(BLOCK_ROWS)
+        .max(1);
     let tasks: Vec<(usize, usize)> = (0..groups)
-        .flat_map(|group| (0..vectors.len().max(1)).step_by(part).map(move |from| (group, from)))
+        .flat_map(|group| {
+            (0..vectors.len().max(1))
+                .step_by(part)
+                .map(move |from| (group, from))
+        })
         .collect();
     let run = |&(group, from): &(usize, usize)| {
         let first = group * GROUP_QUERIES;
         let count = GROUP_QUERIES.min(queries.len() - first);
-        (first, batch.scan(first, count, from, (from + part).min(vectors.len())))
+        (
+            first,
+            batch.scan(first, count, from, (from + part).min(vectors.len())),
+        )
     };
-    let done: Vec<(usize, Vec<TopK>)> =
-        if parallel { tasks.par_iter().map(run).collect() } else { tasks.iter().map(run).collect() };
+    let done: Vec<(usize, Vec<TopK>)> = if parallel {
+        tasks.par_iter().map(run).collect()
+    } else {
+        tasks.iter().map(run).collect()
+    };
     let mut best: Vec<TopK> = (0..queries.len()).map(|_| TopK::new(k, scored)).collect();
     for (first, parts) in done {
         for (whole, part) in best.iter_mut().skip(first).zip(parts) {
@@ -178,28 +202,53 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(space: &'a Space<'a>, queries: Vectors<'a>, k: usize, allow: Option<&'a Bitset>, scored: usize) -> Self {
-        let scorers: Vec<Scorer<'a>> = (0..queries.len()).map(|index| space.scorer(queries.row(index))).collect();
+    fn new(
+        space: &'a Space<'a>,
+        queries: Vectors<'a>,
+        k: usize,
+        allow: Option<&'a Bitset>,
+        scored: usize,
+    ) -> Self {
+        let scorers: Vec<Scorer<'a>> = (0..queries.len())
+            .map(|index| space.scorer(queries.row(index)))
+            .collect();
         let inverse_queries = scorers.iter().map(Scorer::inverse_query).collect();
         let norm = |index| kernels().dot(queries.row(index), queries.row(index)).sqrt();
         let query_norms = (0..queries.len()).map(norm).collect();
-        Self { space, queries, scorers, inverse_queries, query_norms, allow, k, scored }
+        Self {
+            space,
+            queries,
+            scorers,
+            inverse_queries,
+            query_norms,
+            allow,
+            k,
+            scored,
+        }
     }
 
     /// The best `k` of rows `from..to` for `count` queries from `first` on.
     fn scan(&self, first: usize, count: usize, from: usize, to: usize) -> Vec<TopK> {
         let dim = self.space.vectors.dim();
-        let mut best: Vec<TopK> = (0..count).map(|_| TopK::new(self.k, self.scored.min(to - from))).collect();
+        let mut best: Vec<TopK> = (0..count)
+            .map(|_| TopK::new(self.k, self.scored.min(to - from)))
+            .collect();
         let block_rows = (BLOCK_FLOATS / dim).clamp(TILE, BLOCK_ROWS);
         let mut out = vec![0.0f32; TILE * block_rows];
         for block in (from..to).step_by(block_rows) {
             let rows = block_rows.min(to - block);
-            let allowed = self.allow.map_or(rows, |allow| allow.iter_range(block, block + rows).count());
+            let allowed = self
+                .allow
+                .map_or(rows, |allow| allow.iter_range(block, block + rows).count());
             if allowed == 0 {
                 continue;
             }
             let sparse = allowed * SPARSE < rows;
-            let row_norms = if sparse { Vec::new() } else { self.row_norms(block, rows) };
+            let row_norms = if sparse {
+                Vec::new()
+            } else {
+                self.row_norms(block, rows)
+            };
             for (tile, tops) in best.chunks_mut(TILE).enumerate() {
                 let query = first + tile * TILE;
                 if sparse || tops.len() < TILE {
@@ -209,7 +258,8 @@ impl<'a> Batch<'a> {
                 } else {
                     let out = &mut out[..TILE * rows];
                     let inverse = self.inverse_queries.get(query..query + TILE).unwrap_or(&[]);
-                    self.space.tile(self.queries.rows(query, TILE), inverse, block, rows, out);
+                    self.space
+                        .tile(self.queries.rows(query, TILE), inverse, block, rows, out);
                     for ((index, top), distances) in (query..).zip(tops).zip(out.chunks_exact(rows)) {
                         self.offer(index, block, distances, &row_norms, top);
                     }
@@ -224,13 +274,19 @@ impl<'a> Batch<'a> {
         if self.space.metric != Metric::Ip {
             return Vec::new();
         }
-        let rows = self.space.vectors.rows(first, count).chunks_exact(self.space.vectors.dim());
+        let rows = self
+            .space
+            .vectors
+            .rows(first, count)
+            .chunks_exact(self.space.vectors.dim());
         rows.map(|row| kernels().dot(row, row).sqrt()).collect()
     }
 
     /// Offers the rows whose tile distance may enter, with the distance of the exact kernel.
     fn offer(&self, query: usize, first: usize, distances: &[f32], row_norms: &[f32], top: &mut TopK) {
-        let (Some(scorer), Some(&query_norm)) = (self.scorers.get(query), self.query_norms.get(query)) else { return };
+        let (Some(scorer), Some(&query_norm)) = (self.scorers.get(query), self.query_norms.get(query)) else {
+            return;
+        };
         for (index, &distance) in distances.iter().enumerate() {
             let size = match self.space.metric {
                 Metric::L2 => distance,

@@ -29,13 +29,27 @@ impl Flat {
         valid: Validity,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        let norms = if metric == Metric::Cosine { inverse_norms(vectors) } else { Vec::new() };
-        options.progress.advance(vectors.len() as u64, vectors.len() as u64);
-        Ok(Self { metric, dim: vectors.dim(), rows: vectors.len(), valid, inverse_norms: Array::Owned(norms) })
+        let norms = if metric == Metric::Cosine {
+            inverse_norms(vectors)
+        } else {
+            Vec::new()
+        };
+        options
+            .progress
+            .advance(vectors.len() as u64, vectors.len() as u64);
+        Ok(Self {
+            metric,
+            dim: vectors.dim(),
+            rows: vectors.len(),
+            valid,
+            inverse_norms: Array::Owned(norms),
+        })
     }
 
     pub(crate) fn open(reader: &Reader) -> Result<Self, OpenError> {
-        let Header { metric, dim, rows, .. } = *reader.header();
+        let Header {
+            metric, dim, rows, ..
+        } = *reader.header();
         Ok(Self {
             metric,
             dim,
@@ -88,7 +102,13 @@ impl VectorIndex for Flat {
             return Vec::new();
         }
         let mut scratch = Bitset::default();
-        exact_in(&self.space(vectors), query, k, self.valid.restrict(allow, &mut scratch), stats)
+        exact_in(
+            &self.space(vectors),
+            query,
+            k,
+            self.valid.restrict(allow, &mut scratch),
+            stats,
+        )
     }
 
     fn search_batch(
@@ -104,11 +124,22 @@ impl VectorIndex for Flat {
             return vec![Vec::new(); queries.len()];
         }
         let mut scratch = Bitset::default();
-        exact_batch_in(&self.space(vectors), queries, k, self.valid.restrict(allow, &mut scratch), stats)
+        exact_batch_in(
+            &self.space(vectors),
+            queries,
+            k,
+            self.valid.restrict(allow, &mut scratch),
+            stats,
+        )
     }
 
     fn serialize(&self) -> Vec<u8> {
-        let header = Header { params: BuildParams::Flat, metric: self.metric, dim: self.dim, rows: self.rows };
+        let header = Header {
+            params: BuildParams::Flat,
+            metric: self.metric,
+            dim: self.dim,
+            rows: self.rows,
+        };
         let mut writer = Writer::new(header);
         writer.validity(&self.valid);
         writer.put(&self.inverse_norms);

@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use crate::bitset::Bitset;
 use crate::blob::Reader;
-use crate::error::{BuildError, OpenError, ParamError};
+use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
+use crate::hnsw::Hnsw;
+use crate::ivf::IvfFlat;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
@@ -16,8 +18,8 @@ use crate::progress::BuildOptions;
 use crate::strategy::Strategy;
 use crate::vectors::Vectors;
 
-/// Rows an index can hold: row numbers are `u32`, and graphs need one value for "no row".
-pub const MAX_ROWS: usize = u32::MAX as usize - 1;
+/// Rows an index can hold: a graph packs a row number and one mark into 32 bits.
+pub const MAX_ROWS: usize = i32::MAX as usize;
 
 /// The families of indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,7 +94,9 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Vec<Neighbor>> {
-        (0..queries.len()).map(|index| self.search(vectors, queries.row(index), k, params, allow, stats)).collect()
+        (0..queries.len())
+            .map(|index| self.search(vectors, queries.row(index), k, params, allow, stats))
+            .collect()
     }
 
     /// The index as bytes that [`open`] reads. Equal indexes give equal bytes.
@@ -114,7 +118,10 @@ pub fn build(
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
     params.check()?;
     if vectors.len() > MAX_ROWS {
-        return Err(BuildError::TooManyRows { rows: vectors.len(), max: MAX_ROWS });
+        return Err(BuildError::TooManyRows {
+            rows: vectors.len(),
+            max: MAX_ROWS,
+        });
     }
     if options.progress.cancelled() {
         return Err(BuildError::Cancelled);
@@ -123,13 +130,24 @@ pub fn build(
         .num_threads(options.threads)
         .thread_name(|index| format!("index-build-{index}"))
         .build()
-        .map_err(|error| BuildError::Threads { threads: options.threads, reason: error.to_string() })?;
+        .map_err(|error| BuildError::Threads {
+            threads: options.threads,
+            reason: error.to_string(),
+        })?;
     let valid = Validity::new(vectors.len(), valid);
     pool.install(|| -> Result<Arc<dyn VectorIndex>, BuildError> {
         match *params {
             BuildParams::Flat => Ok(Arc::new(Flat::build(metric, vectors, valid, options)?)),
-            BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
-                Err(ParamError::UnsupportedIndexType { given: params.kind().to_string() }.into())
+            BuildParams::Hnsw { m, ef_construction } => Ok(Arc::new(Hnsw::build(
+                m,
+                ef_construction,
+                metric,
+                vectors,
+                valid,
+                options,
+            )?)),
+            BuildParams::IvfFlat { nlist } => {
+                Ok(Arc::new(IvfFlat::build(nlist, metric, vectors, valid, options)?))
             }
         }
     })
@@ -141,10 +159,11 @@ pub fn build(
 /// # Errors
 /// Bytes that are no index, are damaged, or were written by a newer version.
 pub fn open(blob: Bytes) -> Result<Arc<dyn VectorIndex>, OpenError> {
-    let reader = Reader::new(&blob)?;
-    match reader.header().params.kind() {
-        IndexKind::Flat => Ok(Arc::new(Flat::open(&reader)?)),
-        kind @ (IndexKind::IvfFlat | IndexKind::Hnsw) => Err(OpenError::corrupt(format!("not supported: {kind}"))),
+    let reader = Reader::new(blob)?;
+    match reader.header().params {
+        BuildParams::Flat => Ok(Arc::new(Flat::open(&reader)?)),
+        BuildParams::Hnsw { m, ef_construction } => Ok(Arc::new(Hnsw::open(&reader, m, ef_construction)?)),
+        BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(&reader, nlist)?)),
     }
 }
 
@@ -162,7 +181,9 @@ impl Validity {
             set.and(valid);
             set
         });
-        Self { set: set.filter(|set| set.count() < rows) }
+        Self {
+            set: set.filter(|set| set.count() < rows),
+        }
     }
 
     /// The rows with a vector, `None` when all have one.
@@ -171,7 +192,11 @@ impl Validity {
     }
 
     /// Narrows `allow` to rows with a vector; `scratch` holds the result when there is something to narrow.
-    pub(crate) fn restrict<'a>(&'a self, allow: Option<&'a Bitset>, scratch: &'a mut Bitset) -> Option<&'a Bitset> {
+    pub(crate) fn restrict<'a>(
+        &'a self,
+        allow: Option<&'a Bitset>,
+        scratch: &'a mut Bitset,
+    ) -> Option<&'a Bitset> {
         match (&self.set, allow) {
             (None, allow) => allow,
             (Some(valid), None) => Some(valid),

@@ -1,4 +1,4 @@
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 //! Vector indexes and the distance kernels under them.
 //!
 //! This crate knows slices and bitsets, nothing of Arrow, files or async: a segment hands over its stored rows as
@@ -28,7 +28,9 @@ mod blob;
 mod error;
 pub mod exact;
 mod flat;
+mod hnsw;
 pub mod index;
+mod ivf;
 pub mod kernels;
 mod metric;
 mod neighbor;

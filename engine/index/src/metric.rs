@@ -63,7 +63,11 @@ pub(crate) fn ip_distance(dot: f32) -> f32 {
 #[inline]
 pub(crate) fn cosine_distance(dot: f32, inverse_a: f32, inverse_b: f32) -> f32 {
     let cosine = dot * inverse_a * inverse_b;
-    if cosine.is_nan() { 0.0 } else { 0.0 - cosine.clamp(-1.0, 1.0) }
+    if cosine.is_nan() {
+        0.0
+    } else {
+        0.0 - cosine.clamp(-1.0, 1.0)
+    }
 }
 
 /// `1 / |v|` from `v . v`; 0 for the zero vector, which makes every cosine with it 0.
@@ -89,7 +93,9 @@ impl FromStr for Metric {
         [Self::L2, Self::Ip, Self::Cosine]
             .into_iter()
             .find(|metric| metric.to_string().eq_ignore_ascii_case(text))
-            .ok_or_else(|| ParamError::UnknownMetric { given: text.to_owned() })
+            .ok_or_else(|| ParamError::UnknownMetric {
+                given: text.to_owned(),
+            })
     }
 }
 
@@ -104,7 +110,10 @@ mod tests {
             assert_eq!(metric.to_string(), text.to_uppercase());
         }
         let error = "HAMMING".parse::<Metric>().unwrap_err().to_string();
-        assert_eq!(error, "metric type not found or not supported: HAMMING, supported: [L2 IP COSINE]");
+        assert_eq!(
+            error,
+            "metric type not found or not supported: HAMMING, supported: [L2 IP COSINE]"
+        );
     }
 
     #[test]

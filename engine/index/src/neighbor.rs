@@ -16,7 +16,9 @@ impl Eq for Neighbor {}
 
 impl Ord for Neighbor {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.distance.total_cmp(&other.distance).then(self.row.cmp(&other.row))
+        self.distance
+            .total_cmp(&other.distance)
+            .then(self.row.cmp(&other.row))
     }
 }
 
@@ -36,7 +38,10 @@ impl Neighbor {
     /// The neighbour that [`Neighbor::key`] packed.
     #[inline]
     pub(crate) fn from_key(key: u64) -> Self {
-        Self { distance: from_ordered_bits((key >> 32) as u32), row: key as u32 }
+        Self {
+            distance: from_ordered_bits((key >> 32) as u32),
+            row: key as u32,
+        }
     }
 }
 
@@ -67,7 +72,11 @@ impl TopK {
     /// An empty heap for `k` results out of at most `candidates` rows.
     pub fn new(k: usize, candidates: usize) -> Self {
         let capacity = k.min(candidates);
-        Self { k, heap: BinaryHeap::with_capacity(capacity), bound: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY } }
+        Self {
+            k,
+            heap: BinaryHeap::with_capacity(capacity),
+            bound: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY },
+        }
     }
 
     /// Offers a row; it stays when it is among the best `k` so far.
@@ -82,10 +91,10 @@ impl TopK {
     fn push_key(&mut self, key: u64) {
         if self.heap.len() < self.k {
             self.heap.push(key);
-        } else if let Some(mut worst) = self.heap.peek_mut() {
-            if key < *worst {
-                *worst = key;
-            }
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && key < *worst
+        {
+            *worst = key;
         }
         if self.heap.len() == self.k
             && let Some(&worst) = self.heap.peek()

@@ -7,15 +7,30 @@ use crate::error::ParamError;
 use crate::index::IndexKind;
 
 /// `M`: links of a node per layer above the base, half of those on it.
-const M: Integer = Integer { name: "M", range: 2..=2048 };
+const M: Integer = Integer {
+    name: "M",
+    range: 2..=2048,
+};
 /// `efConstruction`: candidate list while building.
-const EF_CONSTRUCTION: Integer = Integer { name: "efConstruction", range: 1..=i32::MAX as u32 };
+const EF_CONSTRUCTION: Integer = Integer {
+    name: "efConstruction",
+    range: 1..=i32::MAX as u32,
+};
 /// `nlist`: number of lists.
-const NLIST: Integer = Integer { name: "nlist", range: 1..=65_536 };
+const NLIST: Integer = Integer {
+    name: "nlist",
+    range: 1..=65_536,
+};
 /// `ef`: candidate list while searching.
-const EF: Integer = Integer { name: "ef", range: 1..=i32::MAX as u32 };
+const EF: Integer = Integer {
+    name: "ef",
+    range: 1..=i32::MAX as u32,
+};
 /// `nprobe`: lists looked at while searching.
-const NPROBE: Integer = Integer { name: "nprobe", range: 1..=65_536 };
+const NPROBE: Integer = Integer {
+    name: "nprobe",
+    range: 1..=65_536,
+};
 
 const DEFAULT_M: u32 = 30;
 const DEFAULT_EF_CONSTRUCTION: u32 = 360;
@@ -23,13 +38,33 @@ const DEFAULT_NLIST: u32 = 128;
 const DEFAULT_NPROBE: u32 = 8;
 const MIN_DEFAULT_EF: usize = 16;
 /// What `AUTOINDEX` builds.
-const AUTOINDEX: BuildParams = BuildParams::Hnsw { m: 18, ef_construction: 240 };
+const AUTOINDEX: BuildParams = BuildParams::Hnsw {
+    m: 18,
+    ef_construction: 240,
+};
 
 /// Float vector index types of Milvus that are not built here.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "DISKANN",
-    "AISAQ", "FAISS", "GPU_BRUTE_FORCE", "GPU_IVF_FLAT", "GPU_IVF_PQ", "GPU_CAGRA", "BIN_FLAT", "BIN_IVF_FLAT",
-    "MINHASH_LSH", "SPARSE_INVERTED_INDEX", "SPARSE_WAND",
+    "IVF_SQ8",
+    "IVF_PQ",
+    "IVF_RABITQ",
+    "IVF_RABITQ_FASTSCAN",
+    "SCANN",
+    "HNSW_SQ",
+    "HNSW_PQ",
+    "HNSW_PRQ",
+    "DISKANN",
+    "AISAQ",
+    "FAISS",
+    "GPU_BRUTE_FORCE",
+    "GPU_IVF_FLAT",
+    "GPU_IVF_PQ",
+    "GPU_CAGRA",
+    "BIN_FLAT",
+    "BIN_IVF_FLAT",
+    "MINHASH_LSH",
+    "SPARSE_INVERTED_INDEX",
+    "SPARSE_WAND",
 ];
 
 struct Integer {
@@ -39,7 +74,9 @@ struct Integer {
 
 impl Integer {
     fn parse(&self, params: &BTreeMap<String, String>) -> Result<Option<u32>, ParamError> {
-        let Some(text) = params.get(self.name) else { return Ok(None) };
+        let Some(text) = params.get(self.name) else {
+            return Ok(None);
+        };
         let (name, given, range) = (self.name, text.clone(), self.range.clone());
         let trimmed = text.trim();
         let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
@@ -61,7 +98,11 @@ impl Integer {
         if self.range.contains(&value) {
             return Ok(());
         }
-        Err(ParamError::OutOfRange { name: self.name, given: value.to_string(), range: self.range.clone() })
+        Err(ParamError::OutOfRange {
+            name: self.name,
+            given: value.to_string(),
+            range: self.range.clone(),
+        })
     }
 }
 
@@ -93,15 +134,19 @@ impl BuildParams {
         match index_type {
             "FLAT" => Ok(Self::Flat),
             "AUTOINDEX" => Ok(AUTOINDEX),
-            "IVF_FLAT" => Ok(Self::IvfFlat { nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST) }),
+            "IVF_FLAT" => Ok(Self::IvfFlat {
+                nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST),
+            }),
             "HNSW" => Ok(Self::Hnsw {
                 m: M.parse(params)?.unwrap_or(DEFAULT_M),
                 ef_construction: EF_CONSTRUCTION.parse(params)?.unwrap_or(DEFAULT_EF_CONSTRUCTION),
             }),
-            _ if KNOWN_ELSEWHERE.contains(&index_type) => {
-                Err(ParamError::UnsupportedIndexType { given: index_type.to_owned() })
-            }
-            _ => Err(ParamError::UnknownIndexType { given: index_type.to_owned() }),
+            _ if KNOWN_ELSEWHERE.contains(&index_type) => Err(ParamError::UnsupportedIndexType {
+                given: index_type.to_owned(),
+            }),
+            _ => Err(ParamError::UnknownIndexType {
+                given: index_type.to_owned(),
+            }),
         }
     }
 
@@ -113,7 +158,9 @@ impl BuildParams {
         match *self {
             Self::Flat => Ok(()),
             Self::IvfFlat { nlist } => NLIST.check(nlist),
-            Self::Hnsw { m, ef_construction } => M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction)),
+            Self::Hnsw { m, ef_construction } => {
+                M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
+            }
         }
     }
 
@@ -133,7 +180,10 @@ impl BuildParams {
             Self::IvfFlat { nlist } => vec![(NLIST.name, nlist)],
             Self::Hnsw { m, ef_construction } => vec![(M.name, m), (EF_CONSTRUCTION.name, ef_construction)],
         };
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_string()))
+            .collect()
     }
 }
 
@@ -154,7 +204,10 @@ impl SearchParams {
     pub fn parse(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
         match kind {
             IndexKind::Flat => Ok(Self::default()),
-            IndexKind::IvfFlat => Ok(Self { nprobe: NPROBE.parse(params)?, ef: None }),
+            IndexKind::IvfFlat => Ok(Self {
+                nprobe: NPROBE.parse(params)?,
+                ef: None,
+            }),
             IndexKind::Hnsw => {
                 let ef = EF.parse(params)?;
                 match ef {
@@ -181,33 +234,66 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     fn build_error(index_type: &str, name: &str, value: &str) -> String {
-        BuildParams::parse(index_type, &map(&[(name, value)])).unwrap_err().to_string()
+        BuildParams::parse(index_type, &map(&[(name, value)]))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn types_have_the_usual_defaults() {
         let none = BTreeMap::new();
         assert_eq!(BuildParams::parse("FLAT", &none), Ok(BuildParams::Flat));
-        assert_eq!(BuildParams::parse("IVF_FLAT", &none), Ok(BuildParams::IvfFlat { nlist: 128 }));
-        assert_eq!(BuildParams::parse("HNSW", &none), Ok(BuildParams::Hnsw { m: 30, ef_construction: 360 }));
-        assert_eq!(BuildParams::parse("AUTOINDEX", &none), Ok(BuildParams::Hnsw { m: 18, ef_construction: 240 }));
+        assert_eq!(
+            BuildParams::parse("IVF_FLAT", &none),
+            Ok(BuildParams::IvfFlat { nlist: 128 })
+        );
+        assert_eq!(
+            BuildParams::parse("HNSW", &none),
+            Ok(BuildParams::Hnsw {
+                m: 30,
+                ef_construction: 360
+            })
+        );
+        assert_eq!(
+            BuildParams::parse("AUTOINDEX", &none),
+            Ok(BuildParams::Hnsw {
+                m: 18,
+                ef_construction: 240
+            })
+        );
     }
 
     #[test]
     fn errors_name_parameter_value_and_range() {
-        assert_eq!(build_error("HNSW", "M", "1"), "param 'M' (1) should be in range [2, 2048]");
-        assert_eq!(build_error("HNSW", "M", "-1"), "param 'M' (-1) should be in range [2, 2048]");
+        assert_eq!(
+            build_error("HNSW", "M", "1"),
+            "param 'M' (1) should be in range [2, 2048]"
+        );
+        assert_eq!(
+            build_error("HNSW", "M", "-1"),
+            "param 'M' (-1) should be in range [2, 2048]"
+        );
         assert_eq!(
             build_error("HNSW", "efConstruction", "99999999999999999999"),
             "param 'efConstruction' (99999999999999999999) should be in range [1, 2147483647]"
         );
-        assert_eq!(build_error("IVF_FLAT", "nlist", "0"), "param 'nlist' (0) should be in range [1, 65536]");
-        assert!(build_error("HNSW", "M", "16.0").starts_with("wrong data type in json, key: 'M', value: '16.0'"));
-        assert!(build_error("HNSW", "M", "True").starts_with("invalid integer value, key: 'M', value: 'True'"));
+        assert_eq!(
+            build_error("IVF_FLAT", "nlist", "0"),
+            "param 'nlist' (0) should be in range [1, 65536]"
+        );
+        assert!(
+            build_error("HNSW", "M", "16.0").starts_with("wrong data type in json, key: 'M', value: '16.0'")
+        );
+        assert!(
+            build_error("HNSW", "M", "True").starts_with("invalid integer value, key: 'M', value: 'True'")
+        );
         assert!(build_error("HNSW", "M", "").starts_with("invalid integer value, key: 'M', value: ''"));
     }
 
@@ -219,8 +305,18 @@ mod tests {
 
     #[test]
     fn a_map_of_parameters_reads_back() {
-        for params in [BuildParams::Flat, BuildParams::IvfFlat { nlist: 7 }, BuildParams::Hnsw { m: 5, ef_construction: 9 }] {
-            assert_eq!(BuildParams::parse(&params.kind().to_string(), &params.to_map()), Ok(params));
+        for params in [
+            BuildParams::Flat,
+            BuildParams::IvfFlat { nlist: 7 },
+            BuildParams::Hnsw {
+                m: 5,
+                ef_construction: 9,
+            },
+        ] {
+            assert_eq!(
+                BuildParams::parse(&params.kind().to_string(), &params.to_map()),
+                Ok(params)
+            );
         }
     }
 
@@ -228,17 +324,35 @@ mod tests {
     fn search_parameters_are_read_for_their_family_only() {
         let given = map(&[("ef", "64"), ("nprobe", "abc"), ("other", "1")]);
         let parsed = SearchParams::parse(IndexKind::Hnsw, &given, 10).unwrap();
-        assert_eq!(parsed, SearchParams { ef: Some(64), nprobe: None });
-        assert_eq!(SearchParams::parse(IndexKind::Flat, &given, 10).unwrap(), SearchParams::default());
+        assert_eq!(
+            parsed,
+            SearchParams {
+                ef: Some(64),
+                nprobe: None
+            }
+        );
+        assert_eq!(
+            SearchParams::parse(IndexKind::Flat, &given, 10).unwrap(),
+            SearchParams::default()
+        );
         let error = SearchParams::parse(IndexKind::IvfFlat, &given, 10).unwrap_err();
-        assert!(error.to_string().starts_with("invalid integer value, key: 'nprobe', value: 'abc'"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("invalid integer value, key: 'nprobe', value: 'abc'")
+        );
     }
 
     #[test]
     fn ef_must_reach_k() {
-        let parse = |ef: &str| SearchParams::parse(IndexKind::Hnsw, &map(&[("ef", ef)]), 10).map_err(|e| e.to_string());
+        let parse = |ef: &str| {
+            SearchParams::parse(IndexKind::Hnsw, &map(&[("ef", ef)]), 10).map_err(|e| e.to_string())
+        };
         assert_eq!(parse("5").unwrap_err(), "ef(5) should be larger than k(10)");
-        assert_eq!(parse("0").unwrap_err(), "param 'ef' (0) should be in range [1, 2147483647]");
+        assert_eq!(
+            parse("0").unwrap_err(),
+            "param 'ef' (0) should be in range [1, 2147483647]"
+        );
         assert!(parse("10").is_ok());
     }
 }

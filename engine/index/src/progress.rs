@@ -33,12 +33,19 @@ pub struct BuildOptions<'a> {
 
 impl Default for BuildOptions<'_> {
     fn default() -> Self {
-        Self { seed: 0, threads: 0, progress: &() }
+        Self {
+            seed: 0,
+            threads: 0,
+            progress: &(),
+        }
     }
 }
 
 impl fmt::Debug for BuildOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BuildOptions").field("seed", &self.seed).field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("BuildOptions")
+            .field("seed", &self.seed)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }

@@ -34,7 +34,7 @@ impl Rng {
     /// Uniform in `0..bound`; 0 when `bound` is 0.
     #[inline]
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (u128::from(self.bits()) * bound as u128 >> 64) as usize
+        ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
 
     /// Shuffles in place (Fisher and Yates).

@@ -28,14 +28,25 @@ pub(crate) struct Scorer<'a> {
 pub(crate) fn inverse_norms(vectors: Vectors<'_>) -> Vec<f32> {
     let kernels = kernels();
     let norm = |row: &[f32]| inverse_norm(kernels.dot(row, row));
-    vectors.data().par_chunks(vectors.dim()).with_min_len(4096).map(norm).collect()
+    vectors
+        .data()
+        .par_chunks(vectors.dim())
+        .with_min_len(4096)
+        .map(norm)
+        .collect()
 }
 
 impl<'a> Space<'a> {
     /// `inverse_norms` are used when there is one for every row.
     pub(crate) fn new(metric: Metric, vectors: Vectors<'a>, inverse_norms: Option<&'a [f32]>) -> Self {
-        let inverse_norms = inverse_norms.filter(|norms| metric == Metric::Cosine && norms.len() == vectors.len());
-        Self { metric, vectors, inverse_norms, kernels: kernels() }
+        let inverse_norms =
+            inverse_norms.filter(|norms| metric == Metric::Cosine && norms.len() == vectors.len());
+        Self {
+            metric,
+            vectors,
+            inverse_norms,
+            kernels: kernels(),
+        }
     }
 
     /// Scores `query`, which has the dimension of the rows.
@@ -48,7 +59,11 @@ impl<'a> Space<'a> {
             Metric::L2 | Metric::Ip => 1.0,
             Metric::Cosine => inverse_norm(self.kernels.dot(query, query)),
         };
-        Scorer { space: *self, query, inverse_query }
+        Scorer {
+            space: *self,
+            query,
+            inverse_query,
+        }
     }
 
     /// Scores a stored row as the query.
@@ -56,7 +71,11 @@ impl<'a> Space<'a> {
     pub(crate) fn row_scorer(&self, row: u32) -> Scorer<'a> {
         let query = self.vectors.row(row as usize);
         match self.inverse_of(row) {
-            Some(inverse_query) => Scorer { space: *self, query, inverse_query },
+            Some(inverse_query) => Scorer {
+                space: *self,
+                query,
+                inverse_query,
+            },
             None => self.scorer(query),
         }
     }
@@ -65,14 +84,23 @@ impl<'a> Space<'a> {
     fn inverse_of(&self, row: u32) -> Option<f32> {
         match self.metric {
             Metric::L2 | Metric::Ip => Some(1.0),
-            Metric::Cosine => self.inverse_norms.and_then(|norms| norms.get(row as usize).copied()),
+            Metric::Cosine => self
+                .inverse_norms
+                .and_then(|norms| norms.get(row as usize).copied()),
         }
     }
 
     /// Distances of [`TILE`] queries, row-major, and `count` rows from `first` on, within a relative error of
     /// [`TILE_ERROR`] of the true size of the terms: `out[q * count + i]`. `inverse_queries` are the queries' inverse
     /// norms, read for COSINE only.
-    pub(crate) fn tile(&self, queries: &[f32], inverse_queries: &[f32], first: usize, count: usize, out: &mut [f32]) {
+    pub(crate) fn tile(
+        &self,
+        queries: &[f32],
+        inverse_queries: &[f32],
+        first: usize,
+        count: usize,
+        out: &mut [f32],
+    ) {
         let (dim, block) = (self.vectors.dim(), self.vectors.rows(first, count));
         if self.metric == Metric::L2 {
             return self.kernels.l2_tile(queries, dim, block, out);
@@ -82,7 +110,9 @@ impl<'a> Space<'a> {
             Metric::L2 => {}
             Metric::Ip => out.iter_mut().for_each(|slot| *slot = ip_distance(*slot)),
             Metric::Cosine => {
-                let stored = self.inverse_norms.and_then(|norms| norms.get(first..first + count));
+                let stored = self
+                    .inverse_norms
+                    .and_then(|norms| norms.get(first..first + count));
                 let computed: Vec<f32>;
                 let inverse_rows = match stored {
                     Some(norms) => norms,
@@ -118,7 +148,11 @@ impl Scorer<'_> {
             Metric::L2 => self.space.kernels.l2(self.query, stored),
             Metric::Ip => ip_distance(self.space.kernels.dot(self.query, stored)),
             Metric::Cosine => match self.space.inverse_of(row) {
-                Some(inverse) => cosine_distance(self.space.kernels.dot(self.query, stored), self.inverse_query, inverse),
+                Some(inverse) => cosine_distance(
+                    self.space.kernels.dot(self.query, stored),
+                    self.inverse_query,
+                    inverse,
+                ),
                 None => self.cosine_without_norms(stored),
             },
         }
@@ -163,7 +197,11 @@ impl Scorer<'_> {
                 kernels.dot_block(self.query, block, out);
                 out.iter_mut().for_each(|slot| *slot = ip_distance(*slot));
             }
-            Metric::Cosine => match self.space.inverse_norms.and_then(|norms| norms.get(first..first + out.len())) {
+            Metric::Cosine => match self
+                .space
+                .inverse_norms
+                .and_then(|norms| norms.get(first..first + out.len()))
+            {
                 Some(inverse_rows) => {
                     kernels.dot_block(self.query, block, out);
                     for (slot, &inverse) in out.iter_mut().zip(inverse_rows) {
@@ -199,7 +237,9 @@ mod tests {
         let vectors = Vectors::new(&data, dim).unwrap();
         let norms = inverse_norms(vectors);
         for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
-            let expected: Vec<f32> = (0..rows).map(|row| metric.distance(&query, vectors.row(row))).collect();
+            let expected: Vec<f32> = (0..rows)
+                .map(|row| metric.distance(&query, vectors.row(row)))
+                .collect();
             for stored in [None, Some(norms.as_slice())] {
                 let space = Space::new(metric, vectors, stored);
                 let scorer = space.scorer(&query);
@@ -209,9 +249,17 @@ mod tests {
                 scorer.block(0, &mut block);
                 assert_eq!(gathered, expected, "{metric} gather");
                 assert_eq!(block, expected, "{metric} block");
-                assert_eq!(all.iter().map(|&row| scorer.one(row)).collect::<Vec<_>>(), expected, "{metric} one");
+                assert_eq!(
+                    all.iter().map(|&row| scorer.one(row)).collect::<Vec<_>>(),
+                    expected,
+                    "{metric} one"
+                );
                 let between = space.row_scorer(3).one(4);
-                assert_eq!(between, metric.distance(vectors.row(3), vectors.row(4)), "{metric} between rows");
+                assert_eq!(
+                    between,
+                    metric.distance(vectors.row(3), vectors.row(4)),
+                    "{metric} between rows"
+                );
             }
         }
     }

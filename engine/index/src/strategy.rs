@@ -84,14 +84,26 @@ pub fn plan_graph(query: GraphQuery) -> GraphPlan {
     let selectivity = allowed as f64 / query.rows as f64;
     let ef = (query.ef.max(query.k) as f64 / selectivity).ceil();
     let walk = (ef * query.degree as f64 * FRESH_LINKS).min(query.rows as f64) * WALK_PENALTY;
-    if walk >= allowed as f64 { GraphPlan::Scan } else { GraphPlan::Walk { ef: (ef as usize).min(query.rows) } }
+    if walk >= allowed as f64 {
+        GraphPlan::Scan
+    } else {
+        GraphPlan::Walk {
+            ef: (ef as usize).min(query.rows),
+        }
+    }
 }
 
 /// Chooses for an index of lists: `true` when scoring all allowed rows costs no more than probing.
 ///
 /// Probing looks at `centroids` centroids and, of `nprobe` of as many lists, at every row number to see whether it is
 /// allowed; a filtered scan touches allowed rows alone.
-pub fn scan_beats_lists(rows: usize, allowed: Option<usize>, k: usize, nprobe: usize, centroids: usize) -> bool {
+pub fn scan_beats_lists(
+    rows: usize,
+    allowed: Option<usize>,
+    k: usize,
+    nprobe: usize,
+    centroids: usize,
+) -> bool {
     let allowed_rows = allowed.unwrap_or(rows).min(rows);
     if allowed_rows <= k || nprobe >= centroids {
         return true;
@@ -107,7 +119,13 @@ mod tests {
     use super::*;
 
     fn plan(rows: usize, allowed: Option<usize>) -> GraphPlan {
-        plan_graph(GraphQuery { rows, allowed, k: 10, ef: 64, degree: 32 })
+        plan_graph(GraphQuery {
+            rows,
+            allowed,
+            k: 10,
+            ef: 64,
+            degree: 32,
+        })
     }
 
     #[test]
@@ -131,7 +149,13 @@ mod tests {
 
     #[test]
     fn wanting_every_allowed_row_is_a_scan() {
-        let query = GraphQuery { rows: 100_000, allowed: Some(50_000), k: 50_000, ef: 50_000, degree: 32 };
+        let query = GraphQuery {
+            rows: 100_000,
+            allowed: Some(50_000),
+            k: 50_000,
+            ef: 50_000,
+            degree: 32,
+        };
         assert_eq!(plan_graph(query), GraphPlan::Scan);
     }
 

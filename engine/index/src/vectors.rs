@@ -19,7 +19,11 @@ impl<'a> Vectors<'a> {
         if dim == 0 || !data.len().is_multiple_of(dim) {
             return Err(ShapeError { len: data.len(), dim });
         }
-        Ok(Self { data, dim, len: data.len() / dim })
+        Ok(Self {
+            data,
+            dim,
+            len: data.len() / dim,
+        })
     }
 
     /// Number of rows.
@@ -52,7 +56,10 @@ impl<'a> Vectors<'a> {
         let (Some(start), Some(len)) = (first.checked_mul(self.dim), count.checked_mul(self.dim)) else {
             return &[];
         };
-        self.data.get(start..).and_then(|tail| tail.get(..len)).unwrap_or(&[])
+        self.data
+            .get(start..)
+            .and_then(|tail| tail.get(..len))
+            .unwrap_or(&[])
     }
 
     /// All floats, row-major.
@@ -80,7 +87,10 @@ mod tests {
 
     #[test]
     fn a_ragged_or_zero_dimension_is_refused() {
-        assert_eq!(Vectors::new(&[0.0; 5], 2).unwrap_err(), ShapeError { len: 5, dim: 2 });
+        assert_eq!(
+            Vectors::new(&[0.0; 5], 2).unwrap_err(),
+            ShapeError { len: 5, dim: 2 }
+        );
         assert!(Vectors::new(&[0.0; 5], 0).is_err());
         assert!(Vectors::new(&[], 3).unwrap().is_empty());
     }

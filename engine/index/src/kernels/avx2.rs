@@ -1,8 +1,9 @@
 //! Kernels for x86-64 with AVX2 and FMA: 8 floats per register, scalar tails.
 
 use std::arch::x86_64::{
-    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps, _mm256_castps256_ps128,
-    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_sub_ps,
+    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
+    _mm256_sub_ps,
 };
 
 use super::{Kernels, TILE, Tier, one_to_many};
@@ -59,7 +60,10 @@ fn reduce(sum: __m256) -> f32 {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn reduce_four(sums: [__m256; 4]) -> f32 {
-    reduce(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])))
+    reduce(_mm256_add_ps(
+        _mm256_add_ps(sums[0], sums[1]),
+        _mm256_add_ps(sums[2], sums[3]),
+    ))
 }
 
 /// A pair kernel: four sums side by side, then one, then single floats.
@@ -83,7 +87,11 @@ macro_rules! pair {
                     at += 4 * LANES;
                 }
                 while at + LANES <= len {
-                    sums[0] = $step(sums[0], _mm256_loadu_ps(a.add(at)), _mm256_loadu_ps(b.add(at)));
+                    sums[0] = $step(
+                        sums[0],
+                        _mm256_loadu_ps(a.add(at)),
+                        _mm256_loadu_ps(b.add(at)),
+                    );
                     at += LANES;
                 }
                 while at < len {
@@ -154,7 +162,8 @@ macro_rules! tile {
                 while at < whole {
                     // SAFETY: rows are below `rows`, queries below `TILE`, and `at + LANES <= dim`; `Kernels::l2_tile`
                     // checked that both slices hold that many floats.
-                    let load = |data: &[f32], row: usize| unsafe { _mm256_loadu_ps(data.as_ptr().add(row + at)) };
+                    let load =
+                        |data: &[f32], row: usize| unsafe { _mm256_loadu_ps(data.as_ptr().add(row + at)) };
                     let block_rows = [load(block, row_at(0)), load(block, row_at(1))];
                     for (index, query_sums) in sums.iter_mut().enumerate() {
                         let query = load(queries, index * dim);

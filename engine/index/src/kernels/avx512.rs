@@ -55,16 +55,26 @@ macro_rules! pair {
                     at += 4 * LANES;
                 }
                 while at + LANES <= len {
-                    sums[0] = $step(sums[0], _mm512_loadu_ps(a.add(at)), _mm512_loadu_ps(b.add(at)));
+                    sums[0] = $step(
+                        sums[0],
+                        _mm512_loadu_ps(a.add(at)),
+                        _mm512_loadu_ps(b.add(at)),
+                    );
                     at += LANES;
                 }
                 if at < len {
                     let mask = (1u16 << (len - at)) - 1;
-                    let (a, b) = (_mm512_maskz_loadu_ps(mask, a.add(at)), _mm512_maskz_loadu_ps(mask, b.add(at)));
+                    let (a, b) = (
+                        _mm512_maskz_loadu_ps(mask, a.add(at)),
+                        _mm512_maskz_loadu_ps(mask, b.add(at)),
+                    );
                     sums[1] = $step(sums[1], a, b);
                 }
             }
-            _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])))
+            _mm512_reduce_add_ps(_mm512_add_ps(
+                _mm512_add_ps(sums[0], sums[1]),
+                _mm512_add_ps(sums[2], sums[3]),
+            ))
         }
     };
 }
@@ -105,7 +115,10 @@ fn dot_square(a: &[f32], b: &[f32]) -> (f32, f32) {
         }
     }
     let sum = |sums: [__m512; 4]| {
-        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])))
+        _mm512_reduce_add_ps(_mm512_add_ps(
+            _mm512_add_ps(sums[0], sums[1]),
+            _mm512_add_ps(sums[2], sums[3]),
+        ))
     };
     (sum(dots), sum(squares))
 }
@@ -127,10 +140,16 @@ macro_rules! tile {
                 let mut sums = [[_mm512_setzero_ps(); ROWS]; TILE];
                 let mut at = 0;
                 while at < dim {
-                    let mask = if dim - at >= LANES { u16::MAX } else { (1u16 << (dim - at)) - 1 };
+                    let mask = if dim - at >= LANES {
+                        u16::MAX
+                    } else {
+                        (1u16 << (dim - at)) - 1
+                    };
                     // SAFETY: rows are below `rows`, queries below `TILE`, and the mask ends at `dim`; `Kernels::l2_tile`
                     // checked that both slices hold that many floats.
-                    let load = |data: &[f32], row: usize| unsafe { _mm512_maskz_loadu_ps(mask, data.as_ptr().add(row + at)) };
+                    let load = |data: &[f32], row: usize| unsafe {
+                        _mm512_maskz_loadu_ps(mask, data.as_ptr().add(row + at))
+                    };
                     let block_rows = [
                         load(block, row_at(0)),
                         load(block, row_at(1)),

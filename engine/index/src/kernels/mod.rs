@@ -184,7 +184,13 @@ fn gather_is_sound(query: &[f32], vectors: Vectors<'_>, rows: &[u32]) -> bool {
     // A maximum over all, not an early exit: it vectorizes, and row numbers are practically always right.
     let highest = rows.iter().fold(0, |highest, &row| highest.max(row));
     let sound = query.len() == vectors.dim() && (rows.is_empty() || (highest as usize) < vectors.len());
-    debug_assert!(sound, "row {highest} of {} rows, dimension {} of {}", vectors.len(), query.len(), vectors.dim());
+    debug_assert!(
+        sound,
+        "row {highest} of {} rows, dimension {} of {}",
+        vectors.len(),
+        query.len(),
+        vectors.dim()
+    );
     sound
 }
 
@@ -194,7 +200,13 @@ fn tile_is_sound(queries: &[f32], dim: usize, block: &[f32], out: &[f32]) -> boo
         && queries.len() == TILE * dim
         && block.len().is_multiple_of(dim)
         && out.len() == TILE * (block.len() / dim);
-    debug_assert!(sound, "tile shapes: {} {dim} {} {}", queries.len(), block.len(), out.len());
+    debug_assert!(
+        sound,
+        "tile shapes: {} {dim} {} {}",
+        queries.len(),
+        block.len(),
+        out.len()
+    );
     sound
 }
 

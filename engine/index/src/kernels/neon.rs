@@ -45,7 +45,10 @@ fn dot_term(sum: f32, a: f32, b: f32) -> f32 {
 #[inline]
 #[target_feature(enable = "neon")]
 fn reduce_four(sums: [float32x4_t; 4]) -> f32 {
-    vaddvq_f32(vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3])))
+    vaddvq_f32(vaddq_f32(
+        vaddq_f32(sums[0], sums[1]),
+        vaddq_f32(sums[2], sums[3]),
+    ))
 }
 
 /// A pair kernel: four sums side by side, then one, then single floats.

@@ -25,7 +25,12 @@ fn sum_over(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let (a, b) = (&a[..shared], &b[..shared]);
     let mut sums = [0.0f32; LANES];
     let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(&x, &y)| term(x, y)).sum();
+    let tail: f32 = a_lanes
+        .remainder()
+        .iter()
+        .zip(b_lanes.remainder())
+        .map(|(&x, &y)| term(x, y))
+        .sum();
     for (x, y) in a_lanes.zip(b_lanes) {
         for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
             *sum += term(x, y);
@@ -61,7 +66,11 @@ one_to_many!(dot => dot_block, dot_gather);
 fn tile(queries: &[f32], dim: usize, block: &[f32], out: &mut [f32], pair: impl Fn(&[f32], &[f32]) -> f32) {
     let rows = block.len() / dim;
     for (index, row) in block.chunks_exact(dim).enumerate() {
-        for (query, slots) in queries.chunks_exact(dim).take(TILE).zip(out.chunks_exact_mut(rows)) {
+        for (query, slots) in queries
+            .chunks_exact(dim)
+            .take(TILE)
+            .zip(out.chunks_exact_mut(rows))
+        {
             slots[index] = pair(query, row);
         }
     }

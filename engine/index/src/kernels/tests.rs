@@ -103,5 +103,8 @@ fn lengths_that_do_not_fit_are_cut_never_read() {
 
 #[test]
 fn the_scalar_table_is_always_there_and_last() {
-    assert_eq!(available().last().map(|kernels| kernels.tier()), Some(super::Tier::Scalar));
+    assert_eq!(
+        available().last().map(|kernels| kernels.tier()),
+        Some(super::Tier::Scalar)
+    );
 }

@@ -1,6 +1,6 @@
 //! Seeded test data and the oracle that needs no index.
 
-use elanus_index::{Bitset, Metric, Neighbor, Vectors};
+use elanus_index::{Bitset, BuildParams, Metric, Neighbor, Vectors};
 
 /// SplitMix64, as small as a generator gets.
 pub struct Rng(pub u64);
@@ -41,18 +41,29 @@ const LATENT: usize = 12;
 impl Mixture {
     pub fn new(dim: usize, clusters: usize, seed: u64) -> Self {
         let mut rng = Rng(seed);
-        let basis = (0..LATENT * dim).map(|_| rng.normal() / (LATENT as f32).sqrt()).collect();
+        let basis = (0..LATENT * dim)
+            .map(|_| rng.normal() / (LATENT as f32).sqrt())
+            .collect();
         let centers = (0..LATENT * clusters).map(|_| rng.normal()).collect();
-        Self { basis, centers, dim, rng }
+        Self {
+            basis,
+            centers,
+            dim,
+            rng,
+        }
     }
 
     pub fn draw(&mut self, rows: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(rows * self.dim);
         for _ in 0..rows {
             let cluster = self.rng.below(self.centers.len() / LATENT) * LATENT;
-            let latent: Vec<f32> = (0..LATENT).map(|i| self.centers[cluster + i] + 0.6 * self.rng.normal()).collect();
+            let latent: Vec<f32> = (0..LATENT)
+                .map(|i| self.centers[cluster + i] + 0.6 * self.rng.normal())
+                .collect();
             for column in 0..self.dim {
-                let dot: f32 = (0..LATENT).map(|i| latent[i] * self.basis[i * self.dim + column]).sum();
+                let dot: f32 = (0..LATENT)
+                    .map(|i| latent[i] * self.basis[i * self.dim + column])
+                    .sum();
                 out.push(dot + 0.05 * self.rng.normal());
             }
         }
@@ -61,10 +72,19 @@ impl Mixture {
 }
 
 /// The right answer by sorting all rows.
-pub fn oracle(metric: Metric, vectors: Vectors<'_>, query: &[f32], k: usize, allow: Option<&Bitset>) -> Vec<Neighbor> {
+pub fn oracle(
+    metric: Metric,
+    vectors: Vectors<'_>,
+    query: &[f32],
+    k: usize,
+    allow: Option<&Bitset>,
+) -> Vec<Neighbor> {
     let allowed = (0..vectors.len()).filter(|&row| allow.is_none_or(|allow| allow.get(row)));
     let mut all: Vec<Neighbor> = allowed
-        .map(|row| Neighbor { distance: metric.distance(query, vectors.row(row)), row: row as u32 })
+        .map(|row| Neighbor {
+            distance: metric.distance(query, vectors.row(row)),
+            row: row as u32,
+        })
         .collect();
     all.sort();
     all.truncate(k);
@@ -78,3 +98,49 @@ pub fn allow_percent(rows: usize, percent: f32, seed: u64) -> Bitset {
 }
 
 pub const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
+
+/// Small parameters of every family.
+pub const FAMILIES: [BuildParams; 3] = [
+    BuildParams::Flat,
+    BuildParams::IvfFlat { nlist: 32 },
+    BuildParams::Hnsw {
+        m: 8,
+        ef_construction: 60,
+    },
+];
+
+/// Part of `expected` that `found` reaches, by distance: of rows equally far any will do.
+pub fn recall(found: &[Neighbor], expected: &[Neighbor]) -> f64 {
+    let Some(worst) = expected.last() else { return 1.0 };
+    let hits = found
+        .iter()
+        .filter(|neighbor| neighbor.distance <= worst.distance)
+        .count();
+    hits as f64 / expected.len() as f64
+}
+
+/// Fails unless `found` is sorted, free of repetitions, within `allow`, and carries exact distances.
+pub fn check_sound(
+    metric: Metric,
+    vectors: Vectors<'_>,
+    query: &[f32],
+    found: &[Neighbor],
+    allow: Option<&Bitset>,
+) {
+    assert!(found.is_sorted(), "best first");
+    let mut seen = Bitset::new(vectors.len());
+    for neighbor in found {
+        let row = neighbor.row as usize;
+        assert!(!seen.get(row), "row {row} twice");
+        seen.set(row);
+        assert!(
+            allow.is_none_or(|allow| allow.get(row)),
+            "row {row} is not allowed"
+        );
+        assert_eq!(
+            neighbor.distance,
+            metric.distance(query, vectors.row(row)),
+            "exact distance of row {row}"
+        );
+    }
+}

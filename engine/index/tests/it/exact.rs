@@ -12,10 +12,25 @@ fn single_and_batched_searches_equal_the_oracle_bit_for_bit() {
     let (rows, dim) = (3_000, 43);
     let mut mixture = Mixture::new(dim, 20, 1);
     let (base, queries) = (mixture.draw(rows), mixture.draw(23));
-    let (vectors, queries) = (Vectors::new(&base, dim).unwrap(), Vectors::new(&queries, dim).unwrap());
-    let allows = [None, Some(allow_percent(rows, 50.0, 2)), Some(allow_percent(rows, 1.0, 3)), Some(Bitset::new(rows))];
+    let (vectors, queries) = (
+        Vectors::new(&base, dim).unwrap(),
+        Vectors::new(&queries, dim).unwrap(),
+    );
+    let allows = [
+        None,
+        Some(allow_percent(rows, 50.0, 2)),
+        Some(allow_percent(rows, 1.0, 3)),
+        Some(Bitset::new(rows)),
+    ];
     for metric in METRICS {
-        let flat = build(&BuildParams::Flat, metric, vectors, None, &BuildOptions::default()).unwrap();
+        let flat = build(
+            &BuildParams::Flat,
+            metric,
+            vectors,
+            None,
+            &BuildOptions::default(),
+        )
+        .unwrap();
         for allow in &allows {
             let allow = allow.as_ref();
             let mut stats = SearchStats::default();
@@ -27,8 +42,16 @@ fn single_and_batched_searches_equal_the_oracle_bit_for_bit() {
                 let query = queries.row(index);
                 let expected = oracle(metric, vectors, query, 10, allow);
                 assert_eq!(*got, expected, "{metric} batch");
-                assert_eq!(exact_search(metric, vectors, query, 10, allow, &mut stats), expected, "{metric} single");
-                assert_eq!(flat.search(vectors, query, 10, &params, allow, &mut stats), expected, "{metric} FLAT");
+                assert_eq!(
+                    exact_search(metric, vectors, query, 10, allow, &mut stats),
+                    expected,
+                    "{metric} single"
+                );
+                assert_eq!(
+                    flat.search(vectors, query, 10, &params, allow, &mut stats),
+                    expected,
+                    "{metric} FLAT"
+                );
             }
         }
     }
@@ -45,7 +68,10 @@ fn big_searches_on_the_thread_pool_find_the_same_rows() {
     assert_eq!(stats.distances, 5 * rows as u64);
     for (index, got) in batch.iter().enumerate() {
         assert_eq!(*got, oracle(METRICS[0], vectors, queries.row(index), 3, None));
-        assert_eq!(*got, exact_search(METRICS[0], vectors, queries.row(index), 3, None, &mut stats));
+        assert_eq!(
+            *got,
+            exact_search(METRICS[0], vectors, queries.row(index), 3, None, &mut stats)
+        );
     }
 }
 
@@ -63,5 +89,8 @@ fn statistics_tell_what_was_done() {
     assert!(exact_search(METRICS[0], vectors, &[0.0], 0, None, &mut stats).is_empty());
     let nothing = Vectors::new(&[], 1).unwrap();
     assert!(exact_search(METRICS[0], nothing, &[0.0], 3, None, &mut stats).is_empty());
-    assert_eq!(exact_search_batch(METRICS[0], nothing, vectors, 3, None, &mut stats), vec![vec![]; 4]);
+    assert_eq!(
+        exact_search_batch(METRICS[0], nothing, vectors, 3, None, &mut stats),
+        vec![vec![]; 4]
+    );
 }

@@ -1,5 +1,10 @@
 //! Behaviour of the index family as its users see it.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+mod blobs;
 mod data;
+mod edges;
 mod exact;
+mod filtered;
+mod recall;
+mod reproducible;

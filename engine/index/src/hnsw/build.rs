@@ -1,0 +1,461 @@
+//! Parallel construction that gives the same graph for any number of threads.
+//!
+//! Rows enter in batches, as in ParlayANN (Manohar and others, 2024): all rows of a batch search the graph as it was before
+//! the batch, in parallel, then all links are written at once.
+//!
+//! ```text
+//!   order: seeded shuffle of the rows          levels: drawn from (seed, row)
+//!   for each batch (at most 2 % of the graph so far):
+//!     1. in parallel, per row: descend, walk its layers with efConstruction on the frozen graph,
+//!        add the other rows of the batch as candidates, select M neighbours
+//!     2. write the rows' own links
+//!     3. turn the links around, sort them by target; in parallel, per target: append,
+//!        or select again among old and new when its room is full
+//! ```
+//!
+//! Nothing depends on which thread does what: every step reads what the previous one finished, and writes to nodes of
+//! its own. A batch is small against the graph, so its rows see almost the graph that one-by-one insertion would show
+//! them; what they would miss, each other, step 1 adds.
+
+use std::sync::atomic::AtomicU32;
+
+use rayon::prelude::*;
+
+use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
+use super::layers::{GrowingLayer, LayerRef, Layers, MAX_UPPER, Upper};
+use super::scratch::{Scratch, ScratchPool};
+use super::select::select;
+use super::walk::{greedy, walk};
+use crate::bitset::Bitset;
+use crate::blob::Array;
+use crate::error::BuildError;
+use crate::index::SearchStats;
+use crate::kernels::TILE;
+use crate::neighbor::Neighbor;
+use crate::progress::Progress;
+use crate::rng::Rng;
+use crate::scorer::{Scorer, Space};
+use crate::vectors::Vectors;
+
+/// A batch is at most this part of the graph so far.
+const BATCH_DIVISOR: usize = 50;
+/// And at most this long: keeps the distances within a batch cheap, and cancellation prompt.
+const MAX_BATCH: usize = 1024;
+
+/// What the graph should be like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Links per node above the base; twice as many on it.
+    pub(crate) m: usize,
+    pub(crate) ef_construction: usize,
+    pub(crate) seed: u64,
+}
+
+/// Builds the graph over the rows in `valid` (all, when `None`). Runs on the current thread pool.
+pub(crate) fn build(
+    space: &Space<'_>,
+    valid: Option<&Bitset>,
+    settings: Settings,
+    progress: &dyn Progress,
+) -> Result<Layers, BuildError> {
+    let rows = space.vectors.len();
+    let plan = Plan::new(rows, valid, settings);
+    let total = plan.order.len();
+    let graph = Graph {
+        space,
+        ef: settings.ef_construction.min(total.max(1)),
+        m: settings.m,
+        layers: plan.layers(rows, settings.m),
+        down: plan.down(),
+        entry: plan.order.first().copied().unwrap_or(super::layers::NONE),
+    };
+    let scratch = ScratchPool::new(rows);
+    let mut done = 0;
+    let mut inserted = vec![0u32; plan.upper_rows.len()];
+    while done < total {
+        if progress.cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        let size = (done / BATCH_DIVISOR).clamp(1, MAX_BATCH).min(total - done);
+        let top = inserted.iter().take_while(|&&count| count > 0).count();
+        let batch = plan.batch(done..done + size, &mut inserted);
+        graph.insert(&batch, if done == 0 { None } else { Some(top) }, &scratch);
+        done += size;
+        progress.advance(done as u64, total as u64);
+    }
+    Ok(graph.freeze())
+}
+
+/// Order and levels of all rows, fixed before the first insertion.
+struct Plan {
+    /// Rows in order of insertion.
+    order: Vec<u32>,
+    /// Highest layer of each, parallel to `order`; 0 is the base.
+    levels: Vec<u8>,
+    /// Rows of each upper layer in order of insertion, lowest layer first.
+    upper_rows: Vec<Vec<u32>>,
+}
+
+/// A row on its way into the graph.
+struct Item {
+    row: u32,
+    /// Its node on every layer from the base up to its level.
+    nodes: Vec<u32>,
+}
+
+impl Plan {
+    fn new(rows: usize, valid: Option<&Bitset>, settings: Settings) -> Self {
+        let mut order: Vec<u32> = match valid {
+            None => (0..rows as u32).collect(),
+            Some(valid) => valid.iter().map(|row| row as u32).collect(),
+        };
+        let mut rng = Rng::new(settings.seed);
+        rng.shuffle(&mut order);
+        // Each layer holds 1/M of the one below (paper, section 4.1).
+        let scale = 1.0 / (settings.m as f64).ln();
+        let level = |_: &u32| ((-rng.unit().ln() * scale) as usize).min(MAX_UPPER) as u8;
+        let levels: Vec<u8> = order.iter().map(level).collect();
+        let top = levels.iter().copied().max().unwrap_or(0);
+        let members = |layer: u8| {
+            order
+                .iter()
+                .zip(&levels)
+                .filter(move |&(_, &level)| level >= layer)
+        };
+        let upper_rows = (1..=top)
+            .map(|layer| members(layer).map(|(&row, _)| row).collect())
+            .collect();
+        Self {
+            order,
+            levels,
+            upper_rows,
+        }
+    }
+
+    fn layers(&self, rows: usize, m: usize) -> Vec<GrowingLayer> {
+        let room = |max: usize, nodes: usize| max.min(nodes.saturating_sub(1)).max(1);
+        let base = GrowingLayer::new(rows, room(2 * m, self.order.len()), None);
+        let upper = self
+            .upper_rows
+            .iter()
+            .map(|rows| GrowingLayer::new(0, room(m, rows.len()), Some(rows.clone())));
+        std::iter::once(base).chain(upper).collect()
+    }
+
+    /// Per upper layer, the node one layer below of each of its slots.
+    fn down(&self) -> Vec<Vec<u32>> {
+        let mut down = vec![Vec::new(); self.upper_rows.len()];
+        let mut slots = vec![0u32; self.upper_rows.len()];
+        for item in self.batch(0..self.order.len(), &mut slots) {
+            for (layer, &below) in down.iter_mut().zip(&item.nodes).take(item.nodes.len() - 1) {
+                layer.push(below);
+            }
+        }
+        down
+    }
+
+    /// The rows at `range` of the order; `slots` counts the nodes of each upper layer so far.
+    fn batch(&self, range: std::ops::Range<usize>, slots: &mut [u32]) -> Vec<Item> {
+        let rows = self
+            .order
+            .iter()
+            .zip(&self.levels)
+            .skip(range.start)
+            .take(range.len());
+        rows.map(|(&row, &level)| {
+            let mut nodes = vec![row];
+            for slot in slots.iter_mut().take(usize::from(level)) {
+                nodes.push(*slot);
+                *slot += 1;
+            }
+            Item { row, nodes }
+        })
+        .collect()
+    }
+}
+
+/// The neighbours that a row chose: per layer from the base up.
+type Chosen = Vec<Vec<Neighbor>>;
+
+/// A link that leads from `target` back to `source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct BackLink {
+    target: u32,
+    source: Neighbor,
+}
+
+struct Graph<'a> {
+    space: &'a Space<'a>,
+    ef: usize,
+    m: usize,
+    /// From the base up.
+    layers: Vec<GrowingLayer>,
+    /// Per upper layer.
+    down: Vec<Vec<u32>>,
+    /// First row inserted.
+    entry: u32,
+}
+
+impl Graph<'_> {
+    /// Inserts a batch. `top` is the highest layer with nodes, `None` while the graph is empty.
+    fn insert(&self, batch: &[Item], top: Option<usize>, scratch: &ScratchPool) {
+        let companions = Companions::new(self.space, batch);
+        let choose = |first: usize| -> Vec<Chosen> {
+            let distances = companions.distances(first);
+            let mut memory = scratch.take();
+            let of_batch = distances.chunks_exact(batch.len());
+            let chosen = (first..).zip(of_batch).map(|(index, distances)| {
+                let candidates = OfBatch {
+                    batch,
+                    index,
+                    distances,
+                };
+                self.choose(&candidates, top, &mut memory)
+            });
+            let chosen = chosen.collect();
+            scratch.give_back(memory);
+            chosen
+        };
+        let chosen: Vec<Chosen> = if batch.len() <= TILE {
+            choose(0)
+        } else {
+            let starts: Vec<usize> = (0..batch.len()).step_by(TILE).collect();
+            starts.into_par_iter().flat_map_iter(choose).collect()
+        };
+        for (item, lists) in batch.iter().zip(&chosen) {
+            for ((layer, list), &node) in self.layers.iter().zip(lists).zip(&item.nodes) {
+                layer.set(node, list.iter().map(|neighbor| neighbor.row));
+            }
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            self.link_back(index, layer, batch, &chosen);
+        }
+    }
+
+    /// Neighbours of a row of the batch on each of its layers.
+    fn choose(&self, candidates: &OfBatch<'_>, top: Option<usize>, scratch: &mut Scratch) -> Chosen {
+        let Some(item) = candidates.item() else {
+            return Vec::new();
+        };
+        let level = item.nodes.len() - 1;
+        let scorer = self.space.row_scorer(item.row);
+        let mut chosen = vec![Vec::new(); level + 1];
+        let mut near = Vec::new();
+        if let Some(entry_layer) = top {
+            let node = if entry_layer == 0 { self.entry } else { 0 };
+            let row = self
+                .layers
+                .get(entry_layer)
+                .map_or(self.entry, |layer| layer.view().row(node));
+            near.push(Neighbor {
+                distance: scorer.one(row),
+                row: node,
+            });
+        }
+        for (index, layer) in self.layers.iter().map(GrowingLayer::view).enumerate().rev() {
+            // Layers that only rows of this batch reach have nothing to walk yet.
+            let walkable = top.is_some_and(|top| index <= top);
+            if walkable {
+                self.approach(layer, index <= level, &scorer, &mut near, scratch);
+            }
+            if let Some(list) = chosen.get_mut(index) {
+                let walked = if walkable { near.as_slice() } else { &[] };
+                let all = candidates.merge(walked, index, self.ef, &scorer);
+                select(self.space, layer, item.row, &all, self.m, list);
+            }
+            if walkable && let Some(down) = index.checked_sub(1).and_then(|below| self.down.get(below)) {
+                for neighbor in &mut near {
+                    neighbor.row = down.get(neighbor.row as usize).copied().unwrap_or(self.entry);
+                }
+            }
+        }
+        chosen
+    }
+
+    /// Moves `near` to the nodes of `layer` nearest to the row: one of them above the row's own layers, `ef` on them.
+    fn approach(
+        &self,
+        layer: LayerRef<'_, AtomicU32>,
+        own_layer: bool,
+        scorer: &Scorer<'_>,
+        near: &mut Vec<Neighbor>,
+        scratch: &mut Scratch,
+    ) {
+        let mut stats = SearchStats::default();
+        if !own_layer {
+            for neighbor in near {
+                *neighbor = greedy(layer, scorer, *neighbor, scratch, &mut stats);
+            }
+        } else if self.ef <= SortedFrontier::MAX {
+            let mut frontier = std::mem::take(&mut scratch.sorted);
+            frontier.reset(self.ef);
+            walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
+            near.clear();
+            frontier.best(self.ef, near);
+            scratch.sorted = frontier;
+        } else {
+            let mut frontier = HeapFrontier::new(self.ef);
+            walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
+            near.clear();
+            frontier.best(self.ef, near);
+        }
+    }
+
+    /// Writes, on one layer, the links from the chosen neighbours back to the rows that chose them.
+    fn link_back(&self, index: usize, layer: &GrowingLayer, batch: &[Item], chosen: &[Chosen]) {
+        let mut links: Vec<BackLink> = Vec::new();
+        for (item, lists) in batch.iter().zip(chosen) {
+            if let (Some(&source), Some(list)) = (item.nodes.get(index), lists.get(index)) {
+                links.extend(list.iter().map(|neighbor| BackLink {
+                    target: neighbor.row,
+                    source: Neighbor {
+                        distance: neighbor.distance,
+                        row: source,
+                    },
+                }));
+            }
+        }
+        links.par_sort_unstable();
+        let targets: Vec<&[BackLink]> = links.chunk_by(|a, b| a.target == b.target).collect();
+        targets
+            .into_par_iter()
+            .with_min_len(16)
+            .for_each(|links| self.link_one_back(layer, links));
+    }
+
+    /// Adds the sources of `links`, which all have the same target, to its list.
+    fn link_one_back(&self, layer: &GrowingLayer, links: &[BackLink]) {
+        let Some(&BackLink { target, .. }) = links.first() else {
+            return;
+        };
+        let view = layer.view();
+        let existing: Vec<u32> = view.neighbors(target).collect();
+        // Rows of one batch may have chosen each other.
+        let sources = links.iter().map(|link| link.source);
+        let fresh: Vec<Neighbor> = sources.filter(|source| !existing.contains(&source.row)).collect();
+        if existing.len() + fresh.len() <= layer.stride {
+            layer.set(
+                target,
+                existing
+                    .iter()
+                    .copied()
+                    .chain(fresh.iter().map(|source| source.row)),
+            );
+            return;
+        }
+        let row = view.row(target);
+        let existing_rows: Vec<u32> = existing.iter().map(|&node| view.row(node)).collect();
+        let mut distances = vec![0.0; existing.len()];
+        self.space.row_scorer(row).gather(&existing_rows, &mut distances);
+        let mut candidates = fresh;
+        candidates.extend(
+            existing
+                .iter()
+                .zip(&distances)
+                .map(|(&node, &distance)| Neighbor { distance, row: node }),
+        );
+        candidates.sort_unstable();
+        let mut kept = Vec::with_capacity(layer.stride);
+        select(self.space, view, row, &candidates, layer.stride, &mut kept);
+        layer.set(target, kept.iter().map(|neighbor| neighbor.row));
+    }
+
+    fn freeze(self) -> Layers {
+        let mut layers = self.layers.into_iter().map(GrowingLayer::freeze);
+        let (base, stride, _) = layers.next().unwrap_or_default();
+        let upper = layers.zip(self.down).map(|((links, stride, rows), down)| Upper {
+            rows: Array::Owned(rows),
+            down: Array::Owned(down),
+            links: Array::Owned(links),
+            stride,
+        });
+        Layers {
+            base: Array::Owned(base),
+            stride,
+            upper: upper.collect(),
+            entry: self.entry,
+        }
+    }
+}
+
+/// The rows of a batch side by side, for their distances to each other.
+struct Companions<'a> {
+    space: &'a Space<'a>,
+    data: Vec<f32>,
+    inverse_norms: Vec<f32>,
+}
+
+impl<'a> Companions<'a> {
+    fn new(space: &'a Space<'a>, batch: &[Item]) -> Self {
+        let rows = || batch.iter().map(|item| item.row);
+        let data = rows()
+            .flat_map(|row| space.vectors.row(row as usize).iter().copied())
+            .collect();
+        let inverse_norms = rows().map(|row| space.row_scorer(row).inverse_query()).collect();
+        Self {
+            space,
+            data,
+            inverse_norms,
+        }
+    }
+
+    /// Distances of at most [`TILE`] rows of the batch from `first` on to all rows of the batch, row after row.
+    fn distances(&self, first: usize) -> Vec<f32> {
+        let Ok(vectors) = Vectors::new(&self.data, self.space.vectors.dim()) else {
+            return Vec::new();
+        };
+        let space = Space::new(self.space.metric, vectors, Some(&self.inverse_norms));
+        let (rows, count) = (vectors.len(), TILE.min(vectors.len() - first));
+        let mut out = vec![0.0; count * rows];
+        if count == TILE {
+            let inverse = self.inverse_norms.get(first..first + TILE).unwrap_or(&[]);
+            space.tile(vectors.rows(first, TILE), inverse, 0, rows, &mut out);
+        } else {
+            for (index, out) in (first..).zip(out.chunks_exact_mut(rows)) {
+                space.row_scorer(index as u32).block(0, out);
+            }
+        }
+        out
+    }
+}
+
+/// The batch as seen by one of its rows: candidates next to those of the graph.
+struct OfBatch<'a> {
+    batch: &'a [Item],
+    /// The row's own place.
+    index: usize,
+    /// To every row of the batch.
+    distances: &'a [f32],
+}
+
+impl OfBatch<'_> {
+    fn item(&self) -> Option<&Item> {
+        self.batch.get(self.index)
+    }
+
+    /// The best `ef` of `walked` (best first) and the rows of the batch on layer `layer`, best first.
+    fn merge(&self, walked: &[Neighbor], layer: usize, ef: usize, scorer: &Scorer<'_>) -> Vec<Neighbor> {
+        let mut all = walked.to_vec();
+        let bound = if walked.len() < ef {
+            f32::INFINITY
+        } else {
+            walked.last().map_or(f32::INFINITY, |n| n.distance)
+        };
+        for (index, (other, &distance)) in self.batch.iter().zip(self.distances).enumerate() {
+            if distance <= bound
+                && index != self.index
+                && let Some(&node) = other.nodes.get(layer)
+            {
+                all.push(Neighbor {
+                    distance: scorer.one(other.row),
+                    row: node,
+                });
+            }
+        }
+        if all.len() > walked.len() {
+            all.sort_unstable();
+            all.truncate(ef);
+        }
+        all
+    }
+}

@@ -1,0 +1,93 @@
+//! Which candidates a node links to: the heuristic of Malkov and Yashunin (2018, algorithm 4) without refilling.
+//!
+//! Candidates come nearest first; one is kept unless it is nearer to a kept one than to the node itself. So links point in
+//! different directions and long ones survive, which keeps the graph connected and walks short.
+//!
+//! Copies of the node's own vector pass that test always (they are at distance zero of everything that matters), and
+//! would fill the list: a group of copies would become an island. They get half of the room at most.
+
+use super::layers::{LayerRef, Link};
+use crate::neighbor::Neighbor;
+use crate::scorer::Space;
+
+/// Writes to `kept` at most `max` of `candidates` (nodes of `layer`, best first) for a node that stores `row`.
+pub(crate) fn select<L: Link>(
+    space: &Space<'_>,
+    layer: LayerRef<'_, L>,
+    row: u32,
+    candidates: &[Neighbor],
+    max: usize,
+    kept: &mut Vec<Neighbor>,
+) {
+    kept.clear();
+    if candidates.len() < max {
+        kept.extend_from_slice(candidates);
+        return;
+    }
+    let own_distance = space.row_scorer(row).one(row);
+    let max_copies = max / 2;
+    let mut copies = 0;
+    for &candidate in candidates {
+        if kept.len() >= max {
+            return;
+        }
+        let is_copy = candidate.distance <= own_distance;
+        if is_copy && copies >= max_copies {
+            continue;
+        }
+        let scorer = space.row_scorer(layer.row(candidate.row));
+        if kept
+            .iter()
+            .all(|other| scorer.one(layer.row(other.row)) >= candidate.distance)
+        {
+            copies += usize::from(is_copy);
+            kept.push(candidate);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+    use crate::vectors::Vectors;
+
+    fn kept(data: &[f32], max: usize) -> Vec<u32> {
+        let vectors = Vectors::new(data, 2).unwrap();
+        let space = Space::new(Metric::L2, vectors, None);
+        let layer = LayerRef::<u32> {
+            links: &[],
+            stride: 0,
+            rows: None,
+        };
+        let scorer = space.row_scorer(0);
+        let mut candidates: Vec<Neighbor> = (1..vectors.len() as u32)
+            .map(|row| Neighbor {
+                distance: scorer.one(row),
+                row,
+            })
+            .collect();
+        candidates.sort();
+        let mut kept = Vec::new();
+        select(&space, layer, 0, &candidates, max, &mut kept);
+        kept.iter().map(|neighbor| neighbor.row).collect()
+    }
+
+    #[test]
+    fn a_candidate_behind_a_kept_one_is_left_out() {
+        // Rows 1 and 2 lie in one direction, row 3 in another.
+        assert_eq!(kept(&[0.0, 0.0, 1.0, 0.0, 2.0, 0.1, 0.0, 3.0], 3), [1, 3]);
+    }
+
+    #[test]
+    fn fewer_candidates_than_room_are_all_kept() {
+        assert_eq!(kept(&[0.0, 0.0, 1.0, 0.0, 2.0, 0.1, 0.0, 3.0], 4), [1, 2, 3]);
+    }
+
+    #[test]
+    fn copies_take_half_of_the_room_at_most() {
+        let mut data = vec![5.0; 2 * 9];
+        data.extend([6.0, 5.0, 5.0, 7.0]);
+        assert_eq!(kept(&data, 4), [1, 2, 9, 10]);
+    }
+}

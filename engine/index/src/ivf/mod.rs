@@ -1,0 +1,310 @@
+//! IVF_FLAT: rows sorted into lists around k-means centroids; a search scans the lists nearest to the query.
+//!
+//! ```text
+//!   centroids   c0   c1   c2   c3          query: score all centroids, scan the `nprobe` best lists,
+//!               |    |    |    |                  then further ones until k allowed rows were found
+//!   lists       2,5  0,7  1    3,4,6       lists hold row numbers; the vectors stay in the segment
+//! ```
+//!
+//! L2 groups rows by Euclidean distance. IP and COSINE group them by direction: centroids have unit length and a row
+//! belongs to the one with the largest inner product.
+//!
+//! | file | part |
+//! |---|---|
+//! | `assign` | nearest centroid of many rows |
+//! | `kmeans` | seeded training on a sample |
+
+mod assign;
+mod kmeans;
+
+use crate::bitset::Bitset;
+use crate::blob::{Array, Header, Reader, Writer};
+use crate::error::{BuildError, OpenError};
+use crate::exact::exact_in;
+use crate::index::{IndexKind, SearchStats, Validity, VectorIndex, shape_fits};
+use crate::metric::Metric;
+use crate::neighbor::{Neighbor, TopK};
+use crate::params::{BuildParams, SearchParams};
+use crate::progress::BuildOptions;
+use crate::scorer::{Scorer, Space, inverse_norms};
+use crate::strategy::{Strategy, scan_beats_lists};
+use crate::vectors::Vectors;
+use assign::{Assigner, group};
+
+/// Rows scored between two looks at the heap.
+const CHUNK: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct IvfFlat {
+    metric: Metric,
+    dim: usize,
+    rows: usize,
+    /// As asked for; there are fewer lists when there are fewer rows.
+    nlist: u32,
+    valid: Validity,
+    /// One per row under COSINE, else empty.
+    inverse_norms: Array<f32>,
+    /// Lists x dim, row-major.
+    centroids: Array<f32>,
+    /// List `i` is `members[offsets[i]..offsets[i + 1]]`.
+    offsets: Array<u32>,
+    /// Every row with a vector once; ascending within a list.
+    members: Array<u32>,
+}
+
+impl IvfFlat {
+    pub(crate) fn build(
+        nlist: u32,
+        metric: Metric,
+        vectors: Vectors<'_>,
+        valid: Validity,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let norms = if metric == Metric::Cosine {
+            inverse_norms(vectors)
+        } else {
+            Vec::new()
+        };
+        let space = Space::new(metric, vectors, Some(&norms));
+        let rows: Vec<u32> = match valid.set() {
+            None => (0..vectors.len() as u32).collect(),
+            Some(valid) => valid.iter().map(|row| row as u32).collect(),
+        };
+        let lists = (nlist as usize).min(rows.len());
+        let centroids = kmeans::train(&space, &rows, lists, options.seed, options.progress)?;
+        let assigner = Assigner {
+            space: &space,
+            centroids: &centroids,
+            lists,
+        };
+        let assigned = assigner.assign(&rows, options.progress, Some(rows.len()))?;
+        let (offsets, members) = group(&rows, &assigned, lists);
+        Ok(Self {
+            metric,
+            dim: vectors.dim(),
+            rows: vectors.len(),
+            nlist,
+            valid,
+            inverse_norms: Array::Owned(norms),
+            centroids: Array::Owned(centroids),
+            offsets: Array::Owned(offsets),
+            members: Array::Owned(members),
+        })
+    }
+
+    pub(crate) fn open(reader: &Reader, nlist: u32) -> Result<Self, OpenError> {
+        let Header {
+            metric, dim, rows, ..
+        } = *reader.header();
+        let valid = reader.validity(0)?;
+        let inverse_norms = reader.inverse_norms(1)?;
+        let offsets = reader.array::<u32>(3, "list offsets")?;
+        let lists = offsets.len().saturating_sub(1);
+        let centroid_floats = lists.checked_mul(dim).filter(|_| lists <= nlist as usize);
+        let Some(centroid_floats) = centroid_floats else {
+            return Err(OpenError::corrupt(format!("{lists} lists, asked for {nlist}")));
+        };
+        let centroids = reader.array_of::<f32>(2, centroid_floats, "centroid floats")?;
+        let members = reader.array::<u32>(4, "list members")?;
+        let monotone = offsets.is_sorted();
+        let ends = (offsets.first().copied(), offsets.last().map(|&end| end as usize));
+        if !monotone || ends != (Some(0), Some(members.len())) {
+            return Err(OpenError::corrupt(format!(
+                "list offsets do not divide {} rows",
+                members.len()
+            )));
+        }
+        // Every row with a vector is in exactly one list: what "k rows come back" relies on.
+        let mut missing = valid.set().cloned().unwrap_or_else(|| Bitset::full(rows));
+        for &row in members.iter() {
+            if !missing.get(row as usize) {
+                return Err(OpenError::corrupt(format!(
+                    "row {row} is listed twice or not in the index"
+                )));
+            }
+            missing.clear(row as usize);
+        }
+        if missing.count() > 0 {
+            return Err(OpenError::corrupt(format!(
+                "{} rows are in no list",
+                missing.count()
+            )));
+        }
+        Ok(Self {
+            metric,
+            dim,
+            rows,
+            nlist,
+            valid,
+            inverse_norms,
+            centroids,
+            offsets,
+            members,
+        })
+    }
+
+    fn lists(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    fn list(&self, index: u32) -> &[u32] {
+        let bounds = self.offsets.get(index as usize..).unwrap_or(&[]);
+        match *bounds {
+            [start, end, ..] => self.members.get(start as usize..end as usize).unwrap_or(&[]),
+            _ => &[],
+        }
+    }
+
+    /// All lists, nearest centroid first; only the first `sorted` are in order.
+    fn rank_lists(&self, query: &[f32], sorted: usize) -> Vec<u64> {
+        let Ok(centroids) = Vectors::new(&self.centroids, self.dim) else {
+            return Vec::new();
+        };
+        let mut distances = vec![0.0; self.lists()];
+        Space::new(grouping(self.metric), centroids, None)
+            .scorer(query)
+            .block(0, &mut distances);
+        let mut keys: Vec<u64> = distances
+            .iter()
+            .zip(0..)
+            .map(|(&distance, row)| Neighbor { distance, row }.key())
+            .collect();
+        if sorted < keys.len() {
+            keys.select_nth_unstable(sorted);
+        }
+        keys.get_mut(..sorted).unwrap_or_default().sort_unstable();
+        keys
+    }
+
+    fn probe(
+        &self,
+        scorer: &Scorer<'_>,
+        query: &[f32],
+        k: usize,
+        nprobe: usize,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Neighbor> {
+        let mut lists = self.rank_lists(query, nprobe);
+        stats.distances += lists.len() as u64;
+        let mut top = TopK::new(k, self.members.len());
+        let mut found = 0;
+        for index in 0..lists.len() {
+            if index >= nprobe && found >= k {
+                break;
+            }
+            if index == nprobe {
+                // Rare: the filter let too few rows of the nearest lists through.
+                lists.get_mut(nprobe..).unwrap_or_default().sort_unstable();
+            }
+            let Some(&key) = lists.get(index) else { break };
+            found += scan_list(scorer, self.list(key as u32), allow, &mut top);
+            stats.lists += 1;
+        }
+        stats.distances += found as u64;
+        top.into_sorted()
+    }
+}
+
+/// The metric that puts rows into lists.
+fn grouping(metric: Metric) -> Metric {
+    match metric {
+        Metric::L2 => Metric::L2,
+        Metric::Ip | Metric::Cosine => Metric::Ip,
+    }
+}
+
+/// Offers the allowed rows of a list; returns how many there are.
+fn scan_list(scorer: &Scorer<'_>, members: &[u32], allow: Option<&Bitset>, top: &mut TopK) -> usize {
+    let mut distances = [0.0f32; CHUNK];
+    let mut picked = Vec::with_capacity(if allow.is_some() { CHUNK } else { 0 });
+    let mut found = 0;
+    for chunk in members.chunks(CHUNK) {
+        let rows = match allow {
+            None => chunk,
+            Some(allow) => {
+                picked.clear();
+                picked.extend(chunk.iter().copied().filter(|&row| allow.get(row as usize)));
+                &picked
+            }
+        };
+        scorer.gather(rows, &mut distances[..rows.len()]);
+        for (&row, &distance) in rows.iter().zip(&distances) {
+            top.push(distance, row);
+        }
+        found += rows.len();
+    }
+    found
+}
+
+impl VectorIndex for IvfFlat {
+    fn kind(&self) -> IndexKind {
+        IndexKind::IvfFlat
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn params(&self) -> BuildParams {
+        BuildParams::IvfFlat { nlist: self.nlist }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let arrays = self.centroids.bytes() + self.offsets.bytes() + self.members.bytes();
+        self.valid.memory_bytes() + self.inverse_norms.bytes() + arrays
+    }
+
+    fn search(
+        &self,
+        vectors: Vectors<'_>,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Neighbor> {
+        if k == 0 || !shape_fits(self, vectors, query.len()) {
+            return Vec::new();
+        }
+        let space = Space::new(self.metric, vectors, Some(&self.inverse_norms));
+        let nprobe = params.nprobe_for(self.lists());
+        let mut narrowed = Bitset::default();
+        // Lists hold rows with a vector only, so validity matters where a filter is counted, and to a scan.
+        let allow = allow.and_then(|allow| self.valid.restrict(Some(allow), &mut narrowed));
+        let allowed = allow.map(|allow| allow.iter_range(0, self.rows).count());
+        if scan_beats_lists(self.members.len(), allowed, k, nprobe, self.lists()) {
+            return exact_in(&space, query, k, allow.or(self.valid.set()), stats);
+        }
+        stats.strategy = if allow.is_some() {
+            Strategy::ListsFiltered
+        } else {
+            Strategy::Lists
+        };
+        self.probe(&space.scorer(query), query, k, nprobe, allow, stats)
+    }
+
+    fn serialize(&self) -> Vec<u8> {
+        let header = Header {
+            params: self.params(),
+            metric: self.metric,
+            dim: self.dim,
+            rows: self.rows,
+        };
+        let mut writer = Writer::new(header);
+        writer.validity(&self.valid);
+        writer.put(&self.inverse_norms);
+        writer.put(&self.centroids);
+        writer.put(&self.offsets);
+        writer.put(&self.members);
+        writer.finish()
+    }
+}

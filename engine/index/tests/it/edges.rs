@@ -1,0 +1,299 @@
+//! Odd inputs: few rows, equal rows, zero rows, rows without a vector, nothing allowed, cancellation.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use elanus_index::{
+    Bitset, BuildError, BuildOptions, BuildParams, Metric, Neighbor, Progress, SearchParams, SearchStats,
+    Vectors, build,
+};
+
+use crate::data::{FAMILIES, METRICS, Mixture, check_sound, oracle, recall};
+
+/// Builds every family over `base` for every metric and hands each one's answers for `query` to `check`.
+fn for_all(
+    base: &[f32],
+    dim: usize,
+    valid: Option<&Bitset>,
+    query: &[f32],
+    k: usize,
+    check: impl Fn(&str, Metric, Vec<Neighbor>),
+) {
+    let vectors = Vectors::new(base, dim).unwrap();
+    for params in FAMILIES {
+        for metric in METRICS {
+            let index = build(&params, metric, vectors, valid, &BuildOptions::default()).unwrap();
+            let found = index.search(
+                vectors,
+                query,
+                k,
+                &SearchParams::default(),
+                None,
+                &mut SearchStats::default(),
+            );
+            check_sound(metric, vectors, query, &found, valid);
+            check(&format!("{params:?} {metric}"), metric, found);
+        }
+    }
+}
+
+#[test]
+fn one_row_is_found_whatever_k() {
+    for_all(&[1.0, 2.0], 2, None, &[3.0, 4.0], 10, |name, _, found| {
+        assert_eq!(found.len(), 1, "{name}")
+    });
+}
+
+#[test]
+fn no_rows_give_nothing() {
+    for_all(&[], 2, None, &[3.0, 4.0], 10, |name, _, found| {
+        assert!(found.is_empty(), "{name}")
+    });
+}
+
+#[test]
+fn k_beyond_the_rows_returns_all() {
+    let base = Mixture::new(8, 5, 3).draw(300);
+    for_all(&base, 8, None, &base[..8], 1_000, |name, _, found| {
+        assert_eq!(found.len(), 300, "{name}")
+    });
+    for_all(&base, 8, None, &base[..8], 0, |name, _, found| {
+        assert!(found.is_empty(), "{name}")
+    });
+}
+
+#[test]
+fn equal_rows_come_back_k_at_a_time() {
+    let base = [0.5f32, -1.0, 2.0].repeat(6_000);
+    for_all(&base, 3, None, &[1.0, 1.0, 1.0], 50, |name, _, found| {
+        assert_eq!(found.len(), 50, "{name}")
+    });
+}
+
+#[test]
+fn zero_rows_and_zero_queries_work_under_every_metric() {
+    let mut base = Mixture::new(4, 5, 3).draw(4_000);
+    base[..8_000].fill(0.0);
+    for_all(&base, 4, None, &[0.0; 4], 20, |name, metric, found| {
+        assert_eq!(found.len(), 20, "{name}");
+        assert!(
+            found.iter().all(|neighbor| neighbor.distance == 0.0),
+            "{name}: every score of a zero query is 0 under {metric}"
+        );
+    });
+}
+
+/// 400 points, each stored 20 times: links must not drown in copies.
+#[test]
+fn copies_do_not_tear_the_graph_apart() {
+    let dim = 16;
+    let points = Mixture::new(dim, 40, 9).draw(400);
+    let base = points.repeat(20);
+    let vectors = Vectors::new(&base, dim).unwrap();
+    let params = BuildParams::Hnsw {
+        m: 8,
+        ef_construction: 80,
+    };
+    let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+    let search = SearchParams {
+        ef: Some(100),
+        nprobe: None,
+    };
+    let mut sum = 0.0;
+    for query in points.chunks(dim).step_by(4) {
+        let found = index.search(vectors, query, 50, &search, None, &mut SearchStats::default());
+        check_sound(Metric::L2, vectors, query, &found, None);
+        sum += recall(&found, &oracle(Metric::L2, vectors, query, 50, None));
+    }
+    assert!(sum / 100.0 > 0.9, "recall {}", sum / 100.0);
+}
+
+#[test]
+fn rows_without_a_vector_are_never_returned() {
+    let base = Mixture::new(8, 20, 3).draw(6_000);
+    let valid = Bitset::from_fn(6_000, |row| row % 3 == 0);
+    for_all(&base, 8, Some(&valid), &base[8..16], 30, |name, _, found| {
+        assert_eq!(found.len(), 30, "{name}")
+    });
+    let none = Bitset::new(6_000);
+    for_all(&base, 8, Some(&none), &base[8..16], 30, |name, _, found| {
+        assert!(found.is_empty(), "{name}")
+    });
+    let few = Bitset::from_fn(6_000, |row| row == 77 || row == 4_000);
+    for_all(&base, 8, Some(&few), &base[8..16], 30, |name, _, found| {
+        assert_eq!(found.len(), 2, "{name}")
+    });
+}
+
+#[test]
+fn validity_and_filter_hold_together() {
+    let base = Mixture::new(8, 20, 3).draw(6_000);
+    let vectors = Vectors::new(&base, 8).unwrap();
+    let valid = Bitset::from_fn(6_000, |row| row % 3 != 0);
+    let allow = Bitset::from_fn(6_000, |row| row % 2 == 0);
+    let mut both = valid.clone();
+    both.and(&allow);
+    for params in FAMILIES {
+        let index = build(
+            &params,
+            Metric::L2,
+            vectors,
+            Some(&valid),
+            &BuildOptions::default(),
+        )
+        .unwrap();
+        for allow in [
+            &allow,
+            &Bitset::new(6_000),
+            &Bitset::from_fn(6_000, |row| row == 4),
+        ] {
+            let mut expected = allow.clone();
+            expected.and(&valid);
+            let mut stats = SearchStats::default();
+            let found = index.search(
+                vectors,
+                &base[..8],
+                10,
+                &SearchParams::default(),
+                Some(allow),
+                &mut stats,
+            );
+            check_sound(Metric::L2, vectors, &base[..8], &found, Some(&expected));
+            assert_eq!(found.len(), expected.count().min(10), "{params:?}");
+        }
+    }
+}
+
+#[test]
+fn extreme_values_build_and_search() {
+    let mut base: Vec<f32> = (0..3_000)
+        .map(|i| if i % 2 == 0 { f32::MAX } else { -f32::MAX / 2.0 })
+        .collect();
+    base[..600].fill(f32::MIN_POSITIVE);
+    for_all(
+        &base,
+        3,
+        None,
+        &[f32::MAX, 1.0, -f32::MAX],
+        10,
+        |name, _, found| assert_eq!(found.len(), 10, "{name}"),
+    );
+}
+
+#[test]
+fn a_search_of_another_shape_finds_nothing() {
+    let base = Mixture::new(8, 20, 3).draw(500);
+    let vectors = Vectors::new(&base, 8).unwrap();
+    for params in FAMILIES {
+        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+        let mut stats = SearchStats::default();
+        let other = Vectors::new(&base, 4).unwrap();
+        let search = SearchParams::default();
+        assert!(
+            index
+                .search(vectors, &base[..4], 5, &search, None, &mut stats)
+                .is_empty()
+        );
+        assert!(
+            index
+                .search(other, &base[..8], 5, &search, None, &mut stats)
+                .is_empty()
+        );
+        let fewer = Vectors::new(&base[..800], 8).unwrap();
+        assert!(
+            index
+                .search(fewer, &base[..8], 5, &search, None, &mut stats)
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn parameters_out_of_range_are_refused() {
+    let vectors = Vectors::new(&[1.0], 1).unwrap();
+    let params = BuildParams::Hnsw {
+        m: 1,
+        ef_construction: 10,
+    };
+    let error = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "param 'M' (1) should be in range [2, 2048]");
+}
+
+/// Large parameters cost no more room than the rows can use.
+#[test]
+fn the_largest_parameters_build_on_few_rows() {
+    let base = Mixture::new(4, 5, 3).draw(60);
+    let vectors = Vectors::new(&base, 4).unwrap();
+    for params in [
+        BuildParams::Hnsw {
+            m: 2_048,
+            ef_construction: i32::MAX as u32,
+        },
+        BuildParams::IvfFlat { nlist: 65_536 },
+    ] {
+        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+        assert!(index.memory_bytes() < 100_000);
+        let search = SearchParams {
+            ef: Some(i32::MAX as u32),
+            nprobe: Some(65_536),
+        };
+        let found = index.search(vectors, &base[..4], 5, &search, None, &mut SearchStats::default());
+        assert_eq!(found, oracle(Metric::L2, vectors, &base[..4], 5, None));
+    }
+}
+
+struct StopAfter {
+    questions: AtomicU64,
+    allowed: u64,
+    reports: Mutex<Vec<(u64, u64)>>,
+}
+
+impl StopAfter {
+    fn new(allowed: u64) -> Self {
+        Self {
+            questions: AtomicU64::new(0),
+            allowed,
+            reports: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+impl Progress for StopAfter {
+    fn advance(&self, rows_done: u64, rows_total: u64) {
+        self.reports.lock().unwrap().push((rows_done, rows_total));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.questions.fetch_add(1, Ordering::Relaxed) >= self.allowed
+    }
+}
+
+#[test]
+fn builds_report_progress_to_the_end_and_stop_when_told() {
+    let base = Mixture::new(8, 20, 3).draw(3_000);
+    let vectors = Vectors::new(&base, 8).unwrap();
+    for params in FAMILIES {
+        let patient = StopAfter::new(u64::MAX);
+        let options = BuildOptions {
+            progress: &patient,
+            ..BuildOptions::default()
+        };
+        build(&params, Metric::L2, vectors, None, &options).unwrap();
+        let reports = patient.reports.lock().unwrap();
+        assert!(reports.is_sorted(), "{params:?}");
+        assert_eq!(reports.last(), Some(&(3_000, 3_000)), "{params:?}");
+        let asked = patient.questions.load(Ordering::Relaxed);
+        for allowed in [0, asked / 2, asked - 1] {
+            let stop = StopAfter::new(allowed);
+            let options = BuildOptions {
+                progress: &stop,
+                ..BuildOptions::default()
+            };
+            let result = build(&params, Metric::L2, vectors, None, &options);
+            assert!(
+                matches!(result, Err(BuildError::Cancelled)),
+                "{params:?} after {allowed} of {asked}"
+            );
+        }
+    }
+}
