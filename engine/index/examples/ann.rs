@@ -17,6 +17,7 @@
 //! | `--search` | search parameters, may be repeated | the type's defaults |
 //! | `--k` | results per query | 10 |
 //! | `--allow` | percent of rows a random filter lets through; neighbours are then computed | no filter |
+//! | `--file` | serialized index: opened when it exists, written otherwise | not kept |
 //! | `--threads`, `--seed` | of the build; 0 threads: one per core | 0, 1 |
 //!
 //! Queries run one after the other on one thread; the best of three passes counts.
@@ -73,12 +74,25 @@ fn main() -> Result<()> {
         dim,
         queries.len()
     );
-    let start = Instant::now();
-    let built = build(&params, metric, base, None, &build_options)?;
-    println!("build {:.2} s", start.elapsed().as_secs_f64());
-    let blob = built.serialize();
-    drop(built);
+    let kept = options
+        .one("file")
+        .filter(|path| std::path::Path::new(path).exists());
+    let blob = match kept {
+        Some(path) => std::fs::read(path)?,
+        None => {
+            let start = Instant::now();
+            let built = build(&params, metric, base, None, &build_options)?;
+            println!("build {:.2} s", start.elapsed().as_secs_f64());
+            built.serialize()
+        }
+    };
+    if let (None, Some(path)) = (kept, options.one("file")) {
+        std::fs::write(path, &blob)?;
+    }
     let index = open(blob.into())?;
+    if (index.kind(), index.metric(), index.dim(), index.rows()) != (params.kind(), metric, dim, base.len()) {
+        return Err("the kept index was built from something else".into());
+    }
     println!(
         "index {:.1} MB besides the vectors",
         index.memory_bytes() as f64 / 1e6
@@ -118,8 +132,9 @@ struct Options(Vec<(String, String)>);
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        const KNOWN: [&str; 11] = [
-            "base", "queries", "gt", "metric", "index", "params", "search", "k", "allow", "threads", "seed",
+        const KNOWN: [&str; 12] = [
+            "base", "queries", "gt", "metric", "index", "params", "search", "k", "allow", "file", "threads",
+            "seed",
         ];
         let mut found = Vec::new();
         while let Some(argument) = arguments.next() {

@@ -160,10 +160,11 @@ macro_rules! tile {
                 let mut sums = [[_mm256_setzero_ps(); ROWS]; TILE];
                 let mut at = 0;
                 while at < whole {
-                    // SAFETY: rows are below `rows`, queries below `TILE`, and `at + LANES <= dim`; `Kernels::l2_tile`
-                    // checked that both slices hold that many floats.
-                    let load =
-                        |data: &[f32], row: usize| unsafe { _mm256_loadu_ps(data.as_ptr().add(row + at)) };
+                    let load = |data: &[f32], row: usize| {
+                        // SAFETY: rows are below `rows`, queries below `TILE`, columns below `dim`; `Kernels::l2_tile`
+                        // checked that both slices hold that many floats.
+                        unsafe { _mm256_loadu_ps(data.as_ptr().add(row + at)) }
+                    };
                     let block_rows = [load(block, row_at(0)), load(block, row_at(1))];
                     for (index, query_sums) in sums.iter_mut().enumerate() {
                         let query = load(queries, index * dim);

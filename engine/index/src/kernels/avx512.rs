@@ -145,10 +145,10 @@ macro_rules! tile {
                     } else {
                         (1u16 << (dim - at)) - 1
                     };
-                    // SAFETY: rows are below `rows`, queries below `TILE`, and the mask ends at `dim`; `Kernels::l2_tile`
-                    // checked that both slices hold that many floats.
-                    let load = |data: &[f32], row: usize| unsafe {
-                        _mm512_maskz_loadu_ps(mask, data.as_ptr().add(row + at))
+                    let load = |data: &[f32], row: usize| {
+                        // SAFETY: rows are below `rows`, queries below `TILE`, columns below `dim`; `Kernels::l2_tile`
+                        // checked that both slices hold that many floats.
+                        unsafe { _mm512_maskz_loadu_ps(mask, data.as_ptr().add(row + at)) }
                     };
                     let block_rows = [
                         load(block, row_at(0)),

@@ -112,9 +112,11 @@ macro_rules! tile {
                 let mut sums = [[vdupq_n_f32(0.0); ROWS]; TILE];
                 let mut at = 0;
                 while at < whole {
-                    // SAFETY: rows are below `rows`, queries below `TILE`, and `at + LANES <= dim`; `Kernels::l2_tile`
-                    // checked that both slices hold that many floats.
-                    let load = |data: &[f32], row: usize| unsafe { vld1q_f32(data.as_ptr().add(row + at)) };
+                    let load = |data: &[f32], row: usize| {
+                        // SAFETY: rows are below `rows`, queries below `TILE`, columns below `dim`; `Kernels::l2_tile`
+                        // checked that both slices hold that many floats.
+                        unsafe { vld1q_f32(data.as_ptr().add(row + at)) }
+                    };
                     let block_rows = [
                         load(block, row_at(0)),
                         load(block, row_at(1)),
