@@ -162,7 +162,7 @@ impl SegmentFiles {
         blob: Bytes,
     ) -> Result<IndexFile> {
         // The random part keeps a rebuild apart from the attempt of a process that died before its commit.
-        let name = format!("{field}.{index_id}.{}.idx", Ulid::new());
+        let name = format!("{}.{index_id}.{}.idx", file_stem(field), Ulid::new());
         Ok(IndexFile {
             field: field.to_owned(),
             index_id,
@@ -329,7 +329,7 @@ fn encode_segment(
         if vectors::is_vector(field.data_type()) {
             vector_fields.push(field.name().clone());
             contents.push((
-                format!("{}.vec.arrow", field.name()),
+                format!("{}.vec.arrow", file_stem(field.name())),
                 vectors::encode(field, column)?.into(),
             ));
         } else {
@@ -388,4 +388,18 @@ fn key_range(batch: &RecordBatch, primary_key: &str) -> Result<Option<KeyRange>>
         return Ok(ends.map(|(low, high)| KeyRange::VarChar(low.to_owned(), high.to_owned())));
     }
     Ok(None)
+}
+
+/// A field name as the start of a file name: letters, digits, `_` and `-` as they are, any other byte as `=` and two
+/// hexadecimal digits.
+fn file_stem(field: &str) -> String {
+    let mut stem = String::with_capacity(field.len());
+    for byte in field.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            stem.push(char::from(byte));
+        } else {
+            stem.push_str(&format!("={byte:02x}"));
+        }
+    }
+    stem
 }
