@@ -1,0 +1,5 @@
+//! One file per subcommand, each with its arguments and a `run`.
+
+pub mod demo;
+pub mod serve;
+pub mod sql;

@@ -1,0 +1,81 @@
+//! `elanus serve`: opens the data directory, opens the doors, waits for a signal, drains.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use crate::server::Server;
+use crate::settings::{Address, ByteSize, Settings, variables};
+use crate::shutdown::Signals;
+use crate::{console, logging};
+
+/// Options of `elanus serve`; what is absent may be in the file, see [`Settings`].
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Data directory; created when it does not exist
+    #[arg(long, env = "ELANUS_DATA", value_name = "DIR")]
+    pub data: Option<String>,
+    /// Address of the Milvus gRPC door [default: 127.0.0.1:19530]
+    #[arg(long, env = "ELANUS_MILVUS_ADDR", value_name = "HOST:PORT")]
+    pub milvus_addr: Option<Address>,
+    /// Address of the HTTP door with /healthz and /metrics [default: 127.0.0.1:9091]
+    #[arg(long, env = "ELANUS_HTTP_ADDR", value_name = "HOST:PORT")]
+    pub http_addr: Option<Address>,
+    /// TOML file with any of these options
+    #[arg(long, env = "ELANUS_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Allow addresses that other machines can reach, although clients are not authenticated
+    #[arg(long, env = "ELANUS_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub insecure: Option<bool>,
+    /// Memory that loaded collections may take, such as 8GiB; a load beyond it is refused
+    #[arg(long, env = "ELANUS_MEMORY_LIMIT", value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
+    /// Memory that sorts, joins and aggregates of SQL may take before they spill to disk
+    #[arg(long, env = "ELANUS_SQL_MEMORY_LIMIT", value_name = "SIZE")]
+    pub sql_memory_limit: Option<ByteSize>,
+    /// Threads for searches, for SQL and for index builds each [default: one per core]
+    #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
+    pub threads: Option<NonZeroUsize>,
+    /// What to log to standard error: a level, or target=level pairs [default: warn,elanus=info]
+    #[arg(long, env = "ELANUS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Serves until SIGTERM or Ctrl-C. A second signal while draining ends the process at once.
+///
+/// # Errors
+/// Wrong settings, a locked or damaged data directory, a door that cannot be opened.
+pub async fn run(arguments: ServeArgs) -> anyhow::Result<()> {
+    let settings = Settings::resolve(arguments)?;
+    logging::start(&settings.log)?;
+    variables::warn_about_misspelt();
+    let mut signals = Signals::catch()?;
+
+    let server = tokio::select! {
+        started = Box::pin(Server::start(&settings)) => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the server was ready");
+            return Ok(());
+        }
+    };
+    console::line(format_args!(
+        "elanus: milvus door ready on {}",
+        server.milvus_addr()
+    ));
+    console::line(format_args!("elanus: http door ready on {}", server.http_addr()));
+
+    let reason = tokio::select! {
+        signal = signals.next() => signal,
+        () = server.door_failed() => "a door failed",
+    };
+    tracing::info!(reason, "draining: running requests finish, new ones are refused");
+    tokio::select! {
+        stopped = Box::pin(server.stop()) => stopped?,
+        signal = signals.next() => anyhow::bail!("stopped by a second {signal} before everything had finished"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! A running server: the locked data directory, the engine over it, the doors in front of it. `elanus serve` and
+//! `elanus demo` both start one.
+//!
+//! ```text
+//! doors:    milvus (tonic)   http (axum)         both wait for the same stop signal
+//!                 \             /
+//!                  Engine (elanus-query)
+//!                       |
+//!                  Collections (elanus-collection)
+//!                       |
+//!                  Root (elanus-storage): object store + lock on the directory
+//! ```
+//!
+//! The ports are bound before the data is opened, so that a wrong address is known at once; the HTTP door answers
+//! while the data is recovered and says so.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use elanus_collection::{Collections, Options};
+use elanus_milvus::DoorMetrics;
+use elanus_query::{Engine, EngineOptions};
+use elanus_storage::DirLock;
+use prometheus::Registry;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::http::{self, Health, State};
+use crate::metrics;
+use crate::settings::{ByteSize, Settings};
+
+/// How long running requests may take after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the engine may take of the machine.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Memory of loaded collections; none: no limit.
+    pub memory: Option<ByteSize>,
+    /// Memory of SQL before it spills; none: no limit.
+    pub sql_memory: Option<ByteSize>,
+    /// Threads of searches, SQL and index builds each; 0: one per core.
+    pub threads: usize,
+}
+
+/// The data and the engine over it, without doors. Dropping it gives the directory free.
+pub struct Database {
+    /// Runs statements, searches and queries.
+    pub engine: Arc<Engine>,
+    /// Every database and collection of the directory.
+    pub collections: Arc<Collections>,
+    _lock: Option<DirLock>,
+}
+
+impl Database {
+    /// Locks and opens the directory, replaying what was written and not yet in segments.
+    ///
+    /// # Errors
+    /// Another process has the directory, or its files are damaged.
+    pub async fn open(directory: &str, limits: &Limits) -> anyhow::Result<Self> {
+        let root = elanus_storage::open_root(directory)?;
+        let options = Options {
+            memory_limit: limits.memory.map(ByteSize::bytes),
+            build_threads: limits.threads,
+            ..Options::default()
+        };
+        let collections = Collections::open(root.store, options)
+            .await
+            .with_context(|| format!("cannot open the data directory {directory}"))?;
+        let options = EngineOptions {
+            query_threads: limits.threads,
+            sql_threads: limits.threads,
+            sql_memory_bytes: limits
+                .sql_memory
+                .map(|limit| usize::try_from(limit.bytes()).unwrap_or(usize::MAX)),
+            ..EngineOptions::default()
+        };
+        let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
+        Ok(Self {
+            engine,
+            collections,
+            _lock: root.lock,
+        })
+    }
+
+    /// Ends background work and lets writers finish.
+    pub async fn close(self) {
+        self.collections.close().await;
+    }
+}
+
+/// A server that answers. Stop it with [`Server::stop`].
+pub struct Server {
+    database: Database,
+    health: Arc<Health>,
+    milvus_addr: SocketAddr,
+    http_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    door_failed: Arc<Notify>,
+    milvus: JoinHandle<anyhow::Result<()>>,
+    http: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    /// Opens everything that `settings` names.
+    ///
+    /// # Errors
+    /// An address that cannot or must not be opened, a data directory that is in use or damaged.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let http_listener = settings
+            .http_addr
+            .bind("http", "--http-addr", settings.insecure)
+            .await?;
+        let milvus_listener = settings
+            .milvus_addr
+            .bind("milvus", "--milvus-addr", settings.insecure)
+            .await?;
+        let (http_addr, milvus_addr) = (http_listener.local_addr()?, milvus_listener.local_addr()?);
+
+        let health = Arc::new(Health::default());
+        health.set("storage", State::Initializing);
+        health.set("milvus", State::Initializing);
+        let registry = Registry::new();
+        metrics::register_process(&registry)?;
+        let (stop, stopping) = watch::channel(false);
+        let router = http::router(Arc::clone(&health), registry.clone());
+        let door_failed = Arc::new(Notify::new());
+        let http = spawn_door(&door_failed, {
+            let stopped = wait_for_stop(stopping.clone());
+            async move {
+                let server = axum::serve(http_listener, router).with_graceful_shutdown(stopped);
+                server.await.context("the http door failed")
+            }
+        });
+
+        let limits = Limits {
+            memory: settings.memory_limit,
+            sql_memory: settings.sql_memory_limit,
+            threads: settings.threads.map_or(0, NonZeroUsize::get),
+        };
+        let database = Database::open(&settings.data, &limits).await?;
+        metrics::register_collections(&registry, Arc::clone(&database.collections))?;
+        health.set("storage", State::Healthy);
+
+        let metrics = Arc::new(DoorMetrics::new(&registry)?);
+        let milvus = spawn_door(&door_failed, {
+            let (engine, stopped) = (Arc::clone(&database.engine), wait_for_stop(stopping));
+            async move { Ok(elanus_milvus::serve(engine, milvus_listener, metrics, stopped).await?) }
+        });
+        health.set("milvus", State::Healthy);
+        Ok(Self {
+            database,
+            health,
+            milvus_addr,
+            http_addr,
+            stop,
+            door_failed,
+            milvus,
+            http,
+        })
+    }
+
+    /// Where Milvus clients connect.
+    pub fn milvus_addr(&self) -> SocketAddr {
+        self.milvus_addr
+    }
+
+    /// Where health and metrics are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The engine behind the doors.
+    pub fn engine(&self) -> &Engine {
+        &self.database.engine
+    }
+
+    /// Waits until a door has failed by itself; [`Server::stop`] then tells why.
+    pub async fn door_failed(&self) {
+        self.door_failed.notified().await;
+    }
+
+    /// Takes no new requests, waits for those that run (at most ten seconds), closes the data.
+    ///
+    /// # Errors
+    /// A door had failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.health.set_all(State::Stopping);
+        // The doors hold the receivers; when both have failed already there is nobody to tell.
+        let _nobody_left = self.stop.send(true);
+        let drained = async { (finished(self.milvus).await, finished(self.http).await) };
+        let doors = match tokio::time::timeout(DRAIN, drained).await {
+            Ok((milvus, http)) => milvus.and(http),
+            Err(_) => {
+                tracing::warn!("requests still run after {} s: leaving them", DRAIN.as_secs());
+                Ok(())
+            }
+        };
+        self.database.close().await;
+        doors
+    }
+}
+
+/// Runs a door, and says so when it ends with an error.
+fn spawn_door(
+    failed: &Arc<Notify>,
+    door: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> JoinHandle<anyhow::Result<()>> {
+    let failed = Arc::clone(failed);
+    tokio::spawn(async move {
+        let outcome = door.await;
+        if outcome.is_err() {
+            failed.notify_one();
+        }
+        outcome
+    })
+}
+
+async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
+    // An error means that the server was dropped without a word: stop as well.
+    let _dropped = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn finished(door: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    door.await
+        .map_err(|error| anyhow!("a door ended abnormally: {error}"))?
+}

@@ -1,0 +1,161 @@
+//! The settings of `elanus serve`: one value each, from the command line, the environment, the TOML file or the
+//! default, in this order. clap merges the first two; [`Settings::resolve`] adds the file and the defaults.
+
+mod address;
+mod file;
+mod size;
+pub mod variables;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+pub use self::address::Address;
+pub use self::size::ByteSize;
+use crate::cmd::serve::ServeArgs;
+
+/// Where Milvus clients expect a server.
+pub const DEFAULT_MILVUS_ADDR: &str = "127.0.0.1:19530";
+/// Where Milvus has health and metrics.
+pub const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:9091";
+/// What is logged unless asked otherwise: events of our own crates, warnings of everything else.
+pub const DEFAULT_LOG: &str = "warn,elanus=info";
+
+/// Everything that `elanus serve` can be told, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Data directory.
+    pub data: String,
+    /// Address of the Milvus gRPC door.
+    pub milvus_addr: Address,
+    /// Address of the HTTP door.
+    pub http_addr: Address,
+    /// Listen on addresses that other machines reach although no authentication is configured.
+    pub insecure: bool,
+    /// Bytes that loaded collections may take; none: the collection crate's default.
+    pub memory_limit: Option<ByteSize>,
+    /// Bytes that SQL may take before it spills; none: no limit.
+    pub sql_memory_limit: Option<ByteSize>,
+    /// Threads of searches, SQL and index builds each; none: one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// Filter of the log, in the syntax of `RUST_LOG`.
+    pub log: String,
+}
+
+impl Settings {
+    /// Merges command line and environment (already in `arguments`) with the file that they name and the defaults.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key or a value of the wrong type, or no data directory was given.
+    pub fn resolve(arguments: ServeArgs) -> anyhow::Result<Self> {
+        let mut file = match &arguments.config {
+            Some(path) => read(path)?,
+            None => file::Reader::empty(),
+        };
+        let data = file.text("data")?;
+        let milvus_addr = file.parsed::<Address>("milvus_addr")?;
+        let http_addr = file.parsed::<Address>("http_addr")?;
+        let insecure = file.boolean("insecure")?;
+        let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
+        let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
+        let threads = file.parsed::<NonZeroUsize>("threads")?;
+        let log = file.text("log")?;
+        file.finish()?;
+
+        let default = |text: &str| text.parse::<Address>().map_err(anyhow::Error::msg);
+        Ok(Self {
+            data: arguments.data.or(data).context(
+                "no data directory: give --data DIR, set ELANUS_DATA, or write the key `data` in the file of --config",
+            )?,
+            milvus_addr: match arguments.milvus_addr.or(milvus_addr) {
+                Some(address) => address,
+                None => default(DEFAULT_MILVUS_ADDR)?,
+            },
+            http_addr: match arguments.http_addr.or(http_addr) {
+                Some(address) => address,
+                None => default(DEFAULT_HTTP_ADDR)?,
+            },
+            insecure: arguments.insecure.or(insecure).unwrap_or(false),
+            memory_limit: arguments.memory_limit.or(memory_limit),
+            sql_memory_limit: arguments.sql_memory_limit.or(sql_memory_limit),
+            threads: arguments.threads.or(threads),
+            log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+        })
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<file::Reader> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    file::Reader::parse(&path.display().to_string(), &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments() -> ServeArgs {
+        ServeArgs::default()
+    }
+
+    fn with_file(text: &str) -> (tempfile::NamedTempFile, ServeArgs) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let arguments = ServeArgs {
+            config: Some(file.path().to_owned()),
+            ..arguments()
+        };
+        (file, arguments)
+    }
+
+    #[test]
+    fn defaults_need_only_a_data_directory() {
+        let settings = Settings::resolve(ServeArgs {
+            data: Some("d".into()),
+            ..arguments()
+        })
+        .unwrap();
+        assert_eq!(settings.milvus_addr.to_string(), DEFAULT_MILVUS_ADDR);
+        assert_eq!(settings.http_addr.to_string(), DEFAULT_HTTP_ADDR);
+        assert!(!settings.insecure);
+        assert_eq!(settings.log, DEFAULT_LOG);
+        let error = Settings::resolve(arguments()).unwrap_err().to_string();
+        assert!(error.contains("--data DIR"), "{error}");
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let (_file, mut arguments) = with_file(
+            "data = 'from-file'\nmilvus_addr = '127.0.0.1:1'\ninsecure = true\nmemory_limit = '2GiB'\nlog = 'debug'\n",
+        );
+        arguments.data = Some("from-flag".into());
+        arguments.insecure = Some(false);
+        let settings = Settings::resolve(arguments).unwrap();
+        assert_eq!(settings.data, "from-flag");
+        assert!(!settings.insecure);
+        assert_eq!(settings.milvus_addr.to_string(), "127.0.0.1:1");
+        assert_eq!(settings.memory_limit.map(ByteSize::bytes), Some(2 << 30));
+        assert_eq!(settings.log, "debug");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_right_one() {
+        let (_file, arguments) = with_file("data = 'd'\nmilvus_adr = '127.0.0.1:1'\n");
+        let error = Settings::resolve(arguments).unwrap_err().to_string();
+        assert!(
+            error.contains("unknown key `milvus_adr`: did you mean `milvus_addr`?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let arguments = ServeArgs {
+            config: Some("/nonexistent/elanus.toml".into()),
+            ..arguments()
+        };
+        let error = format!("{:#}", Settings::resolve(arguments).unwrap_err());
+        assert!(error.contains("/nonexistent/elanus.toml"), "{error}");
+    }
+}
