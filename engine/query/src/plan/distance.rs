@@ -1,7 +1,7 @@
 //! Reading a distance expression: which function, which column, which query.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::Expr;
 use elanus_index::Metric;

@@ -1,0 +1,74 @@
+//! The engine in this process, over a store in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::prelude::SessionContext;
+use elanus_collection::{Collections, Options};
+use elanus_query::{DEFAULT_DATABASE, Engine, EngineOptions, QueryError};
+use object_store::memory::InMemory;
+use sqllogictest::{AsyncDB, DBOutput};
+
+use crate::format::{ColumnKind, rows_of};
+
+/// An error as a test file sees it: the message alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(String);
+
+impl From<QueryError> for EngineError {
+    fn from(error: QueryError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// An empty engine with one session.
+pub struct Embedded {
+    collections: Arc<Collections>,
+    engine: Engine,
+    session: SessionContext,
+}
+
+impl Embedded {
+    /// Starts an engine. Background work runs only when a statement asks for it, so that plans and
+    /// counts are the same in every run.
+    ///
+    /// # Errors
+    /// When the engine cannot be opened.
+    pub async fn start() -> Result<Self, EngineError> {
+        let options = Options { background: false, build_threads: 1, ..Options::default() };
+        let collections =
+            Collections::open(Arc::new(InMemory::new()), options).await.map_err(|e| EngineError(e.to_string()))?;
+        let options = EngineOptions { query_threads: 2, sql_threads: 1, ..EngineOptions::default() };
+        let engine = Engine::new(Arc::clone(&collections), &options)?;
+        let session = engine.session(DEFAULT_DATABASE)?;
+        Ok(Self { collections, engine, session })
+    }
+}
+
+#[async_trait]
+impl AsyncDB for Embedded {
+    type Error = EngineError;
+    type ColumnType = ColumnKind;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<ColumnKind>, EngineError> {
+        let output = self.engine.sql_in(&self.session, sql).await?;
+        if let Some(rows) = output.affected {
+            return Ok(DBOutput::StatementComplete(rows));
+        }
+        if output.schema.fields().is_empty() {
+            return Ok(DBOutput::StatementComplete(0));
+        }
+        let types = output.schema.fields().iter().map(|field| ColumnKind::of(field.data_type())).collect();
+        let rows = rows_of(&output.schema, &output.batches).map_err(|e| EngineError(e.to_string()))?;
+        Ok(DBOutput::Rows { types, rows })
+    }
+
+    async fn shutdown(&mut self) {
+        self.collections.close().await;
+    }
+
+    fn engine_name(&self) -> &str {
+        "embedded"
+    }
+}
