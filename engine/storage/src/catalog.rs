@@ -239,7 +239,7 @@ impl CatalogStore {
     /// Removes versions that are out of reach of any process that still works. Best effort: what stays is removed
     /// after a later commit.
     async fn trim(&self, newest: u64) {
-        if newest % 16 != 0 {
+        if !newest.is_multiple_of(16) {
             return;
         }
         let trimmed = async {

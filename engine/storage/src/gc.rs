@@ -50,27 +50,32 @@ impl CollectionStore {
         let (kept, superseded) = sort_manifests(&versions, &newest, now, grace);
         let mut named = HashSet::new();
         name_files(&files, &newest, &mut named);
-        for version in kept {
-            name_files(&files, &self.manifests.load(version).await?, &mut named);
-        }
-
-        for meta in listed {
+        let is_garbage = |meta: &ObjectMeta| {
             let Some(segment) = segment_of(&files, &meta.location) else {
-                continue;
+                return false;
             };
             // A pinned segment that is still in the manifest only keeps its named files: bitmaps and blobs that were
             // replaced have been read, and the grace period covers a reader that is about to.
             let is_pinned = pinned.contains(&segment) && newest.segment(segment).is_none();
-            let is_needed = named.contains(&meta.location)
-                || is_pinned
-                || files.is_uncommitted(&meta.location)
-                || is_younger(&meta, now, grace);
-            if !is_needed {
-                remove_if_present(self.store.as_ref(), &meta.location).await?;
-                files.forget(&meta.location);
-                report.segment_files += 1;
-                report.bytes += meta.size;
+            !named.contains(&meta.location)
+                && !is_pinned
+                && !files.is_uncommitted(&meta.location)
+                && !is_younger(meta, now, grace)
+        };
+        let mut garbage: Vec<ObjectMeta> = listed.into_iter().filter(is_garbage).collect();
+        // Older manifests are only read when they can save something.
+        let mut recently_named = HashSet::new();
+        if !garbage.is_empty() {
+            for version in kept {
+                name_files(&files, &self.manifests.load(version).await?, &mut recently_named);
             }
+        }
+        garbage.retain(|meta| !recently_named.contains(&meta.location));
+        for meta in garbage {
+            remove_if_present(self.store.as_ref(), &meta.location).await?;
+            files.forget(&meta.location);
+            report.segment_files += 1;
+            report.bytes += meta.size;
         }
         self.collect_wal(&newest, &mut report).await?;
         for (version, meta) in superseded {

@@ -21,15 +21,6 @@
 //!
 //! This crate knows Arrow but no query engine, no index and no schema rule.
 
-#![cfg_attr(
-    test,
-    expect(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        reason = "a test fails by panicking"
-    )
-)]
-
 mod catalog;
 mod codec;
 mod collection;

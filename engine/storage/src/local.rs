@@ -121,7 +121,7 @@ fn is_temporary(path: &FsPath) -> bool {
     suffix.is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn failed(path: &FsPath, doing: &str, source: io::Error) -> object_store::Error {
+fn failed(path: &FsPath, doing: &str, source: &io::Error) -> object_store::Error {
     object_store::Error::Generic {
         store: NAME,
         source: format!("cannot {doing} {}: {source}", path.display()).into(),
@@ -164,10 +164,10 @@ impl Shared {
                     source: source.into(),
                 });
             }
-            Err(source) => return Err(failed(path, "create", source)),
+            Err(source) => return Err(failed(path, "create", &source)),
         }
         self.sync_directory(directory)
-            .map_err(|source| failed(directory, "sync directory", source))
+            .map_err(|source| failed(directory, "sync directory", &source))
     }
 
     /// A failed directory fsync breaks the store for good: the kernel forgets the failure, so a second fsync that
@@ -189,7 +189,7 @@ impl Shared {
         let mut attempt = 0;
         let (mut file, temporary) = loop {
             self.ensure_directory(directory)
-                .map_err(|source| failed(directory, "create directory", source))?;
+                .map_err(|source| failed(directory, "create directory", &source))?;
             let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
             let mut name = path.as_os_str().to_owned();
             name.push(format!("#{number}"));
@@ -204,7 +204,7 @@ impl Shared {
                     attempt += 1;
                     self.durable_directories.lock().remove(directory);
                 }
-                Err(source) => return Err(failed(&temporary, "create", source)),
+                Err(source) => return Err(failed(&temporary, "create", &source)),
             }
         };
         let written = payload
@@ -213,7 +213,7 @@ impl Shared {
             .and_then(|()| file.sync_all());
         if let Err(source) = written {
             let _ = fs::remove_file(&temporary);
-            return Err(failed(&temporary, "write", source));
+            return Err(failed(&temporary, "write", &source));
         }
         Ok(temporary)
     }
@@ -261,7 +261,7 @@ impl Shared {
                     source: source.into(),
                 });
             }
-            return Err(failed(&path, "delete", source));
+            return Err(failed(&path, "delete", &source));
         }
         let mut durable = self.durable_directories.lock();
         let mut parent = path.parent();

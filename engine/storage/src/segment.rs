@@ -146,8 +146,7 @@ impl SegmentFiles {
             .get(position + 1)
             .ok_or_else(|| no_file(segment, field))?;
         let (path, bytes) = self.open(segment.id, file).await?;
-        let field = field.to_owned();
-        vectors::decode(path.as_ref(), bytes, &field, segment.rows as usize)
+        vectors::decode(path.as_ref(), &bytes, field, segment.rows as usize)
     }
 
     /// Writes an index blob. It counts once a commit puts the result into the segment's `indexes`.

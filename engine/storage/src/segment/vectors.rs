@@ -53,7 +53,7 @@ fn compact(column: &ArrayRef) -> Result<ArrayRef> {
 ///
 /// # Errors
 /// [`Error::Corrupt`] when the bytes are not one such column of `rows` rows.
-pub(crate) fn decode(path: &str, bytes: Bytes, field: &str, rows: usize) -> Result<FixedSizeListArray> {
+pub(crate) fn decode(path: &str, bytes: &Bytes, field: &str, rows: usize) -> Result<FixedSizeListArray> {
     let corrupt = |what: String| Error::corrupt(path, what);
     let arrow_error = |error: arrow::error::ArrowError| Error::corrupt(path, error.to_string());
     let len = bytes.len();

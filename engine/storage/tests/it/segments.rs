@@ -39,7 +39,7 @@ fn vectors(rows: usize, dim: i32, valid: impl Fn(usize) -> bool) -> FixedSizeLis
 
 /// One column of every kind, with nulls.
 fn everything(rows: usize) -> RecordBatch {
-    let optional = |row: usize| (row % 3 != 0).then_some(row);
+    let optional = |row: usize| (!row.is_multiple_of(3)).then_some(row);
     let text = (0..rows).map(|row| optional(row).map(|row| format!("text {row}")));
     let json = (0..rows).map(|row| Some(format!("{{\"n\":{row}}}")));
     let lists = (0..rows).map(|row| optional(row).map(|row| vec![Some(row as i32), None]));
