@@ -29,13 +29,16 @@ impl ColumnKind {
         if data_type.is_integer() {
             return Self::Integer;
         }
-        match data_type {
-            data_type if data_type.is_floating() || data_type.is_decimal() => Self::Real,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
-            DataType::Boolean => Self::Boolean,
-            DataType::Timestamp(..) => Self::Timestamp,
-            _ => Self::Other,
+        if data_type.is_floating() || data_type.is_decimal() {
+            return Self::Real;
         }
+        if matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+            return Self::Text;
+        }
+        if data_type == &DataType::Boolean {
+            return Self::Boolean;
+        }
+        if matches!(data_type, DataType::Timestamp(..)) { Self::Timestamp } else { Self::Other }
     }
 }
 

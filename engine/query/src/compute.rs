@@ -36,8 +36,8 @@ impl Compute {
         self.pool.current_num_threads()
     }
 
-    /// Runs `work`, which takes about `cost` elementary steps, and gives its result. Inside `work`,
-    /// rayon's parallel iterators use this pool.
+    /// Runs `work`, which takes about `cost` elementary steps, and gives its result. Work that has
+    /// moved to the pool sees a rayon thread index and may use parallel iterators.
     pub async fn run<T, F>(&self, cost: u64, work: F) -> Result<T>
     where
         T: Send + 'static,

@@ -138,14 +138,13 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec) -> u64 {
 }
 
 /// Searches every target for every query (`None`: a query that is NULL, every distance undefined).
-/// With `parallel` it spreads over the current rayon pool. Gives the `k` best of each query, best first.
+/// On a thread of a rayon pool it spreads over the pool. Gives the `k` best of each query, best first.
 ///
 /// `queries` is `nq x dim`, row-major.
 pub(crate) fn search_targets(
     targets: &[Target],
     spec: &SearchSpec,
     queries: &[Option<&[f32]>],
-    parallel: bool,
 ) -> Result<(Vec<Vec<Hit>>, Totals), elanus_collection::Error> {
     let one = |query: usize, target: &Target| -> Result<(Vec<Hit>, Totals), elanus_collection::Error> {
         let mut totals = Totals::default();
@@ -154,7 +153,7 @@ pub(crate) fn search_targets(
         Ok((hits, totals))
     };
     let steps = queries.len() * targets.len();
-    let found: Vec<(Vec<Hit>, Totals)> = if parallel && steps > 1 {
+    let found: Vec<(Vec<Hit>, Totals)> = if steps > 1 && rayon::current_thread_index().is_some() {
         (0..steps)
             .into_par_iter()
             .map(|step| match targets.get(step % targets.len()) {

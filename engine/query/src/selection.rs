@@ -182,9 +182,10 @@ fn evaluate_all(unit: &Unit, predicate: &Predicate, batch: &RecordBatch) -> Resu
     let rows = batch.num_rows();
     let starts: Vec<usize> = (0..rows).step_by(SLICE_ROWS).collect();
     let evaluate = |start: usize| predicate.evaluate(&batch.slice(start, SLICE_ROWS.min(rows - start)));
-    let slices: Vec<BooleanBuffer> = match starts.as_slice() {
-        [_] => vec![evaluate(0)?],
-        starts => starts.par_iter().map(|start| evaluate(*start)).collect::<Result<_, _>>()?,
+    let slices: Vec<BooleanBuffer> = if starts.len() > 1 && rayon::current_thread_index().is_some() {
+        starts.par_iter().map(|start| evaluate(*start)).collect::<Result<_, _>>()?
+    } else {
+        starts.iter().map(|start| evaluate(*start)).collect::<Result<_, _>>()?
     };
     let mut bits = Bitset::new(rows);
     for (start, slice) in starts.into_iter().zip(slices) {

@@ -62,7 +62,7 @@ impl Engine {
         let queries = request.queries;
         let search = move || {
             let queries: Vec<Option<&[f32]>> = queries.chunks_exact(dim).map(Some).collect();
-            search_targets(&targets, &spec, &queries, true)
+            search_targets(&targets, &spec, &queries)
         };
         let (mut found, _) = resources.compute.run(steps, search).await??;
 

@@ -30,7 +30,7 @@ use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{
-    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, apply_expression_roots,
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType, apply_expression_roots,
 };
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet,
@@ -122,12 +122,14 @@ impl AnnSearchExec {
     ) -> Self {
         let mut equivalence = EquivalenceProperties::new(hit_schema());
         equivalence.add_orderings(hit_ordering(queries.count() > 1));
-        let properties = Arc::new(PlanProperties::new(
+        let properties = PlanProperties::new(
             equivalence,
             Partitioning::UnknownPartitioning(groups.len()),
             EmissionType::Final,
             Boundedness::Bounded,
-        ));
+        );
+        // One batch comes after one await: there is no loop that could keep others waiting.
+        let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         let metrics = ExecutionPlanMetricsSet::new();
         Self { collection, snapshot, groups, spec: Arc::new(spec), dim, queries, predicates, resources, metrics, properties }
     }
@@ -243,7 +245,7 @@ impl AnnSearchExec {
         let search = move || {
             let _timer = elapsed.timer();
             let queries: Vec<Option<&[f32]>> = queries.iter().map(Option::as_deref).collect();
-            search_targets(&targets, &spec, &queries, true)
+            search_targets(&targets, &spec, &queries)
         };
         let (hits, totals) = self.resources.compute.run(steps, search).await.map_err(external)?.map_err(external)?;
         counter("distances_computed".to_string()).add(usize::try_from(totals.distances).unwrap_or(usize::MAX));

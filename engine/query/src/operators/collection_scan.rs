@@ -23,8 +23,9 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{
-    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
@@ -66,12 +67,13 @@ impl CollectionScanExec {
         resources: Arc<Resources>,
     ) -> Self {
         let groups = group_units(&snapshot.units, partitions);
-        let properties = Arc::new(PlanProperties::new(
+        let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&projected)),
             Partitioning::UnknownPartitioning(groups.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
-        ));
+        );
+        let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         let metrics = ExecutionPlanMetricsSet::new();
         Self { collection, snapshot, groups, projected, predicates, limit, resources, metrics, properties }
     }
@@ -218,7 +220,8 @@ impl ExecutionPlan for CollectionScanExec {
             Some((batch, (batches, left)))
         });
         let counted = limited.inspect_ok(move |batch| metrics.record_output(batch.num_rows()));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.projected), counted)))
+        let rows = RecordBatchStreamAdapter::new(Arc::clone(&self.projected), Box::pin(counted));
+        Ok(Box::pin(cooperative(rows)))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
@@ -27,14 +27,18 @@ impl DistanceOperators {
 
 impl ExprPlanner for DistanceOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let name = match &expr.op {
-            BinaryOperator::LtDashGt => "l2_distance",
-            BinaryOperator::Spaceship => "cosine_distance",
-            BinaryOperator::Custom(text) if text == "<#>" => "negative_inner_product",
+        let (name, only_distance) = match &expr.op {
+            BinaryOperator::LtDashGt => ("l2_distance", true),
+            BinaryOperator::Spaceship => ("cosine_distance", false),
+            BinaryOperator::Custom(text) if text == "<#>" => ("negative_inner_product", true),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let function = self.functions.iter().find(|function| function.name() == name);
         let (Some(function), true) = (function, is_distance(&expr.left, &expr.right, schema)?) else {
+            if only_distance {
+                let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
+                return plan_err!("operator {} takes two vectors, one of them a column or a list, got {left} and {right}", expr.op);
+            }
             return Ok(PlannerResult::Original(expr));
         };
         let call = ScalarFunction::new_udf(Arc::clone(function), vec![expr.left, expr.right]);
@@ -47,7 +51,6 @@ fn is_distance(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
     let (left, right) = (Side::of(left, schema)?, Side::of(right, schema)?);
     Ok(match (left, right) {
         (Side::Vector, Side::Vector | Side::Text | Side::Open) | (Side::Text | Side::Open, Side::Vector) => true,
-        (Side::Text, Side::Text) => false,
         (Side::Other, _) | (_, Side::Other) | (Side::Text | Side::Open, Side::Text | Side::Open) => false,
     })
 }

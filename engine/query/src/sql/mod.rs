@@ -32,7 +32,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 
 use crate::catalog::{CATALOG, INFO_SCHEMA};
-use crate::error::{QueryError, Result};
+use crate::error::{QueryError, Result, did_you_mean};
 use crate::request::SqlOutput;
 use create_table::normalized;
 
@@ -135,7 +135,10 @@ impl Router<'_> {
 
     /// Runs a statement that DataFusion plans.
     async fn planned(&self, statement: Statement) -> Result<SqlOutput> {
-        let plan = self.session.state().statement_to_plan(statement).await?;
+        let plan = match self.session.state().statement_to_plan(statement).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.with_near_tables(error.into())),
+        };
         let writes = matches!(plan, LogicalPlan::Dml(_));
         let frame = self.session.execute_logical_plan(plan).await?;
         let schema = Arc::clone(frame.schema().inner());
@@ -146,6 +149,23 @@ impl Router<'_> {
         }
         let schema = batches.first().map_or(schema, |batch| batch.schema());
         Ok(SqlOutput { schema, batches, affected: None })
+    }
+
+    /// Adds the names that an unknown table's name may have meant.
+    fn with_near_tables(&self, error: QueryError) -> QueryError {
+        let QueryError::Plan(text) = &error else { return error };
+        let name = text.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+        let parts: Vec<&str> = name.map(|name| name.split('.').collect()).unwrap_or_default();
+        let [_, database, table] = parts.as_slice() else { return error };
+        let Ok(collections) = self.collections.list(database) else {
+            let databases = self.collections.databases();
+            let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
+            let known = did_you_mean(database, &known, "databases");
+            return QueryError::Plan(format!("database '{database}' not found{known}"));
+        };
+        let names: Vec<String> = collections.iter().map(|collection| collection.name()).collect();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        QueryError::Plan(format!("table '{table}' not found in database '{database}'{}", did_you_mean(table, &known, "tables")))
     }
 
     async fn text(&self, query: &str) -> Result<SqlOutput> {

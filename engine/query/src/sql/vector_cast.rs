@@ -165,12 +165,9 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
                 _ => return Ok(Transformed::no(expr)),
             };
-            let DataType::FixedSizeList(item, dim) = target else { return Ok(Transformed::no(expr)) };
-            if item.data_type() != &DataType::Float32 {
-                return Ok(Transformed::no(expr));
-            }
+            let DataType::FixedSizeList(_, dim) = target else { return Ok(Transformed::no(expr)) };
             let from = inner.get_type(&schema)?;
-            if from == DataType::Null || from == vector_type(*dim) {
+            if target != &vector_type(*dim) || from == DataType::Null || &from == target {
                 return Ok(Transformed::no(expr));
             }
             let function = Arc::new(ScalarUDF::from(ToVector::new(*dim)));

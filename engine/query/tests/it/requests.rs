@@ -12,7 +12,7 @@ async fn a_search_gives_the_nearest_rows_best_first_with_scores() {
     let t = line(&engine, 50).await;
     let found = engine.search(search(&t, &[20.2, 0.0], 3)).await.unwrap();
     assert_eq!(found.counts, [3]);
-    assert_eq!(ints(&[found.rows.clone()]), [20, 21, 19]);
+    assert_eq!(ints(std::slice::from_ref(&found.rows)), [20, 21, 19]);
     assert_eq!(found.metric, Metric::L2);
     let expected = [0.04, 0.64, 1.44];
     assert!(scores(&found.rows).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4));
@@ -98,7 +98,7 @@ async fn another_metric_than_the_indexes_is_searched_exactly() {
     let t = line(&engine, 30).await;
     let request = SearchRequest { metric: Some(Metric::Ip), ..search(&t, &[1.0, 0.0], 2) };
     let found = engine.search(request).await.unwrap();
-    assert_eq!(ints(&[found.rows.clone()]), [29, 28]);
+    assert_eq!(ints(std::slice::from_ref(&found.rows)), [29, 28]);
     assert_eq!(scores(&found.rows), [29.0, 28.0]);
 }
 
