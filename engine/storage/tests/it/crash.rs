@@ -44,7 +44,7 @@ async fn survive(number: u64, fault: Fault) -> bool {
         store.history().get(number as usize)
     );
 
-    let (mut engine, _, found) = match reopen(Arc::new(store.clone())).await {
+    let (engine, _, found) = match reopen(Arc::new(store.clone())).await {
         // The collection was never created.
         Err(Error::NotFound { .. }) if rows.is_empty() => return failed,
         result => result.expect(&context),
@@ -61,6 +61,8 @@ async fn survive(number: u64, fault: Fault) -> bool {
         .collect_garbage(&HashSet::new(), Duration::ZERO)
         .await
         .expect(&context);
+    let (mut engine, _, found) = reopen(Arc::new(store.clone())).await.expect(&context);
+    assert_eq!(found, rows, "after garbage collection: {context}");
     for step in [
         Step::Append(vec![Write::Upsert(vec![1, 77])]),
         Step::Flush,

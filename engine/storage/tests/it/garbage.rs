@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::model::{Engine, Rows, Step, Write, batch, read_all};
+use crate::model::{Engine, Rows, Step, Write, batch, read_all, reopen};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -134,4 +134,27 @@ async fn a_segment_between_write_and_commit_stays_unless_it_is_abandoned() {
         .await
         .unwrap();
     assert!(files.map_vectors(&segment, "v").await.is_ok());
+}
+
+#[tokio::test]
+async fn wal_objects_after_the_flush_position_stay() {
+    let (store, mut engine, mut rows) = compacted().await;
+    for key in 10..13 {
+        let step = Step::Append(vec![Write::Insert(vec![key])]);
+        engine.step(&step, &mut rows, &mut Rows::new()).await.unwrap();
+        engine
+            .step(&Step::Garbage, &mut rows, &mut Rows::new())
+            .await
+            .unwrap();
+    }
+    let store: Arc<dyn ObjectStore> = store;
+    for _ in 0..2 {
+        let (engine, recovered, found) = reopen(Arc::clone(&store)).await.unwrap();
+        assert_eq!((found, recovered.entries.len()), (rows.clone(), 3));
+        engine
+            .writer
+            .collect_garbage(&HashSet::new(), Duration::ZERO)
+            .await
+            .unwrap();
+    }
 }
