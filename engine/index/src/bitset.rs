@@ -100,6 +100,24 @@ impl Bitset {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// Number of set bits at or after `from` and before `to`.
+    pub fn count_range(&self, from: usize, to: usize) -> usize {
+        let to = to.min(self.len);
+        let from = from.min(to);
+        let ones = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum::<usize>();
+        // Set bits before `end`.
+        let before = |end: usize, first_word: usize| {
+            let whole = self.words.get(first_word..end / 64).map_or(0, ones);
+            let tail = self
+                .words
+                .get(end / 64)
+                .map_or(0, |word| word & ((1 << (end % 64)) - 1));
+            whole + tail.count_ones() as usize
+        };
+        let first_word = from / 64;
+        before(to, first_word) - before(from, first_word)
+    }
+
     /// Keeps the bits that are also set in `other`; bits beyond the end of `other` count as not set.
     pub fn and(&mut self, other: &Self) {
         self.combine(other, |a, b| a & b);
@@ -214,6 +232,7 @@ mod tests {
             prop_assert_eq!(set_a.count(), ones.len());
             let (from, to) = (len / 3, len - len / 4);
             let inside: Vec<usize> = ones.iter().copied().filter(|i| (from..to).contains(i)).collect();
+            prop_assert_eq!(set_a.count_range(from, to), inside.len());
             prop_assert_eq!(set_a.iter_range(from, to).collect::<Vec<_>>(), inside);
             let check = |operation: fn(&mut Bitset, &Bitset), expect: fn(bool, bool) -> bool| {
                 let mut set = set_a.clone();

@@ -54,7 +54,7 @@ pub fn exact_search_batch(
 
 /// Sets the strategy and counts the rows that a search over `rows` rows looks at.
 fn count_work(rows: usize, queries: usize, allow: Option<&Bitset>, stats: &mut SearchStats) -> usize {
-    let scored = allow.map_or(rows, |allow| allow.iter_range(0, rows).count());
+    let scored = allow.map_or(rows, |allow| allow.count_range(0, rows));
     stats.strategy = if allow.is_some() {
         Strategy::ExactFiltered
     } else {
@@ -239,7 +239,7 @@ impl<'a> Batch<'a> {
             let rows = block_rows.min(to - block);
             let allowed = self
                 .allow
-                .map_or(rows, |allow| allow.iter_range(block, block + rows).count());
+                .map_or(rows, |allow| allow.count_range(block, block + rows));
             if allowed == 0 {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Graph walk or exact scan? A pure function of a few numbers, so that the choice can be read, tested and shown.
+//! Walk, probe or scan? A pure function of a few numbers, so that the choice can be read, tested and shown.
 //!
 //! Cost is counted in distances. A scan of the allowed rows costs one each, in row order and well prefetched. A graph walk
 //! with a candidate list of `ef` looks at about half of the `degree` links of `ef` nodes, each at a random place in memory.
@@ -93,25 +93,52 @@ pub fn plan_graph(query: GraphQuery) -> GraphPlan {
     }
 }
 
-/// Chooses for an index of lists: `true` when scoring all allowed rows costs no more than probing.
+/// What the choice for an index of lists depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct ListsQuery {
+    /// Rows in the lists.
+    pub rows: usize,
+    /// Rows that may be returned; `None` without a filter.
+    pub allowed: Option<usize>,
+    /// Results wanted.
+    pub k: usize,
+    /// Lists asked for.
+    pub nprobe: usize,
+    /// Lists there are.
+    pub lists: usize,
+}
+
+/// What to do with a query on an index of lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListsPlan {
+    /// Score every allowed row.
+    Scan,
+    /// Score the allowed rows of the nearest lists.
+    Probe {
+        /// Lists to look at, more than asked for under a filter.
+        nprobe: usize,
+    },
+}
+
+/// Chooses for an index of lists.
 ///
-/// Probing looks at `centroids` centroids and, of `nprobe` of as many lists, at every row number to see whether it is
-/// allowed; a filtered scan touches allowed rows alone.
-pub fn scan_beats_lists(
-    rows: usize,
-    allowed: Option<usize>,
-    k: usize,
-    nprobe: usize,
-    centroids: usize,
-) -> bool {
-    let allowed_rows = allowed.unwrap_or(rows).min(rows);
-    if allowed_rows <= k || nprobe >= centroids {
-        return true;
+/// Under a filter the nearest allowed rows lie further out, in more lists, while each list costs less. So `nprobe` grows
+/// with the square root of what the filter takes away: recall stays about what it is without a filter, and fewer rows
+/// are scored all the same.
+pub fn plan_lists(query: ListsQuery) -> ListsPlan {
+    let allowed = query.allowed.unwrap_or(query.rows).min(query.rows);
+    if allowed <= query.k || (query.allowed.is_some() && allowed <= ALWAYS_SCAN) {
+        return ListsPlan::Scan;
     }
-    let probed_share = nprobe as f64 / centroids as f64;
-    let probing = centroids as f64 + allowed_rows as f64 * probed_share * WALK_PENALTY;
-    // Even a filtered probe misses neighbours in other lists; where a scan takes no time, it is simply better.
-    (allowed.is_some() && allowed_rows <= ALWAYS_SCAN) || probing >= allowed_rows as f64
+    let selectivity = allowed as f64 / query.rows as f64;
+    let nprobe = ((query.nprobe as f64 / selectivity.sqrt()).ceil() as usize).min(query.lists);
+    let probed = allowed as f64 * nprobe as f64 / query.lists.max(1) as f64;
+    let probing = query.lists as f64 + probed * WALK_PENALTY;
+    if nprobe >= query.lists || probing >= allowed as f64 {
+        ListsPlan::Scan
+    } else {
+        ListsPlan::Probe { nprobe }
+    }
 }
 
 #[cfg(test)]
@@ -160,10 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_probed_when_that_saves_work() {
-        assert!(!scan_beats_lists(100_000, None, 10, 8, 128));
-        assert!(scan_beats_lists(100_000, None, 10, 128, 128));
-        assert!(scan_beats_lists(100_000, Some(1_000), 10, 8, 128));
-        assert!(!scan_beats_lists(100_000, Some(50_000), 10, 8, 128));
+    fn lists_are_probed_when_that_saves_work_and_more_of_them_under_a_filter() {
+        let plan = |allowed, nprobe| {
+            plan_lists(ListsQuery {
+                rows: 100_000,
+                allowed,
+                k: 10,
+                nprobe,
+                lists: 128,
+            })
+        };
+        assert_eq!(plan(None, 8), ListsPlan::Probe { nprobe: 8 });
+        assert_eq!(plan(None, 128), ListsPlan::Scan);
+        assert_eq!(plan(Some(1_000), 8), ListsPlan::Scan);
+        assert_eq!(plan(Some(50_000), 8), ListsPlan::Probe { nprobe: 12 });
+        assert_eq!(plan(Some(10_000), 8), ListsPlan::Probe { nprobe: 26 });
+        assert_eq!(plan(Some(10_000), 30), ListsPlan::Scan);
     }
 }

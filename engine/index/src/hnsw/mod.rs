@@ -205,7 +205,7 @@ impl VectorIndex for Hnsw {
         let mut narrowed = Bitset::default();
         // Links lead to rows with a vector only, so validity matters to the walk only where a filter is counted.
         let allow = allow.and_then(|allow| self.valid.restrict(Some(allow), &mut narrowed));
-        let allowed = allow.map(|allow| allow.iter_range(0, self.rows).count());
+        let allowed = allow.map(|allow| allow.count_range(0, self.rows));
         let graph_query = GraphQuery {
             rows: nodes,
             allowed,

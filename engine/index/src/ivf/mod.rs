@@ -27,7 +27,7 @@ use crate::neighbor::{Neighbor, TopK};
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::scorer::{Scorer, Space, inverse_norms};
-use crate::strategy::{Strategy, scan_beats_lists};
+use crate::strategy::{ListsPlan, ListsQuery, Strategy, plan_lists};
 use crate::vectors::Vectors;
 use assign::{Assigner, group};
 
@@ -280,10 +280,17 @@ impl VectorIndex for IvfFlat {
         let mut narrowed = Bitset::default();
         // Lists hold rows with a vector only, so validity matters where a filter is counted, and to a scan.
         let allow = allow.and_then(|allow| self.valid.restrict(Some(allow), &mut narrowed));
-        let allowed = allow.map(|allow| allow.iter_range(0, self.rows).count());
-        if scan_beats_lists(self.members.len(), allowed, k, nprobe, self.lists()) {
+        let allowed = allow.map(|allow| allow.count_range(0, self.rows));
+        let lists_query = ListsQuery {
+            rows: self.members.len(),
+            allowed,
+            k,
+            nprobe,
+            lists: self.lists(),
+        };
+        let ListsPlan::Probe { nprobe } = plan_lists(lists_query) else {
             return exact_in(&space, query, k, allow.or(self.valid.set()), stats);
-        }
+        };
         stats.strategy = if allow.is_some() {
             Strategy::ListsFiltered
         } else {

@@ -250,7 +250,7 @@ macro_rules! one_to_many {
         $(#[$feature])*
         unsafe fn $gather(query: &[f32], data: &[f32], rows: &[u32], out: &mut [f32]) {
             /// Rows between asking for a row and using it.
-            const AHEAD: usize = 3;
+            const AHEAD: usize = 6;
             let dim = query.len();
             let row_at = |row: u32| {
                 // SAFETY: the caller checked that every row lies inside the data.
