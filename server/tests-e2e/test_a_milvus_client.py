@@ -147,8 +147,8 @@ def test_rename_and_describe(client, name):
 
 
 def test_properties_are_kept(client, name):
-    client.create_collection(name, dimension=4, properties={"collection.ttl.seconds": "3600"})
-    assert client.describe_collection(name)["properties"]["collection.ttl.seconds"] == "3600"
+    client.create_collection(name, dimension=4, properties={"collection.replica.number": "1"})
+    assert client.describe_collection(name)["properties"]["collection.replica.number"] == "1"
     client.alter_collection_properties(name, properties={"mmap.enabled": True})
     assert client.describe_collection(name)["properties"]["mmap.enabled"] in ("True", "true")
     client.drop_collection_properties(name, property_keys=["mmap.enabled"])

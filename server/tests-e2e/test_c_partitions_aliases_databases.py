@@ -147,9 +147,9 @@ def test_databases_keep_names_apart(server, client, name):
 
 
 def test_database_properties(client, name):
-    client.create_database(name, properties={"database.max.collections": "10"})
+    client.create_database(name, properties={"database.replica.number": "1"})
     try:
-        assert client.describe_database(name)["database.max.collections"] == "10"
+        assert client.describe_database(name)["database.replica.number"] == "1"
         client.alter_database_properties(name, properties={"database.replica.number": "1"})
         assert client.describe_database(name)["database.replica.number"] == "1"
         client.drop_database_properties(name, property_keys=["database.replica.number"])

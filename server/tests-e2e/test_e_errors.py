@@ -169,7 +169,7 @@ INDEXES = [
     refused("nlist too large", 1100, r"param 'nlist' \(65537\) should be in range \[1, 65536\]")(index(index_type="IVF_FLAT", params={"nlist": 65537})),
     refused("a second, different index", INVALID, "at most one distinct index is allowed per field")(
         lambda x: x.c.create_index(x.strict, x.ix(field_name="v", index_type="IVF_FLAT", metric_type="L2", params={"nlist": 8}))),
-    refused("drop while loaded", INVALID, "index cannot be dropped, collection is loaded, please release it first")(lambda x: x.c.drop_index(x.strict, "v")),
+    refused("drop while loaded", INVALID, "index cannot be dropped.*(is loaded|on loaded collection).*release")(lambda x: x.c.drop_index(x.strict, "v")),
 ]  # fmt: skip
 
 SEARCHES = [
@@ -179,7 +179,7 @@ SEARCHES = [
     mistake("limit 0", ParamError, 1, "`limit` value 0 is illegal")(search(limit=0)),
     mistake("limit below 0", ParamError, 1, "`limit` value -1 is illegal")(search(limit=-1)),
     refused("limit above the maximum", INVALID, r"topk \[16385\] is invalid, it should be in range \[1, 16384\], but got 16385")(search(limit=16385)),
-    refused("limit and offset above the maximum", INVALID, r"offset\+limit|offset \+ limit|max query result window", r"\[1, 16384\]")(search(limit=16380, search_params={"offset": 10})),
+    refused("limit and offset above the maximum", INVALID, r"offset\+topk|max query result window", r"\[1, 16384\]")(search(limit=16380, search_params={"offset": 10})),
     refused("offset below 0", INVALID, r"offset.*-1|-1.*offset")(search(search_params={"offset": -1})),
     mistake("offset is not a number", ParamError, 1, "wrong type for offset, expect int")(search(search_params={"offset": "abc"})),
     mistake("round_decimal", ParamError, 1, "`round_decimal` value 9 is illegal")(search(round_decimal=9)),
@@ -242,7 +242,7 @@ SCHEMAS = [
     refused("dimension 0", INVALID, r"invalid dimension: 0.* should be in range 2 ~ 32768")(quick("errors_new", dimension=0)),
     refused("dimension 32769", INVALID, r"invalid dimension: 32769.* should be in range 2 ~ 32768")(quick("errors_new", dimension=32769)),
     mistake("dimension is text", ParamError, 1, r"wrong type of argument \[dimension\]")(quick("errors_new", dimension="8")),
-    refused("unknown metric", 1100, r"float vector index does not support metric type: nope: invalid parameter\[expected=valid index params\]\[actual=invalid index params\]")(quick("errors_new", metric_type="nope")),
+    refused("unknown metric", 1100, r"float vector index does not support metric type: nope.*L2, IP, COSINE")(quick("errors_new", metric_type="nope")),
     refused("exists with another dimension", (1, *INVALID), r"create duplicate collection with different parameters, collection: errors_loose")(quick("errors_loose", dimension=8)),
     mistake("no key", PrimaryKeyException, 1, "Schema must have a primary key field.")(schema(("id", DataType.INT64, {}), VEC)),
     mistake("two keys", PrimaryKeyException, 1, "Expected only one primary key field")(schema(PK, ("b", DataType.INT64, {"is_primary": True}), VEC)),

@@ -215,7 +215,7 @@ def test_string_keys_of_every_shape(make, client, name):
 
 def test_generated_string_keys(make, client, name):
     make(id=("VARCHAR", {"max_length": 64, "auto_id": True}), v=4)
-    ids = client.insert(name, [{"v": V}, {"v": V}])["ids"]
+    ids = list(client.insert(name, [{"v": V}, {"v": V}])["ids"])
     assert len(set(ids)) == 2 and all(isinstance(key, str) and key.isdigit() for key in ids)
     assert {row["id"] for row in client.get(name, ids=ids)} == set(ids)
 
