@@ -1,0 +1,34 @@
+//! Between wire messages and the engine's values; no handler logic, no I/O.
+
+pub(crate) mod field_data;
+pub(crate) mod keys;
+pub(crate) mod output;
+pub(crate) mod params;
+pub(crate) mod placeholder;
+pub(crate) mod properties;
+pub(crate) mod results;
+pub(crate) mod schema;
+pub(crate) mod templates;
+pub(crate) mod time;
+
+use std::collections::BTreeMap;
+
+use milvus::proto::common::KeyValuePair;
+
+/// Key-value pairs as a map; a later pair replaces an earlier one of the same key.
+pub(crate) fn to_map(pairs: Vec<KeyValuePair>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+/// A map as key-value pairs, in key order.
+pub(crate) fn to_pairs(map: &BTreeMap<String, String>) -> Vec<KeyValuePair> {
+    map.iter().map(|(key, value)| pair(key, value)).collect()
+}
+
+/// One key-value pair.
+pub(crate) fn pair(key: &str, value: impl Into<String>) -> KeyValuePair {
+    KeyValuePair {
+        key: key.to_string(),
+        value: value.into(),
+    }
+}

@@ -1,0 +1,364 @@
+//! Parameters of Search and Query: key-value pairs, flat or nested as JSON under `params`.
+//!
+//! Clients send both forms, often the same key in both; the flat one wins. Keys that nobody knows are
+//! ignored, as in Milvus; keys of features that are not there are refused, never ignored.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use chrono_tz::Tz;
+use elanus_index::Metric;
+use milvus::proto::common::KeyValuePair;
+use serde_json::Value;
+
+use crate::convert::{time, to_map};
+use crate::status::{Error, Result};
+
+/// Largest `topk`, and largest `offset + topk`.
+const MAX_WINDOW: i64 = 16_384;
+
+const PARAMS: &str = "params";
+
+/// Search features that are not there.
+const SEARCH_UNSUPPORTED: [&str; 16] = [
+    "radius",
+    "range_filter",
+    "group_by_field",
+    "group_by_fields",
+    "order_by_fields",
+    "iterator",
+    "search_iter_v2",
+    "search_iter_batch_size",
+    "search_iter_last_bound",
+    "search_iter_id",
+    "json_path",
+    "json_type",
+    "strict_cast",
+    "analyzer_name",
+    "element_scope",
+    "time_fields",
+];
+
+/// Query features that are not there.
+const QUERY_UNSUPPORTED: [&str; 7] = [
+    "iterator",
+    "query_iter_last_pk",
+    "query_iter_last_element_offset",
+    "order_by_fields",
+    "group_by_fields",
+    "group_by_field",
+    "time_fields",
+];
+
+/// Keys that are not parameters of an index.
+const NOT_FOR_THE_INDEX: [&str; 9] = [
+    "anns_field",
+    "topk",
+    "limit",
+    "offset",
+    "metric_type",
+    "round_decimal",
+    "ignore_growing",
+    "timezone",
+    "hints",
+];
+
+/// What a search asks for beside vectors, filter and output.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SearchParams {
+    /// Vector field; `None` when there is only one.
+    pub field: Option<String>,
+    /// Neighbours wanted, without the skipped ones.
+    pub topk: usize,
+    /// Neighbours skipped.
+    pub offset: usize,
+    /// Metric, if given.
+    pub metric: Option<Metric>,
+    /// Decimals that scores are rounded to.
+    pub round_decimal: Option<i32>,
+    /// Whether rows outside sealed segments are left out.
+    pub ignore_growing: bool,
+    /// Zone that instants are written in.
+    pub zone: Option<Tz>,
+    /// Everything else, for the index.
+    pub index: BTreeMap<String, String>,
+}
+
+/// What a query asks for beside filter and output.
+#[derive(Debug, PartialEq)]
+pub(crate) struct QueryParams {
+    /// Most rows returned.
+    pub limit: Option<usize>,
+    /// Rows skipped.
+    pub offset: usize,
+    /// Whether rows outside sealed segments are left out.
+    pub ignore_growing: bool,
+    /// Zone that instants are written in.
+    pub zone: Option<Tz>,
+}
+
+/// Reads the parameters of a search.
+pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
+    let mut map = flatten(pairs)?;
+    refuse(&map, &SEARCH_UNSUPPORTED)?;
+    let topk = match map.get("topk").or_else(|| map.get("limit")) {
+        Some(text) => integer("topk", text)?,
+        None => return Err(Error::invalid("topk is required")),
+    };
+    let range = |what: &str, value: i64| {
+        Error::invalid(format!(
+            "{what} [{value}] is invalid, it should be in range [1, {MAX_WINDOW}], but got {value}"
+        ))
+    };
+    if !(1..=MAX_WINDOW).contains(&topk) {
+        return Err(range("topk", topk));
+    }
+    let offset = map.get("offset").map_or(Ok(0), |text| integer("offset", text))?;
+    if !(0..=MAX_WINDOW).contains(&offset) {
+        return Err(range("offset", offset));
+    }
+    if topk + offset > MAX_WINDOW {
+        return Err(range("offset+topk", topk + offset));
+    }
+    let metric = match map.get("metric_type").map(String::as_str) {
+        None | Some("") => None,
+        Some(name) => Some(Metric::from_str(name).map_err(|_| {
+            Error::invalid(format!(
+                "metric type {name} not found, allowed are L2, IP, COSINE"
+            ))
+        })?),
+    };
+    let round_decimal = map
+        .get("round_decimal")
+        .map(|text| round_decimal(text))
+        .transpose()?
+        .flatten();
+    let field = map.remove("anns_field").filter(|name| !name.is_empty());
+    let ignore_growing = flag(&map, "ignore_growing")?;
+    let zone = zone(&map)?;
+    map.retain(|key, _| !NOT_FOR_THE_INDEX.contains(&key.as_str()));
+    Ok(SearchParams {
+        field,
+        topk: usize::try_from(topk).unwrap_or(1),
+        offset: usize::try_from(offset).unwrap_or(0),
+        metric,
+        round_decimal,
+        ignore_growing,
+        zone,
+        index: map,
+    })
+}
+
+/// Reads the parameters of a query.
+pub(crate) fn query(pairs: Vec<KeyValuePair>) -> Result<QueryParams> {
+    let map = flatten(pairs)?;
+    refuse(&map, &QUERY_UNSUPPORTED)?;
+    let limit = map.get("limit").map(|text| integer("limit", text)).transpose()?;
+    let offset = match (limit, map.get("offset")) {
+        // As in Milvus, an offset counts only beside a limit.
+        (Some(_), Some(text)) => integer("offset", text)?,
+        (None, _) | (_, None) => 0,
+    };
+    if let Some(limit) = limit {
+        let window = |what: String| Error::invalid(format!("invalid max query result window, {what}"));
+        if offset < 0 {
+            return Err(window(format!(
+                "offset [{offset}] is invalid, should be gte than 0"
+            )));
+        }
+        if limit <= 0 {
+            return Err(window(format!(
+                "limit [{limit}] is invalid, should be greater than 0"
+            )));
+        }
+        let depth = offset.saturating_add(limit);
+        if depth > MAX_WINDOW {
+            return Err(window(format!(
+                "(offset+limit) should be in range [1, {MAX_WINDOW}], but got {depth}"
+            )));
+        }
+    }
+    Ok(QueryParams {
+        limit: limit.map(|limit| usize::try_from(limit).unwrap_or(0)),
+        offset: usize::try_from(offset).unwrap_or(0),
+        ignore_growing: flag(&map, "ignore_growing")?,
+        zone: zone(&map)?,
+    })
+}
+
+/// One map of all parameters, nested ones included.
+pub(crate) fn flatten(pairs: Vec<KeyValuePair>) -> Result<BTreeMap<String, String>> {
+    let mut map = to_map(pairs);
+    if let Some(text) = map.remove(PARAMS) {
+        for (key, value) in nested(&text)? {
+            map.entry(key).or_insert(value);
+        }
+    }
+    Ok(map)
+}
+
+/// The entries of a JSON object as text: strings as they are, everything else as JSON.
+pub(crate) fn nested(text: &str) -> Result<BTreeMap<String, String>> {
+    if text.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let object: serde_json::Map<String, Value> = serde_json::from_str(text)
+        .map_err(|e| Error::invalid(format!("params must be a JSON object, got '{text}' ({e})")))?;
+    Ok(object
+        .into_iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => (key, text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                (key, value.to_string())
+            }
+        })
+        .collect())
+}
+
+fn refuse(map: &BTreeMap<String, String>, unsupported: &[&str]) -> Result<()> {
+    for key in unsupported {
+        match map.get(*key).map(String::as_str) {
+            None | Some("" | "false" | "False" | "null" | "None" | "[]") => {}
+            Some(value) => return Err(Error::unsupported(format!("parameter {key}={value}"))),
+        }
+    }
+    Ok(())
+}
+
+fn integer(key: &str, text: &str) -> Result<i64> {
+    text.trim()
+        .parse()
+        .map_err(|_| Error::invalid(format!("{key} [{text}] is invalid, should be an integer")))
+}
+
+fn flag(map: &BTreeMap<String, String>, key: &str) -> Result<bool> {
+    match map.get(key).map(String::as_str) {
+        None | Some("" | "false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(false),
+        Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(true),
+        Some(other) => Err(Error::expected(
+            format!("value for {key} is invalid"),
+            "true or false",
+            other,
+        )),
+    }
+}
+
+fn round_decimal(text: &str) -> Result<Option<i32>> {
+    match text.trim().parse::<i32>() {
+        Ok(-1) => Ok(None),
+        Ok(decimals @ 0..=6) => Ok(Some(decimals)),
+        Ok(_) | Err(_) => Err(Error::invalid(format!(
+            "round_decimal [{text}] is invalid, should be -1 or an integer in range [0, 6]"
+        ))),
+    }
+}
+
+fn zone(map: &BTreeMap<String, String>) -> Result<Option<Tz>> {
+    map.get(time::TIMEZONE)
+        .filter(|name| !name.is_empty())
+        .map(|name| time::zone(name))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::pair;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyValuePair> {
+        pairs.iter().map(|(key, value)| pair(key, *value)).collect()
+    }
+
+    fn search_error(list: &[(&str, &str)]) -> String {
+        search(pairs(list)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn flat_and_nested_parameters_are_one() {
+        let sent = [
+            ("topk", "10"),
+            ("anns_field", "v"),
+            ("metric_type", "L2"),
+            ("round_decimal", "-1"),
+            ("ignore_growing", "False"),
+            (
+                "params",
+                r#"{"ef": 64, "metric_type": "L2", "nprobe": "16", "level": 2}"#,
+            ),
+        ];
+        let params = search(pairs(&sent)).unwrap();
+        assert_eq!(
+            (params.topk, params.offset, params.metric),
+            (10, 0, Some(Metric::L2))
+        );
+        assert_eq!(params.field.as_deref(), Some("v"));
+        let index: Vec<_> = params
+            .index
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(index, [("ef", "64"), ("level", "2"), ("nprobe", "16")]);
+        let flat = search(pairs(&[("topk", "1"), ("ef", "32"), ("params", r#"{"ef": 64}"#)])).unwrap();
+        assert_eq!(flat.index["ef"], "32");
+    }
+
+    #[test]
+    fn windows_read_as_in_milvus() {
+        assert!(search_error(&[]).contains("topk is required"));
+        assert!(
+            search_error(&[("topk", "0")])
+                .contains("topk [0] is invalid, it should be in range [1, 16384], but got 0")
+        );
+        assert!(search_error(&[("topk", "16385")]).contains("topk [16385] is invalid"));
+        assert!(search_error(&[("topk", "x")]).contains("topk [x] is invalid"));
+        assert!(search_error(&[("topk", "1"), ("offset", "-1")]).contains("offset [-1] is invalid"));
+        assert!(
+            search_error(&[("topk", "16384"), ("offset", "1")]).contains("offset+topk [16385] is invalid")
+        );
+        let query_error = |list: &[(&str, &str)]| query(pairs(list)).unwrap_err().to_string();
+        assert!(query_error(&[("limit", "0")]).contains("limit [0] is invalid, should be greater than 0"));
+        assert!(query_error(&[("limit", "1"), ("offset", "-1")]).contains("offset [-1] is invalid"));
+        assert!(
+            query_error(&[("limit", "16384"), ("offset", "1")])
+                .contains("(offset+limit) should be in range [1, 16384], but got 16385")
+        );
+        assert_eq!(query(pairs(&[("offset", "5")])).unwrap().offset, 0);
+    }
+
+    #[test]
+    fn features_that_are_not_there_are_refused_wherever_they_hide() {
+        assert_eq!(
+            search_error(&[("topk", "1"), ("params", r#"{"radius": 0.5}"#)]),
+            "not supported: parameter radius=0.5"
+        );
+        assert!(
+            search_error(&[("topk", "1"), ("group_by_field", "city")])
+                .starts_with("not supported: parameter group_by_field")
+        );
+        search(pairs(&[
+            ("topk", "1"),
+            ("iterator", "False"),
+            ("group_by_field", ""),
+        ]))
+        .unwrap();
+        assert!(query(pairs(&[("iterator", "True")])).is_err());
+        query(pairs(&[("iterator", "False"), ("reduce_stop_for_best", "False")])).unwrap();
+    }
+
+    #[test]
+    fn other_values_are_checked() {
+        assert!(search_error(&[("topk", "1"), ("metric_type", "HAMMING")]).contains("HAMMING"));
+        assert!(
+            search_error(&[("topk", "1"), ("round_decimal", "7")])
+                .contains("-1 or an integer in range [0, 6]")
+        );
+        assert!(search_error(&[("topk", "1"), ("params", "[1]")]).contains("params must be a JSON object"));
+        assert!(search_error(&[("topk", "1"), ("timezone", "x")]).contains("IANA"));
+        assert_eq!(
+            search(pairs(&[("topk", "1"), ("round_decimal", "3")]))
+                .unwrap()
+                .round_decimal,
+            Some(3)
+        );
+    }
+}

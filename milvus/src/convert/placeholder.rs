@@ -1,0 +1,172 @@
+//! Query vectors of a search.
+
+use milvus::proto::common::{PlaceholderGroup, PlaceholderType};
+use prost::Message;
+
+use crate::status::{Code, Error, Result};
+
+/// Most query vectors of one search.
+const MAX_QUERIES: usize = 16_384;
+
+/// Query vectors: `nq x dim`, row-major.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Queries {
+    /// Number of vectors.
+    pub nq: usize,
+    /// All elements.
+    pub values: Vec<f32>,
+}
+
+/// Reads the float vectors of a placeholder group for a field of `dim` elements.
+///
+/// # Errors
+/// When the bytes are not a placeholder group, hold another kind of query or another dimension.
+pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Queries> {
+    let group = PlaceholderGroup::decode(bytes).map_err(|e| {
+        Error::invalid(format!(
+            "the placeholder group of the search cannot be decoded: {e}"
+        ))
+    })?;
+    let nq = group
+        .placeholders
+        .iter()
+        .map(|placeholder| placeholder.values.len())
+        .sum();
+    if !(1..=MAX_QUERIES).contains(&nq) {
+        return Err(wrong_nq(nq));
+    }
+    let mut values = Vec::with_capacity(nq * dim);
+    for placeholder in &group.placeholders {
+        if placeholder.element_level {
+            return Err(Error::unsupported("element-level search"));
+        }
+        let kind = PlaceholderType::try_from(placeholder.r#type);
+        if kind != Ok(PlaceholderType::FloatVector) {
+            return Err(wrong_kind(kind.ok(), placeholder.r#type, field));
+        }
+        for vector in &placeholder.values {
+            if vector.len() != dim * size_of::<f32>() {
+                return Err(Error::new(
+                    Code::Unexpected,
+                    format!(
+                        "vector dimension mismatch, expected vector size(byte) {}, actual {}: field {field} has {dim} dimensions, the query vector has {}",
+                        dim * size_of::<f32>(),
+                        vector.len(),
+                        vector.len() / size_of::<f32>()
+                    ),
+                ));
+            }
+            let start = values.len();
+            values.extend(vector.chunks_exact(4).map(|b| match b {
+                [a, b, c, d] => f32::from_le_bytes([*a, *b, *c, *d]),
+                _ => f32::NAN,
+            }));
+            if let Some(bad) = values.iter().skip(start).find(|value| !value.is_finite()) {
+                return Err(Error::invalid(format!(
+                    "value '{bad}' of a query vector for field {field} is not a number or infinity: only finite values are allowed"
+                )));
+            }
+        }
+    }
+    Ok(Queries { nq, values })
+}
+
+/// The error of too few or too many query vectors.
+pub(crate) fn wrong_nq(nq: usize) -> Error {
+    Error::invalid(format!(
+        "nq [{nq}] is invalid, nq (number of search vector per search request) should be in range [1, {MAX_QUERIES}], but got {nq}"
+    ))
+}
+
+fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str) -> Error {
+    match kind {
+        Some(PlaceholderType::VarChar) => Error::unsupported(format!(
+            "full text search (a text query for field {field}); send float vectors"
+        )),
+        Some(
+            PlaceholderType::EmbListBinaryVector
+            | PlaceholderType::EmbListFloatVector
+            | PlaceholderType::EmbListFloat16Vector
+            | PlaceholderType::EmbListBFloat16Vector
+            | PlaceholderType::EmbListSparseFloatVector
+            | PlaceholderType::EmbListInt8Vector,
+        ) => Error::unsupported("embedding list search"),
+        Some(
+            known @ (PlaceholderType::None
+            | PlaceholderType::BinaryVector
+            | PlaceholderType::FloatVector
+            | PlaceholderType::Float16Vector
+            | PlaceholderType::BFloat16Vector
+            | PlaceholderType::SparseFloatVector
+            | PlaceholderType::Int8Vector
+            | PlaceholderType::Int64),
+        ) => Error::invalid(format!(
+            "vector type must be the same, field {field} is a FloatVector, the query is {}",
+            known.as_str_name()
+        )),
+        None => Error::invalid(format!(
+            "vector type must be the same, field {field} is a FloatVector, the query is of type {code}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milvus::proto::common::PlaceholderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn group(kind: PlaceholderType, vectors: &[Vec<f32>]) -> Vec<u8> {
+        let values = vectors
+            .iter()
+            .map(|v| v.iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
+        let value = PlaceholderValue {
+            tag: "$0".into(),
+            r#type: kind as i32,
+            values,
+            element_level: false,
+        };
+        PlaceholderGroup {
+            placeholders: vec![value],
+        }
+        .encode_to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn vectors_arrive_as_sent(vectors in proptest::collection::vec(proptest::collection::vec(-1e30_f32..1e30, 3), 1..20)) {
+            let queries = float_vectors(&group(PlaceholderType::FloatVector, &vectors), "v", 3).unwrap();
+            prop_assert_eq!(queries.nq, vectors.len());
+            prop_assert_eq!(queries.values, vectors.concat());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = float_vectors(&bytes, "v", 4);
+        }
+    }
+
+    #[test]
+    fn mistakes_read_as_in_milvus() {
+        let error = |kind, vectors: &[Vec<f32>]| {
+            float_vectors(&group(kind, vectors), "v", 2)
+                .unwrap_err()
+                .to_string()
+        };
+        let float = PlaceholderType::FloatVector;
+        assert!(
+            error(float, &[vec![1.0; 3]])
+                .starts_with("vector dimension mismatch, expected vector size(byte) 8, actual 12")
+        );
+        assert!(error(float, &[]).contains("should be in range [1, 16384], but got 0"));
+        assert!(error(float, &[vec![f32::NAN, 0.0]]).contains("not a number"));
+        assert!(error(PlaceholderType::VarChar, &[vec![1.0]]).starts_with("not supported: full text search"));
+        assert!(error(PlaceholderType::BinaryVector, &[vec![1.0]]).contains("vector type must be the same"));
+        assert!(
+            error(PlaceholderType::EmbListFloatVector, &[vec![1.0]])
+                .starts_with("not supported: embedding list")
+        );
+    }
+}

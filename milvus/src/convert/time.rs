@@ -1,0 +1,138 @@
+//! TIMESTAMPTZ values: text in ISO 8601 on the wire, microseconds since 1970 UTC inside.
+//!
+//! Text without an offset is in the zone of the request, collection or database (`timezone`
+//! property), UTC when none is set; answers are written in that zone.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use crate::status::{Error, Result};
+
+/// Key of the zone in properties and request parameters.
+pub(crate) const TIMEZONE: &str = "timezone";
+
+const NAIVE_FORMATS: [&str; 4] = [
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M",
+];
+const OFFSET_FORMATS: [&str; 2] = ["%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
+
+/// A time zone by its IANA name.
+pub(crate) fn zone(name: &str) -> Result<Tz> {
+    Tz::from_str(name).map_err(|_| {
+        Error::invalid(format!(
+            "unknown or invalid IANA Time Zone ID: {name}; allowed are names such as UTC, Asia/Shanghai, America/New_York"
+        ))
+    })
+}
+
+/// Microseconds since 1970 UTC of ISO 8601 text.
+pub(crate) fn parse(text: &str, zone: Tz) -> Result<i64> {
+    let text = text.trim();
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.timestamp_micros());
+    }
+    if let Some(instant) = OFFSET_FORMATS
+        .iter()
+        .find_map(|format| DateTime::parse_from_str(text, format).ok())
+    {
+        return Ok(instant.timestamp_micros());
+    }
+    let naive = NAIVE_FORMATS
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .or_else(|| {
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()
+                .and_then(|day| day.and_hms_opt(0, 0, 0))
+        });
+    let invalid = |why: &str| {
+        Error::invalid(format!(
+            "invalid timestamp string: '{text}'. {why}; allowed is ISO 8601 such as 2025-01-31T08:30:00+08:00 or, without an offset, in the time zone {zone}"
+        ))
+    };
+    let naive = naive.ok_or_else(|| invalid("Does not match any known format"))?;
+    match zone.from_local_datetime(&naive).earliest() {
+        Some(instant) => Ok(instant.timestamp_micros()),
+        None => Err(invalid("This local time does not exist")),
+    }
+}
+
+/// ISO 8601 text in a zone: no needless digits, `Z` for UTC.
+pub(crate) fn format(micros: i64, zone: Tz) -> String {
+    let Some(instant) = DateTime::<Utc>::from_timestamp_micros(micros) else {
+        return micros.to_string();
+    };
+    let mut local = instant.with_timezone(&zone);
+    // Local mean times of long ago differ from UTC by odd seconds, which ISO 8601 cannot say.
+    if local.offset().fix().local_minus_utc() % 60 != 0 {
+        local = instant.with_timezone(&Tz::UTC);
+    }
+    let mut text = local.format("%Y-%m-%dT%H:%M:%S").to_string();
+    let fraction = micros.rem_euclid(1_000_000);
+    if fraction != 0 {
+        text.push('.');
+        text.push_str(format!("{fraction:06}").trim_end_matches('0'));
+    }
+    let offset = local.format("%:z").to_string();
+    text.push_str(if offset == "+00:00" { "Z" } else { &offset });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_without_an_offset_is_in_the_zone() {
+        let shanghai = zone("Asia/Shanghai").unwrap();
+        let instant = parse("2025-01-01T00:00:00+08:00", Tz::UTC).unwrap();
+        assert_eq!(parse("2025-01-01T00:00:00", shanghai).unwrap(), instant);
+        assert_eq!(parse("2025-01-01 00:00:00", shanghai).unwrap(), instant);
+        assert_eq!(parse("2025-01-01", shanghai).unwrap(), instant);
+        assert_eq!(parse("2024-12-31T16:00:00Z", shanghai).unwrap(), instant);
+        assert_eq!(format(instant, shanghai), "2025-01-01T00:00:00+08:00");
+        assert_eq!(format(instant, Tz::UTC), "2024-12-31T16:00:00Z");
+    }
+
+    #[test]
+    fn fractions_keep_microseconds_and_no_more() {
+        let instant = parse("2025-01-01T00:00:00.1234567Z", Tz::UTC).unwrap();
+        assert_eq!(format(instant, Tz::UTC), "2025-01-01T00:00:00.123456Z");
+        assert_eq!(format(1_500_000, Tz::UTC), "1970-01-01T00:00:01.5Z");
+        assert_eq!(format(-1, Tz::UTC), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn bad_text_and_bad_zones_are_named() {
+        assert!(
+            parse("yesterday", Tz::UTC)
+                .unwrap_err()
+                .to_string()
+                .contains("'yesterday'")
+        );
+        assert!(
+            zone("Mars/Phobos")
+                .unwrap_err()
+                .to_string()
+                .contains("IANA Time Zone ID: Mars/Phobos")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn formatted_instants_parse_back(micros in -60_000_000_000_000_000_i64..200_000_000_000_000_000) {
+            for name in ["UTC", "Asia/Kathmandu", "America/New_York"] {
+                // A local time that occurs twice is told apart by its offset.
+                let zone = zone(name).unwrap();
+                prop_assert_eq!(parse(&format(micros, zone), Tz::UTC).unwrap(), micros);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The state of the door: the engine behind it, its metrics and what it hands out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use elanus_collection::{Collection, Collections, NameKind, validate_name};
+use elanus_query::Engine;
+
+use crate::context::Context;
+use crate::metrics::DoorMetrics;
+use crate::status::{Code, Error, Result};
+
+/// The Milvus release whose behaviour this door follows, and who is really speaking.
+pub const SERVER_VERSION: &str = concat!("3.0.2-elanus-", env!("CARGO_PKG_VERSION"));
+
+/// The Milvus gRPC service over an engine; cheap to clone.
+#[derive(Clone)]
+pub struct Door {
+    engine: Arc<Engine>,
+    metrics: Arc<DoorMetrics>,
+    next_identifier: Arc<AtomicI64>,
+}
+
+impl Door {
+    /// A door to this engine.
+    pub fn new(engine: Arc<Engine>, metrics: Arc<DoorMetrics>) -> Self {
+        let first = i64::try_from(engine.collections().oracle().next()).unwrap_or(1);
+        Self {
+            engine,
+            metrics,
+            next_identifier: Arc::new(AtomicI64::new(first)),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn collections(&self) -> &Collections {
+        self.engine.collections()
+    }
+
+    pub(crate) fn metrics(&self) -> &DoorMetrics {
+        &self.metrics
+    }
+
+    /// A number for a client that says hello; every later call of it carries the number.
+    pub(crate) fn next_identifier(&self) -> i64 {
+        self.next_identifier.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A timestamp above every write that was acknowledged so far.
+    pub(crate) fn timestamp(&self) -> u64 {
+        self.collections().oracle().next()
+    }
+
+    /// The collection (or the one behind an alias) that a request names.
+    pub(crate) fn collection(&self, context: &Context, db_name: &str, name: &str) -> Result<Arc<Collection>> {
+        // A well-formed name is the common case; the rules matter only when nothing is found.
+        match self.collections().collection(context.database(db_name), name) {
+            Ok(collection) => Ok(collection),
+            Err(error) => {
+                validate_name(NameKind::Collection, name)?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Checks, before anything else of a read, that the collection is loaded and its partitions exist.
+///
+/// # Errors
+/// `collection not loaded`, `partition not found`, `partition not loaded`.
+pub(crate) fn check_readable(collection: &Collection, partitions: &[String]) -> Result<()> {
+    let ids = partitions
+        .iter()
+        .map(|name| partition_id(collection, name))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(collection.check_loaded(&ids)?)
+}
+
+/// The id of a partition by name.
+pub(crate) fn partition_id(collection: &Collection, name: &str) -> Result<i64> {
+    match collection.partition(name) {
+        Ok(partition) => Ok(partition.id),
+        Err(elanus_collection::Error::PartitionNotFound { name }) => Err(Error::new(
+            Code::PartitionNotFound,
+            format!("partition name {name} not found: partition not found[partition={name}]"),
+        )),
+        Err(other) => Err(other.into()),
+    }
+}

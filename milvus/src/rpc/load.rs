@@ -1,0 +1,225 @@
+//! Load and release.
+//!
+//! Everything is loaded into the one node there is: asking for more replicas, or for a part of the
+//! fields only, is refused instead of being ignored.
+
+use elanus_collection::{Collection, Error as CollectionError, LoadState};
+use milvus::proto::common::{LoadState as WireState, Status};
+use milvus::proto::milvus as wire;
+
+use crate::context::Context;
+use crate::door::{Door, partition_id};
+use crate::status::{Code, Error, Result};
+
+/// The resource group that Milvus puts everything into when none is named.
+const DEFAULT_RESOURCE_GROUP: &str = "__default_resource_group";
+
+pub(crate) async fn load_collection(
+    door: &Door,
+    context: &Context,
+    request: wire::LoadCollectionRequest,
+) -> Result<Status> {
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    check_options(
+        &collection,
+        request.replica_number,
+        &request.resource_groups,
+        &request.load_fields,
+        request.skip_load_dynamic_field,
+    )?;
+    check_indexes(&collection)?;
+    collection.load(None).await?;
+    Ok(Status::default())
+}
+
+pub(crate) async fn load_partitions(
+    door: &Door,
+    context: &Context,
+    request: wire::LoadPartitionsRequest,
+) -> Result<Status> {
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    if request.partition_names.is_empty() {
+        return Err(Error::invalid(
+            "due to no partition specified: name the partitions to load",
+        ));
+    }
+    refuse_partition_key(&collection, "load partitions")?;
+    check_options(
+        &collection,
+        request.replica_number,
+        &request.resource_groups,
+        &request.load_fields,
+        request.skip_load_dynamic_field,
+    )?;
+    for name in &request.partition_names {
+        partition_id(&collection, name)?;
+    }
+    check_indexes(&collection)?;
+    collection.load(Some(&request.partition_names)).await?;
+    Ok(Status::default())
+}
+
+pub(crate) async fn release_collection(
+    door: &Door,
+    context: &Context,
+    request: wire::ReleaseCollectionRequest,
+) -> Result<Status> {
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    collection.release(None).await?;
+    Ok(Status::default())
+}
+
+pub(crate) async fn release_partitions(
+    door: &Door,
+    context: &Context,
+    request: wire::ReleasePartitionsRequest,
+) -> Result<Status> {
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    if request.partition_names.is_empty() {
+        return Err(Error::invalid(
+            "due to no partition specified: name the partitions to release",
+        ));
+    }
+    refuse_partition_key(&collection, "release partitions")?;
+    for name in &request.partition_names {
+        partition_id(&collection, name)?;
+    }
+    collection.release(Some(&request.partition_names)).await?;
+    Ok(Status::default())
+}
+
+pub(crate) fn progress(
+    door: &Door,
+    context: &Context,
+    request: &wire::GetLoadingProgressRequest,
+) -> Result<wire::GetLoadingProgressResponse> {
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    for name in &request.partition_names {
+        partition_id(&collection, name)?;
+    }
+    if collection.load_state(&request.partition_names)? == LoadState::NotLoad {
+        return Err(match request.partition_names.as_slice() {
+            [] => CollectionError::CollectionNotLoaded {
+                name: request.collection_name.clone(),
+            }
+            .into(),
+            names => CollectionError::PartitionNotLoaded {
+                name: names.join(","),
+            }
+            .into(),
+        });
+    }
+    let progress = i64::from(collection.load_progress(&request.partition_names)?);
+    Ok(wire::GetLoadingProgressResponse {
+        progress,
+        refresh_progress: progress,
+        ..Default::default()
+    })
+}
+
+pub(crate) fn state(
+    door: &Door,
+    context: &Context,
+    request: &wire::GetLoadStateRequest,
+) -> Result<wire::GetLoadStateResponse> {
+    let state = match door.collection(context, &request.db_name, &request.collection_name) {
+        Ok(collection) => {
+            for name in &request.partition_names {
+                partition_id(&collection, name)?;
+            }
+            match collection.load_state(&request.partition_names)? {
+                LoadState::NotLoad => WireState::NotLoad,
+                LoadState::Loading => WireState::Loading,
+                LoadState::Loaded => WireState::Loaded,
+            }
+        }
+        Err(error) if error.code() == Code::CollectionNotFound => WireState::NotExist,
+        Err(error) => return Err(error),
+    };
+    Ok(wire::GetLoadStateResponse {
+        state: state as i32,
+        ..Default::default()
+    })
+}
+
+/// Milvus words the two cases apart: no index at all, and some vector field without one.
+fn check_indexes(collection: &Collection) -> Result<()> {
+    let indexes = collection.indexes();
+    if indexes.is_empty() {
+        return Err(Error::new(
+            Code::IndexNotFound,
+            format!(
+                "index not found[collection={}]: create an index on every vector field before loading",
+                collection.name()
+            ),
+        ));
+    }
+    let unindexed: Vec<_> = collection
+        .schema()
+        .vector_fields()
+        .filter(|field| !indexes.iter().any(|index| index.field == field.name))
+        .map(|field| field.name.clone())
+        .collect();
+    if unindexed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "there is no vector index on field: [{}], please create index firstly",
+        unindexed.join(" ")
+    )))
+}
+
+fn check_options(
+    collection: &Collection,
+    replicas: i32,
+    resource_groups: &[String],
+    load_fields: &[String],
+    skip_dynamic: bool,
+) -> Result<()> {
+    if replicas > 1 {
+        return Err(Error::new(
+            Code::ResourceInsufficient,
+            format!(
+                "when load {replicas} replica count: service resource insufficient: there is one node, replica_number can only be 1"
+            ),
+        ));
+    }
+    if let Some(group) = resource_groups
+        .iter()
+        .find(|group| *group != DEFAULT_RESOURCE_GROUP)
+    {
+        return Err(Error::unsupported(format!(
+            "resource group {group}; the only one is {DEFAULT_RESOURCE_GROUP}"
+        )));
+    }
+    let schema = collection.schema();
+    if let Some(unknown) = load_fields.iter().find(|name| schema.field(name).is_none()) {
+        return Err(Error::new(
+            Code::FieldNotFound,
+            format!("field not found[field={unknown}]"),
+        ));
+    }
+    let partial = !load_fields.is_empty()
+        && schema
+            .fields
+            .iter()
+            .any(|field| !field.dynamic && !load_fields.contains(&field.name));
+    if partial {
+        return Err(Error::unsupported(
+            "load_fields with a part of the fields; leave it out to load all of them",
+        ));
+    }
+    if skip_dynamic && schema.enable_dynamic_field {
+        return Err(Error::unsupported("skip_load_dynamic_field"));
+    }
+    Ok(())
+}
+
+fn refuse_partition_key(collection: &Collection, what: &str) -> Result<()> {
+    match collection.schema().partition_key() {
+        Some(_) => Err(Error::invalid(format!(
+            "disable {what} if partition key mode is used"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,14 @@
+//! Handlers, one file per family of calls. Those that wait have the shape
+//! `async fn(&Door, &Context, Request) -> Result<Reply>`, the others `fn(&Door, &Context, &Request)`.
+
+pub(crate) mod alias;
+pub(crate) mod collection;
+pub(crate) mod database;
+pub(crate) mod dml;
+pub(crate) mod flush;
+pub(crate) mod index;
+pub(crate) mod load;
+pub(crate) mod misc;
+pub(crate) mod partition;
+pub(crate) mod query;
+pub(crate) mod search;

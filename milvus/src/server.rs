@@ -1,0 +1,77 @@
+//! The socket side: HTTP/2 settings, message size limits, serving and draining.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use elanus_query::Engine;
+use milvus::proto::milvus::client_telemetry_service_server::ClientTelemetryServiceServer;
+use milvus::proto::milvus::milvus_service_server::MilvusServiceServer;
+use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::door::Door;
+use crate::metrics::DoorMetrics;
+use crate::telemetry::Telemetry;
+
+/// Largest request that is accepted, Milvus' default.
+pub const MAX_REQUEST_BYTES: usize = 64 << 20;
+/// Largest reply that is sent, Milvus' default.
+pub const MAX_RESPONSE_BYTES: usize = 256 << 20;
+
+/// HTTP/2 flow control windows: large enough for a 10,000 x 128 insert without waiting for a round trip.
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+const MAX_FRAME: u32 = 1 << 20;
+
+/// Why the door stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listening socket could not be read.
+    #[error("cannot read the address of the Milvus listener: {0}")]
+    Listener(#[from] std::io::Error),
+    /// The gRPC server failed.
+    #[error("the Milvus door on {address} failed: {source}")]
+    Transport {
+        /// Where it listened.
+        address: SocketAddr,
+        /// What failed.
+        source: tonic::transport::Error,
+    },
+}
+
+/// Answers Milvus clients on a bound listener until `shutdown` resolves; then no new call is taken,
+/// calls that are running finish, and the function returns.
+///
+/// Keep-alive pings are answered as often as they come (clients send one every ten seconds on idle
+/// connections), compressed requests are understood, replies are not compressed: clients are mostly
+/// near, and vectors do not compress.
+///
+/// # Errors
+/// [`ServeError`] when the socket fails.
+pub async fn serve(
+    engine: Arc<Engine>,
+    listener: TcpListener,
+    metrics: Arc<DoorMetrics>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    let door = Door::new(engine, metrics);
+    let service = MilvusServiceServer::new(door)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let telemetry = ClientTelemetryServiceServer::new(Telemetry).accept_compressed(CompressionEncoding::Gzip);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .add_service(service)
+        .add_service(telemetry)
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await
+        .map_err(|source| ServeError::Transport { address, source })
+}
