@@ -194,6 +194,13 @@ impl Error {
         Self::new(Code::Unexpected, what.to_string())
     }
 
+    /// The same error in the words that one call of Milvus uses where others say it differently.
+    #[must_use]
+    pub fn reworded(mut self, from: &str, to: &str) -> Self {
+        self.reason = self.reason.replacen(from, to, 1);
+        self
+    }
+
     /// Milvus' numeric code.
     pub fn code(&self) -> Code {
         self.code

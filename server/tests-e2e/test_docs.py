@@ -204,7 +204,10 @@ def refusal(channel, name: str) -> str | None:
         answer = stub(request(), timeout=30)
     except grpc.RpcError as error:
         return error.details() if error.code() == grpc.StatusCode.UNIMPLEMENTED else None
-    status = answer if method.output_type.name == "Status" else getattr(answer, "status", None)
+    if method.output_type.name == "Status":
+        status = answer
+    else:
+        status = getattr(answer, "status", None) or getattr(answer, "alter_status", None)
     return status.reason if status is not None and status.code == 10 else None
 
 

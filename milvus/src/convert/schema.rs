@@ -289,6 +289,10 @@ fn default_from_wire(field: &str, data_type: &DataType, value: DefaultValue) -> 
             Ok(value.into())
         }
         (DataType::Int64, DefaultValue::LongData(value)) => Ok(value.into()),
+        // What a Python int becomes, whatever the field's width; the schema checks the range.
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, DefaultValue::LongData(value)) => {
+            Ok(value.into())
+        }
         (DataType::Float, DefaultValue::FloatData(value)) => float(f64::from(value)),
         (DataType::Double, DefaultValue::DoubleData(value)) => float(value),
         (DataType::VarChar { max_length }, DefaultValue::StringData(value)) => {

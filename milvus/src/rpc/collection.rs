@@ -142,7 +142,8 @@ pub(crate) fn describe(
     let collection = if request.collection_name.is_empty() && request.collection_id != 0 {
         by_id(door, context, &request.db_name, request.collection_id)?
     } else {
-        door.collection(context, &request.db_name, &request.collection_name)?
+        let found = door.collection(context, &request.db_name, &request.collection_name);
+        found.map_err(|error| error.reworded("collection not found[", "can't find collection["))?
     };
     description(door, &collection)
 }

@@ -29,10 +29,9 @@ pub(crate) async fn drop(
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     match collection.drop_partition(&request.partition_name).await {
         Ok(()) | Err(CollectionError::PartitionNotFound { .. }) => Ok(Status::default()),
-        Err(CollectionError::StillLoaded { .. }) => Err(Error::unexpected(format!(
-            "partition cannot be dropped, partition {} is loaded, please release it first",
-            request.partition_name
-        ))),
+        Err(CollectionError::StillLoaded { .. }) => Err(Error::unexpected(
+            "partition cannot be dropped, partition is loaded, please release it first",
+        )),
         Err(error) => Err(error.into()),
     }
 }
