@@ -1,1 +1,43 @@
-//! Skeleton.
+//! Scalar functions that Elanus adds to DataFusion: distances between vectors, JSON access, array tests.
+//!
+//! | group | functions |
+//! |---|---|
+//! | distances ([`vector`]) | `l2_distance`, `cosine_distance`, `inner_product`, `negative_inner_product`, `l1_distance` |
+//! | one vector ([`vector`]) | `l2_normalize`, `l2_norm`, `vector_dims` |
+//! | JSON for SQL ([`json`]) | `json_get`, `json_get_int`, `json_get_float`, `json_get_str`, `json_get_bool`, `json_contains` |
+//! | JSON for filters ([`json`]) | `elanus_json_*`: one pass over the text per row, path and literal fixed per call |
+//! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
+//!
+//! Functions of the same name that DataFusion ships (it computes on lists of `Float64` and copies every vector) are
+//! replaced when [`register`] is called after DataFusion's own registration.
+
+pub mod array;
+pub mod json;
+pub mod vector;
+
+mod arguments;
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::ScalarUDF;
+
+/// Every function of this crate.
+pub fn all() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = vector::all();
+    functions.extend(json::all());
+    functions.extend(array::all());
+    functions
+}
+
+/// Registers every function, replacing DataFusion's of the same name.
+///
+/// # Errors
+/// Whatever the registry answers; a session context accepts all.
+pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    for function in all() {
+        registry.register_udf(function)?;
+    }
+    Ok(())
+}

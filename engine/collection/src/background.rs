@@ -25,8 +25,16 @@ type BuiltIndexes = HashMap<String, (i64, Arc<dyn VectorIndex>)>;
 /// What a job reports.
 pub(crate) enum Event {
     Flushed(Result<Vec<FlushOutput>>),
-    Compacted { units: Vec<Arc<Unit>>, result: Result<Option<NewSegment>> },
-    Indexed { segment: SegmentId, index_id: i64, field: String, result: Result<(IndexFile, Arc<dyn VectorIndex>)> },
+    Compacted {
+        units: Vec<Arc<Unit>>,
+        result: Result<Option<NewSegment>>,
+    },
+    Indexed {
+        segment: SegmentId,
+        index_id: i64,
+        field: String,
+        result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
+    },
 }
 
 /// The rows of one partition, on disk now.
@@ -80,14 +88,20 @@ impl Writer {
                 let merged = merge_units(&files, &schema, &primary_key, partition, &units).await;
                 let opened = match merged {
                     Ok(Some(meta)) => {
-                        SealedSegment::open(files.clone(), meta, Arc::clone(&schema), &primary_key).await.map(Some)
+                        SealedSegment::open(files.clone(), meta, Arc::clone(&schema), &primary_key)
+                            .await
+                            .map(Some)
                     }
                     Ok(None) => Ok(None),
                     Err(error) => Err(error),
                 };
                 match opened {
                     Ok(segment) => {
-                        outputs.push(FlushOutput { partition, units, segment: segment.map(Arc::new) });
+                        outputs.push(FlushOutput {
+                            partition,
+                            units,
+                            segment: segment.map(Arc::new),
+                        });
                     }
                     Err(error) => {
                         result = Err(error);
@@ -114,7 +128,11 @@ impl Writer {
     fn start_compaction(&mut self) -> bool {
         let automatic = self.options.background && self.auto_compaction();
         let Some((partition, units)) = self.partitions.iter().find_map(|(id, data)| {
-            let units: Vec<_> = data.segments.iter().map(|entry| Arc::clone(&entry.unit)).collect();
+            let units: Vec<_> = data
+                .segments
+                .iter()
+                .map(|entry| Arc::clone(&entry.unit))
+                .collect();
             let picked = if self.want_compact {
                 everything(&self.options, &units)
             } else if automatic {
@@ -140,10 +158,12 @@ impl Writer {
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let result = async {
-                let Some(meta) = merge_units(&job.files, &schema, &primary_key, partition, &units).await? else {
+                let Some(meta) = merge_units(&job.files, &schema, &primary_key, partition, &units).await?
+                else {
                     return Ok(None);
                 };
-                let segment = Arc::new(SealedSegment::open(job.files.clone(), meta, schema, &primary_key).await?);
+                let segment =
+                    Arc::new(SealedSegment::open(job.files.clone(), meta, schema, &primary_key).await?);
                 let (mut files, mut indexes) = (Vec::new(), HashMap::new());
                 for def in &defs {
                     // A failed build leaves the segment without this index; it is tried on its own later.
@@ -152,7 +172,11 @@ impl Writer {
                         indexes.insert(def.field.clone(), (def.id, index));
                     }
                 }
-                Ok(Some(NewSegment { segment, files, indexes }))
+                Ok(Some(NewSegment {
+                    segment,
+                    files,
+                    indexes,
+                }))
             }
             .await;
             drop(events.send(Event::Compacted { units, result }));
@@ -161,29 +185,46 @@ impl Writer {
     }
 
     fn auto_compaction(&self) -> bool {
-        self.state.properties.get("collection.autocompaction.enabled").is_none_or(|value| value != "false")
+        self.state
+            .properties
+            .get("collection.autocompaction.enabled")
+            .is_none_or(|value| value != "false")
     }
 
     fn start_index_build(&mut self) -> bool {
-        let missing = self.partitions.values().flat_map(|partition| &partition.segments).find_map(|entry| {
-            let lacks = |def: &&IndexDef| {
-                def.build().is_some()
-                    && !entry.failed.contains_key(&def.id)
-                    && entry.indexes.get(&def.field).is_none_or(|(id, _)| *id != def.id)
-            };
-            let def = self.state.indexes.iter().find(lacks)?;
-            Some((Arc::clone(&entry.segment), Arc::clone(&entry.unit), def.clone()))
-        });
-        let Some((segment, unit, def)) = missing else { return false };
+        let missing = self
+            .partitions
+            .values()
+            .flat_map(|partition| &partition.segments)
+            .find_map(|entry| {
+                let lacks = |def: &&IndexDef| {
+                    def.build().is_some()
+                        && !entry.failed.contains_key(&def.id)
+                        && entry.indexes.get(&def.field).is_none_or(|(id, _)| *id != def.id)
+                };
+                let def = self.state.indexes.iter().find(lacks)?;
+                Some((Arc::clone(&entry.segment), Arc::clone(&entry.unit), def.clone()))
+            });
+        let Some((segment, unit, def)) = missing else {
+            return false;
+        };
         let control = self.new_control(def.id);
-        let job = Job { files: self.files.clone(), options: Arc::clone(&self.options), control };
+        let job = Job {
+            files: self.files.clone(),
+            options: Arc::clone(&self.options),
+            control,
+        };
         let events = self.events.clone();
         let permits = Arc::clone(&self.maintenance_permits);
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let result = job.build(&segment, Some(&unit), &def).await;
-            let event =
-                Event::Indexed { segment: segment.meta.id, index_id: def.id, field: def.field.clone(), result };
+            let event = Event::Indexed {
+                segment: segment.meta.id,
+                index_id: def.id,
+                field: def.field.clone(),
+                result,
+            };
             drop(events.send(event));
         });
         true
@@ -191,8 +232,12 @@ impl Writer {
 
     fn new_control(&mut self, index_id: i64) -> Arc<BuildControl> {
         let control = Arc::new(BuildControl::default());
-        control.index_id.store(u64::try_from(index_id).unwrap_or(0), Ordering::Relaxed);
-        self.maintenance = Some(Maintenance { control: Arc::clone(&control) });
+        control
+            .index_id
+            .store(u64::try_from(index_id).unwrap_or(0), Ordering::Relaxed);
+        self.maintenance = Some(Maintenance {
+            control: Arc::clone(&control),
+        });
         self.shared.building.store(Arc::new(Some(Arc::clone(&control))));
         control
     }
@@ -212,7 +257,12 @@ impl Writer {
         }
         match event {
             Event::Flushed(outputs) => self.finish_flush(outputs).await,
-            Event::Indexed { segment, index_id, field, result } => {
+            Event::Indexed {
+                segment,
+                index_id,
+                field,
+                result,
+            } => {
                 self.install_index(segment, index_id, &field, result).await;
             }
             Event::Compacted { units, result } => {
@@ -236,8 +286,13 @@ impl Writer {
         if !self.state.indexes.iter().any(|def| def.id == index_id) {
             return;
         }
-        let entries = self.partitions.values_mut().flat_map(|partition| &mut partition.segments);
-        let Some(entry) = entries.into_iter().find(|entry| entry.segment.meta.id == segment) else { return };
+        let entries = self
+            .partitions
+            .values_mut()
+            .flat_map(|partition| &mut partition.segments);
+        let Some(entry) = entries.into_iter().find(|entry| entry.segment.meta.id == segment) else {
+            return;
+        };
         let (file, index) = match result {
             Ok(built) => built,
             Err(error) => {
@@ -264,21 +319,30 @@ impl Writer {
         }
     }
 
-    async fn install_compaction(&mut self, units: &[Arc<Unit>], result: Result<Option<NewSegment>>) -> Result<()> {
+    async fn install_compaction(
+        &mut self,
+        units: &[Arc<Unit>],
+        result: Result<Option<NewSegment>>,
+    ) -> Result<()> {
         let new = result?;
         let abandon = |new: Option<NewSegment>| {
             if let Some(new) = new {
                 self.files.abandon(new.segment.meta.id);
             }
         };
-        let Some(partition_id) = units.first().map(|unit| unit.partition()) else { return Ok(()) };
+        let Some(partition_id) = units.first().map(|unit| unit.partition()) else {
+            return Ok(());
+        };
         let Some(partition) = self.partitions.get(&partition_id) else {
             abandon(new);
             return Ok(());
         };
         let inputs: HashSet<_> = units.iter().map(|unit| unit.id()).collect();
         let current = units.iter().map(|unit| {
-            let entry = partition.segments.iter().find(|entry| entry.unit.id() == unit.id());
+            let entry = partition
+                .segments
+                .iter()
+                .find(|entry| entry.unit.id() == unit.id());
             entry.map(|entry| (&**unit, &*entry.deletes))
         });
         let Some(current) = current.collect::<Option<Vec<_>>>() else {
@@ -309,7 +373,9 @@ impl Writer {
             .store
             .commit(|manifest| {
                 manifest.segments.retain(|meta| !old.contains(&meta.id));
-                manifest.segments.extend(added.iter().map(|(meta, _)| meta.clone()));
+                manifest
+                    .segments
+                    .extend(added.iter().map(|(meta, _)| meta.clone()));
             })
             .await;
         if let Err(error) = committed {
@@ -317,7 +383,9 @@ impl Writer {
             return Err(error.into());
         }
         if let Some(partition) = self.partitions.get_mut(&partition_id) {
-            partition.segments.retain(|entry| !old.contains(&entry.segment.meta.id));
+            partition
+                .segments
+                .retain(|entry| !old.contains(&entry.segment.meta.id));
             partition.segments.extend(added.map(|(_, entry)| entry));
         }
         self.publish();
@@ -363,7 +431,12 @@ impl Job {
             Some(unit) => Arc::clone(unit),
             None => {
                 let block = Block::Sealed(Arc::clone(segment));
-                Arc::new(Unit::new(block, segment.meta.partition, Arc::default(), HashMap::new()))
+                Arc::new(Unit::new(
+                    block,
+                    segment.meta.partition,
+                    Arc::default(),
+                    HashMap::new(),
+                ))
             }
         };
         let (field, seed, threads) = (def.field.clone(), self.options.seed, self.options.build_threads);
@@ -372,7 +445,10 @@ impl Job {
         let blob = tokio::task::spawn_blocking(build)
             .await
             .map_err(|e| Error::IndexBuild(format!("the build of '{}' stopped: {e}", def.name)))??;
-        let file = self.files.write_index(segment.meta.id, &def.field, def.id, blob.into()).await?;
+        let file = self
+            .files
+            .write_index(segment.meta.id, &def.field, def.id, blob.into())
+            .await?;
         let index = open_index(&self.files, segment.meta.id, &file).await?;
         Ok((file, index))
     }
@@ -389,8 +465,16 @@ fn build_blob(
 ) -> Result<Vec<u8>> {
     let allowed = unit.allow(field, None)?;
     let vectors = unit.vectors(field)?.as_vectors()?;
-    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-    let options = BuildOptions { seed, threads, progress: control };
+    let threads = if threads == 0 {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        threads
+    };
+    let options = BuildOptions {
+        seed,
+        threads,
+        progress: control,
+    };
     let index = elanus_index::build(params, metric, vectors, allowed.bitset(), &options)
         .map_err(|e| Error::IndexBuild(e.to_string()))?;
     Ok(index.serialize())
@@ -403,5 +487,6 @@ pub(crate) async fn open_index(
     file: &IndexFile,
 ) -> Result<Arc<dyn VectorIndex>> {
     let blob = files.map_index(segment, file).await?;
-    elanus_index::open(blob).map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))
+    elanus_index::open(blob)
+        .map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))
 }

@@ -30,7 +30,10 @@ fn system_millis() -> u64 {
 impl TimestampOracle {
     /// An oracle on this clock (milliseconds since 1970).
     pub fn new(millis: fn() -> u64) -> Self {
-        Self { last: AtomicU64::new(0), millis }
+        Self {
+            last: AtomicU64::new(0),
+            millis,
+        }
     }
 
     /// A timestamp above every earlier one.
@@ -45,7 +48,10 @@ impl TimestampOracle {
         loop {
             let first = now.max(last + 1);
             let end = first + count.max(1) - 1;
-            match self.last.compare_exchange_weak(last, end, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .last
+                .compare_exchange_weak(last, end, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return first,
                 Err(seen) => last = seen,
             }

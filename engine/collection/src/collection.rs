@@ -73,7 +73,10 @@ pub struct Collection {
 
 impl std::fmt::Debug for Collection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collection").field("id", &self.id).field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Collection")
+            .field("id", &self.id)
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +91,9 @@ impl Collection {
         schema: &CollectionSchema,
         state: &CollectionState,
     ) -> Result<Arc<Self>> {
-        let store = CollectionStore::create(Arc::clone(&context.store), id, schema.to_arrow(), state.encode()?).await?;
+        let store =
+            CollectionStore::create(Arc::clone(&context.store), id, schema.to_arrow(), state.encode()?)
+                .await?;
         Self::start(context, store, Vec::new(), database, name, created_ts).await
     }
 
@@ -126,8 +131,13 @@ impl Collection {
                 Some(deletes) => files.read_deletes(meta.id, deletes).await?,
                 None => RoaringBitmap::new(),
             };
-            let segment =
-                SealedSegment::open(files.clone(), meta.clone(), Arc::clone(&stored_schema), &primary_key).await?;
+            let segment = SealedSegment::open(
+                files.clone(),
+                meta.clone(),
+                Arc::clone(&stored_schema),
+                &primary_key,
+            )
+            .await?;
             let mut indexes = HashMap::new();
             for file in &meta.indexes {
                 match open_index(&files, meta.id, file).await {
@@ -135,7 +145,9 @@ impl Collection {
                         indexes.insert(file.field.clone(), (file.index_id, index));
                     }
                     // Without its index the segment is searched exactly until it is built again.
-                    Err(error) => tracing::warn!(collection = name, %error, "index file is not usable, it will be rebuilt"),
+                    Err(error) => {
+                        tracing::warn!(collection = name, %error, "index file is not usable, it will be rebuilt")
+                    }
                 }
             }
             let persisted = deletes.len();
@@ -287,7 +299,9 @@ impl Collection {
                 return Err(Error::PartitionExists { name });
             }
             if state.partitions.len() >= MAX_PARTITIONS {
-                return Err(Error::LimitExceeded(format!("partition number exceeds max configuration ({MAX_PARTITIONS})")));
+                return Err(Error::LimitExceeded(format!(
+                    "partition number exceeds max configuration ({MAX_PARTITIONS})"
+                )));
             }
             let id = state.take_id();
             state.partitions.push(PartitionInfo { id, name, created_ts });
@@ -304,20 +318,30 @@ impl Collection {
     pub async fn drop_partition(&self, name: &str) -> Result<()> {
         self.refuse_with_partition_key("drop partition")?;
         if name == DEFAULT_PARTITION {
-            return Err(Error::InvalidParameter("default partition cannot be deleted".into()));
+            return Err(Error::InvalidParameter(
+                "default partition cannot be deleted".into(),
+            ));
         }
         let partition = self.partition(name)?;
         if self.shared.state.load().load.covers(partition.id) {
-            return Err(Error::StillLoaded { what: format!("partition '{name}' cannot be dropped: it") });
+            return Err(Error::StillLoaded {
+                what: format!("partition '{name}' cannot be dropped: it"),
+            });
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Request::DropPartition { name: name.to_string(), reply }).await?;
+        self.send(Request::DropPartition {
+            name: name.to_string(),
+            reply,
+        })
+        .await?;
         self.receive(answer).await
     }
 
     fn refuse_with_partition_key(&self, what: &str) -> Result<()> {
         match self.schema.partition_key() {
-            Some(_) => Err(Error::InvalidParameter(format!("disable {what} if partition key mode is used"))),
+            Some(_) => Err(Error::InvalidParameter(format!(
+                "disable {what} if partition key mode is used"
+            ))),
             None => Ok(()),
         }
     }
@@ -375,8 +399,15 @@ impl Collection {
         let collection = self.name();
         let name = name.to_string();
         self.edit(Box::new(move |state| {
-            let Some(at) = state.indexes.iter().position(|def| def.name == name || def.field == name) else {
-                return Err(Error::IndexNotFound { collection, index: name });
+            let Some(at) = state
+                .indexes
+                .iter()
+                .position(|def| def.name == name || def.field == name)
+            else {
+                return Err(Error::IndexNotFound {
+                    collection,
+                    index: name,
+                });
             };
             if state.indexes[at].metric.is_some() && state.load != LoadScope::None {
                 return Err(Error::StillLoaded {
@@ -407,9 +438,11 @@ impl Collection {
                 };
                 if let Some(control) = building.as_ref()
                     && built.is_some()
-                    && i64::try_from(control.index_id.load(std::sync::atomic::Ordering::Relaxed)) == Ok(def.id)
+                    && i64::try_from(control.index_id.load(std::sync::atomic::Ordering::Relaxed))
+                        == Ok(def.id)
                 {
-                    indexed = (indexed + control.rows_done.load(std::sync::atomic::Ordering::Relaxed)).min(total);
+                    indexed =
+                        (indexed + control.rows_done.load(std::sync::atomic::Ordering::Relaxed)).min(total);
                 }
                 let finished = built.is_none() || progress.indexed_rows == total;
                 let index_state = match (&progress.failure, finished) {
@@ -445,7 +478,10 @@ impl Collection {
                 .map(|field| field.name.clone())
                 .collect();
             near.truncate(2);
-            Error::FieldNotFound { field: name.to_string(), near }
+            Error::FieldNotFound {
+                field: name.to_string(),
+                near,
+            }
         })
     }
 
@@ -467,19 +503,34 @@ impl Collection {
         self.write(rows, partition, WriteMode::Upsert).await
     }
 
-    async fn write(&self, rows: RecordBatch, partition: Option<&str>, mode: WriteMode) -> Result<WriteResult> {
+    async fn write(
+        &self,
+        rows: RecordBatch,
+        partition: Option<&str>,
+        mode: WriteMode,
+    ) -> Result<WriteResult> {
         let targets = self.targets(partition)?;
-        let accept_auto_id =
-            self.shared.state.load().properties.get(ALLOW_INSERT_AUTO_ID).is_some_and(|value| value == "true");
+        let accept_auto_id = self
+            .shared
+            .state
+            .load()
+            .properties
+            .get(ALLOW_INSERT_AUTO_ID)
+            .is_some_and(|value| value == "true");
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
         let oracle = Arc::clone(&self.oracle);
         let large = rows.get_array_memory_size() > INLINE_BYTES;
         let work = move || -> Result<_> {
-            let prepared = prepare(&schema, &arrow, &rows, mode, accept_auto_id, |count| oracle.reserve(count))?;
+            let prepared = prepare(&schema, &arrow, &rows, mode, accept_auto_id, |count| {
+                oracle.reserve(count)
+            })?;
             let mut ops = Vec::new();
             if let Some(keys) = prepared.replaced {
-                ops.push(WalOp::Delete { partition: targets.only(), keys });
+                ops.push(WalOp::Delete {
+                    partition: targets.only(),
+                    keys,
+                });
             }
             ops.extend(targets.split(&schema, prepared.batch)?);
             let encoded = encode_ops(&ops)?;
@@ -489,7 +540,12 @@ impl Collection {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Write { ops, encoded, reply }).await?;
         let written = self.receive(answer).await?;
-        Ok(WriteResult { keys, rows, deleted: written.deleted, timestamp: written.timestamp })
+        Ok(WriteResult {
+            keys,
+            rows,
+            deleted: written.deleted,
+            timestamp: written.timestamp,
+        })
     }
 
     /// Removes the rows of these keys, in these partitions or (`None`) in all.
@@ -510,20 +566,37 @@ impl Collection {
             )));
         }
         let ops: Vec<_> = match partitions {
-            None => vec![WalOp::Delete { partition: None, keys: keys.clone() }],
-            Some(ids) => {
-                ids.iter().map(|id| WalOp::Delete { partition: Some(*id), keys: keys.clone() }).collect()
-            }
+            None => vec![WalOp::Delete {
+                partition: None,
+                keys: keys.clone(),
+            }],
+            Some(ids) => ids
+                .iter()
+                .map(|id| WalOp::Delete {
+                    partition: Some(*id),
+                    keys: keys.clone(),
+                })
+                .collect(),
         };
         if keys.is_empty() || ops.is_empty() {
             let timestamp = self.snapshot().timestamp;
-            return Ok(WriteResult { keys, rows: 0, deleted: 0, timestamp });
+            return Ok(WriteResult {
+                keys,
+                rows: 0,
+                deleted: 0,
+                timestamp,
+            });
         }
         let encoded = encode_ops(&ops)?;
         let (reply, answer) = oneshot::channel();
         self.send(Request::Write { ops, encoded, reply }).await?;
         let written = self.receive(answer).await?;
-        Ok(WriteResult { keys, rows: written.deleted, deleted: written.deleted, timestamp: written.timestamp })
+        Ok(WriteResult {
+            keys,
+            rows: written.deleted,
+            deleted: written.deleted,
+            timestamp: written.timestamp,
+        })
     }
 
     fn targets(&self, partition: Option<&str>) -> Result<Targets> {
@@ -532,11 +605,15 @@ impl Collection {
         if let Some(field) = self.schema.partition_key() {
             if named.is_some() {
                 return Err(Error::InvalidParameter(
-                    "not support manually specifying the partition names if partition key mode is used".into(),
+                    "not support manually specifying the partition names if partition key mode is used"
+                        .into(),
                 ));
             }
             let ids = state.partitions.iter().map(|partition| partition.id).collect();
-            return Ok(Targets::ByKey { field: field.name.clone(), ids });
+            return Ok(Targets::ByKey {
+                field: field.name.clone(),
+                ids,
+            });
         }
         let id = state.partition(named.unwrap_or(DEFAULT_PARTITION))?.id;
         Ok(Targets::One(id))
@@ -591,7 +668,10 @@ impl Collection {
     }
 
     async fn send(&self, request: Request) -> Result<()> {
-        self.requests.send(request).await.map_err(|_| Error::Closed(self.name()))
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| Error::Closed(self.name()))
     }
 
     async fn receive<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
@@ -616,13 +696,21 @@ impl Targets {
 
     fn split(&self, schema: &CollectionSchema, batch: RecordBatch) -> Result<Vec<WalOp>> {
         let (field, ids) = match self {
-            Self::One(partition) => return Ok(vec![WalOp::Insert { partition: *partition, batch }]),
+            Self::One(partition) => {
+                return Ok(vec![WalOp::Insert {
+                    partition: *partition,
+                    batch,
+                }]);
+            }
             Self::ByKey { field, ids } => (field, ids),
         };
         let column = schema
             .field(field)
             .and_then(|field| batch.column_by_name(&field.name))
-            .ok_or_else(|| Error::FieldNotFound { field: field.clone(), near: Vec::new() })?;
+            .ok_or_else(|| Error::FieldNotFound {
+                field: field.clone(),
+                near: Vec::new(),
+            })?;
         let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); ids.len()];
         for (row, bucket) in buckets(column, ids.len()).enumerate() {
             if let Some(rows) = rows_of.get_mut(bucket) {
@@ -633,7 +721,10 @@ impl Targets {
         for (partition, rows) in ids.iter().zip(rows_of) {
             if !rows.is_empty() {
                 let batch = take_record_batch(&batch, &UInt32Array::from(rows))?;
-                ops.push(WalOp::Insert { partition: *partition, batch });
+                ops.push(WalOp::Insert {
+                    partition: *partition,
+                    batch,
+                });
             }
         }
         Ok(ops)
@@ -645,7 +736,10 @@ fn buckets(column: &ArrayRef, count: usize) -> Box<dyn Iterator<Item = usize> + 
         return Box::new(keys.values().iter().map(move |key| partition_of_int(*key, count)));
     }
     match column.as_string_opt::<i32>() {
-        Some(keys) => Box::new(keys.iter().map(move |key| partition_of_text(key.unwrap_or_default(), count))),
+        Some(keys) => Box::new(
+            keys.iter()
+                .map(move |key| partition_of_text(key.unwrap_or_default(), count)),
+        ),
         None => Box::new(std::iter::repeat_n(0, column.len())),
     }
 }
@@ -653,7 +747,11 @@ fn buckets(column: &ArrayRef, count: usize) -> Box<dyn Iterator<Item = usize> + 
 /// The schema of stored rows: the collection's fields and the hidden timestamp.
 pub(crate) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields.push(Arc::new(ArrowField::new(TIMESTAMP_COLUMN, ArrowType::UInt64, false)));
+    fields.push(Arc::new(ArrowField::new(
+        TIMESTAMP_COLUMN,
+        ArrowType::UInt64,
+        false,
+    )));
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 

@@ -25,7 +25,11 @@ pub(crate) async fn merge_units(
     partition: i64,
     units: &[Arc<Unit>],
 ) -> Result<Option<SegmentMeta>> {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let mut batches: Vec<RecordBatch> = Vec::with_capacity(units.len());
     for unit in units {
         let batch = live_batch(unit, &names).await?;
@@ -38,7 +42,9 @@ pub(crate) async fn merge_units(
     }
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if u32::try_from(rows).is_err() {
-        return Err(Error::LimitExceeded(format!("a segment of {rows} rows is too large")));
+        return Err(Error::LimitExceeded(format!(
+            "a segment of {rows} rows is too large"
+        )));
     }
     let batch = match batches.as_slice() {
         [only] => only.clone().with_schema(Arc::clone(schema))?,
@@ -51,7 +57,9 @@ pub(crate) async fn merge_units(
 /// Deletes of the new segment: rows of the inputs deleted since they were frozen.
 ///
 /// Each input is its frozen unit and its deletes now, in the order they were merged.
-pub(crate) fn carry_deletes<'a>(inputs: impl IntoIterator<Item = (&'a Unit, &'a RoaringBitmap)>) -> RoaringBitmap {
+pub(crate) fn carry_deletes<'a>(
+    inputs: impl IntoIterator<Item = (&'a Unit, &'a RoaringBitmap)>,
+) -> RoaringBitmap {
     let mut carried = RoaringBitmap::new();
     let mut base = 0u64;
     for (unit, now) in inputs {
@@ -83,7 +91,9 @@ pub(crate) fn pick(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Uni
     let mut start = 0;
     while start < by_size.len() {
         let smallest = by_size[start].bytes().max(CLASS_FLOOR);
-        let class = by_size[start..].iter().take_while(|unit| unit.bytes() <= smallest.saturating_mul(4));
+        let class = by_size[start..]
+            .iter()
+            .take_while(|unit| unit.bytes() <= smallest.saturating_mul(4));
         let mut total = 0;
         let picked: Vec<_> = class
             .take_while(|unit| {
@@ -120,7 +130,12 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
         let chunk = GrowingChunk::new(1, batch, "id").unwrap();
-        Unit::new(Block::Growing(Arc::new(chunk)), 1, Arc::new(deletes), HashMap::new())
+        Unit::new(
+            Block::Growing(Arc::new(chunk)),
+            1,
+            Arc::new(deletes),
+            HashMap::new(),
+        )
     }
 
     proptest! {
@@ -151,7 +166,10 @@ mod tests {
 
     #[test]
     fn equal_sizes_merge_and_a_lone_large_one_stays() {
-        let options = Options { merge_factor: 3, ..Default::default() };
+        let options = Options {
+            merge_factor: 3,
+            ..Default::default()
+        };
         let small = || Arc::new(unit(10, RoaringBitmap::new()));
         assert!(pick(&options, &[small(), small()]).is_none());
         assert_eq!(pick(&options, &[small(), small(), small()]).unwrap().len(), 3);

@@ -58,7 +58,9 @@ pub enum Error {
         alias: String,
     },
     /// The alias names another collection already.
-    #[error("{alias} is alias to another collection: {collection}: alias already exist[database={database}][alias={alias}]")]
+    #[error(
+        "{alias} is alias to another collection: {collection}: alias already exist[database={database}][alias={alias}]"
+    )]
     AliasExists {
         /// The database.
         database: String,
@@ -196,5 +198,9 @@ pub enum Error {
 }
 
 fn near_text(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(" or ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", names.join(" or "))
+    }
 }

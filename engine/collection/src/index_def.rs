@@ -99,7 +99,9 @@ const SCALAR_INDEXES: &[(&str, fn(&DataType) -> bool)] = &[
         )
     }),
     ("Trie", |t| matches!(t, DataType::VarChar { .. })),
-    ("NGRAM", |t| matches!(t, DataType::VarChar { .. } | DataType::Json)),
+    ("NGRAM", |t| {
+        matches!(t, DataType::VarChar { .. } | DataType::Json)
+    }),
 ];
 
 fn is_bitmap_type(data_type: &DataType) -> bool {
@@ -120,7 +122,11 @@ impl IndexDef {
     /// # Errors
     /// [`Error::InvalidParameter`] for a type, metric or parameter that the field does not allow.
     pub fn check(spec: &IndexSpec, field: &Field) -> Result<Self> {
-        let index_type = if spec.index_type.is_empty() { "AUTOINDEX" } else { &spec.index_type };
+        let index_type = if spec.index_type.is_empty() {
+            "AUTOINDEX"
+        } else {
+            &spec.index_type
+        };
         let metric = if field.data_type.is_vector() {
             let metric = match spec.metric.as_deref() {
                 None | Some("") => Metric::Cosine,
@@ -130,7 +136,8 @@ impl IndexDef {
                     ))
                 })?,
             };
-            BuildParams::parse(index_type, &spec.params).map_err(|e| Error::InvalidParameter(e.to_string()))?;
+            BuildParams::parse(index_type, &spec.params)
+                .map_err(|e| Error::InvalidParameter(e.to_string()))?;
             Some(metric.to_string())
         } else {
             check_scalar(index_type, field)?;
@@ -138,7 +145,11 @@ impl IndexDef {
         };
         Ok(Self {
             id: 0,
-            name: spec.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| field.name.clone()),
+            name: spec
+                .name
+                .clone()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| field.name.clone()),
             field: field.name.clone(),
             index_type: index_type.to_string(),
             metric,
@@ -192,17 +203,40 @@ mod tests {
     #[test]
     fn vector_indexes_default_to_autoindex_and_cosine() {
         let field = Field::new("v", DataType::FloatVector { dim: 4 });
-        let def = IndexDef::check(&IndexSpec { field: "v".into(), ..Default::default() }, &field).unwrap();
-        assert_eq!((def.name.as_str(), def.index_type.as_str(), def.metric.as_deref()), ("v", "AUTOINDEX", Some("COSINE")));
+        let def = IndexDef::check(
+            &IndexSpec {
+                field: "v".into(),
+                ..Default::default()
+            },
+            &field,
+        )
+        .unwrap();
+        assert_eq!(
+            (def.name.as_str(), def.index_type.as_str(), def.metric.as_deref()),
+            ("v", "AUTOINDEX", Some("COSINE"))
+        );
         assert!(def.build().is_some());
     }
 
     #[test]
     fn scalar_indexes_are_checked_against_the_type() {
-        let spec = |index_type: &str| IndexSpec { index_type: index_type.into(), ..Default::default() };
+        let spec = |index_type: &str| IndexSpec {
+            index_type: index_type.into(),
+            ..Default::default()
+        };
         let number = Field::new("n", DataType::Float);
         IndexDef::check(&spec("INVERTED"), &number).unwrap();
-        assert!(IndexDef::check(&spec("BITMAP"), &number).unwrap_err().to_string().contains("Float"));
-        assert!(IndexDef::check(&spec("HNSW"), &number).unwrap_err().to_string().contains("allowed are"));
+        assert!(
+            IndexDef::check(&spec("BITMAP"), &number)
+                .unwrap_err()
+                .to_string()
+                .contains("Float")
+        );
+        assert!(
+            IndexDef::check(&spec("HNSW"), &number)
+                .unwrap_err()
+                .to_string()
+                .contains("allowed are")
+        );
     }
 }

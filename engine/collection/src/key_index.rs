@@ -40,7 +40,10 @@ impl KeyIndex {
                 order.sort_by_key(|row| values[*row as usize]);
                 order
             });
-            return Ok(Self { column: KeyColumn::Int64(keys.clone()), order });
+            return Ok(Self {
+                column: KeyColumn::Int64(keys.clone()),
+                order,
+            });
         }
         if let Some(keys) = column.as_string_opt::<i32>() {
             let sorted = (1..keys.len()).all(|row| keys.value(row - 1) <= keys.value(row));
@@ -49,9 +52,15 @@ impl KeyIndex {
                 order.sort_by(|a, b| keys.value(*a as usize).cmp(keys.value(*b as usize)));
                 order
             });
-            return Ok(Self { column: KeyColumn::VarChar(keys.clone()), order });
+            return Ok(Self {
+                column: KeyColumn::VarChar(keys.clone()),
+                order,
+            });
         }
-        Err(Error::InvalidSchema(format!("a primary key cannot be of type {}", column.data_type())))
+        Err(Error::InvalidSchema(format!(
+            "a primary key cannot be of type {}",
+            column.data_type()
+        )))
     }
 
     /// Rows with any of these keys, in no particular order. Keys of another type match nothing.
@@ -75,7 +84,11 @@ impl KeyIndex {
     }
 
     fn collect(&self, len: usize, compare: impl Fn(usize) -> Ordering, rows: &mut Vec<u32>) {
-        let row_at = |position: usize| self.order.as_ref().map_or(position, |order| order[position] as usize);
+        let row_at = |position: usize| {
+            self.order
+                .as_ref()
+                .map_or(position, |order| order[position] as usize)
+        };
         let mut low = 0;
         let mut high = len;
         while low < high {

@@ -45,9 +45,16 @@ impl LoadScope {
     /// The scope without these partitions; `all` are the partitions there are.
     #[must_use]
     pub fn without(&self, partitions: &[i64], all: &[i64]) -> Self {
-        let kept: Vec<_> =
-            all.iter().copied().filter(|id| self.covers(*id) && !partitions.contains(id)).collect();
-        if kept.is_empty() { Self::None } else { Self::Partitions(kept) }
+        let kept: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|id| self.covers(*id) && !partitions.contains(id))
+            .collect();
+        if kept.is_empty() {
+            Self::None
+        } else {
+            Self::Partitions(kept)
+        }
     }
 }
 

@@ -20,17 +20,29 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub fn new(limit: Option<u64>) -> Self {
-        Self { limit, promised: Mutex::default() }
+        Self {
+            limit,
+            promised: Mutex::default(),
+        }
     }
 
     /// Promises `bytes` to a collection in place of what it was promised before.
     fn promise(&self, id: i64, name: &str, bytes: u64) -> Result<()> {
         let mut promised = self.promised.lock();
-        let used: u64 = promised.iter().filter(|(other, _)| **other != id).map(|(_, bytes)| *bytes).sum();
+        let used: u64 = promised
+            .iter()
+            .filter(|(other, _)| **other != id)
+            .map(|(_, bytes)| *bytes)
+            .sum();
         if let Some(limit) = self.limit
             && used.saturating_add(bytes) > limit
         {
-            return Err(Error::MemoryBudget { name: name.to_string(), needed: bytes, used, limit });
+            return Err(Error::MemoryBudget {
+                name: name.to_string(),
+                needed: bytes,
+                used,
+                limit,
+            });
         }
         promised.insert(id, bytes);
         Ok(())
@@ -163,7 +175,12 @@ impl Collection {
         match partitions.iter().find(|id| !state.load.covers(**id)) {
             None => Ok(()),
             Some(id) => {
-                let name = state.partitions.iter().find(|p| p.id == *id).map(|p| p.name.clone()).unwrap_or_default();
+                let name = state
+                    .partitions
+                    .iter()
+                    .find(|p| p.id == *id)
+                    .map(|p| p.name.clone())
+                    .unwrap_or_default();
                 Err(Error::PartitionNotLoaded { name })
             }
         }
@@ -181,11 +198,20 @@ impl Collection {
     fn warm_percent(&self) -> u32 {
         let total = self.warmup.total.load(Ordering::Relaxed);
         let done = self.warmup.done.load(Ordering::Relaxed).min(total);
-        if total == 0 { 100 } else { u32::try_from(done * 100 / total).unwrap_or(100) }
+        if total == 0 {
+            100
+        } else {
+            u32::try_from(done * 100 / total).unwrap_or(100)
+        }
     }
 
     fn units_in(&self, scope: &LoadScope) -> Vec<Arc<Unit>> {
-        self.snapshot().units.iter().filter(|unit| scope.covers(unit.partition())).cloned().collect()
+        self.snapshot()
+            .units
+            .iter()
+            .filter(|unit| scope.covers(unit.partition()))
+            .cloned()
+            .collect()
     }
 
     /// Reads what searches will need, in the background.

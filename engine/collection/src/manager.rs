@@ -104,12 +104,22 @@ impl Collections {
                 opened.insert(**id, result.map_err(|error| error.to_string()));
             }
         }
-        Ok(Arc::new(Self { context, catalog, open: RwLock::new(opened), ddl: Mutex::new(()) }))
+        Ok(Arc::new(Self {
+            context,
+            catalog,
+            open: RwLock::new(opened),
+            ddl: Mutex::new(()),
+        }))
     }
 
     /// Stops all writers; what was acknowledged is durable.
     pub async fn close(&self) {
-        let collections: Vec<_> = self.open.write().drain().filter_map(|(_, collection)| collection.ok()).collect();
+        let collections: Vec<_> = self
+            .open
+            .write()
+            .drain()
+            .filter_map(|(_, collection)| collection.ok())
+            .collect();
         futures::future::join_all(collections.iter().map(|collection| collection.close())).await;
     }
 
@@ -127,7 +137,12 @@ impl Collections {
 
     /// All databases by name.
     pub fn databases(&self) -> Vec<DatabaseInfo> {
-        self.catalog.current().databases.iter().map(|(name, entry)| info(name, entry)).collect()
+        self.catalog
+            .current()
+            .databases
+            .iter()
+            .map(|(name, entry)| info(name, entry))
+            .collect()
     }
 
     /// The database of this name.
@@ -151,7 +166,9 @@ impl Collections {
         self.catalog
             .update(|catalog| {
                 if catalog.databases.contains_key(name) {
-                    return Err(Error::DatabaseExists { database: name.to_string() });
+                    return Err(Error::DatabaseExists {
+                        database: name.to_string(),
+                    });
                 }
                 if catalog.databases.len() >= MAX_DATABASES {
                     return Err(Error::LimitExceeded(format!(
@@ -159,7 +176,11 @@ impl Collections {
                     )));
                 }
                 let id = take_id(catalog);
-                let entry = DatabaseEntry { id, created_ts, properties: properties.clone() };
+                let entry = DatabaseEntry {
+                    id,
+                    created_ts,
+                    properties: properties.clone(),
+                };
                 catalog.databases.insert(name.to_string(), entry);
                 Ok(())
             })
@@ -181,7 +202,9 @@ impl Collections {
                     return Err(no_database(name));
                 }
                 if catalog.collections.values().any(|entry| entry.database == name) {
-                    return Err(Error::DatabaseNotEmpty { database: name.to_string() });
+                    return Err(Error::DatabaseNotEmpty {
+                        database: name.to_string(),
+                    });
                 }
                 catalog.databases.remove(name);
                 catalog.aliases.remove(name);
@@ -194,7 +217,12 @@ impl Collections {
     ///
     /// # Errors
     /// [`Error::DatabaseNotFound`].
-    pub async fn alter_database(&self, name: &str, set: BTreeMap<String, String>, unset: &[String]) -> Result<()> {
+    pub async fn alter_database(
+        &self,
+        name: &str,
+        set: BTreeMap<String, String>,
+        unset: &[String],
+    ) -> Result<()> {
         let _one = self.ddl.lock().await;
         self.catalog
             .update(|catalog| {
@@ -212,7 +240,12 @@ impl Collections {
     ///
     /// # Errors
     /// A bad name, a name in use, an unknown database, or a schema that breaks a rule.
-    pub async fn create_collection(&self, database: &str, name: &str, spec: CollectionSpec) -> Result<Arc<Collection>> {
+    pub async fn create_collection(
+        &self,
+        database: &str,
+        name: &str,
+        spec: CollectionSpec,
+    ) -> Result<Arc<Collection>> {
         validate_name(NameKind::Collection, name)?;
         let mut schema = spec.schema.clone();
         schema.validate()?;
@@ -230,13 +263,20 @@ impl Collections {
             .update(|catalog| {
                 free_name(catalog, database, name)?;
                 if catalog.collections.len() >= MAX_COLLECTIONS {
-                    return Err(Error::LimitExceeded(format!("exceeded the limit of {MAX_COLLECTIONS} collections")));
+                    return Err(Error::LimitExceeded(format!(
+                        "exceeded the limit of {MAX_COLLECTIONS} collections"
+                    )));
                 }
                 Ok(take_id(catalog))
             })
             .await?;
-        let collection = Collection::create(&self.context, id, database, name, created_ts, &schema, &state).await?;
-        let entry = CollectionEntry { name: name.to_string(), database: database.to_string(), created_ts };
+        let collection =
+            Collection::create(&self.context, id, database, name, created_ts, &schema, &state).await?;
+        let entry = CollectionEntry {
+            name: name.to_string(),
+            database: database.to_string(),
+            created_ts,
+        };
         let named: Result<()> = self
             .catalog
             .update(|catalog| {
@@ -261,7 +301,10 @@ impl Collections {
         let id = find(&self.catalog.current(), database, name)?;
         match self.open.read().get(&id) {
             Some(Ok(collection)) => Ok(Arc::clone(collection)),
-            Some(Err(reason)) => Err(Error::Broken { collection: name.to_string(), reason: reason.clone() }),
+            Some(Err(reason)) => Err(Error::Broken {
+                collection: name.to_string(),
+                reason: reason.clone(),
+            }),
             None => Err(Error::Closed(name.to_string())),
         }
     }
@@ -304,7 +347,10 @@ impl Collections {
                     return Err(if aliases.iter().any(|alias| alias == name) {
                         Error::InvalidParameter(format!("cannot drop the collection via alias = {name}"))
                     } else {
-                        Error::CollectionHasAliases { collection: name.to_string(), aliases }
+                        Error::CollectionHasAliases {
+                            collection: name.to_string(),
+                            aliases,
+                        }
                     });
                 }
                 catalog.collections.remove(&id);
@@ -324,7 +370,13 @@ impl Collections {
     ///
     /// # Errors
     /// An unknown collection or database, a bad name or a name in use.
-    pub async fn rename_collection(&self, database: &str, old: &str, new_database: &str, new: &str) -> Result<()> {
+    pub async fn rename_collection(
+        &self,
+        database: &str,
+        old: &str,
+        new_database: &str,
+        new: &str,
+    ) -> Result<()> {
         validate_name(NameKind::Collection, new)?;
         let _one = self.ddl.lock().await;
         let id = self
@@ -333,10 +385,15 @@ impl Collections {
                 let id = find(catalog, database, old)?;
                 let aliases = aliases_of(catalog, database, id);
                 if aliases.iter().any(|alias| alias == old) {
-                    return Err(Error::InvalidParameter(format!("unsupported use an alias to rename collection, alias:{old}")));
+                    return Err(Error::InvalidParameter(format!(
+                        "unsupported use an alias to rename collection, alias:{old}"
+                    )));
                 }
                 if database != new_database && !aliases.is_empty() {
-                    return Err(Error::CollectionHasAliases { collection: old.to_string(), aliases });
+                    return Err(Error::CollectionHasAliases {
+                        collection: old.to_string(),
+                        aliases,
+                    });
                 }
                 free_name(catalog, new_database, new)?;
                 if let Some(entry) = catalog.collections.get_mut(&id) {
@@ -418,7 +475,10 @@ impl Collections {
         self.catalog
             .update(|catalog| {
                 let id = find(catalog, database, collection)?;
-                let slot = catalog.aliases.get_mut(database).and_then(|aliases| aliases.get_mut(alias));
+                let slot = catalog
+                    .aliases
+                    .get_mut(database)
+                    .and_then(|aliases| aliases.get_mut(alias));
                 *slot.ok_or_else(|| no_alias(database, alias))? = id;
                 Ok(())
             })
@@ -431,7 +491,10 @@ impl Collections {
     /// [`Error::AliasNotFound`].
     pub fn alias(&self, database: &str, alias: &str) -> Result<String> {
         let catalog = self.catalog.current();
-        let id = catalog.aliases.get(database).and_then(|aliases| aliases.get(alias));
+        let id = catalog
+            .aliases
+            .get(database)
+            .and_then(|aliases| aliases.get(alias));
         id.and_then(|id| catalog.collections.get(id))
             .map(|entry| entry.name.clone())
             .ok_or_else(|| no_alias(database, alias))
@@ -446,9 +509,11 @@ impl Collections {
         match collection {
             Some(name) => Ok(aliases_of(&catalog, database, find(&catalog, database, name)?)),
             None if !catalog.databases.contains_key(database) => Err(no_database(database)),
-            None => {
-                Ok(catalog.aliases.get(database).map(|aliases| aliases.keys().cloned().collect()).unwrap_or_default())
-            }
+            None => Ok(catalog
+                .aliases
+                .get(database)
+                .map(|aliases| aliases.keys().cloned().collect())
+                .unwrap_or_default()),
         }
     }
 }
@@ -463,11 +528,16 @@ fn info(name: &str, entry: &DatabaseEntry) -> DatabaseInfo {
 }
 
 fn no_database(name: &str) -> Error {
-    Error::DatabaseNotFound { database: name.to_string() }
+    Error::DatabaseNotFound {
+        database: name.to_string(),
+    }
 }
 
 fn no_alias(database: &str, alias: &str) -> Error {
-    Error::AliasNotFound { database: database.to_string(), alias: alias.to_string() }
+    Error::AliasNotFound {
+        database: database.to_string(),
+        alias: alias.to_string(),
+    }
 }
 
 fn take_id(catalog: &mut Catalog) -> i64 {
@@ -479,7 +549,9 @@ fn take_id(catalog: &mut Catalog) -> i64 {
 /// The collection that itself has this name.
 fn named(catalog: &Catalog, database: &str, name: &str) -> Option<i64> {
     let mut entries = catalog.collections.iter();
-    entries.find(|(_, entry)| entry.database == database && entry.name == name).map(|(id, _)| *id)
+    entries
+        .find(|(_, entry)| entry.database == database && entry.name == name)
+        .map(|(id, _)| *id)
 }
 
 /// The collection of this name or alias.
@@ -489,7 +561,10 @@ fn find(catalog: &Catalog, database: &str, name: &str) -> Result<i64> {
     }
     named(catalog, database, name)
         .or_else(|| catalog.aliases.get(database)?.get(name).copied())
-        .ok_or_else(|| Error::CollectionNotFound { database: database.to_string(), name: name.to_string() })
+        .ok_or_else(|| Error::CollectionNotFound {
+            database: database.to_string(),
+            name: name.to_string(),
+        })
 }
 
 fn free_name(catalog: &Catalog, database: &str, name: &str) -> Result<()> {
@@ -497,10 +572,20 @@ fn free_name(catalog: &Catalog, database: &str, name: &str) -> Result<()> {
         return Err(no_database(database));
     }
     if named(catalog, database, name).is_some() {
-        return Err(Error::CollectionExists { database: database.to_string(), name: name.to_string() });
+        return Err(Error::CollectionExists {
+            database: database.to_string(),
+            name: name.to_string(),
+        });
     }
-    if catalog.aliases.get(database).is_some_and(|aliases| aliases.contains_key(name)) {
-        return Err(Error::AliasCollectionNameConflict { database: database.to_string(), name: name.to_string() });
+    if catalog
+        .aliases
+        .get(database)
+        .is_some_and(|aliases| aliases.contains_key(name))
+    {
+        return Err(Error::AliasCollectionNameConflict {
+            database: database.to_string(),
+            name: name.to_string(),
+        });
     }
     Ok(())
 }
@@ -515,18 +600,29 @@ fn aliases_of(catalog: &Catalog, database: &str, id: i64) -> Vec<String> {
         .collect()
 }
 
-fn initial_state(schema: &CollectionSchema, spec: &CollectionSpec, created_ts: Timestamp) -> Result<CollectionState> {
+fn initial_state(
+    schema: &CollectionSchema,
+    spec: &CollectionSpec,
+    created_ts: Timestamp,
+) -> Result<CollectionState> {
     let partition = |id: i64, name: String| PartitionInfo { id, name, created_ts };
     let partitions: Vec<_> = if schema.partition_key().is_some() {
-        let count = spec.num_partitions.filter(|count| *count > 0).unwrap_or(DEFAULT_KEY_PARTITIONS);
+        let count = spec
+            .num_partitions
+            .filter(|count| *count > 0)
+            .unwrap_or(DEFAULT_KEY_PARTITIONS);
         if count as usize > MAX_PARTITIONS {
             return Err(Error::LimitExceeded(format!(
                 "partition number ({count}) exceeds max configuration ({MAX_PARTITIONS})"
             )));
         }
-        (0..i64::from(count)).map(|i| partition(i + 1, format!("{DEFAULT_PARTITION}_{i}"))).collect()
+        (0..i64::from(count))
+            .map(|i| partition(i + 1, format!("{DEFAULT_PARTITION}_{i}")))
+            .collect()
     } else if spec.num_partitions.is_some_and(|count| count > 0) {
-        return Err(Error::InvalidParameter("num_partitions should only be specified with partition key field enabled".into()));
+        return Err(Error::InvalidParameter(
+            "num_partitions should only be specified with partition key field enabled".into(),
+        ));
     } else {
         vec![partition(1, DEFAULT_PARTITION.to_string())]
     };

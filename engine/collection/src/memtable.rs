@@ -66,19 +66,24 @@ impl Memtable {
         self.bytes += batch.get_array_memory_size();
         self.rows += batch.num_rows() as u64;
         let chunk = Arc::new(GrowingChunk::new(next_chunk(), batch, primary_key)?);
-        self.entries.push(GrowingEntry::new(chunk, partition, Arc::default()));
+        self.entries
+            .push(GrowingEntry::new(chunk, partition, Arc::default()));
         while let [.., older, newer] = self.entries.as_slice() {
             let (older_rows, newer_rows) = (older.chunk.batch.num_rows(), newer.chunk.batch.num_rows());
             if older_rows > 2 * newer_rows || older_rows + newer_rows > MERGE_ROWS {
                 break;
             }
-            let merged = concat_batches(&older.chunk.batch.schema(), [&older.chunk.batch, &newer.chunk.batch])?;
+            let merged = concat_batches(
+                &older.chunk.batch.schema(),
+                [&older.chunk.batch, &newer.chunk.batch],
+            )?;
             let mut deletes = RoaringBitmap::clone(&older.deletes);
             let shift = u32::try_from(older_rows).unwrap_or(u32::MAX);
             deletes.extend(newer.deletes.iter().map(|row| row + shift));
             let chunk = Arc::new(GrowingChunk::new(next_chunk(), merged, primary_key)?);
             self.entries.truncate(self.entries.len() - 2);
-            self.entries.push(GrowingEntry::new(chunk, partition, Arc::new(deletes)));
+            self.entries
+                .push(GrowingEntry::new(chunk, partition, Arc::new(deletes)));
         }
         Ok(())
     }
@@ -106,12 +111,22 @@ mod tests {
                 })
                 .unwrap();
             if id % 10 == 0 {
-                let deleted: u64 =
-                    table.entries.iter_mut().map(|entry| entry.delete(&Keys::Int64(vec![id / 2])).unwrap()).sum();
+                let deleted: u64 = table
+                    .entries
+                    .iter_mut()
+                    .map(|entry| entry.delete(&Keys::Int64(vec![id / 2])).unwrap())
+                    .sum();
                 assert_eq!(deleted, 1, "key {}", id / 2);
             }
         }
         assert!(table.entries.len() < 12, "{} chunks", table.entries.len());
-        assert_eq!(table.entries.iter().map(|entry| entry.unit.live_rows()).sum::<u64>(), 900);
+        assert_eq!(
+            table
+                .entries
+                .iter()
+                .map(|entry| entry.unit.live_rows())
+                .sum::<u64>(),
+            900
+        );
     }
 }

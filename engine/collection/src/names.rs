@@ -9,12 +9,51 @@ const MAX_NAME_LENGTH: usize = 255;
 
 /// Words that a field cannot be called: system columns and words of the filter language.
 const RESERVED_FIELD_NAMES: &[&str] = &[
-    "RowID", "Timestamp", "$meta", "$namespace_id", "__virtual_pk__", "like", "LIKE", "exists", "EXISTS", "and", "AND",
-    "or", "OR", "not", "NOT", "in", "IN", "json_contains", "JSON_CONTAINS", "json_contains_all", "JSON_CONTAINS_ALL",
-    "json_contains_any", "JSON_CONTAINS_ANY", "array_contains", "ARRAY_CONTAINS", "array_contains_all",
-    "ARRAY_CONTAINS_ALL", "array_contains_any", "ARRAY_CONTAINS_ANY", "array_length", "ARRAY_LENGTH", "true", "True",
-    "TRUE", "false", "False", "FALSE", "text_match", "TEXT_MATCH", "phrase_match", "PHRASE_MATCH", "random_sample",
-    "RANDOM_SAMPLE", "null", "NULL",
+    "RowID",
+    "Timestamp",
+    "$meta",
+    "$namespace_id",
+    "__virtual_pk__",
+    "like",
+    "LIKE",
+    "exists",
+    "EXISTS",
+    "and",
+    "AND",
+    "or",
+    "OR",
+    "not",
+    "NOT",
+    "in",
+    "IN",
+    "json_contains",
+    "JSON_CONTAINS",
+    "json_contains_all",
+    "JSON_CONTAINS_ALL",
+    "json_contains_any",
+    "JSON_CONTAINS_ANY",
+    "array_contains",
+    "ARRAY_CONTAINS",
+    "array_contains_all",
+    "ARRAY_CONTAINS_ALL",
+    "array_contains_any",
+    "ARRAY_CONTAINS_ANY",
+    "array_length",
+    "ARRAY_LENGTH",
+    "true",
+    "True",
+    "TRUE",
+    "false",
+    "False",
+    "FALSE",
+    "text_match",
+    "TEXT_MATCH",
+    "phrase_match",
+    "PHRASE_MATCH",
+    "random_sample",
+    "RANDOM_SAMPLE",
+    "null",
+    "NULL",
 ];
 
 /// What a name is for.
@@ -52,23 +91,37 @@ impl fmt::Display for NameKind {
 /// # Errors
 /// [`Error::InvalidName`] with the rule that it breaks.
 pub fn validate_name(kind: NameKind, name: &str) -> Result<()> {
-    let bad = |reason: String| Err(Error::InvalidName { kind, name: name.to_string(), reason });
+    let bad = |reason: String| {
+        Err(Error::InvalidName {
+            kind,
+            name: name.to_string(),
+            reason,
+        })
+    };
     if name.is_empty() {
         return bad(format!("the {kind} name should not be empty"));
     }
     if name.len() > MAX_NAME_LENGTH {
-        return bad(format!("the length of a {kind} name must be less than {MAX_NAME_LENGTH} characters"));
+        return bad(format!(
+            "the length of a {kind} name must be less than {MAX_NAME_LENGTH} characters"
+        ));
     }
     if kind == NameKind::Field && RESERVED_FIELD_NAMES.contains(&name) {
         return bad("it is a reserved word and cannot be a field name".to_string());
     }
     if !name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic()) {
-        return bad(format!("the first character of a {kind} name must be an underscore or letter"));
+        return bad(format!(
+            "the first character of a {kind} name must be an underscore or letter"
+        ));
     }
     let dollar = matches!(kind, NameKind::Collection | NameKind::Alias | NameKind::Partition);
     let allowed = |c: char| c == '_' || c.is_ascii_alphanumeric() || (dollar && c == '$');
     if !name.chars().all(allowed) {
-        let extra = if dollar { ", underscores and $" } else { ", and underscores" };
+        let extra = if dollar {
+            ", underscores and $"
+        } else {
+            ", and underscores"
+        };
         return bad(format!("{kind} name can only contain numbers, letters{extra}"));
     }
     Ok(())

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int16Array,
-    Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
+    Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, kernels::zip::zip};
 use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, Int64Type, SchemaRef};
@@ -57,11 +57,16 @@ pub(crate) fn prepare(
 ) -> Result<PreparedRows> {
     let rows = input.num_rows();
     if rows == 0 {
-        return Err(Error::InvalidData("no rows given: at least one row is needed".into()));
+        return Err(Error::InvalidData(
+            "no rows given: at least one row is needed".into(),
+        ));
     }
     for column in input.schema().fields() {
         if schema.field(column.name()).is_none() {
-            return Err(Error::FieldNotFound { field: column.name().clone(), near: near(schema, column.name()) });
+            return Err(Error::FieldNotFound {
+                field: column.name().clone(),
+                near: near(schema, column.name()),
+            });
         }
     }
     let key_field = schema.primary_key()?;
@@ -97,12 +102,20 @@ pub(crate) fn prepare(
         columns.push(generated_ids(field, first, rows));
     }
     let batch = RecordBatch::try_new(Arc::clone(arrow), columns)?;
-    let keys = keys_of(batch.column_by_name(&key_field.name).ok_or_else(|| missing(key_field))?)?;
+    let keys = keys_of(
+        batch
+            .column_by_name(&key_field.name)
+            .ok_or_else(|| missing(key_field))?,
+    )?;
     if mode == WriteMode::Upsert {
         let old = replaced.get_or_insert_with(|| keys.clone());
         reject_duplicates(old)?;
     }
-    Ok(PreparedRows { batch, keys, replaced })
+    Ok(PreparedRows {
+        batch,
+        keys,
+        replaced,
+    })
 }
 
 /// The primary key values of a column.
@@ -111,16 +124,26 @@ pub(crate) fn keys_of(column: &ArrayRef) -> Result<Keys> {
         return Ok(Keys::Int64(array.values().to_vec()));
     }
     if let Some(array) = column.as_string_opt::<i32>() {
-        return Ok(Keys::VarChar(array.iter().map(|key| key.unwrap_or_default().to_string()).collect()));
+        return Ok(Keys::VarChar(
+            array
+                .iter()
+                .map(|key| key.unwrap_or_default().to_string())
+                .collect(),
+        ));
     }
-    Err(Error::InvalidSchema(format!("a primary key cannot be of type {}", column.data_type())))
+    Err(Error::InvalidSchema(format!(
+        "a primary key cannot be of type {}",
+        column.data_type()
+    )))
 }
 
 fn reject_duplicates(keys: &Keys) -> Result<()> {
     let duplicate = match keys {
         Keys::Int64(keys) => {
             let mut seen = std::collections::HashSet::with_capacity(keys.len());
-            keys.iter().find(|key| !seen.insert(**key)).map(ToString::to_string)
+            keys.iter()
+                .find(|key| !seen.insert(**key))
+                .map(ToString::to_string)
         }
         Keys::VarChar(keys) => {
             let mut seen = std::collections::HashSet::with_capacity(keys.len());
@@ -205,14 +228,19 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
     if column.data_type() == &ArrowType::Null {
         return Ok(new_null_array(target, column.len()));
     }
-    if let (DataType::FloatVector { dim }, ArrowType::FixedSizeList(item, given)) = (&field.data_type, column.data_type()) {
+    if let (DataType::FloatVector { dim }, ArrowType::FixedSizeList(item, given)) =
+        (&field.data_type, column.data_type())
+    {
         if u32::try_from(*given) != Ok(*dim) {
             return Err(dimension_mismatch(field, *dim, &given.to_string()));
         }
         if item.data_type() == &ArrowType::Float32 {
             let list = column.as_fixed_size_list();
             if list.values().null_count() > 0 {
-                return Err(Error::InvalidData(format!("vector field '{}' has null elements", field.name)));
+                return Err(Error::InvalidData(format!(
+                    "vector field '{}' has null elements",
+                    field.name
+                )));
             }
             let ArrowType::FixedSizeList(item, size) = target else {
                 return Err(type_mismatch(field, column.data_type()));
@@ -231,7 +259,10 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
             }
         }
     }
-    let options = CastOptions { safe: false, ..Default::default() };
+    let options = CastOptions {
+        safe: false,
+        ..Default::default()
+    };
     cast_with_options(column, target, &options).map_err(|_| type_mismatch(field, column.data_type()))
 }
 
@@ -252,12 +283,19 @@ fn type_mismatch(field: &Field, given: &ArrowType) -> Error {
 
 fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
     match &field.data_type {
-        DataType::Float => check_finite(field, column.as_primitive::<Float32Type>().values(), |v| v.is_finite()),
-        DataType::Double => check_finite(field, column.as_primitive::<Float64Type>().values(), |v| v.is_finite()),
+        DataType::Float => check_finite(field, column.as_primitive::<Float32Type>().values(), |v| {
+            v.is_finite()
+        }),
+        DataType::Double => check_finite(field, column.as_primitive::<Float64Type>().values(), |v| {
+            v.is_finite()
+        }),
         DataType::FloatVector { .. } => check_vectors(field, column),
         DataType::VarChar { max_length } => check_text(field, column, *max_length),
         DataType::Json => check_json(field, column),
-        DataType::Array { element, max_capacity } => check_array(field, column, element, *max_capacity),
+        DataType::Array {
+            element,
+            max_capacity,
+        } => check_array(field, column, element, *max_capacity),
         DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -267,7 +305,11 @@ fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
     }
 }
 
-fn check_finite<T: Copy + std::fmt::Display>(field: &Field, values: &[T], finite: impl Fn(T) -> bool) -> Result<()> {
+fn check_finite<T: Copy + std::fmt::Display>(
+    field: &Field,
+    values: &[T],
+    finite: impl Fn(T) -> bool,
+) -> Result<()> {
     match values.iter().position(|value| !finite(*value)) {
         Some(at) => Err(Error::InvalidData(format!(
             "value '{}' of field '{}' is not a number or infinity: only finite values are allowed",
@@ -290,7 +332,9 @@ fn check_vectors(field: &Field, column: &ArrayRef) -> Result<()> {
     }
     let dim = usize::try_from(list.value_length()).unwrap_or(0);
     for row in (0..list.len()).filter(|row| list.is_valid(*row)) {
-        check_finite(field, &values.values()[row * dim..(row + 1) * dim], |v: f32| v.is_finite())?;
+        check_finite(field, &values.values()[row * dim..(row + 1) * dim], |v: f32| {
+            v.is_finite()
+        })?;
     }
     Ok(())
 }
@@ -322,7 +366,10 @@ fn check_json(field: &Field, column: &ArrayRef) -> Result<()> {
             )));
         }
         let bad = |what: String| {
-            Error::InvalidData(format!("JSON field '{}' of row {row} is not valid JSON: {what}", field.name))
+            Error::InvalidData(format!(
+                "JSON field '{}' of row {row} is not valid JSON: {what}",
+                field.name
+            ))
         };
         if field.dynamic {
             let value: Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
@@ -347,10 +394,17 @@ fn check_array(field: &Field, column: &ArrayRef, element: &DataType, max_capacit
             )));
         }
         if lists.value(row).null_count() > 0 {
-            return Err(Error::InvalidData(format!("array field '{}' of row {row} has null elements", field.name)));
+            return Err(Error::InvalidData(format!(
+                "array field '{}' of row {row} has null elements",
+                field.name
+            )));
         }
     }
-    let item = Field { name: field.name.clone(), data_type: element.clone(), ..Field::new("", element.clone()) };
+    let item = Field {
+        name: field.name.clone(),
+        data_type: element.clone(),
+        ..Field::new("", element.clone())
+    };
     check_values(&item, lists.values())
 }
 
@@ -369,18 +423,37 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
     let integer = || value.as_i64().ok_or_else(bad);
     let array: ArrayRef = match &field.data_type {
         DataType::Bool => Arc::new(BooleanArray::from(vec![value.as_bool().ok_or_else(bad)?; rows])),
-        DataType::Int8 => Arc::new(Int8Array::from(vec![i8::try_from(integer()?).map_err(|_| bad())?; rows])),
-        DataType::Int16 => Arc::new(Int16Array::from(vec![i16::try_from(integer()?).map_err(|_| bad())?; rows])),
-        DataType::Int32 => Arc::new(Int32Array::from(vec![i32::try_from(integer()?).map_err(|_| bad())?; rows])),
+        DataType::Int8 => Arc::new(Int8Array::from(vec![
+            i8::try_from(integer()?).map_err(|_| bad())?;
+            rows
+        ])),
+        DataType::Int16 => Arc::new(Int16Array::from(vec![
+            i16::try_from(integer()?)
+                .map_err(|_| bad())?;
+            rows
+        ])),
+        DataType::Int32 => Arc::new(Int32Array::from(vec![
+            i32::try_from(integer()?)
+                .map_err(|_| bad())?;
+            rows
+        ])),
         DataType::Int64 => Arc::new(Int64Array::from(vec![integer()?; rows])),
-        #[expect(clippy::cast_possible_truncation, reason = "a FLOAT field keeps single precision")]
-        DataType::Float => Arc::new(Float32Array::from(vec![value.as_f64().ok_or_else(bad)? as f32; rows])),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a FLOAT field keeps single precision"
+        )]
+        DataType::Float => Arc::new(Float32Array::from(vec![
+            value.as_f64().ok_or_else(bad)? as f32;
+            rows
+        ])),
         DataType::Double => Arc::new(Float64Array::from(vec![value.as_f64().ok_or_else(bad)?; rows])),
         DataType::VarChar { .. } => Arc::new(StringArray::from(vec![value.as_str().ok_or_else(bad)?; rows])),
         DataType::TimestampTz => {
             let micros = match value {
                 Value::String(text) => parse_timestamp(text).ok_or_else(bad)?,
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => integer()?,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    integer()?
+                }
             };
             Arc::new(TimestampMicrosecondArray::from(vec![micros; rows]).with_timezone("UTC"))
         }
@@ -391,7 +464,9 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
 }
 
 fn parse_timestamp(text: &str) -> Option<i64> {
-    chrono::DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.timestamp_micros())
+    chrono::DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|instant| instant.timestamp_micros())
 }
 
 #[cfg(test)]
@@ -421,9 +496,15 @@ mod tests {
     }
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-        let fields: Vec<_> =
-            columns.iter().map(|(name, array)| ArrowField::new(*name, array.data_type().clone(), true)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+        let fields: Vec<_> = columns
+            .iter()
+            .map(|(name, array)| ArrowField::new(*name, array.data_type().clone(), true))
+            .collect();
+        RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns.into_iter().map(|(_, a)| a).collect(),
+        )
+        .unwrap()
     }
 
     fn run(input: &RecordBatch, mode: WriteMode) -> Result<PreparedRows> {
@@ -437,21 +518,45 @@ mod tests {
 
     #[test]
     fn missing_columns_take_default_null_or_empty_object() {
-        let input = batch(vec![("v", vectors(vec![1., 2., 3., 4.], 2)), ("id", ids(vec![7, 8]))]);
+        let input = batch(vec![
+            ("v", vectors(vec![1., 2., 3., 4.], 2)),
+            ("id", ids(vec![7, 8])),
+        ]);
         let rows = run(&input, WriteMode::Insert).unwrap();
         assert_eq!(rows.keys, Keys::Int64(vec![7, 8]));
-        assert_eq!(rows.batch.column_by_name("city").unwrap().as_string::<i32>().value(1), "rome");
+        assert_eq!(
+            rows.batch
+                .column_by_name("city")
+                .unwrap()
+                .as_string::<i32>()
+                .value(1),
+            "rome"
+        );
         assert_eq!(rows.batch.column_by_name("price").unwrap().null_count(), 2);
-        assert_eq!(rows.batch.column_by_name("$meta").unwrap().as_string::<i32>().value(0), "{}");
+        assert_eq!(
+            rows.batch
+                .column_by_name("$meta")
+                .unwrap()
+                .as_string::<i32>()
+                .value(0),
+            "{}"
+        );
     }
 
     #[test]
     fn nulls_become_the_default() {
         let cities: ArrayRef = Arc::new(StringArray::from(vec![None, Some("oslo")]));
-        let input = batch(vec![("id", ids(vec![1, 2])), ("city", cities), ("v", vectors(vec![0.; 4], 2))]);
+        let input = batch(vec![
+            ("id", ids(vec![1, 2])),
+            ("city", cities),
+            ("v", vectors(vec![0.; 4], 2)),
+        ]);
         let rows = run(&input, WriteMode::Insert).unwrap();
         let cities = rows.batch.column_by_name("city").unwrap();
-        assert_eq!(cities.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["rome", "oslo"]);
+        assert_eq!(
+            cities.as_string::<i32>().iter().flatten().collect::<Vec<_>>(),
+            ["rome", "oslo"]
+        );
     }
 
     #[test]
@@ -461,15 +566,36 @@ mod tests {
         let insert = WriteMode::Insert;
         assert!(error(batch(vec![("id", ids(vec![1, 2]))]), insert).contains("field 'v' is missing"));
         let wrong_dim = batch(vec![("id", ids(vec![1])), ("v", vectors(vec![0.; 3], 3))]);
-        assert!(error(wrong_dim, insert).contains("the dim (3) of field data(v) is not equal to schema dim (2)"));
-        let nan = batch(vec![("id", ids(vec![1, 2])), ("v", vectors(vec![0., 1., f32::NAN, 0.], 2))]);
+        assert!(
+            error(wrong_dim, insert).contains("the dim (3) of field data(v) is not equal to schema dim (2)")
+        );
+        let nan = batch(vec![
+            ("id", ids(vec![1, 2])),
+            ("v", vectors(vec![0., 1., f32::NAN, 0.], 2)),
+        ]);
         assert!(error(nan, insert).contains("NaN"));
-        let unknown = batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("cities", ids(vec![1, 2]))]);
+        let unknown = batch(vec![
+            ("id", ids(vec![1, 2])),
+            ("v", v()),
+            ("cities", ids(vec![1, 2])),
+        ]);
         assert!(error(unknown, insert).contains("city"));
         let long: ArrayRef = Arc::new(StringArray::from(vec!["london", "x"]));
-        assert!(error(batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("city", long)]), insert).contains("max length: 5"));
+        assert!(
+            error(
+                batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("city", long)]),
+                insert
+            )
+            .contains("max length: 5")
+        );
         let json: ArrayRef = Arc::new(StringArray::from(vec!["[1]", "{}"]));
-        assert!(error(batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("$meta", json)]), insert).contains("object"));
+        assert!(
+            error(
+                batch(vec![("id", ids(vec![1, 2])), ("v", v()), ("$meta", json)]),
+                insert
+            )
+            .contains("object")
+        );
         let twice = batch(vec![("id", ids(vec![1, 1])), ("v", v())]);
         assert!(error(twice, WriteMode::Upsert).contains("more than once"));
     }
@@ -477,7 +603,9 @@ mod tests {
     #[test]
     fn auto_ids_are_assigned_and_an_upsert_replaces_the_old_ones() {
         let mut schema = CollectionSchema::new(vec![
-            Field::new("id", DataType::VarChar { max_length: 30 }).primary().auto_id(),
+            Field::new("id", DataType::VarChar { max_length: 30 })
+                .primary()
+                .auto_id(),
             Field::new("v", DataType::FloatVector { dim: 2 }),
         ]);
         schema.validate().unwrap();

@@ -40,7 +40,11 @@ pub struct CollectionSchema {
 impl CollectionSchema {
     /// A schema of these fields, not validated yet.
     pub fn new(fields: Vec<Field>) -> Self {
-        Self { description: String::new(), fields, enable_dynamic_field: false }
+        Self {
+            description: String::new(),
+            fields,
+            enable_dynamic_field: false,
+        }
     }
 
     /// The same schema with the dynamic field switched on.
@@ -67,18 +71,31 @@ impl CollectionSchema {
         for field in &self.fields {
             validate_name(NameKind::Field, &field.name)?;
             if !seen.insert(field.name.as_str()) {
-                return Err(Error::InvalidSchema(format!("duplicated field name '{}'", field.name)));
+                return Err(Error::InvalidSchema(format!(
+                    "duplicated field name '{}'",
+                    field.name
+                )));
             }
             validate_field(field)?;
         }
         self.validate_keys()?;
-        let vectors = self.fields.iter().filter(|field| field.data_type.is_vector()).count();
+        let vectors = self
+            .fields
+            .iter()
+            .filter(|field| field.data_type.is_vector())
+            .count();
         if vectors > MAX_VECTOR_FIELDS {
             return Err(Error::LimitExceeded(format!(
                 "maximum vector field's number should be limited to {MAX_VECTOR_FIELDS}, got {vectors}"
             )));
         }
-        let mut next = self.fields.iter().map(|field| field.id + 1).max().unwrap_or(0).max(FIRST_FIELD_ID);
+        let mut next = self
+            .fields
+            .iter()
+            .map(|field| field.id + 1)
+            .max()
+            .unwrap_or(0)
+            .max(FIRST_FIELD_ID);
         for field in &mut self.fields {
             if field.id < FIRST_FIELD_ID {
                 field.id = next;
@@ -99,9 +116,13 @@ impl CollectionSchema {
         let primary: Vec<_> = self.fields.iter().filter(|field| field.primary_key).collect();
         let [key] = primary.as_slice() else {
             return Err(Error::InvalidSchema(if primary.is_empty() {
-                "primary key is not specified: exactly one INT64 or VARCHAR field must be the primary key".into()
+                "primary key is not specified: exactly one INT64 or VARCHAR field must be the primary key"
+                    .into()
             } else {
-                format!("there are more than one primary key: '{}' and '{}'", primary[0].name, primary[1].name)
+                format!(
+                    "there are more than one primary key: '{}' and '{}'",
+                    primary[0].name, primary[1].name
+                )
             }));
         };
         if !matches!(key.data_type, DataType::Int64 | DataType::VarChar { .. }) {
@@ -118,8 +139,17 @@ impl CollectionSchema {
             )));
         }
         for (what, fields) in [
-            ("partition key", self.fields.iter().filter(|f| f.partition_key).collect::<Vec<_>>()),
-            ("clustering key", self.fields.iter().filter(|f| f.clustering_key).collect::<Vec<_>>()),
+            (
+                "partition key",
+                self.fields.iter().filter(|f| f.partition_key).collect::<Vec<_>>(),
+            ),
+            (
+                "clustering key",
+                self.fields
+                    .iter()
+                    .filter(|f| f.clustering_key)
+                    .collect::<Vec<_>>(),
+            ),
         ] {
             if let [first, second, ..] = fields.as_slice() {
                 return Err(Error::InvalidSchema(format!(
@@ -212,17 +242,29 @@ fn validate_field(field: &Field) -> Result<()> {
     let bad = |what: String| Err(Error::InvalidSchema(format!("field '{}': {what}", field.name)));
     match &field.data_type {
         DataType::VarChar { max_length } if !(1..=MAX_VARCHAR_LENGTH).contains(max_length) => {
-            return bad(format!("the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"));
+            return bad(format!(
+                "the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"
+            ));
         }
-        DataType::Array { element, max_capacity } => {
+        DataType::Array {
+            element,
+            max_capacity,
+        } => {
             if !(1..=MAX_ARRAY_CAPACITY).contains(max_capacity) {
-                return bad(format!("the maximum capacity {max_capacity} must be in range [1, {MAX_ARRAY_CAPACITY}]"));
+                return bad(format!(
+                    "the maximum capacity {max_capacity} must be in range [1, {MAX_ARRAY_CAPACITY}]"
+                ));
             }
             match element.as_ref() {
                 DataType::VarChar { max_length } if !(1..=MAX_VARCHAR_LENGTH).contains(max_length) => {
-                    return bad(format!("the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"));
+                    return bad(format!(
+                        "the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"
+                    ));
                 }
-                DataType::Json | DataType::Array { .. } | DataType::TimestampTz | DataType::FloatVector { .. } => {
+                DataType::Json
+                | DataType::Array { .. }
+                | DataType::TimestampTz
+                | DataType::FloatVector { .. } => {
                     return bad(format!(
                         "element type {} is not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar",
                         element.name()
@@ -261,8 +303,14 @@ fn validate_field(field: &Field) -> Result<()> {
         return bad("only the primary field can be auto id".into());
     }
     if let Some(default) = &field.default {
-        if matches!(field.data_type, DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. }) {
-            return bad(format!("type not support default_value, type:{}", field.data_type.name()));
+        if matches!(
+            field.data_type,
+            DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. }
+        ) {
+            return bad(format!(
+                "type not support default_value, type:{}",
+                field.data_type.name()
+            ));
         }
         default_array(field, default, 1)?;
     }
@@ -277,7 +325,13 @@ mod tests {
         CollectionSchema::new(vec![
             Field::new("id", DataType::Int64).primary(),
             Field::new("text", DataType::VarChar { max_length: 10 }).nullable(),
-            Field::new("tags", DataType::Array { element: Box::new(DataType::Int32), max_capacity: 5 }),
+            Field::new(
+                "tags",
+                DataType::Array {
+                    element: Box::new(DataType::Int32),
+                    max_capacity: 5,
+                },
+            ),
             Field::new("v", DataType::FloatVector { dim: 4 }),
         ])
         .with_dynamic_field()
@@ -288,7 +342,10 @@ mod tests {
         let mut schema = valid();
         schema.fields[1].default = Some(serde_json::json!("none"));
         schema.validate().unwrap();
-        assert_eq!(schema.fields.iter().map(|f| f.id).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
+        assert_eq!(
+            schema.fields.iter().map(|f| f.id).collect::<Vec<_>>(),
+            [100, 101, 102, 103, 104]
+        );
         assert_eq!(CollectionSchema::from_arrow(&schema.to_arrow()).unwrap(), schema);
     }
 
@@ -310,7 +367,9 @@ mod tests {
         };
         assert!(error(|s| s.fields[0].primary_key = false).contains("primary key is not specified"));
         assert!(error(|s| s.fields[1].primary_key = true).contains("more than one primary key"));
-        assert!(error(|s| s.fields[3].data_type = DataType::FloatVector { dim: 1 }).contains("range 2 ~ 32768"));
+        assert!(
+            error(|s| s.fields[3].data_type = DataType::FloatVector { dim: 1 }).contains("range 2 ~ 32768")
+        );
         assert!(error(|s| s.fields[1].name = "12-s".into()).contains("12-s"));
         assert!(error(|s| s.fields[1].default = Some(serde_json::json!(7))).contains("text"));
         assert!(error(|s| s.fields[1].name = "id".into()).contains("duplicated"));

@@ -31,13 +31,22 @@ impl VectorColumn {
         let array = column
             .as_fixed_size_list_opt()
             .filter(|list| list.values().as_primitive_opt::<Float32Type>().is_some())
-            .ok_or_else(|| Error::InvalidSchema(format!("a vector column cannot be of type {}", column.data_type())))?;
+            .ok_or_else(|| {
+                Error::InvalidSchema(format!(
+                    "a vector column cannot be of type {}",
+                    column.data_type()
+                ))
+            })?;
         let valid = array
             .nulls()
             .filter(|nulls| nulls.null_count() > 0)
             .map(|nulls| Arc::new(Bitset::from_fn(array.len(), |row| nulls.is_valid(row))));
         let dim = usize::try_from(array.value_length()).unwrap_or(0);
-        Ok(Self { array: array.clone(), valid, dim })
+        Ok(Self {
+            array: array.clone(),
+            valid,
+            dim,
+        })
     }
 
     /// The vectors, row-major; a null row's slot holds unspecified values.
@@ -48,9 +57,12 @@ impl VectorColumn {
         let values = self.array.values().as_primitive::<Float32Type>();
         let floats: &[f32] = values.values();
         let used = self.array.len() * self.dim;
-        let floats = floats
-            .get(..used)
-            .ok_or_else(|| Error::InvalidSchema(format!("vector column has {} floats, {used} expected", floats.len())))?;
+        let floats = floats.get(..used).ok_or_else(|| {
+            Error::InvalidSchema(format!(
+                "vector column has {} floats, {used} expected",
+                floats.len()
+            ))
+        })?;
         Vectors::new(floats, self.dim).map_err(|e| Error::InvalidSchema(e.to_string()))
     }
 
@@ -87,7 +99,12 @@ impl SealedSegment {
     /// Opens a segment: maps its vector files.
     ///
     /// `schema` is the collection's schema with the hidden timestamp column.
-    pub async fn open(files: SegmentFiles, meta: SegmentMeta, schema: SchemaRef, primary_key: &str) -> Result<Self> {
+    pub async fn open(
+        files: SegmentFiles,
+        meta: SegmentMeta,
+        schema: SchemaRef,
+        primary_key: &str,
+    ) -> Result<Self> {
         let mut vectors = HashMap::new();
         for field in &meta.vector_fields {
             let array: ArrayRef = Arc::new(files.map_vectors(&meta, field).await?);
@@ -135,7 +152,8 @@ impl SealedSegment {
             let _one_reader = self.reading.lock().await;
             let absent: Vec<String> = {
                 let cache = self.columns.read();
-                let is_absent = |name: &&&str| !self.vectors.contains_key(**name) && !cache.contains_key(**name);
+                let is_absent =
+                    |name: &&&str| !self.vectors.contains_key(**name) && !cache.contains_key(**name);
                 names.iter().filter(is_absent).map(ToString::to_string).collect()
             };
             if absent.is_empty() {
@@ -143,7 +161,10 @@ impl SealedSegment {
             }
             for name in &absent {
                 if self.schema.column_with_name(name).is_none() {
-                    return Err(Error::FieldNotFound { field: name.clone(), near: Vec::new() });
+                    return Err(Error::FieldNotFound {
+                        field: name.clone(),
+                        near: Vec::new(),
+                    });
                 }
             }
             let batch = self.files.read_columns(&self.meta, &absent).await?;
@@ -164,7 +185,11 @@ impl SealedSegment {
 
     /// Bytes of scalar columns held in memory.
     pub fn resident_bytes(&self) -> usize {
-        self.columns.read().values().map(|array| array.get_array_memory_size()).sum()
+        self.columns
+            .read()
+            .values()
+            .map(|array| array.get_array_memory_size())
+            .sum()
     }
 
     pub async fn key_index(&self) -> Result<&KeyIndex> {
@@ -199,7 +224,13 @@ impl GrowingChunk {
                 vectors.insert(field.name().clone(), vector);
             }
         }
-        Ok(Self { id, batch, vectors, key_index: OnceLock::new(), primary_key: primary_key.to_string() })
+        Ok(Self {
+            id,
+            batch,
+            vectors,
+            key_index: OnceLock::new(),
+            primary_key: primary_key.to_string(),
+        })
     }
 
     pub fn columns(&self, names: &[&str]) -> Result<RecordBatch> {
@@ -209,18 +240,24 @@ impl GrowingChunk {
                 self.batch
                     .column_by_name(name)
                     .cloned()
-                    .ok_or_else(|| Error::FieldNotFound { field: (*name).to_string(), near: Vec::new() })
+                    .ok_or_else(|| Error::FieldNotFound {
+                        field: (*name).to_string(),
+                        near: Vec::new(),
+                    })
             })
             .collect::<Result<Vec<_>>>()?;
         batch_of(&self.batch.schema(), names, arrays, self.batch.num_rows())
     }
 
     pub fn key_index(&self) -> Result<&KeyIndex> {
-        let build = || self.batch.column_by_name(&self.primary_key).and_then(|column| KeyIndex::new(column).ok());
-        self.key_index
-            .get_or_init(build)
-            .as_ref()
-            .ok_or_else(|| Error::InvalidSchema(format!("chunk has no usable key column '{}'", self.primary_key)))
+        let build = || {
+            self.batch
+                .column_by_name(&self.primary_key)
+                .and_then(|column| KeyIndex::new(column).ok())
+        };
+        self.key_index.get_or_init(build).as_ref().ok_or_else(|| {
+            Error::InvalidSchema(format!("chunk has no usable key column '{}'", self.primary_key))
+        })
     }
 
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {

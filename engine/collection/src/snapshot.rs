@@ -26,6 +26,8 @@ impl Snapshot {
 
     /// The units of these partitions; all units when `partitions` is empty.
     pub fn units_of<'a>(&'a self, partitions: &'a [i64]) -> impl Iterator<Item = &'a Arc<Unit>> {
-        self.units.iter().filter(move |unit| partitions.is_empty() || partitions.contains(&unit.partition()))
+        self.units
+            .iter()
+            .filter(move |unit| partitions.is_empty() || partitions.contains(&unit.partition()))
     }
 }

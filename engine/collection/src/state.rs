@@ -28,13 +28,15 @@ pub(crate) struct CollectionState {
 impl CollectionState {
     /// The bytes for the manifest.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::InvalidSchema(format!("collection state cannot be written: {e}")))
+        serde_json::to_vec(self)
+            .map_err(|e| Error::InvalidSchema(format!("collection state cannot be written: {e}")))
     }
 
     /// Reads the bytes of a manifest.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|e| Error::InvalidSchema(format!("collection state in the manifest is not readable: {e}")))
+        serde_json::from_slice(bytes).map_err(|e| {
+            Error::InvalidSchema(format!("collection state in the manifest is not readable: {e}"))
+        })
     }
 
     /// An id never used in this collection before.
@@ -49,11 +51,16 @@ impl CollectionState {
         self.partitions
             .iter()
             .find(|partition| partition.name == name)
-            .ok_or_else(|| Error::PartitionNotFound { name: name.to_string() })
+            .ok_or_else(|| Error::PartitionNotFound {
+                name: name.to_string(),
+            })
     }
 
     /// The ids of these partitions.
     pub fn partition_ids(&self, names: &[String]) -> Result<Vec<i64>> {
-        names.iter().map(|name| self.partition(name).map(|partition| partition.id)).collect()
+        names
+            .iter()
+            .map(|name| self.partition(name).map(|partition| partition.id))
+            .collect()
     }
 }

@@ -233,7 +233,10 @@ impl Field {
         match &self.data_type {
             DataType::VarChar { max_length } => put(keys::MAX_LENGTH, max_length.to_string()),
             DataType::Json => put(keys::EXTENSION_NAME, keys::JSON_EXTENSION.to_string()),
-            DataType::Array { element, max_capacity } => {
+            DataType::Array {
+                element,
+                max_capacity,
+            } => {
                 put(keys::MAX_CAPACITY, max_capacity.to_string());
                 if let DataType::VarChar { max_length } = element.as_ref() {
                     put(keys::MAX_LENGTH, max_length.to_string());
@@ -273,11 +276,16 @@ impl Field {
             .map_err(|e| bad(format!("parameters are not JSON: {e}")))?
             .unwrap_or_default();
         let max_length = number(keys::MAX_LENGTH);
-        let is_json = metadata.get(keys::EXTENSION_NAME).is_some_and(|name| name == keys::JSON_EXTENSION);
+        let is_json = metadata
+            .get(keys::EXTENSION_NAME)
+            .is_some_and(|name| name == keys::JSON_EXTENSION);
         let data_type = type_from_arrow(field.data_type(), is_json, max_length, number(keys::MAX_CAPACITY))
             .ok_or_else(|| bad(format!("Arrow type {} is not supported", field.data_type())))?;
         Ok(Self {
-            id: metadata.get(keys::FIELD_ID).and_then(|id| id.parse().ok()).unwrap_or(0),
+            id: metadata
+                .get(keys::FIELD_ID)
+                .and_then(|id| id.parse().ok())
+                .unwrap_or(0),
             name: field.name().clone(),
             description: metadata.get(keys::DESCRIPTION).cloned().unwrap_or_default(),
             data_type,
@@ -309,19 +317,26 @@ fn type_from_arrow(
     }
     if let ArrowType::List(item) = arrow {
         let element = Box::new(scalar_from_arrow(item.data_type(), max_length)?);
-        return Some(DataType::Array { element, max_capacity: max_capacity.unwrap_or(MAX_ARRAY_CAPACITY) });
+        return Some(DataType::Array {
+            element,
+            max_capacity: max_capacity.unwrap_or(MAX_ARRAY_CAPACITY),
+        });
     }
     if let ArrowType::FixedSizeList(item, dim) = arrow
         && item.data_type() == &ArrowType::Float32
     {
-        return Some(DataType::FloatVector { dim: u32::try_from(*dim).ok()? });
+        return Some(DataType::FloatVector {
+            dim: u32::try_from(*dim).ok()?,
+        });
     }
     None
 }
 
 fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {
     if arrow == &ArrowType::Utf8 {
-        return Some(DataType::VarChar { max_length: max_length.unwrap_or(MAX_VARCHAR_LENGTH) });
+        return Some(DataType::VarChar {
+            max_length: max_length.unwrap_or(MAX_VARCHAR_LENGTH),
+        });
     }
     let plain = [
         DataType::Bool,

@@ -75,7 +75,13 @@ impl Unit {
         deletes: Arc<RoaringBitmap>,
         indexes: HashMap<String, Arc<dyn VectorIndex>>,
     ) -> Self {
-        Self { block, partition, deletes, indexes, live: OnceLock::new() }
+        Self {
+            block,
+            partition,
+            deletes,
+            indexes,
+            live: OnceLock::new(),
+        }
     }
 
     pub(crate) fn deletes(&self) -> &Arc<RoaringBitmap> {
@@ -155,7 +161,9 @@ impl Unit {
 
     /// The rows that are not deleted.
     pub fn live(&self) -> Bitset {
-        self.live_rows_set().cloned().unwrap_or_else(|| Bitset::full(self.rows() as usize))
+        self.live_rows_set()
+            .cloned()
+            .unwrap_or_else(|| Bitset::full(self.rows() as usize))
     }
 
     /// The rows a search of `field` may return: live, with a vector, and passing `filter`.
@@ -166,11 +174,15 @@ impl Unit {
         let valid = self.vectors(field)?.valid();
         let live = match (self.live.get(), self.deletes.is_empty()) {
             (_, true) => None,
-            (Some(Some(live)), false) if valid.is_none() && filter.is_none() => return Ok(Allowed(Some(Arc::clone(live)))),
+            (Some(Some(live)), false) if valid.is_none() && filter.is_none() => {
+                return Ok(Allowed(Some(Arc::clone(live))));
+            }
             _ => self.live_rows_set(),
         };
         let mut parts = [filter, live, valid].into_iter().flatten();
-        let Some(first) = parts.next() else { return Ok(Allowed(None)) };
+        let Some(first) = parts.next() else {
+            return Ok(Allowed(None));
+        };
         let mut bits = first.clone();
         for part in parts {
             bits.and(part);
@@ -215,7 +227,10 @@ impl Unit {
             Block::Sealed(segment) => segment.vector(field),
             Block::Growing(chunk) => chunk.vector(field),
         }
-        .ok_or_else(|| Error::FieldNotFound { field: field.to_string(), near: Vec::new() })
+        .ok_or_else(|| Error::FieldNotFound {
+            field: field.to_string(),
+            near: Vec::new(),
+        })
     }
 
     /// The index on a field, when one is built.
@@ -250,7 +265,10 @@ impl Unit {
     ///
     /// # Errors
     /// [`Error::FieldNotFound`]; [`Error::InvalidParameter`] when the query has another dimension.
-    #[expect(clippy::too_many_arguments, reason = "the one place where everything about a search meets")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where everything about a search meets"
+    )]
     pub fn search(
         &self,
         field: &str,
@@ -271,7 +289,9 @@ impl Unit {
             )));
         }
         let vectors = column.as_vectors()?;
-        let index = self.index(field).filter(|index| !exact && index.metric() == metric);
+        let index = self
+            .index(field)
+            .filter(|index| !exact && index.metric() == metric);
         Ok(match index {
             Some(index) => index.search(vectors, query, k, params, allowed.bitset(), stats),
             None => exact_search(metric, vectors, query, k, allowed.bitset(), stats),
@@ -282,8 +302,13 @@ impl Unit {
 /// The rows of a unit as they were frozen, deleted ones left out.
 pub(crate) async fn live_batch(unit: &Unit, names: &[&str]) -> Result<RecordBatch> {
     let all = unit.columns(names).await?;
-    let Some(live) = unit.live_rows_set() else { return Ok(all) };
-    let keep: Vec<u32> = live.iter().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
+    let Some(live) = unit.live_rows_set() else {
+        return Ok(all);
+    };
+    let keep: Vec<u32> = live
+        .iter()
+        .map(|row| u32::try_from(row).unwrap_or(u32::MAX))
+        .collect();
     let keep: ArrayRef = Arc::new(UInt32Array::from(keep));
     Ok(take_record_batch(&all, &keep)?)
 }

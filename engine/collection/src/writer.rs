@@ -46,13 +46,31 @@ type Reply<T> = oneshot::Sender<Result<T>>;
 
 /// What the writer is asked to do.
 pub(crate) enum Request {
-    Write { ops: Vec<WalOp>, encoded: Bytes, reply: Reply<Written> },
-    Edit { edit: Edit, reply: Reply<i64> },
-    DropPartition { name: String, reply: Reply<()> },
-    Flush { reply: Reply<()> },
-    Compact { reply: Reply<()> },
-    Settle { reply: Reply<()> },
-    Close { reply: oneshot::Sender<()> },
+    Write {
+        ops: Vec<WalOp>,
+        encoded: Bytes,
+        reply: Reply<Written>,
+    },
+    Edit {
+        edit: Edit,
+        reply: Reply<i64>,
+    },
+    DropPartition {
+        name: String,
+        reply: Reply<()>,
+    },
+    Flush {
+        reply: Reply<()>,
+    },
+    Compact {
+        reply: Reply<()>,
+    },
+    Settle {
+        reply: Reply<()>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Outcome of a write.
@@ -102,7 +120,14 @@ impl SegmentEntry {
     ) -> Self {
         let deletes = Arc::new(deletes);
         let unit = Self::make_unit(&segment, &deletes, &indexes);
-        Self { segment, deletes, persisted, indexes, failed: HashMap::new(), unit }
+        Self {
+            segment,
+            deletes,
+            persisted,
+            indexes,
+            failed: HashMap::new(),
+            unit,
+        }
     }
 
     fn make_unit(
@@ -110,9 +135,17 @@ impl SegmentEntry {
         deletes: &Arc<RoaringBitmap>,
         indexes: &HashMap<String, (i64, Arc<dyn VectorIndex>)>,
     ) -> Arc<Unit> {
-        let indexes = indexes.iter().map(|(field, (_, index))| (field.clone(), Arc::clone(index))).collect();
+        let indexes = indexes
+            .iter()
+            .map(|(field, (_, index))| (field.clone(), Arc::clone(index)))
+            .collect();
         let block = Block::Sealed(Arc::clone(segment));
-        Arc::new(Unit::new(block, segment.meta.partition, Arc::clone(deletes), indexes))
+        Arc::new(Unit::new(
+            block,
+            segment.meta.partition,
+            Arc::clone(deletes),
+            indexes,
+        ))
     }
 
     pub fn refresh(&mut self) {
@@ -191,7 +224,11 @@ impl Writer {
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>, Arc<Shared>)> {
         let (events, event_receiver) = mpsc::unbounded_channel();
         let manifest = parts.store.manifest();
-        let snapshot = Snapshot { schema: Arc::clone(&parts.schema), units: Vec::new(), timestamp: 0 };
+        let snapshot = Snapshot {
+            schema: Arc::clone(&parts.schema),
+            units: Vec::new(),
+            timestamp: 0,
+        };
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             state: ArcSwap::from_pointee(parts.state.clone()),
@@ -245,7 +282,11 @@ impl Writer {
     }
 
     /// Serves requests until closed or every handle is gone.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut events: mpsc::UnboundedReceiver<Event>) {
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut events: mpsc::UnboundedReceiver<Event>,
+    ) {
         loop {
             self.start_flush_if_due();
             self.schedule_maintenance();
@@ -282,11 +323,17 @@ impl Writer {
     }
 
     fn growing_bytes(&self) -> usize {
-        self.partitions.values().map(|partition| partition.growing.bytes).sum()
+        self.partitions
+            .values()
+            .map(|partition| partition.growing.bytes)
+            .sum()
     }
 
     fn growing_rows(&self) -> u64 {
-        self.partitions.values().map(|partition| partition.growing.rows).sum()
+        self.partitions
+            .values()
+            .map(|partition| partition.growing.rows)
+            .sum()
     }
 
     /// When the growing rows should be sealed if nothing else happens.
@@ -358,7 +405,10 @@ impl Writer {
     }
 
     fn failed(&self) -> Option<Error> {
-        self.failure.clone().map(|reason| Error::WriterFailed { collection: self.name.clone(), reason })
+        self.failure.clone().map(|reason| Error::WriterFailed {
+            collection: self.name.clone(),
+            reason,
+        })
     }
 
     /// Appends this write and those queued behind it as one durable group.
@@ -407,7 +457,10 @@ impl Writer {
         if accepted.is_empty() {
             return;
         }
-        let frames = accepted.iter().map(|(_, encoded, timestamp, _)| (*timestamp, encoded.clone())).collect();
+        let frames = accepted
+            .iter()
+            .map(|(_, encoded, timestamp, _)| (*timestamp, encoded.clone()))
+            .collect();
         match self.store.append(frames).await {
             Ok(sequences) => self.last_sequence = sequences.last().copied().unwrap_or(self.last_sequence),
             Err(error) => {
@@ -415,7 +468,13 @@ impl Writer {
                 let mut error = Some(Error::from(error));
                 for (.., reply) in accepted {
                     let answer = error.take().or_else(|| self.failed());
-                    drop(reply.send(answer.map_or(Ok(Written { timestamp: 0, deleted: 0 }), Err)));
+                    drop(reply.send(answer.map_or(
+                        Ok(Written {
+                            timestamp: 0,
+                            deleted: 0,
+                        }),
+                        Err,
+                    )));
                 }
                 return;
             }
@@ -451,10 +510,14 @@ impl Writer {
         }
         for op in ops {
             match op {
-                WalOp::Insert { partition, .. } | WalOp::Delete { partition: Some(partition), .. }
-                    if !self.partitions.contains_key(partition) =>
-                {
-                    return Err(Error::PartitionNotFound { name: format!("id {partition}") });
+                WalOp::Insert { partition, .. }
+                | WalOp::Delete {
+                    partition: Some(partition),
+                    ..
+                } if !self.partitions.contains_key(partition) => {
+                    return Err(Error::PartitionNotFound {
+                        name: format!("id {partition}"),
+                    });
                 }
                 WalOp::Delete { .. } => {
                     // Reading key columns can fail; it must not fail after the log has the delete.
@@ -475,7 +538,9 @@ impl Writer {
         match op {
             WalOp::Insert { partition, batch } => {
                 // An unknown partition can only come from the log: it was dropped afterwards.
-                let Some(data) = self.partitions.get_mut(&partition) else { return Ok(0) };
+                let Some(data) = self.partitions.get_mut(&partition) else {
+                    return Ok(0);
+                };
                 let batch = with_timestamp(&self.stored_schema, &batch, timestamp)?;
                 let next_chunk = &mut self.next_chunk;
                 data.growing.append(batch, partition, &self.primary_key, || {
@@ -508,12 +573,30 @@ impl Writer {
 
     /// Makes the current state visible to readers.
     pub fn publish(&mut self) {
-        let sealed = self.partitions.values().flat_map(|p| p.segments.iter().map(|entry| &entry.unit));
-        let growing = self.partitions.values().flat_map(|p| p.sealing.iter().chain(&p.growing.entries));
-        let units: Vec<_> = sealed.chain(growing.map(|entry| &entry.unit)).map(Arc::clone).collect();
-        let snapshot = Snapshot { schema: Arc::clone(&self.schema), units, timestamp: self.last_timestamp };
+        let sealed = self
+            .partitions
+            .values()
+            .flat_map(|p| p.segments.iter().map(|entry| &entry.unit));
+        let growing = self
+            .partitions
+            .values()
+            .flat_map(|p| p.sealing.iter().chain(&p.growing.entries));
+        let units: Vec<_> = sealed
+            .chain(growing.map(|entry| &entry.unit))
+            .map(Arc::clone)
+            .collect();
+        let snapshot = Snapshot {
+            schema: Arc::clone(&self.schema),
+            units,
+            timestamp: self.last_timestamp,
+        };
         self.shared.snapshot.store(Arc::new(snapshot));
-        let progress = self.state.indexes.iter().map(|def| (def.id, self.index_progress(def.id))).collect();
+        let progress = self
+            .state
+            .indexes
+            .iter()
+            .map(|def| (def.id, self.index_progress(def.id)))
+            .collect();
         self.shared.indexes.store(Arc::new(progress));
         self.shared.state.store(Arc::new(self.state.clone()));
         self.shared.version.send_modify(|version| *version += 1);
@@ -532,7 +615,11 @@ impl Writer {
                     progress.failure.get_or_insert_with(|| reason.clone());
                 }
             }
-            progress.total_rows += partition.sealing.iter().map(|entry| u64::from(entry.unit.rows())).sum::<u64>();
+            progress.total_rows += partition
+                .sealing
+                .iter()
+                .map(|entry| u64::from(entry.unit.rows()))
+                .sum::<u64>();
         }
         if self.want_flush && self.flushing.is_none() {
             progress.total_rows += self.growing_rows();
@@ -566,7 +653,9 @@ impl Writer {
         self.store
             .commit(|manifest| {
                 manifest.state.clone_from(&bytes);
-                manifest.segments.retain(|segment| partitions.contains(&segment.partition));
+                manifest
+                    .segments
+                    .retain(|segment| partitions.contains(&segment.partition));
                 for segment in &mut manifest.segments {
                     segment.indexes.retain(|file| kept.contains(&file.index_id));
                 }
@@ -579,7 +668,11 @@ impl Writer {
             self.partitions.entry(*id).or_default();
         }
         self.partitions.retain(|id, _| partitions.contains(id));
-        for entry in self.partitions.values_mut().flat_map(|partition| &mut partition.segments) {
+        for entry in self
+            .partitions
+            .values_mut()
+            .flat_map(|partition| &mut partition.segments)
+        {
             let before = entry.indexes.len();
             entry.indexes.retain(|_, (id, _)| kept.contains(id));
             entry.failed.retain(|id, _| kept.contains(id));
@@ -604,7 +697,11 @@ impl Writer {
     /// Seals the growing rows when they are large, old, or someone asked.
     fn start_flush_if_due(&mut self) {
         let large = self.options.background && self.growing_bytes() >= self.options.seal_bytes;
-        if self.flushing.is_some() || self.failure.is_some() || self.retry_flush_at.is_some() || !(large || self.want_flush) {
+        if self.flushing.is_some()
+            || self.failure.is_some()
+            || self.retry_flush_at.is_some()
+            || !(large || self.want_flush)
+        {
             return;
         }
         self.want_flush = false;
@@ -616,7 +713,14 @@ impl Writer {
             let growing = std::mem::take(&mut partition.growing);
             partition.sealing.extend(growing.entries);
             if !partition.sealing.is_empty() {
-                work.push((*id, partition.sealing.iter().map(|entry| Arc::clone(&entry.unit)).collect::<Vec<_>>()));
+                work.push((
+                    *id,
+                    partition
+                        .sealing
+                        .iter()
+                        .map(|entry| Arc::clone(&entry.unit))
+                        .collect::<Vec<_>>(),
+                ));
             }
         }
         self.spawn_flush(work);
@@ -625,7 +729,9 @@ impl Writer {
 
     /// Installs what a flush wrote: segments, deletes and the log mark in one commit.
     pub async fn finish_flush(&mut self, outputs: Result<Vec<FlushOutput>>) {
-        let Some(sequence) = self.flushing.take() else { return };
+        let Some(sequence) = self.flushing.take() else {
+            return;
+        };
         let installed = match outputs {
             Ok(outputs) => self.install_flush(outputs, sequence).await,
             Err(error) => Err(error),
@@ -636,7 +742,10 @@ impl Writer {
             for partition in self.partitions.values_mut() {
                 let mut entries = std::mem::take(&mut partition.sealing);
                 back += entries.len();
-                partition.growing.bytes += entries.iter().map(|e| e.chunk.batch.get_array_memory_size()).sum::<usize>();
+                partition.growing.bytes += entries
+                    .iter()
+                    .map(|e| e.chunk.batch.get_array_memory_size())
+                    .sum::<usize>();
                 partition.growing.rows += entries.iter().map(|e| u64::from(e.unit.rows())).sum::<u64>();
                 entries.append(&mut partition.growing.entries);
                 partition.growing.entries = entries;
@@ -648,7 +757,10 @@ impl Writer {
             self.retry_flush_at = Some(Instant::now() + FLUSH_RETRY);
             let reason = error.to_string();
             for (_, reply) in std::mem::take(&mut self.flush_waiters) {
-                drop(reply.send(Err(Error::WriterFailed { collection: self.name.clone(), reason: reason.clone() })));
+                drop(reply.send(Err(Error::WriterFailed {
+                    collection: self.name.clone(),
+                    reason: reason.clone(),
+                })));
             }
         }
         self.publish();
@@ -662,7 +774,11 @@ impl Writer {
                 self.files.abandon(segment.meta.id);
                 continue;
             };
-            let current = output.units.iter().zip(&partition.sealing).map(|(unit, entry)| (&**unit, &*entry.deletes));
+            let current = output
+                .units
+                .iter()
+                .zip(&partition.sealing)
+                .map(|(unit, entry)| (&**unit, &*entry.deletes));
             let carried = carry_deletes(current);
             added.push((segment, carried));
         }
@@ -701,7 +817,11 @@ impl Writer {
             .inspect_err(|error| {
                 self.failure.get_or_insert_with(|| error.to_string());
             })?;
-        for entry in self.partitions.values_mut().flat_map(|partition| &mut partition.segments) {
+        for entry in self
+            .partitions
+            .values_mut()
+            .flat_map(|partition| &mut partition.segments)
+        {
             entry.persisted = entry.deletes.len();
         }
         for entry in new_entries {
@@ -723,7 +843,12 @@ impl Writer {
             self.known_segments.push(Arc::downgrade(&entry.segment));
         }
         // Snapshots that readers still hold keep their segments' files.
-        let pinned = self.known_segments.iter().filter_map(Weak::upgrade).map(|segment| segment.meta.id).collect();
+        let pinned = self
+            .known_segments
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|segment| segment.meta.id)
+            .collect();
         if let Err(error) = self.store.collect_garbage(&pinned, self.options.gc_grace).await {
             tracing::warn!(collection = %self.name, %error, "garbage collection failed, it will be tried again");
         }

@@ -12,14 +12,20 @@
 
 mod error;
 mod literal;
+mod lower;
 mod parser;
 mod printer;
+mod template;
 mod token;
 
 pub mod ast;
 
 pub use error::{FilterError, FilterErrorKind};
 pub use parser::MAX_DEPTH;
+pub use template::{TemplateValue, Templates};
+
+use arrow::datatypes::Schema;
+use datafusion::logical_expr::Expr;
 
 /// Parses a filter without looking at any schema.
 ///
@@ -27,4 +33,19 @@ pub use parser::MAX_DEPTH;
 /// [`FilterErrorKind::Parse`] with the position when the text is not of the grammar.
 pub fn parse(text: &str) -> Result<ast::Expr, FilterError> {
     parser::parse(text).map_err(|issue| FilterError::new(text, *issue))
+}
+
+/// Compiles a filter to a boolean DataFusion expression over the columns of `schema`.
+///
+/// The expression is typed: literals have the types of their columns and casts stand where they are needed, so it can
+/// become a physical expression directly. Column names are taken as they are, without normalisation.
+///
+/// JSON columns are `Utf8` with the extension name `arrow.json` (or the Milvus type `JSON`) in the field's metadata;
+/// the dynamic field is the column `$meta`.
+///
+/// # Errors
+/// Any [`FilterErrorKind`], with the position.
+pub fn compile(text: &str, schema: &Schema, templates: &Templates) -> Result<Expr, FilterError> {
+    let lowered = parser::parse(text).and_then(|tree| lower::compile(&tree, schema, templates));
+    lowered.map_err(|issue| FilterError::new(text, *issue))
 }

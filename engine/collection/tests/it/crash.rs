@@ -54,7 +54,9 @@ fn script() -> Vec<Step> {
 
 fn change(rows: &mut BTreeMap<i64, Vec<i64>>, step: &Step, version: i64) {
     match step {
-        Step::Insert(keys) => keys.clone().for_each(|key| rows.entry(key).or_default().push(version)),
+        Step::Insert(keys) => keys
+            .clone()
+            .for_each(|key| rows.entry(key).or_default().push(version)),
         Step::Upsert(keys) => keys.clone().for_each(|key| {
             rows.insert(key, vec![version]);
         }),
@@ -63,16 +65,30 @@ fn change(rows: &mut BTreeMap<i64, Vec<i64>>, step: &Step, version: i64) {
     }
 }
 
-async fn perform(engine: &mut Arc<Collections>, store: &Arc<dyn ObjectStore>, step: &Step, version: i64) -> elanus_collection::Result<()> {
+async fn perform(
+    engine: &mut Arc<Collections>,
+    store: &Arc<dyn ObjectStore>,
+    step: &Step,
+    version: i64,
+) -> elanus_collection::Result<()> {
     let collection = engine.collection("default", "c")?;
-    let batch = |keys: &std::ops::Range<i64>| rows(&keys.clone().map(|key| (key, version)).collect::<Vec<_>>());
+    let batch =
+        |keys: &std::ops::Range<i64>| rows(&keys.clone().map(|key| (key, version)).collect::<Vec<_>>());
     match step {
         Step::Insert(keys) => collection.insert(batch(keys), None).await.map(|_| ()),
         Step::Upsert(keys) => collection.upsert(batch(keys), None).await.map(|_| ()),
-        Step::Delete(keys) => collection.delete(Keys::Int64(keys.clone().collect()), None).await.map(|_| ()),
+        Step::Delete(keys) => collection
+            .delete(Keys::Int64(keys.clone().collect()), None)
+            .await
+            .map(|_| ()),
         Step::Flush => collection.flush().await,
         Step::Index => {
-            let spec = IndexSpec { field: "v".into(), index_type: "HNSW".into(), metric: Some("L2".into()), ..Default::default() };
+            let spec = IndexSpec {
+                field: "v".into(),
+                index_type: "HNSW".into(),
+                metric: Some("L2".into()),
+                ..Default::default()
+            };
             collection.create_index(&spec).await?;
             collection.settle().await
         }
@@ -89,7 +105,9 @@ async fn perform(engine: &mut Arc<Collections>, store: &Arc<dyn ObjectStore>, st
 /// Runs the script until a step fails.
 async fn workload(store: &Arc<dyn ObjectStore>) -> Expected {
     let mut expected = Expected::default();
-    let Ok(mut engine) = open(store, manual()).await else { return expected };
+    let Ok(mut engine) = open(store, manual()).await else {
+        return expected;
+    };
     if engine.create_collection("default", "c", spec()).await.is_err() {
         return expected;
     }
@@ -128,7 +146,9 @@ async fn whatever_operation_a_crash_hits_acknowledged_rows_are_there_and_batches
 }
 
 async fn check(store: &Arc<dyn ObjectStore>, expected: &Expected, at: &str) {
-    let engine = open(store, manual()).await.unwrap_or_else(|e| panic!("{at}: {e}"));
+    let engine = open(store, manual())
+        .await
+        .unwrap_or_else(|e| panic!("{at}: {e}"));
     let collection = match engine.collection("default", "c") {
         Ok(collection) => collection,
         Err(error) => {
@@ -143,12 +163,21 @@ async fn check(store: &Arc<dyn ObjectStore>, expected: &Expected, at: &str) {
         expected.acknowledged
     );
     // The survivor takes writes, builds, flushes, and is whole after one more restart.
-    collection.insert(rows(&[(1000, 99)]), None).await.unwrap_or_else(|e| panic!("{at}: {e}"));
+    collection
+        .insert(rows(&[(1000, 99)]), None)
+        .await
+        .unwrap_or_else(|e| panic!("{at}: {e}"));
     collection.flush().await.unwrap_or_else(|e| panic!("{at}: {e}"));
     collection.settle().await.unwrap_or_else(|e| panic!("{at}: {e}"));
     let before = contents(&collection).await;
     engine.close().await;
-    let engine = open(store, manual()).await.unwrap_or_else(|e| panic!("{at}: {e}"));
-    assert_eq!(contents(&engine.collection("default", "c").unwrap()).await, before, "{at}");
+    let engine = open(store, manual())
+        .await
+        .unwrap_or_else(|e| panic!("{at}: {e}"));
+    assert_eq!(
+        contents(&engine.collection("default", "c").unwrap()).await,
+        before,
+        "{at}"
+    );
     engine.close().await;
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use elanus_collection::{
     CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, Keys, LoadState, Options,
 };
-use object_store::{ObjectStore, ObjectStoreExt};
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::support::{contents, manual, open, rows, spec};
 
@@ -16,7 +16,12 @@ fn memory() -> Arc<dyn ObjectStore> {
 }
 
 fn hnsw() -> IndexSpec {
-    IndexSpec { field: "v".into(), index_type: "HNSW".into(), metric: Some("L2".into()), ..Default::default() }
+    IndexSpec {
+        field: "v".into(),
+        index_type: "HNSW".into(),
+        metric: Some("L2".into()),
+        ..Default::default()
+    }
 }
 
 #[tokio::test]
@@ -27,11 +32,28 @@ async fn names_aliases_and_databases_survive_a_restart() {
     engine.create_collection("default", "a", spec()).await.unwrap();
     engine.create_collection("other", "b", spec()).await.unwrap();
     engine.create_alias("default", "x", "a").await.unwrap();
-    assert!(matches!(engine.create_collection("default", "x", spec()).await, Err(Error::AliasCollectionNameConflict { .. })));
-    assert!(matches!(engine.drop_collection("default", "a").await, Err(Error::CollectionHasAliases { .. })));
-    assert!(matches!(engine.drop_database("other").await, Err(Error::DatabaseNotEmpty { .. })));
-    engine.rename_collection("other", "b", "other", "c").await.unwrap();
-    engine.collection("default", "x").unwrap().insert(rows(&[(1, 1)]), None).await.unwrap();
+    assert!(matches!(
+        engine.create_collection("default", "x", spec()).await,
+        Err(Error::AliasCollectionNameConflict { .. })
+    ));
+    assert!(matches!(
+        engine.drop_collection("default", "a").await,
+        Err(Error::CollectionHasAliases { .. })
+    ));
+    assert!(matches!(
+        engine.drop_database("other").await,
+        Err(Error::DatabaseNotEmpty { .. })
+    ));
+    engine
+        .rename_collection("other", "b", "other", "c")
+        .await
+        .unwrap();
+    engine
+        .collection("default", "x")
+        .unwrap()
+        .insert(rows(&[(1, 1)]), None)
+        .await
+        .unwrap();
     engine.close().await;
     let engine = open(&store, manual()).await.unwrap();
     assert_eq!(engine.collection("default", "x").unwrap().name(), "a");
@@ -58,27 +80,55 @@ async fn dropping_a_partition_takes_its_rows_from_memory_segments_and_log() {
     collection.upsert(rows(&[(1, 4)]), None).await.unwrap();
     assert_eq!(collection.row_count(), 4);
     collection.drop_partition("p").await.unwrap();
-    assert!(matches!(collection.insert(rows(&[(4, 4)]), Some("p")).await, Err(Error::PartitionNotFound { .. })));
+    assert!(matches!(
+        collection.insert(rows(&[(4, 4)]), Some("p")).await,
+        Err(Error::PartitionNotFound { .. })
+    ));
     engine.close().await;
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.collection("default", "c").unwrap();
-    assert_eq!(contents(&collection).await, BTreeMap::from([(1, vec![4]), (3, vec![3])]));
+    assert_eq!(
+        contents(&collection).await,
+        BTreeMap::from([(1, vec![4]), (3, vec![3])])
+    );
     engine.close().await;
 }
 
 #[tokio::test]
 async fn index_builds_tell_how_far_they_are_and_are_mapped_after_a_restart() {
     let store = memory();
-    let engine = open(&store, Options { background: true, ..manual() }).await.unwrap();
+    let engine = open(
+        &store,
+        Options {
+            background: true,
+            ..manual()
+        },
+    )
+    .await
+    .unwrap();
     let collection = engine.create_collection("default", "c", spec()).await.unwrap();
     collection.create_index(&hnsw()).await.unwrap();
     assert_eq!(collection.indexes()[0].state, IndexState::Finished);
-    collection.insert(rows(&(0..2000).map(|key| (key, 0)).collect::<Vec<_>>()), None).await.unwrap();
+    collection
+        .insert(rows(&(0..2000).map(|key| (key, 0)).collect::<Vec<_>>()), None)
+        .await
+        .unwrap();
     collection.flush().await.unwrap();
     collection.settle().await.unwrap();
     let info = &collection.indexes()[0];
-    assert_eq!((info.total_rows, info.indexed_rows, info.state), (2000, 2000, IndexState::Finished));
-    assert!(matches!(collection.create_index(&IndexSpec { index_type: "FLAT".into(), ..hnsw() }).await, Err(Error::IndexExists(_))));
+    assert_eq!(
+        (info.total_rows, info.indexed_rows, info.state),
+        (2000, 2000, IndexState::Finished)
+    );
+    assert!(matches!(
+        collection
+            .create_index(&IndexSpec {
+                index_type: "FLAT".into(),
+                ..hnsw()
+            })
+            .await,
+        Err(Error::IndexExists(_))
+    ));
     collection.create_index(&hnsw()).await.unwrap();
     engine.close().await;
     let engine = open(&store, manual()).await.unwrap();
@@ -94,21 +144,39 @@ async fn a_damaged_index_file_means_exact_search_until_it_is_built_again() {
     let store = memory();
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.create_collection("default", "c", spec()).await.unwrap();
-    collection.insert(rows(&(0..500).map(|key| (key, 0)).collect::<Vec<_>>()), None).await.unwrap();
+    collection
+        .insert(rows(&(0..500).map(|key| (key, 0)).collect::<Vec<_>>()), None)
+        .await
+        .unwrap();
     collection.flush().await.unwrap();
     collection.create_index(&hnsw()).await.unwrap();
     collection.settle().await.unwrap();
     engine.close().await;
-    let files: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None)).await.unwrap();
-    let blob = files.iter().find(|file| file.location.as_ref().ends_with(".idx")).unwrap();
-    let mut bytes = store.get(&blob.location).await.unwrap().bytes().await.unwrap().to_vec();
+    let files: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None))
+        .await
+        .unwrap();
+    let blob = files
+        .iter()
+        .find(|file| file.location.as_ref().ends_with(".idx"))
+        .unwrap();
+    let mut bytes = store
+        .get(&blob.location)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap()
+        .to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     store.put(&blob.location, bytes.into()).await.unwrap();
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.collection("default", "c").unwrap();
     assert!(collection.snapshot().units[0].index("v").is_none());
-    assert_eq!(crate::support::nearest(&collection, &crate::support::vector(77, 0), 1).await[0].0, 77);
+    assert_eq!(
+        crate::support::nearest(&collection, &crate::support::vector(77, 0), 1).await[0].0,
+        77
+    );
     collection.settle().await.unwrap();
     assert!(collection.snapshot().units[0].index("v").is_some());
     engine.close().await;
@@ -117,26 +185,44 @@ async fn a_damaged_index_file_means_exact_search_until_it_is_built_again() {
 #[tokio::test]
 async fn load_needs_an_index_and_a_budget_and_survives_a_restart() {
     let store = memory();
-    let options = || Options { memory_limit: Some(1 << 20), ..manual() };
+    let options = || Options {
+        memory_limit: Some(1 << 20),
+        ..manual()
+    };
     let engine = open(&store, options()).await.unwrap();
     let collection = engine.create_collection("default", "c", spec()).await.unwrap();
-    assert!(matches!(collection.load(None).await, Err(Error::IndexNotFound { .. })));
+    assert!(matches!(
+        collection.load(None).await,
+        Err(Error::IndexNotFound { .. })
+    ));
     collection.create_index(&hnsw()).await.unwrap();
     collection.create_partition("p").await.unwrap();
     collection.load(Some(&["p".to_string()])).await.unwrap();
     let p = collection.partition("p").unwrap().id;
     let default = collection.partition("_default").unwrap().id;
     collection.check_loaded(&[p]).unwrap();
-    assert!(matches!(collection.check_loaded(&[default]), Err(Error::PartitionNotLoaded { .. })));
-    assert!(matches!(collection.drop_partition("p").await, Err(Error::StillLoaded { .. })));
-    assert!(matches!(collection.drop_index("v").await, Err(Error::StillLoaded { .. })));
+    assert!(matches!(
+        collection.check_loaded(&[default]),
+        Err(Error::PartitionNotLoaded { .. })
+    ));
+    assert!(matches!(
+        collection.drop_partition("p").await,
+        Err(Error::StillLoaded { .. })
+    ));
+    assert!(matches!(
+        collection.drop_index("v").await,
+        Err(Error::StillLoaded { .. })
+    ));
     engine.close().await;
     let engine = open(&store, options()).await.unwrap();
     let collection = engine.collection("default", "c").unwrap();
     collection.check_loaded(&[p]).unwrap();
     collection.release(None).await.unwrap();
     assert_eq!(collection.load_state(&[]).unwrap(), LoadState::NotLoad);
-    collection.insert(rows(&(0..50_000).map(|key| (key, 0)).collect::<Vec<_>>()), None).await.unwrap();
+    collection
+        .insert(rows(&(0..50_000).map(|key| (key, 0)).collect::<Vec<_>>()), None)
+        .await
+        .unwrap();
     let error = collection.load(None).await.unwrap_err();
     assert!(matches!(error, Error::MemoryBudget { .. }), "{error}");
     engine.close().await;
@@ -153,19 +239,31 @@ async fn a_partition_key_spreads_rows_and_refuses_manual_partitions() {
         tenant,
         Field::new("v", DataType::FloatVector { dim: 4 }),
     ]);
-    let spec = CollectionSpec { schema, num_partitions: Some(4), ..Default::default() };
+    let spec = CollectionSpec {
+        schema,
+        num_partitions: Some(4),
+        ..Default::default()
+    };
     let collection = engine.create_collection("default", "c", spec).await.unwrap();
     assert_eq!(collection.partitions().len(), 4);
     let batch: Vec<_> = (0..100).map(|key| (key, key)).collect();
     collection.insert(rows(&batch), None).await.unwrap();
     assert!(collection.insert(rows(&batch), Some("_default_1")).await.is_err());
     assert!(collection.create_partition("p").await.is_err());
-    let used: std::collections::BTreeSet<_> = collection.snapshot().units.iter().map(|unit| unit.partition()).collect();
+    let used: std::collections::BTreeSet<_> = collection
+        .snapshot()
+        .units
+        .iter()
+        .map(|unit| unit.partition())
+        .collect();
     assert_eq!(used.len(), 4);
     // The same key in another tenant still replaces the row: keys are looked for in all partitions.
     collection.upsert(rows(&[(7, 1234)]), None).await.unwrap();
     assert_eq!(contents(&collection).await[&7], [1234]);
-    collection.delete(Keys::Int64((0..50).collect()), None).await.unwrap();
+    collection
+        .delete(Keys::Int64((0..50).collect()), None)
+        .await
+        .unwrap();
     collection.flush().await.unwrap();
     assert_eq!(collection.row_count(), 50);
     engine.close().await;

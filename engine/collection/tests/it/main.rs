@@ -1,5 +1,9 @@
 //! Whole collections over real and faulty stores.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod crash;
 mod lifecycle;

@@ -32,14 +32,18 @@ async fn run(seed: u64) {
         version += 1;
         match random.random_range(0..12) {
             0..=3 => {
-                let keys: Vec<_> = (0..random.random_range(1..40)).map(|_| (random.random_range(0..300), version)).collect();
+                let keys: Vec<_> = (0..random.random_range(1..40))
+                    .map(|_| (random.random_range(0..300), version))
+                    .collect();
                 collection.insert(rows(&keys), None).await.unwrap();
                 for (key, version) in keys {
                     oracle.entry(key).or_default().push(version);
                 }
             }
             4 | 5 => {
-                let keys: BTreeSet<i64> = (0..random.random_range(1..20)).map(|_| random.random_range(0..300)).collect();
+                let keys: BTreeSet<i64> = (0..random.random_range(1..20))
+                    .map(|_| random.random_range(0..300))
+                    .collect();
                 let batch: Vec<_> = keys.iter().map(|key| (*key, version)).collect();
                 let result = collection.upsert(rows(&batch), None).await.unwrap();
                 let replaced: usize = keys.iter().map(|key| oracle.get(key).map_or(0, Vec::len)).sum();
@@ -49,9 +53,18 @@ async fn run(seed: u64) {
                 }
             }
             6 | 7 => {
-                let keys: BTreeSet<i64> = (0..random.random_range(1..30)).map(|_| random.random_range(0..300)).collect();
-                let result = collection.delete(Keys::Int64(keys.iter().copied().collect()), None).await.unwrap();
-                let removed: usize = keys.iter().filter_map(|key| oracle.remove(key)).map(|versions| versions.len()).sum();
+                let keys: BTreeSet<i64> = (0..random.random_range(1..30))
+                    .map(|_| random.random_range(0..300))
+                    .collect();
+                let result = collection
+                    .delete(Keys::Int64(keys.iter().copied().collect()), None)
+                    .await
+                    .unwrap();
+                let removed: usize = keys
+                    .iter()
+                    .filter_map(|key| oracle.remove(key))
+                    .map(|versions| versions.len())
+                    .sum();
                 assert_eq!(result.rows, removed as u64, "seed {seed} step {step}");
             }
             8 => collection.flush().await.unwrap(),
@@ -79,7 +92,10 @@ async fn run(seed: u64) {
         }
         oracle.values_mut().for_each(|versions| versions.sort_unstable());
         assert_eq!(contents(&collection).await, oracle, "seed {seed} step {step}");
-        assert_eq!(collection.row_count(), oracle.values().map(|v| v.len() as u64).sum::<u64>());
+        assert_eq!(
+            collection.row_count(),
+            oracle.values().map(|v| v.len() as u64).sum::<u64>()
+        );
         let query = vector(random.random_range(0..300), version);
         let mut expected: Vec<_> = oracle
             .iter()
@@ -94,7 +110,11 @@ async fn run(seed: u64) {
         expected.truncate(10);
         let found = nearest(&collection, &query, 10).await;
         // So few rows are searched exactly or with lists wide enough to cover them.
-        assert_eq!(found.iter().map(|hit| hit.1).collect::<Vec<_>>(), expected.iter().map(|hit| hit.1).collect::<Vec<_>>(), "seed {seed} step {step}");
+        assert_eq!(
+            found.iter().map(|hit| hit.1).collect::<Vec<_>>(),
+            expected.iter().map(|hit| hit.1).collect::<Vec<_>>(),
+            "seed {seed} step {step}"
+        );
     }
     engine.close().await;
 }

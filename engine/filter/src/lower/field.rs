@@ -1,0 +1,145 @@
+//! Names to operands: fields, paths into JSON and arrays, dynamic keys.
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::functions_nested::extract::array_element_udf;
+use datafusion::logical_expr::lit;
+use elanus_udfs::json::push_step;
+
+use super::Lowerer;
+use super::operand::{Array, JsonPath, Operand, Origin, Scalar, call, column, is_json, kind, type_name};
+use crate::ast::{FieldPath, PathStep, Span};
+use crate::error::{FilterErrorKind, Issue, Result};
+
+/// The column of the dynamic field.
+const DYNAMIC: &str = "$meta";
+
+impl Lowerer<'_> {
+    /// What a field or a path stands for. A name that the schema lacks is a key of the dynamic field, if there is one.
+    pub(super) fn field(&self, path: &FieldPath, span: Span) -> Result<Operand> {
+        if let Ok(field) = self.schema.field_with_name(&path.name) {
+            return known_field(field, &path.path, span);
+        }
+        if path.name == "null" || path.name == "NULL" {
+            return Err(Issue::types(
+                span,
+                "NULL literal is not supported in expressions; write field is null",
+            ));
+        }
+        if path.name != DYNAMIC && self.schema.field_with_name(DYNAMIC).is_ok() {
+            let mut pointer = String::new();
+            push_step(&mut pointer, &path.name);
+            push_path(&mut pointer, &path.path, span)?;
+            return Ok(Operand::Json(JsonPath {
+                column: column(DYNAMIC),
+                pointer,
+            }));
+        }
+        Err(self.not_found(&path.name, span))
+    }
+
+    fn not_found(&self, name: &str, span: Span) -> Box<Issue> {
+        let close = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| (strsim::damerau_levenshtein(field.name(), name), field.name()))
+            .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+            .min();
+        let mut message = format!("field {name} not exist");
+        if let Some((_, known)) = close {
+            message.push_str(&format!("; did you mean {known}?"));
+        }
+        Box::new(Issue {
+            kind: FilterErrorKind::FieldNotFound {
+                field: name.to_owned(),
+            },
+            message,
+            span,
+        })
+    }
+}
+
+fn known_field(field: &Field, path: &[PathStep], span: Span) -> Result<Operand> {
+    let name = field.name();
+    if is_json(field) || name == DYNAMIC {
+        let mut pointer = String::new();
+        push_path(&mut pointer, path, span)?;
+        return Ok(Operand::Json(JsonPath {
+            column: column(name),
+            pointer,
+        }));
+    }
+    let data_type = field.data_type();
+    if let DataType::List(item) = data_type {
+        return array_field(name, item.data_type(), path, span);
+    }
+    let Some(kind) = kind(data_type) else {
+        let shown = type_name(data_type);
+        return Err(Issue::types(
+            span,
+            format!("field {name} of type {shown} cannot be used in a filter"),
+        ));
+    };
+    if !path.is_empty() {
+        let shown = type_name(data_type);
+        return Err(Issue::types(
+            span,
+            format!("{shown} data type not supported accessed with []"),
+        ));
+    }
+    let scalar = Scalar {
+        expr: column(name),
+        data_type: data_type.clone(),
+        kind,
+        origin: Origin::Column,
+    };
+    Ok(Operand::Scalar(scalar))
+}
+
+fn array_field(name: &str, element: &DataType, path: &[PathStep], span: Span) -> Result<Operand> {
+    match path {
+        [] => Ok(Operand::Array(Array {
+            expr: column(name),
+            element: element.clone(),
+        })),
+        [PathStep::Index(index)] => {
+            let Some(kind) = kind(element) else {
+                let shown = type_name(element);
+                return Err(Issue::types(
+                    span,
+                    format!("elements of type {shown} cannot be used in a filter"),
+                ));
+            };
+            // DataFusion counts from 1
+            let position = i64::try_from(index.saturating_add(1)).unwrap_or(i64::MAX);
+            let expr = call(array_element_udf(), vec![column(name), lit(position)]);
+            Ok(Operand::Scalar(Scalar {
+                expr,
+                data_type: element.clone(),
+                kind,
+                origin: Origin::Element,
+            }))
+        }
+        [PathStep::Key(_), ..] => Err(Issue::types(
+            span,
+            "can only access array field with integer index",
+        )),
+        [PathStep::Index(_), ..] => Err(Issue::types(
+            span,
+            format!("{} data type not supported accessed with []", type_name(element)),
+        )),
+    }
+}
+
+fn push_path(pointer: &mut String, path: &[PathStep], span: Span) -> Result<()> {
+    for step in path {
+        match step {
+            PathStep::Key(key) if key.is_empty() => {
+                return Err(Issue::types(span, "a JSON key may not be empty"));
+            }
+            PathStep::Key(key) => push_step(pointer, key),
+            PathStep::Index(index) => push_step(pointer, &index.to_string()),
+        }
+    }
+    Ok(())
+}

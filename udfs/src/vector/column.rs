@@ -1,0 +1,191 @@
+//! A vector argument of any accepted form, as rows of `f32` or `f64`.
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
+use datafusion::common::{exec_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::ColumnarValue;
+use std::sync::Arc;
+
+use crate::arguments::is_text;
+
+/// Rows of vectors. A single value stands for every row.
+pub(crate) struct VectorColumn {
+    values: Values,
+    nulls: Option<NullBuffer>,
+    single: bool,
+}
+
+/// Storage of the rows, one after the other.
+enum Values {
+    /// Equal dimensions: row `i` is `data[i * dim..][..dim]`.
+    F32 { data: ScalarBuffer<f32>, dim: usize },
+    /// As [`Values::F32`] but with the row ends given, for lists and text.
+    F32Lists { data: Vec<f32>, ends: Vec<usize> },
+    F64Lists { data: Vec<f64>, ends: Vec<usize> },
+    /// All rows NULL.
+    Nothing,
+}
+
+/// One vector.
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+}
+
+impl Row<'_> {
+    pub(crate) fn dim(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+}
+
+impl VectorColumn {
+    /// # Errors
+    /// A type that holds no vector, text that is none, NULL inside a vector.
+    pub(crate) fn new(function: &str, value: &ColumnarValue) -> Result<Self> {
+        let (array, single) = match value {
+            ColumnarValue::Array(array) => (Arc::clone(array), false),
+            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
+        };
+        let (values, nulls) = read(function, &array)?;
+        Ok(Self { values, nulls, single })
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.single
+    }
+
+    /// Whether the vectors are 32-bit columns of the engine.
+    pub(crate) fn is_f32(&self) -> bool {
+        matches!(self.values, Values::F32 { .. })
+    }
+
+    /// Takes 64-bit rows to 32 bits.
+    pub(crate) fn narrowed(self) -> Self {
+        let values = match self.values {
+            Values::F64Lists { data, ends } => {
+                Values::F32Lists { data: data.into_iter().map(|value| value as f32).collect(), ends }
+            }
+            values @ (Values::F32 { .. } | Values::F32Lists { .. } | Values::Nothing) => values,
+        };
+        Self { values, ..self }
+    }
+
+    /// The vector of row `row`, none when NULL.
+    pub(crate) fn row(&self, row: usize) -> Option<Row<'_>> {
+        let row = if self.single { 0 } else { row };
+        if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            return None;
+        }
+        match &self.values {
+            Values::F32 { data, dim } => data.get(row * dim..(row + 1) * dim).map(Row::F32),
+            Values::F32Lists { data, ends } => data.get(range(ends, row)?).map(Row::F32),
+            Values::F64Lists { data, ends } => data.get(range(ends, row)?).map(Row::F64),
+            Values::Nothing => None,
+        }
+    }
+}
+
+fn range(ends: &[usize], row: usize) -> Option<std::ops::Range<usize>> {
+    let start = if row == 0 { 0 } else { *ends.get(row - 1)? };
+    Some(start..*ends.get(row)?)
+}
+
+fn read(function: &str, array: &ArrayRef) -> Result<(Values, Option<NullBuffer>)> {
+    match array.data_type() {
+        DataType::Null => Ok((Values::Nothing, None)),
+        DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => {
+            let lists = array.as_fixed_size_list();
+            let dim = usize::try_from(lists.value_length()).unwrap_or(0);
+            let items = lists.values().as_primitive::<Float32Type>();
+            if items.null_count() > 0 {
+                let hole = (0..lists.len()).any(|row| lists.is_valid(row) && items.slice(row * dim, dim).null_count() > 0);
+                if hole {
+                    return exec_err!("{function}: a vector may not contain NULL");
+                }
+            }
+            Ok((Values::F32 { data: items.values().clone(), dim }, lists.nulls().cloned()))
+        }
+        DataType::FixedSizeList(item, _) => {
+            let list = DataType::List(Arc::new(Field::new_list_field(item.data_type().clone(), true)));
+            read(function, &cast(array, &list)?)
+        }
+        DataType::List(_) => read_lists(function, array.as_list::<i32>()),
+        DataType::LargeList(_) => read_lists(function, array.as_list::<i64>()),
+        other if is_text(other) => read_text(function, &cast(array, &DataType::Utf8)?),
+        other => exec_err!("{function} takes a vector (a list of numbers or text like '[1,2,3]'), got {other}"),
+    }
+}
+
+fn read_lists<O: OffsetSizeTrait>(function: &str, lists: &GenericListArray<O>) -> Result<(Values, Option<NullBuffer>)> {
+    let items = cast(lists.values(), &DataType::Float64)?;
+    let items = items.as_primitive::<Float64Type>();
+    let mut data = Vec::with_capacity(items.len());
+    let mut ends = Vec::with_capacity(lists.len());
+    for (row, bounds) in lists.value_offsets().windows(2).enumerate() {
+        if let [start, end] = bounds
+            && lists.is_valid(row)
+        {
+            let (start, end) = (start.as_usize(), end.as_usize());
+            let items = items.slice(start, end - start);
+            if items.null_count() > 0 {
+                return exec_err!("{function}: a vector may not contain NULL");
+            }
+            data.extend_from_slice(items.values());
+        }
+        ends.push(data.len());
+    }
+    Ok((Values::F64Lists { data, ends }, lists.nulls().cloned()))
+}
+
+fn read_text(function: &str, texts: &ArrayRef) -> Result<(Values, Option<NullBuffer>)> {
+    let texts = texts.as_string::<i32>();
+    let mut data = Vec::new();
+    let mut ends = Vec::with_capacity(texts.len());
+    for text in texts {
+        if let Some(text) = text
+            && parse_text(text, &mut data).is_none()
+        {
+            return exec_err!("{function}: {text:?} is no vector; a vector is written like '[1,2,3]'");
+        }
+        ends.push(data.len());
+    }
+    Ok((Values::F64Lists { data, ends }, texts.nulls().cloned()))
+}
+
+/// Appends the numbers of `[1, 2.5, -3e1]`.
+fn parse_text(text: &str, data: &mut Vec<f64>) -> Option<()> {
+    let inside = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+    if inside.trim().is_empty() {
+        return Some(());
+    }
+    for number in inside.split(',') {
+        let value: f64 = number.trim().parse().ok()?;
+        if !value.is_finite() {
+            return None;
+        }
+        data.push(value);
+    }
+    Some(())
+}
+
+/// What a vector argument is coerced to: our own vectors and text stay, other lists become lists of `Float64`.
+pub(crate) fn coerce(function: &str, data_type: &DataType) -> Result<DataType> {
+    match data_type {
+        DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => Ok(data_type.clone()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+            if item.data_type().is_numeric() || *item.data_type() == DataType::Null =>
+        {
+            Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true))))
+        }
+        DataType::Null => Ok(DataType::Null),
+        other if is_text(other) => Ok(DataType::Utf8),
+        other => plan_err!("{function} takes a vector (a list of numbers or text like '[1,2,3]'), got {other}"),
+    }
+}

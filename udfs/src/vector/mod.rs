@@ -1,0 +1,29 @@
+//! Distances and other functions of vectors, with pgvector's meaning of the names.
+//!
+//! A vector is a `FixedSizeList<Float32>` column, a list of any number type, or text such as `'[1, 2, 3]'`. As soon as
+//! one side of a distance is a `FixedSizeList<Float32>`, the other is taken to 32 bits as well and the index crate's
+//! kernels do the work; otherwise the computation is in 64 bits. Results are `Float64`; NULL in, NULL out.
+
+mod column;
+mod distance;
+mod unary;
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub use distance::{Distance, DistanceFunction};
+pub use unary::{UnaryVectorFunction, VectorProperty};
+
+static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let distances = [Distance::L2, Distance::Cosine, Distance::InnerProduct, Distance::NegativeInnerProduct, Distance::L1]
+        .map(|distance| Arc::new(ScalarUDF::from(DistanceFunction::new(distance))));
+    let properties = [VectorProperty::Normalize, VectorProperty::Norm, VectorProperty::Dims]
+        .map(|property| Arc::new(ScalarUDF::from(UnaryVectorFunction::new(property))));
+    distances.into_iter().chain(properties).collect()
+});
+
+/// The vector functions.
+pub fn all() -> Vec<Arc<ScalarUDF>> {
+    ALL.clone()
+}

@@ -1,0 +1,146 @@
+//! Functions of one vector: `l2_normalize(v)`, `l2_norm(v)`, `vector_dims(v)`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Builder, Int64Array, ListBuilder};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::utils::take_function_args;
+use datafusion::error::Result;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+use super::column::{Row, VectorColumn, coerce};
+use crate::arguments::finish;
+
+/// What is computed of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VectorProperty {
+    /// The vector at length 1; the zero vector stays. Engine vectors keep their type, others become `List<Float64>`.
+    Normalize,
+    /// Euclidean length, `Float64`.
+    Norm,
+    /// Number of dimensions, `Int64`.
+    Dims,
+}
+
+/// The scalar function of a [`VectorProperty`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct UnaryVectorFunction {
+    property: VectorProperty,
+    signature: Signature,
+}
+
+impl UnaryVectorFunction {
+    /// The function for `property`.
+    pub fn new(property: VectorProperty) -> Self {
+        Self { property, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for UnaryVectorFunction {
+    fn name(&self) -> &str {
+        match self.property {
+            VectorProperty::Normalize => "l2_normalize",
+            VectorProperty::Norm => "l2_norm",
+            VectorProperty::Dims => "vector_dims",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let [vector] = take_function_args(self.name(), arg_types)?;
+        Ok(match self.property {
+            VectorProperty::Norm => DataType::Float64,
+            VectorProperty::Dims => DataType::Int64,
+            VectorProperty::Normalize => match vector {
+                DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => vector.clone(),
+                _ => DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true))),
+            },
+        })
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let [vector] = take_function_args(self.name(), arg_types)?;
+        Ok(vec![coerce(self.name(), vector)?])
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [vector] = take_function_args(self.name(), &args.args)?;
+        let column = VectorColumn::new(self.name(), vector)?;
+        let rows = if column.is_single() { 1 } else { args.number_rows };
+        let vectors = (0..rows).map(|row| column.row(row));
+        let result: ArrayRef = match self.property {
+            VectorProperty::Dims => {
+                Arc::new(vectors.map(|vector| vector.map(|vector| vector.dim() as i64)).collect::<Int64Array>())
+            }
+            VectorProperty::Norm => {
+                Arc::new(vectors.map(|vector| vector.map(norm)).collect::<arrow::array::Float64Array>())
+            }
+            VectorProperty::Normalize => match args.return_field.data_type() {
+                DataType::FixedSizeList(item, dim) => normalize_fixed(vectors, item, *dim)?,
+                _ => normalize_lists(vectors),
+            },
+        };
+        finish(result, column.is_single())
+    }
+}
+
+fn norm(vector: Row<'_>) -> f64 {
+    match vector {
+        Row::F32(values) => values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt(),
+        Row::F64(values) => values.iter().map(|value| value * value).sum::<f64>().sqrt(),
+    }
+}
+
+/// The factor that brings `vector` to length 1; 1 for the zero vector.
+fn scale(vector: Row<'_>) -> f64 {
+    let norm = norm(vector);
+    if norm > 0.0 { norm.recip() } else { 1.0 }
+}
+
+fn normalize_fixed<'a>(
+    vectors: impl Iterator<Item = Option<Row<'a>>>,
+    item: &Arc<Field>,
+    dim: i32,
+) -> Result<ArrayRef> {
+    let width = usize::try_from(dim).unwrap_or(0);
+    let mut data: Vec<f32> = Vec::new();
+    let mut valid = Vec::new();
+    for vector in vectors {
+        valid.push(vector.is_some());
+        match vector {
+            Some(Row::F32(values)) => {
+                let scale = scale(Row::F32(values));
+                data.extend(values.iter().map(|value| (f64::from(*value) * scale) as f32));
+            }
+            Some(Row::F64(values)) => {
+                let scale = scale(Row::F64(values));
+                data.extend(values.iter().map(|value| (value * scale) as f32));
+            }
+            None => data.extend(std::iter::repeat_n(0.0, width)),
+        }
+    }
+    let nulls = NullBuffer::from(valid);
+    let items = Arc::new(Float32Array::from(data));
+    Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(item), dim, items, Some(nulls))?))
+}
+
+fn normalize_lists<'a>(vectors: impl Iterator<Item = Option<Row<'a>>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(Float64Builder::new());
+    for vector in vectors {
+        if let Some(vector) = vector {
+            let scale = scale(vector);
+            match vector {
+                Row::F32(values) => {
+                    values.iter().for_each(|value| lists.values().append_value(f64::from(*value) * scale));
+                }
+                Row::F64(values) => values.iter().for_each(|value| lists.values().append_value(value * scale)),
+            }
+        }
+        lists.append(vector.is_some());
+    }
+    Arc::new(lists.finish())
+}
