@@ -77,13 +77,19 @@ pub(crate) struct IndexDef {
     pub created_ts: Timestamp,
 }
 
+/// Whether an index can be on a field of this type.
+type AcceptsType = fn(&DataType) -> bool;
+
 /// Scalar index types that Milvus knows, and the test of the field types each accepts.
-const SCALAR_INDEXES: &[(&str, fn(&DataType) -> bool)] = &[
+const SCALAR_INDEXES: &[(&str, AcceptsType)] = &[
     ("AUTOINDEX", |_| true),
     ("INVERTED", |_| true),
-    ("BITMAP", |t| match t {
-        DataType::Array { element, .. } => is_bitmap_type(element),
-        other => is_bitmap_type(other),
+    ("BITMAP", |t| {
+        if let DataType::Array { element, .. } = t {
+            is_bitmap_type(element)
+        } else {
+            is_bitmap_type(t)
+        }
     }),
     ("STL_SORT", |t| {
         matches!(

@@ -198,11 +198,10 @@ impl Collection {
     fn warm_percent(&self) -> u32 {
         let total = self.warmup.total.load(Ordering::Relaxed);
         let done = self.warmup.done.load(Ordering::Relaxed).min(total);
-        if total == 0 {
-            100
-        } else {
-            u32::try_from(done * 100 / total).unwrap_or(100)
-        }
+        // Nothing to warm is warm.
+        (done * 100)
+            .checked_div(total)
+            .map_or(100, |percent| u32::try_from(percent).unwrap_or(100))
     }
 
     fn units_in(&self, scope: &LoadScope) -> Vec<Arc<Unit>> {
