@@ -5,7 +5,7 @@
 //! of it and gives an engine error back with its type, for the door above to turn into a code.
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::SchemaError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use elanus_filter::FilterError;
 
@@ -115,7 +115,7 @@ fn from_arrow(error: ArrowError) -> QueryError {
         | ArrowError::ParseError(text)
         | ArrowError::ComputeError(text)
         | ArrowError::InvalidArgumentError(text) => QueryError::Execution(lower_first(&text)),
-        other => QueryError::Execution(other.to_string()),
+        other => QueryError::Execution(lower_first(&other.to_string())),
     }
 }
 
@@ -132,8 +132,15 @@ const NOISE: [&str; 4] = ["External error: ", "Arrow error: ", "Execution error:
 fn schema_message(error: &SchemaError) -> String {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
-            format!("column '{}' not found{}", field.name, did_you_mean(&field.name, &names, "columns"))
+            // With a qualifier given, qualifiers matter: `x.id` is not `t.id`.
+            let shown = |column: &Column| match &field.relation {
+                Some(_) => column.flat_name(),
+                None => column.name.clone(),
+            };
+            let names: Vec<String> = valid_fields.iter().map(shown).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let field = shown(field);
+            format!("column '{field}' not found{}", did_you_mean(&field, &names, "columns"))
         }
         other @ (SchemaError::AmbiguousReference { .. }
         | SchemaError::DuplicateQualifiedField { .. }
@@ -146,7 +153,7 @@ pub(crate) fn did_you_mean(given: &str, known: &[&str], what: &str) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), *name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .filter(|(distance, name)| *distance <= (name.chars().count() + 1) / 3)
         .collect();
     near.sort_unstable();
     near.dedup();

@@ -50,8 +50,10 @@ pub(crate) fn base_state(
         .expr_planners()
         .get_or_insert_default()
         .insert(0, Arc::new(DistanceOperators::new(functions.clone())));
-    // After DataFusion's own: a function of the same name is replaced.
-    builder.scalar_functions().get_or_insert_default().extend(functions);
+    // DataFusion's functions of the same name go, with their aliases.
+    let registered = builder.scalar_functions().get_or_insert_default();
+    registered.retain(|known| functions.iter().all(|ours| ours.name() != known.name()));
+    registered.extend(functions);
     Ok(builder.build())
 }
 
@@ -83,6 +85,8 @@ fn config(partitions: usize) -> SessionConfig {
     options.sql_parser.dialect = Dialect::PostgreSQL;
     // Text is Utf8 everywhere in a collection; views would only be cast back.
     options.sql_parser.map_string_types_to_utf8view = false;
+    // Row counts of collections are known: a search result of ten rows is not spread over cores.
+    options.execution.use_row_number_estimates_to_optimize_partitioning = true;
     config
 }
 

@@ -33,7 +33,7 @@ use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType, apply_expression_roots,
 };
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet,
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -253,7 +253,6 @@ impl AnnSearchExec {
             counter(format!("strategy_{strategy}")).add(usize::try_from(times).unwrap_or(usize::MAX));
         }
         let batch = hits_to_batch(&hits)?;
-        baseline.record_output(batch.num_rows());
-        Ok(batch)
+        Ok(batch.record_output(&baseline))
     }
 }

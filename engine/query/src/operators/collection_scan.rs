@@ -27,7 +27,7 @@ use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -219,7 +219,7 @@ impl ExecutionPlan for CollectionScanExec {
             };
             Some((batch, (batches, left)))
         });
-        let counted = limited.inspect_ok(move |batch| metrics.record_output(batch.num_rows()));
+        let counted = limited.map_ok(move |batch| batch.record_output(&metrics));
         let rows = RecordBatchStreamAdapter::new(Arc::clone(&self.projected), Box::pin(counted));
         Ok(Box::pin(cooperative(rows)))
     }

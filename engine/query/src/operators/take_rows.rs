@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use arrow::array::{Float32Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -26,7 +28,8 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, apply_expression_roots,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PhysicalExpr,
@@ -49,6 +52,8 @@ pub(crate) struct TakeRowsExec {
     snapshot: Arc<Snapshot>,
     columns: SchemaRef,
     score: Option<Metric>,
+    /// Rows given at most.
+    fetch: usize,
     /// The distance expression over `columns` and its direction.
     order: Option<PhysicalSortExpr>,
     metrics: ExecutionPlanMetricsSet,
@@ -56,21 +61,24 @@ pub(crate) struct TakeRowsExec {
 }
 
 impl TakeRowsExec {
-    /// Fetches `columns` (a part of the snapshot's schema) for the hits of `input`, which come in
-    /// the order of `order`.
+    /// Fetches `columns` (a part of the snapshot's schema) for the first `fetch` hits of `input`,
+    /// which come in the order of `order`.
     pub fn new(
         input: Arc<dyn ExecutionPlan>,
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
         columns: SchemaRef,
-        order: Option<PhysicalSortExpr>,
+        order: PhysicalSortExpr,
+        fetch: usize,
     ) -> Self {
         let mut equivalence = EquivalenceProperties::new(Arc::clone(&columns));
-        equivalence.add_orderings(order.clone().and_then(|order| LexOrdering::new([order])));
-        Self::with_equivalence(input, collection, snapshot, columns, None, order, equivalence)
+        equivalence.add_orderings(LexOrdering::new([order.clone()]));
+        let properties = properties(equivalence);
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { input, collection, snapshot, columns, score: None, fetch, order: Some(order), metrics, properties }
     }
 
-    /// As [`TakeRowsExec::new`] with two more columns at the end: the query and the score.
+    /// Fetches `columns` for all hits, with two more columns at the end: the query and the score.
     pub fn with_score(
         input: Arc<dyn ExecutionPlan>,
         collection: Arc<Collection>,
@@ -78,32 +86,20 @@ impl TakeRowsExec {
         columns: SchemaRef,
         metric: Metric,
     ) -> Self {
-        let equivalence = EquivalenceProperties::new(scored_schema(&columns));
-        Self::with_equivalence(input, collection, snapshot, columns, Some(metric), None, equivalence)
-    }
-
-    fn with_equivalence(
-        input: Arc<dyn ExecutionPlan>,
-        collection: Arc<Collection>,
-        snapshot: Arc<Snapshot>,
-        columns: SchemaRef,
-        score: Option<Metric>,
-        order: Option<PhysicalSortExpr>,
-        equivalence: EquivalenceProperties,
-    ) -> Self {
-        let properties = Arc::new(PlanProperties::new(
-            equivalence,
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Final,
-            Boundedness::Bounded,
-        ));
+        let properties = properties(EquivalenceProperties::new(scored_schema(&columns)));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { input, collection, snapshot, columns, score, order, metrics, properties }
+        let (score, fetch) = (Some(metric), usize::MAX);
+        Self { input, collection, snapshot, columns, score, fetch, order: None, metrics, properties }
     }
 
     fn several_queries(&self) -> bool {
         self.input.properties().output_ordering().is_some_and(|ordering| ordering.len() > 1)
     }
+}
+
+fn properties(equivalence: EquivalenceProperties) -> Arc<PlanProperties> {
+    let partitioning = Partitioning::UnknownPartitioning(1);
+    Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded))
 }
 
 /// `columns` with the query and the score appended.
@@ -117,7 +113,8 @@ fn scored_schema(columns: &SchemaRef) -> SchemaRef {
 impl DisplayAs for TakeRowsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<&str> = self.columns.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "TakeRowsExec: table={}, columns=[{}]", self.collection.name(), columns.join(", "))
+        write!(f, "TakeRowsExec: table={}, columns=[{}]", self.collection.name(), columns.join(", "))?;
+        if self.fetch < usize::MAX { write!(f, ", fetch={}", self.fetch) } else { Ok(()) }
     }
 }
 
@@ -175,14 +172,31 @@ impl ExecutionPlan for TakeRowsExec {
         Some(self.metrics.clone_inner())
     }
 
+    fn fetch(&self) -> Option<usize> {
+        (self.fetch < usize::MAX).then_some(self.fetch)
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        let metrics = ExecutionPlanMetricsSet::new();
+        Some(Arc::new(Self { fetch: limit.unwrap_or(usize::MAX), metrics, ..self.clone() }))
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        let live = usize::try_from(self.snapshot.live_rows()).unwrap_or(usize::MAX);
+        statistics.num_rows = Precision::Inexact(live.min(self.fetch));
+        Ok(Arc::new(statistics))
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let hits = self.input.execute(partition, context)?;
         let this = self.clone();
         let rows = async move {
+            let timer = metrics.elapsed_compute().timer();
             let rows = this.take(hits).await?;
-            metrics.record_output(rows.num_rows());
-            Ok(rows)
+            timer.done();
+            Ok(rows.record_output(&metrics))
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))))
     }
@@ -195,6 +209,7 @@ impl TakeRowsExec {
         for batch in &batches {
             found.extend(batch_to_hits(batch)?);
         }
+        found.truncate(self.fetch);
         let schema = self.collection.schema();
         let key = &schema.primary_key().map_err(external)?.name;
         let mut hits: Vec<Hit> = Vec::with_capacity(found.len());

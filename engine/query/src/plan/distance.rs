@@ -22,7 +22,7 @@ pub(crate) struct Distance {
 impl Distance {
     /// Reads `expr` over `schema`; `None` when it is anything else.
     pub fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
-        let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return None };
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = unaliased(expr) else { return None };
         let (metric, descending) = match func.name() {
             "l2_distance" => (Metric::L2, false),
             "cosine_distance" => (Metric::Cosine, false),
@@ -42,13 +42,21 @@ impl Distance {
 
 /// The vector column that `expr` is; a cast to a list that coercion put around it is looked through.
 fn vector_column(expr: &Expr, schema: &DFSchema) -> Option<Column> {
-    match expr {
+    match unaliased(expr) {
         Expr::Column(column) => {
             let field = schema.field_from_column(column).ok()?;
             is_vector(field.data_type()).then(|| column.clone())
         }
         Expr::Cast(cast) if is_list(cast.field.data_type()) => vector_column(&cast.expr, schema),
         _ => None,
+    }
+}
+
+/// Rules that keep a result's name leave aliases behind.
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
     }
 }
 

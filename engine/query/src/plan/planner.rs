@@ -138,7 +138,7 @@ fn plan_search(
         Arc::clone(scan.resources()),
     ));
     let merged = merge(hits, search.k)?;
-    Ok(Arc::new(TakeRowsExec::new(merged, collection, snapshot, output, Some(order))))
+    Ok(Arc::new(TakeRowsExec::new(merged, collection, snapshot, output, order, search.k)))
 }
 
 /// The best `k` of all partitions in one, when there is more than one.

@@ -6,9 +6,9 @@
 //!                                                       FROM (SELECT id, text FROM s) AS source (c0, c1)
 //! ```
 //!
-//! `DEFAULT` as a value becomes NULL, which the collection replaces by the column's default.
+//! `DEFAULT` as a value becomes the column's default, or NULL when it has none.
 
-use arrow::datatypes::{DataType, Schema};
+use elanus_collection::{CollectionSchema, DataType, Field};
 use sqlparser::ast::{
     CastKind, DataType as SqlType, Expr, Ident, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value, ValueWithSpan,
 };
@@ -17,7 +17,6 @@ use sqlparser::parser::Parser;
 
 use super::create_table::normalized;
 use crate::error::{QueryError, Result};
-use crate::plan::distance::is_vector;
 
 /// Refuses the clauses of an INSERT that a collection cannot honour.
 ///
@@ -41,61 +40,78 @@ pub(crate) fn refuse_clauses(insert: &Insert) -> Result<()> {
     }
 }
 
-/// Casts the source's vector columns to the types of `schema`, the table's.
+/// Casts the source's vector columns to the types of `schema`, the table's, and puts defaults in.
 ///
 /// # Errors
-/// [`QueryError::Internal`] when the cast cannot be written.
-pub(crate) fn cast_vectors(insert: &mut Insert, schema: &Schema) -> Result<()> {
-    let targets: Vec<Option<i32>> = if insert.columns.is_empty() {
-        schema.fields().iter().map(|field| vector_dim(field.data_type())).collect()
+/// [`QueryError::Plan`] for a literal NULL in a column that cannot be NULL, [`QueryError::Internal`]
+/// when the cast cannot be written.
+pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> Result<()> {
+    let targets: Vec<Option<&Field>> = if insert.columns.is_empty() {
+        schema.fields.iter().map(Some).collect()
     } else {
-        insert.columns.iter().map(|name| column_dim(name, schema)).collect()
+        insert.columns.iter().map(|name| named_field(name, schema)).collect()
     };
     let Some(source) = insert.source.as_mut() else { return Ok(()) };
     if let SetExpr::Values(values) = source.body.as_mut() {
-        for row in &mut values.rows {
-            for (cell, dim) in row.content.iter_mut().zip(&targets) {
-                replace_default(cell);
-                if let Some(dim) = dim
-                    && !is_placeholder(cell)
-                {
-                    let inner = std::mem::replace(cell, Expr::Value(Value::Null.into()));
-                    *cell = cast_to_vector(inner, *dim);
-                }
+        for (row, cells) in values.rows.iter_mut().enumerate() {
+            for (cell, field) in cells.content.iter_mut().zip(&targets) {
+                let Some(field) = field else { continue };
+                prepare_cell(cell, field, row)?;
             }
         }
         return Ok(());
     }
-    if targets.iter().any(Option::is_some) {
+    if targets.iter().any(|field| field.and_then(vector_dim).is_some()) {
         **source = cast_query(source, &targets)?;
     }
     Ok(())
 }
 
-fn column_dim(name: &ObjectName, schema: &Schema) -> Option<i32> {
+fn named_field<'a>(name: &ObjectName, schema: &'a CollectionSchema) -> Option<&'a Field> {
     let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return None };
-    let field = schema.field_with_name(&normalized(ident)).ok()?;
-    vector_dim(field.data_type())
+    schema.field(&normalized(ident))
 }
 
-fn vector_dim(data_type: &DataType) -> Option<i32> {
-    match data_type {
-        DataType::FixedSizeList(_, dim) if is_vector(data_type) => Some(*dim),
+fn vector_dim(field: &Field) -> Option<u32> {
+    match field.data_type {
+        DataType::FloatVector { dim } => Some(dim),
         _ => None,
     }
+}
+
+fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
+    let null = || Expr::Value(Value::Null.into());
+    if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default")) {
+        *cell = field.default.as_ref().and_then(literal).unwrap_or_else(null);
+    }
+    if matches!(cell, Expr::Value(ValueWithSpan { value: Value::Null, .. })) && !field.nullable {
+        return Err(QueryError::Plan(format!("column '{}' cannot be NULL, row {} of VALUES is", field.name, row + 1)));
+    }
+    if let Some(dim) = vector_dim(field)
+        && !is_placeholder(cell)
+    {
+        let inner = std::mem::replace(cell, null());
+        *cell = cast_to_vector(inner, dim);
+    }
+    Ok(())
+}
+
+/// A column's default as SQL.
+fn literal(value: &serde_json::Value) -> Option<Expr> {
+    let text = match value {
+        serde_json::Value::String(text) => return Some(Expr::Value(Value::SingleQuotedString(text.clone()).into())),
+        serde_json::Value::Bool(value) => return Some(Expr::Value(Value::Boolean(*value).into())),
+        serde_json::Value::Number(number) => number.to_string(),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => return None,
+    };
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr()).ok()
 }
 
 fn is_placeholder(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }))
 }
 
-fn replace_default(cell: &mut Expr) {
-    if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default")) {
-        *cell = Expr::Value(Value::Null.into());
-    }
-}
-
-fn cast_to_vector(expr: Expr, dim: i32) -> Expr {
+fn cast_to_vector(expr: Expr, dim: u32) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),
@@ -106,12 +122,12 @@ fn cast_to_vector(expr: Expr, dim: i32) -> Expr {
 }
 
 /// `SELECT c0, CAST(c1 AS VECTOR(n)) FROM (<query>) AS source (c0, c1)`.
-fn cast_query(query: &Query, targets: &[Option<i32>]) -> Result<Query> {
+fn cast_query(query: &Query, targets: &[Option<&Field>]) -> Result<Query> {
     let names: Vec<String> = (0..targets.len()).map(|column| format!("c{column}")).collect();
     let columns: Vec<String> = names
         .iter()
         .zip(targets)
-        .map(|(name, dim)| match dim {
+        .map(|(name, field)| match field.and_then(vector_dim) {
             Some(dim) => format!("CAST({name} AS VECTOR({dim}))"),
             None => name.clone(),
         })

@@ -21,19 +21,22 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
+use datafusion::config::ExtensionOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, Statement};
+use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, ResetStatement, Statement};
 use elanus_collection::{Collections, Error};
 use sqlparser::ast::{
-    CreateIndex, CreateTable, Insert, ObjectName, ObjectType, SchemaName, ShowStatementOptions, Statement as SqlStatement,
-    TableObject, Use,
+    CreateIndex, CreateTable, Delete, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, Set, ShowStatementOptions,
+    Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 use crate::catalog::{CATALOG, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::request::SqlOutput;
+use crate::settings::ElanusSettings;
 use create_table::normalized;
 
 /// Longest SQL text.
@@ -66,7 +69,7 @@ pub(crate) async fn run(collections: &Collections, session: &SessionContext, sta
     match statement {
         Statement::Statement(inner) => router.statement(*inner).await,
         Statement::Explain(explain) => router.explain(explain).await,
-        reset @ Statement::Reset(_) => router.planned(reset).await,
+        Statement::Reset(ResetStatement::Variable(name)) => router.reset(name).await,
         Statement::CreateExternalTable(_) => Err(QueryError::Unsupported("CREATE EXTERNAL TABLE".into())),
         Statement::CopyTo(_) => Err(QueryError::Unsupported("COPY".into())),
     }
@@ -107,8 +110,15 @@ impl Router<'_> {
                 let insert = self.insert(insert)?;
                 self.planned(Statement::Statement(Box::new(SqlStatement::Insert(insert)))).await
             }
+            SqlStatement::Delete(delete) => {
+                let delete = self.delete(delete)?;
+                self.planned(Statement::Statement(Box::new(SqlStatement::Delete(delete)))).await
+            }
+            SqlStatement::Set(Set::SingleAssignment { variable, values, .. }) if our_setting(&variable).is_some() => {
+                let values: Vec<String> = values.iter().map(|value| value.to_string().trim_matches('\'').to_string()).collect();
+                self.set(&our_setting(&variable).unwrap_or_default(), &values.join(","))
+            }
             planned @ (SqlStatement::Query(_)
-            | SqlStatement::Delete(_)
             | SqlStatement::Set(_)
             | SqlStatement::ShowVariable { .. }
             | SqlStatement::ShowColumns { .. }
@@ -126,11 +136,38 @@ impl Router<'_> {
         if let Statement::Statement(inner) = explain.statement.as_mut() {
             match inner.as_mut() {
                 SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
-                SqlStatement::Query(_) | SqlStatement::Delete(_) => {}
+                SqlStatement::Delete(delete) => *delete = self.delete(delete.clone())?,
+                SqlStatement::Query(_) => {}
                 other => return Err(QueryError::Unsupported(format!("EXPLAIN {}", statement_name(other)))),
             }
         }
         self.planned(Statement::Explain(explain)).await
+    }
+
+    /// DataFusion resets its own settings only.
+    async fn reset(&self, name: ObjectName) -> Result<SqlOutput> {
+        let Some(key) = our_setting(&name) else {
+            return self.planned(Statement::Reset(ResetStatement::Variable(name))).await;
+        };
+        let defaults = ElanusSettings::default().entries();
+        let default = defaults.into_iter().find(|entry| entry.key == key).and_then(|entry| entry.value);
+        self.set(&key, &default.unwrap_or_default())
+    }
+
+    /// Sets `elanus.{key}`.
+    fn set(&self, key: &str, value: &str) -> Result<SqlOutput> {
+        let entries = ElanusSettings::default().entries();
+        let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
+            let known = did_you_mean(key, &known, "settings of elanus");
+            return Err(QueryError::InvalidParameter(format!("unknown setting elanus.{key}{known}")));
+        };
+        let name = format!("elanus.{key}");
+        self.session.state_ref().write().config_mut().options_mut().set(&name, value).map_err(|_| {
+            let default = entry.value.as_deref().unwrap_or_default();
+            QueryError::InvalidParameter(format!("'{value}' is not a value of {name} (default {default}): {}", entry.description))
+        })?;
+        Ok(SqlOutput::done())
     }
 
     /// Runs a statement that DataFusion plans.
@@ -229,10 +266,12 @@ impl Router<'_> {
             ObjectType::Table => {
                 let (database, name) = self.table_name(name)?;
                 // A drop of what is not there succeeds at the collections; SQL wants an error.
-                self.collections.collection(&database, &name)?;
-                self.collections.drop_collection(&database, &name).await.map_err(QueryError::from)
+                match self.collections.collection(&database, &name) {
+                    Ok(_) => self.collections.drop_collection(&database, &name).await.map_err(QueryError::from),
+                    Err(error) => Err(error.into()),
+                }
             }
-            ObjectType::Index => self.drop_index(name, table).await,
+            ObjectType::Index => return self.drop_index(name, if_exists, table).await,
             ObjectType::Schema | ObjectType::Database => {
                 let name = database_name(name)?;
                 match self.collections.database(&name) {
@@ -244,14 +283,14 @@ impl Router<'_> {
         };
         match dropped {
             Err(QueryError::Collection(
-                Error::CollectionNotFound { .. } | Error::IndexNotFound { .. } | Error::DatabaseNotFound { .. },
+                Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. },
             )) if if_exists => Ok(()),
             dropped => dropped,
         }
     }
 
     /// Index names live in a collection; without `ON table` the database is searched for the name.
-    async fn drop_index(&self, name: &ObjectName, table: Option<&ObjectName>) -> Result<()> {
+    async fn drop_index(&self, name: &ObjectName, if_exists: bool, table: Option<&ObjectName>) -> Result<()> {
         let index = create_index::plain_name(name)?;
         let candidates = match table {
             Some(table) => {
@@ -266,7 +305,8 @@ impl Router<'_> {
             .collect();
         match owners.as_slice() {
             [collection] => Ok(collection.drop_index(&index).await?),
-            [] => Err(Error::IndexNotFound { collection: String::new(), index }.into()),
+            [] if if_exists => Ok(()),
+            [] => Err(QueryError::Plan(format!("index '{index}' not found in database '{}'", self.database()))),
             [first, second, ..] => Err(QueryError::Plan(format!(
                 "index '{index}' is on tables '{}' and '{}': say which with DROP INDEX {index} ON table",
                 first.name(),
@@ -312,6 +352,29 @@ impl Router<'_> {
         .await
     }
 
+    /// DataFusion does not know the alias of `DELETE FROM t AS x`: the condition becomes a subquery
+    /// over `t AS x` for the keys.
+    fn delete(&self, mut delete: Delete) -> Result<Delete> {
+        let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &mut delete.from;
+        let [TableWithJoins { relation: TableFactor::Table { name, alias, .. }, joins }] = tables.as_mut_slice() else {
+            return Err(QueryError::Unsupported("DELETE from anything but one table".into()));
+        };
+        if !joins.is_empty() || delete.using.is_some() || delete.returning.is_some() {
+            return Err(QueryError::Unsupported("DELETE with JOIN, USING or RETURNING; use a subquery in WHERE".into()));
+        }
+        let Some(named) = alias.take() else { return Ok(delete) };
+        let (database, table) = self.table_name(name)?;
+        let collection = self.collections.collection(&database, &table)?;
+        let schema = collection.schema();
+        let key = Ident::with_quote('"', &schema.primary_key()?.name);
+        if let Some(condition) = &delete.selection {
+            let text = format!("{key} IN (SELECT {key} FROM {name} AS {} WHERE {condition})", named.name);
+            let condition = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr());
+            delete.selection = Some(condition.map_err(|e| QueryError::Internal(format!("DELETE with an alias: {e}")))?);
+        }
+        Ok(delete)
+    }
+
     fn insert(&self, mut insert: Insert) -> Result<Insert> {
         insert::refuse_clauses(&insert)?;
         let TableObject::TableName(name) = &insert.table else {
@@ -319,10 +382,15 @@ impl Router<'_> {
         };
         let (database, name) = self.table_name(name)?;
         if let Ok(collection) = self.collections.collection(&database, &name) {
-            insert::cast_vectors(&mut insert, collection.arrow_schema())?;
+            insert::prepare_values(&mut insert, collection.schema())?;
         }
         Ok(insert)
     }
+}
+
+/// The key behind `elanus.`, when the setting is one of ours.
+fn our_setting(name: &ObjectName) -> Option<String> {
+    name.to_string().to_lowercase().strip_prefix("elanus.").map(str::to_string)
 }
 
 fn database_name(name: &ObjectName) -> Result<String> {
