@@ -1,6 +1,7 @@
 # Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps.
 # Rust is assumed; Python 3 and, where it is there, Node are used by the end-to-end tests, which keep
-# their packages outside the repository. One cargo profile serves everything: release.
+# their packages outside the repository. One cargo profile serves everything: release. Builds name the
+# whole workspace, so that the binary and the tests share every compiled dependency.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,7 +34,7 @@ fmt: ## format the Rust code
 
 build: ## the binary, in release
 	$(call step,cargo build --release: $(BINARY))
-	@$(CARGO) build --release --locked --package elanus --bin elanus
+	@$(CARGO) build --release --locked --workspace --bins
 
 lint: ## formatting and lints, warnings are errors
 	$(call step,cargo fmt --check)
