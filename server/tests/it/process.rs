@@ -77,6 +77,12 @@ impl Server {
         server
     }
 
+    /// Reads what the server has logged, also after its end.
+    pub fn log(&self) -> impl FnOnce() -> String + use<> {
+        let err = self.err.try_clone().unwrap();
+        move || log(&err)
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

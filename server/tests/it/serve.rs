@@ -1,7 +1,9 @@
 //! Starting and stopping a server.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
+use crate::milvus_client::Client;
 use crate::process::{Server, elanus, run};
 
 #[test]
@@ -13,13 +15,20 @@ fn sigterm_and_ctrl_c_end_it_with_success() {
     }
 }
 
-#[test]
-fn an_idle_client_does_not_keep_it_alive() {
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_clients_do_not_keep_it_alive() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
-    let _milvus = std::net::TcpStream::connect(server.milvus).unwrap();
-    let _http = std::net::TcpStream::connect(server.http).unwrap();
+    let mut milvus = Client::connect(server.milvus, "idle").await;
+    milvus.create().await;
+    let mut http = std::net::TcpStream::connect(server.http).unwrap();
+    write!(http, "GET /livez HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    http.read_exact(&mut [0; 8]).unwrap();
+    let log = server.log();
     assert_eq!(server.signal(libc::SIGTERM).code(), Some(0));
+    let log = log();
+    assert!(!log.contains("still run"), "{log}");
+    drop((milvus, http));
 }
 
 #[test]

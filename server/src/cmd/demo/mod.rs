@@ -26,7 +26,7 @@ use crate::{console, logging};
 const DATABASE: &str = "default";
 const TABLE: &str = "digits";
 const CREATE_TABLE: &str = "CREATE TABLE digits (id BIGINT PRIMARY KEY, label BIGINT, vector VECTOR(64))";
-const CREATE_INDEX: &str = "CREATE INDEX digits_hnsw ON digits USING HNSW (vector vector_l2_ops) WITH (m = 16, ef_construction = 200)";
+const CREATE_INDEX: &str = "CREATE INDEX digits_hnsw ON digits USING HNSW (vector vector_l2_ops) WITH (m = 8, ef_construction = 200)";
 /// Every sixth image is classified by its five nearest among the others.
 const CLASSIFY: &str = "
 WITH neighbours AS (
@@ -41,8 +41,10 @@ SELECT count(*) AS images, avg(CASE WHEN vote = label THEN 1.0 ELSE 0.0 END) AS 
 FROM votes WHERE place = 1";
 /// Neighbours asked for.
 const K: usize = 10;
-/// HNSW's breadth of search.
+/// HNSW's breadth of search, SQL's default. With `m = 8` this walks the graph even on a set this small.
 const EF: usize = 64;
+/// A breadth at which the graph is left with its quickest guess.
+const NARROW_EF: usize = K;
 /// Queries of the recall measurement.
 const RECALL_QUERIES: usize = 200;
 /// The image whose neighbours are looked for.
@@ -165,12 +167,28 @@ async fn both_doors(
     report.text(digits::draw(&pictures));
 
     report.heading("The plan of that search");
-    let plan = physical_plan(&sql(engine, &format!("EXPLAIN {search}")).await?)?;
+    let plan = plan_text(&sql(engine, &format!("EXPLAIN {search}")).await?, "physical_plan")?;
     ensure!(
         plan.contains("AnnSearchExec"),
         "the plan does not use the index:\n{plan}"
     );
     report.text(short(&plan));
+    let measured = plan_text(
+        &sql(engine, &format!("EXPLAIN ANALYZE {search}")).await?,
+        "Plan with Metrics",
+    )?;
+    let search = measured
+        .lines()
+        .find(|line| line.contains("AnnSearchExec"))
+        .context("no metrics of the search")?;
+    ensure!(
+        search.contains("strategy_graph=1"),
+        "the graph was not walked: {search}"
+    );
+    let (_, metrics) = search
+        .split_once("metrics=")
+        .context("the search shows no metrics")?;
+    report.text(format!("EXPLAIN ANALYZE says of AnnSearchExec: {metrics}"));
     Ok(())
 }
 
@@ -249,41 +267,46 @@ async fn classify(engine: &Engine, report: &mut Report) -> anyhow::Result<()> {
 
 /// How many of the true neighbours HNSW finds; truth is a plain loop over all vectors.
 async fn recall(report: &mut Report, client: &Client, digits: &Digits) -> anyhow::Result<()> {
-    report.heading("Recall of the index");
+    report.heading("Recall of the index against exact search");
     let queries: Vec<Vec<f32>> = digits
         .images()
         .step_by(digits.len() / RECALL_QUERIES)
         .map(<[f32]>::to_vec)
         .collect();
     let vectors = Vectors::new(&digits.pixels, PIXELS)?;
-    let since = Instant::now();
-    let results = client.search(queries.clone(), K, EF, "").await?;
-    ensure!(
-        results.len() == queries.len(),
-        "{} results for {} queries",
-        results.len(),
-        queries.len()
-    );
-    report.done(
-        format!("milvus> search({} queries, limit={K}, ef={EF})", queries.len()),
-        since,
-    );
-    let mut found = 0;
-    for (query, hits) in queries.iter().zip(&results) {
+    let mut farthest = Vec::with_capacity(queries.len());
+    for query in &queries {
         let truth = exact_search(Metric::L2, vectors, query, K, None, &mut SearchStats::default());
-        let farthest = truth.last().context("exact search found nothing")?.distance;
-        // Pixels are small integers, so that distances tie; any row as near as the true k-th is right.
-        let distinct: BTreeSet<i64> = hits.ids.iter().copied().collect();
-        ensure!(distinct.len() == hits.ids.len(), "a row was returned twice");
-        found += hits
-            .scores
-            .iter()
-            .filter(|distance| **distance <= farthest)
-            .count();
+        farthest.push(truth.last().context("exact search found nothing")?.distance);
     }
-    let recall = found as f64 / (queries.len() * K) as f64;
-    report.text(format!("recall@{K} against exact search: {recall:.4}"));
-    ensure!(recall >= 0.95, "recall is {recall:.4}, below 0.95");
+    for ef in [NARROW_EF, EF] {
+        let since = Instant::now();
+        let results = client.search(queries.clone(), K, ef, "").await?;
+        let took = since.elapsed().as_secs_f64() * 1000.0;
+        ensure!(
+            results.len() == queries.len(),
+            "{} results for {} queries",
+            results.len(),
+            queries.len()
+        );
+        let mut found = 0;
+        for (farthest, hits) in farthest.iter().zip(&results) {
+            let distinct: BTreeSet<i64> = hits.ids.iter().copied().collect();
+            ensure!(distinct.len() == hits.ids.len(), "a row was returned twice");
+            // Pixels are small integers, so that distances tie; any row as near as the true k-th is right.
+            found += hits
+                .scores
+                .iter()
+                .filter(|distance| *distance <= farthest)
+                .count();
+        }
+        let recall = found as f64 / (queries.len() * K) as f64;
+        report.text(format!(
+            "milvus> search({} queries, limit={K}, ef={ef}): recall@{K} {recall:.4} ({took:.1} ms)",
+            queries.len()
+        ));
+        ensure!(recall >= 0.95 || ef < EF, "recall is {recall:.4}, below 0.95");
+    }
     Ok(())
 }
 
@@ -357,8 +380,8 @@ fn single_number(output: &SqlOutput, column: &str) -> anyhow::Result<f64> {
     Ok(column.value(0))
 }
 
-/// The physical plan among the rows of EXPLAIN.
-fn physical_plan(output: &SqlOutput) -> anyhow::Result<String> {
+/// The plan of one kind among the rows of EXPLAIN.
+fn plan_text(output: &SqlOutput, kind: &str) -> anyhow::Result<String> {
     for batch in &output.batches {
         let text = |name: &str| {
             batch
@@ -368,13 +391,11 @@ fn physical_plan(output: &SqlOutput) -> anyhow::Result<String> {
         let (kinds, plans) = text("plan_type")
             .zip(text("plan"))
             .context("EXPLAIN gave no plan")?;
-        for (kind, plan) in kinds.iter().zip(plans) {
-            if kind == Some("physical_plan") {
-                return Ok(plan.unwrap_or_default().to_owned());
-            }
+        if let Some((_, plan)) = kinds.iter().zip(plans).find(|(found, _)| *found == Some(kind)) {
+            return Ok(plan.unwrap_or_default().to_owned());
         }
     }
-    anyhow::bail!("EXPLAIN gave no physical plan")
+    anyhow::bail!("EXPLAIN gave no {kind}")
 }
 
 /// A vector as SQL writes it.
