@@ -36,13 +36,26 @@ impl Embedded {
     /// # Errors
     /// When the engine cannot be opened.
     pub async fn start() -> Result<Self, EngineError> {
-        let options = Options { background: false, build_threads: 1, ..Options::default() };
-        let collections =
-            Collections::open(Arc::new(InMemory::new()), options).await.map_err(|e| EngineError(e.to_string()))?;
-        let options = EngineOptions { query_threads: 2, sql_threads: 1, ..EngineOptions::default() };
+        let options = Options {
+            background: false,
+            build_threads: 1,
+            ..Options::default()
+        };
+        let collections = Collections::open(Arc::new(InMemory::new()), options)
+            .await
+            .map_err(|e| EngineError(e.to_string()))?;
+        let options = EngineOptions {
+            query_threads: 2,
+            sql_threads: 1,
+            ..EngineOptions::default()
+        };
         let engine = Engine::new(Arc::clone(&collections), &options)?;
         let session = engine.session(DEFAULT_DATABASE)?;
-        Ok(Self { collections, engine, session })
+        Ok(Self {
+            collections,
+            engine,
+            session,
+        })
     }
 }
 
@@ -59,7 +72,12 @@ impl AsyncDB for Embedded {
         if output.schema.fields().is_empty() {
             return Ok(DBOutput::StatementComplete(0));
         }
-        let types = output.schema.fields().iter().map(|field| ColumnKind::of(field.data_type())).collect();
+        let types = output
+            .schema
+            .fields()
+            .iter()
+            .map(|field| ColumnKind::of(field.data_type()))
+            .collect();
         let rows = rows_of(&output.schema, &output.batches).map_err(|e| EngineError(e.to_string()))?;
         Ok(DBOutput::Rows { types, rows })
     }

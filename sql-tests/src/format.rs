@@ -32,13 +32,20 @@ impl ColumnKind {
         if data_type.is_floating() || data_type.is_decimal() {
             return Self::Real;
         }
-        if matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        if matches!(
+            data_type,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        ) {
             return Self::Text;
         }
         if data_type == &DataType::Boolean {
             return Self::Boolean;
         }
-        if matches!(data_type, DataType::Timestamp(..)) { Self::Timestamp } else { Self::Other }
+        if matches!(data_type, DataType::Timestamp(..)) {
+            Self::Timestamp
+        } else {
+            Self::Other
+        }
     }
 }
 
@@ -70,7 +77,11 @@ impl ColumnType for ColumnKind {
 /// The rows as text. Plans become one row for each line, numbered, with dashes for the indent.
 pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, ArrowError> {
     let options = FormatOptions::new().with_null("NULL");
-    let is_plan = schema.fields().iter().map(|field| field.name().as_str()).eq(["plan_type", "plan"]);
+    let is_plan = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .eq(["plan_type", "plan"]);
     let mut rows = Vec::new();
     for batch in batches {
         let columns = batch
@@ -79,7 +90,10 @@ pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Ve
             .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
             .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let cells: Vec<String> = columns.iter().map(|column| cell(&column.value(row).to_string())).collect();
+            let cells: Vec<String> = columns
+                .iter()
+                .map(|column| cell(&column.value(row).to_string()))
+                .collect();
             match cells.as_slice() {
                 [kind, plan] if is_plan => rows.extend(plan_rows(kind, plan)),
                 _ => rows.push(cells),
@@ -90,7 +104,11 @@ pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Ve
 }
 
 fn cell(text: &str) -> String {
-    if text.is_empty() { "(empty)".to_string() } else { text.to_string() }
+    if text.is_empty() {
+        "(empty)".to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 fn plan_rows(kind: &str, plan: &str) -> Vec<Vec<String>> {

@@ -26,7 +26,9 @@ fn main() {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             collect(&path, files);
@@ -37,17 +39,29 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn run(file: &Path, complete: bool) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut runner = Runner::new(Embedded::start);
         runner.with_column_validator(strict_column_validator);
         let result = if complete {
             runner
-                .update_test_file(file, " ", default_validator, default_normalizer, strict_column_validator)
+                .update_test_file(
+                    file,
+                    " ",
+                    default_validator,
+                    default_normalizer,
+                    strict_column_validator,
+                )
                 .await
                 .map_err(|e| Failed::from(e.to_string()))
         } else {
-            runner.run_file_async(file).await.map_err(|e| Failed::from(e.display(false).to_string()))
+            runner
+                .run_file_async(file)
+                .await
+                .map_err(|e| Failed::from(e.display(false).to_string()))
         };
         runner.shutdown_async().await;
         result

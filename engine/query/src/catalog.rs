@@ -29,14 +29,24 @@ pub(crate) struct ElanusCatalog {
 impl ElanusCatalog {
     /// The catalog over the databases of `collections`.
     pub fn new(collections: Arc<Collections>, resources: Arc<Resources>) -> Self {
-        Self { collections: Handle(collections), resources }
+        Self {
+            collections: Handle(collections),
+            resources,
+        }
     }
 }
 
 impl CatalogProvider for ElanusCatalog {
     fn schema_names(&self) -> Vec<String> {
-        let databases = self.collections.0.databases().into_iter().map(|database| database.name);
-        databases.chain(std::iter::once(INFO_SCHEMA.to_string())).collect()
+        let databases = self
+            .collections
+            .0
+            .databases()
+            .into_iter()
+            .map(|database| database.name);
+        databases
+            .chain(std::iter::once(INFO_SCHEMA.to_string()))
+            .collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
@@ -69,7 +79,10 @@ impl SchemaProvider for DatabaseSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         match self.collections.0.collection(&self.name, name) {
-            Ok(collection) => Ok(Some(Arc::new(CollectionTable::new(collection, Arc::clone(&self.resources))))),
+            Ok(collection) => Ok(Some(Arc::new(CollectionTable::new(
+                collection,
+                Arc::clone(&self.resources),
+            )))),
             Err(Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. }) => Ok(None),
             Err(error) => Err(external(error)),
         }

@@ -54,6 +54,8 @@ impl Compute {
                 drop(sender.send(result));
             }
         });
-        receiver.await.map_err(|_| QueryError::Internal("a query task stopped unexpectedly".into()))
+        receiver
+            .await
+            .map_err(|_| QueryError::Internal("a query task stopped unexpectedly".into()))
     }
 }

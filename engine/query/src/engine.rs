@@ -12,7 +12,8 @@ use datafusion::prelude::SessionContext;
 use elanus_collection::{Collection, Collections};
 
 use crate::error::Result;
-use crate::request::SqlOutput;
+use crate::predicate::Predicate;
+use crate::request::{FilterText, SqlOutput};
 use crate::resources::Resources;
 use crate::{session, sql};
 
@@ -34,7 +35,12 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { query_threads: 0, sql_threads: 0, filter_cache_bytes: 64 << 20, sql_memory_bytes: None }
+        Self {
+            query_threads: 0,
+            sql_threads: 0,
+            filter_cache_bytes: 64 << 20,
+            sql_memory_bytes: None,
+        }
     }
 }
 
@@ -73,7 +79,15 @@ impl Engine {
             options.sql_memory_bytes,
         )?;
         let filters = FilterCache::default();
-        Ok(Self { inner: Arc::new(Inner { collections, resources, base, filters, sql_threads }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                collections,
+                resources,
+                base,
+                filters,
+                sql_threads,
+            }),
+        })
     }
 
     /// The collections that are queried.
@@ -114,6 +128,16 @@ impl Engine {
             Ok(output)
         };
         self.inner.sql_threads.run(run).await?
+    }
+
+    /// The predicates of a Milvus expression.
+    fn compiled(&self, collection: &Collection, filter: Option<&FilterText>) -> Result<Vec<Arc<Predicate>>> {
+        self.inner.filters.compile(
+            &self.inner.base,
+            collection,
+            filter,
+            &self.inner.resources.selections,
+        )
     }
 
     /// Ids of partitions by their names, checked to be loaded; empty names mean the whole collection.

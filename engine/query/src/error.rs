@@ -59,11 +59,18 @@ impl From<DataFusionError> for QueryError {
                 Ok(inner) => Self::from(inner),
                 Err(shared) => from_shared(&shared),
             },
-            DataFusionError::SQL(inner, _) => Self::Syntax(format!("cannot parse SQL: {}", parser_message(&inner.to_string()))),
+            DataFusionError::SQL(inner, _) => Self::Syntax(format!(
+                "cannot parse SQL: {}",
+                parser_message(&inner.to_string())
+            )),
             DataFusionError::SchemaError(inner, _) => Self::Plan(schema_message(&inner)),
             DataFusionError::Plan(text) => Self::Plan(lower_first(&without_backtrace(&text))),
-            DataFusionError::NotImplemented(text) => Self::Unsupported(lower_first(&without_backtrace(&text))),
-            DataFusionError::Configuration(text) => Self::InvalidParameter(lower_first(&without_backtrace(&text))),
+            DataFusionError::NotImplemented(text) => {
+                Self::Unsupported(lower_first(&without_backtrace(&text)))
+            }
+            DataFusionError::Configuration(text) => {
+                Self::InvalidParameter(lower_first(&without_backtrace(&text)))
+            }
             DataFusionError::ResourcesExhausted(text) => Self::Resources(without_backtrace(&text)),
             DataFusionError::Execution(text) => Self::Execution(lower_first(&without_backtrace(&text))),
             DataFusionError::Internal(text) => Self::Internal(without_backtrace(&text)),
@@ -123,11 +130,18 @@ fn from_arrow(error: ArrowError) -> QueryError {
 fn from_shared(error: &DataFusionError) -> QueryError {
     let root = error.find_root();
     let text = without_backtrace(&root.strip_backtrace());
-    let text = NOISE.iter().fold(text.as_str(), |text, noise| text.strip_prefix(noise).unwrap_or(text));
+    let text = NOISE.iter().fold(text.as_str(), |text, noise| {
+        text.strip_prefix(noise).unwrap_or(text)
+    });
     QueryError::Execution(text.to_string())
 }
 
-const NOISE: [&str; 4] = ["External error: ", "Arrow error: ", "Execution error: ", "Error during planning: "];
+const NOISE: [&str; 4] = [
+    "External error: ",
+    "Arrow error: ",
+    "Execution error: ",
+    "Error during planning: ",
+];
 
 fn schema_message(error: &SchemaError) -> String {
     match error {
@@ -140,7 +154,10 @@ fn schema_message(error: &SchemaError) -> String {
             let names: Vec<String> = valid_fields.iter().map(shown).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let field = shown(field);
-            format!("column '{field}' not found{}", did_you_mean(&field, &names, "columns"))
+            format!(
+                "column '{field}' not found{}",
+                did_you_mean(&field, &names, "columns")
+            )
         }
         other @ (SchemaError::AmbiguousReference { .. }
         | SchemaError::DuplicateQualifiedField { .. }
@@ -152,7 +169,12 @@ fn schema_message(error: &SchemaError) -> String {
 pub(crate) fn did_you_mean(given: &str, known: &[&str], what: &str) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
-        .map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), *name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()),
+                *name,
+            )
+        })
         .filter(|(distance, name)| *distance <= (name.chars().count() + 1) / 3)
         .collect();
     near.sort_unstable();
@@ -165,7 +187,11 @@ pub(crate) fn did_you_mean(given: &str, known: &[&str], what: &str) -> String {
     all.sort_unstable();
     all.dedup();
     let shown = all.iter().take(20).copied().collect::<Vec<_>>().join(", ");
-    if shown.is_empty() { String::new() } else { format!("; {what} are {shown}") }
+    if shown.is_empty() {
+        String::new()
+    } else {
+        format!("; {what} are {shown}")
+    }
 }
 
 fn parser_message(text: &str) -> String {
@@ -174,16 +200,22 @@ fn parser_message(text: &str) -> String {
 }
 
 fn without_backtrace(text: &str) -> String {
-    text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(text).trim_end().to_string()
+    text.split(DataFusionError::BACK_TRACE_SEP)
+        .next()
+        .unwrap_or(text)
+        .trim_end()
+        .to_string()
 }
 
 /// Lower-cases a leading capital unless the first word is an acronym or a name such as `VECTOR`.
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(std::iter::once(second)).chain(chars).collect()
-        }
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => first
+            .to_lowercase()
+            .chain(std::iter::once(second))
+            .chain(chars)
+            .collect(),
         _ => text.to_string(),
     }
 }
@@ -204,15 +236,24 @@ mod tests {
         );
         let error = QueryError::from(wrapped);
         assert!(
-            matches!(error, QueryError::Collection(elanus_collection::Error::CollectionNotLoaded { .. })),
+            matches!(
+                error,
+                QueryError::Collection(elanus_collection::Error::CollectionNotLoaded { .. })
+            ),
             "{error:?}"
         );
     }
 
     #[test]
     fn near_names_come_first_and_all_names_when_none_is_near() {
-        assert_eq!(did_you_mean("embeding", &["id", "embedding"], "columns"), "; did you mean embedding?");
-        assert_eq!(did_you_mean("zzz", &["id", "embedding"], "columns"), "; columns are embedding, id");
+        assert_eq!(
+            did_you_mean("embeding", &["id", "embedding"], "columns"),
+            "; did you mean embedding?"
+        );
+        assert_eq!(
+            did_you_mean("zzz", &["id", "embedding"], "columns"),
+            "; columns are embedding, id"
+        );
         assert_eq!(did_you_mean("zzz", &[], "columns"), "");
     }
 

@@ -28,12 +28,17 @@ pub(crate) struct InfoSchema {
 impl InfoSchema {
     /// Over everything in `collections`.
     pub fn new(collections: Arc<Collections>) -> Self {
-        Self { collections: Handle(collections) }
+        Self {
+            collections: Handle(collections),
+        }
     }
 
     fn all(&self) -> Vec<Arc<Collection>> {
         let databases = self.collections.0.databases();
-        databases.iter().flat_map(|database| self.collections.0.list(&database.name).unwrap_or_default()).collect()
+        databases
+            .iter()
+            .flat_map(|database| self.collections.0.list(&database.name).unwrap_or_default())
+            .collect()
     }
 }
 
@@ -74,14 +79,26 @@ fn collections(all: &[Arc<Collection>]) -> Result<RecordBatch> {
 fn segments(all: &[Arc<Collection>]) -> Result<RecordBatch> {
     let rows: Vec<_> = all
         .iter()
-        .flat_map(|c| c.snapshot().units.iter().map(|unit| (Arc::clone(c), Arc::clone(unit))).collect::<Vec<_>>())
+        .flat_map(|c| {
+            c.snapshot()
+                .units
+                .iter()
+                .map(|unit| (Arc::clone(c), Arc::clone(unit)))
+                .collect::<Vec<_>>()
+        })
         .collect();
     let partition = |c: &Collection, id: i64| c.partitions().into_iter().find(|p| p.id == id).map(|p| p.name);
     table(vec![
         text("database", rows.iter().map(|(c, _)| Some(c.database()))),
         text("collection", rows.iter().map(|(c, _)| Some(c.name()))),
-        text("partition", rows.iter().map(|(c, unit)| partition(c, unit.partition()))),
-        text("segment", rows.iter().map(|(_, unit)| Some(unit.id().to_string()))),
+        text(
+            "partition",
+            rows.iter().map(|(c, unit)| partition(c, unit.partition())),
+        ),
+        text(
+            "segment",
+            rows.iter().map(|(_, unit)| Some(unit.id().to_string())),
+        ),
         flag("sealed", rows.iter().map(|(_, unit)| unit.sealed())),
         count("rows", rows.iter().map(|(_, unit)| u64::from(unit.rows()))),
         count("live_rows", rows.iter().map(|(_, unit)| unit.live_rows())),
@@ -90,8 +107,15 @@ fn segments(all: &[Arc<Collection>]) -> Result<RecordBatch> {
 }
 
 fn indexes(all: &[Arc<Collection>]) -> Result<RecordBatch> {
-    let rows: Vec<_> =
-        all.iter().flat_map(|c| c.indexes().into_iter().map(|index| (Arc::clone(c), index)).collect::<Vec<_>>()).collect();
+    let rows: Vec<_> = all
+        .iter()
+        .flat_map(|c| {
+            c.indexes()
+                .into_iter()
+                .map(|index| (Arc::clone(c), index))
+                .collect::<Vec<_>>()
+        })
+        .collect();
     let state = |state: IndexState| match state {
         IndexState::InProgress => "in progress",
         IndexState::Finished => "finished",
@@ -102,11 +126,21 @@ fn indexes(all: &[Arc<Collection>]) -> Result<RecordBatch> {
         text("collection", rows.iter().map(|(c, _)| Some(c.name()))),
         text("index", rows.iter().map(|(_, index)| Some(index.name.clone()))),
         text("column", rows.iter().map(|(_, index)| Some(index.field.clone()))),
-        text("type", rows.iter().map(|(_, index)| Some(index.index_type.clone()))),
-        text("metric", rows.iter().map(|(_, index)| index.metric.map(|metric| metric.to_string()))),
+        text(
+            "type",
+            rows.iter().map(|(_, index)| Some(index.index_type.clone())),
+        ),
+        text(
+            "metric",
+            rows.iter()
+                .map(|(_, index)| index.metric.map(|metric| metric.to_string())),
+        ),
         count("indexed_rows", rows.iter().map(|(_, index)| index.indexed_rows)),
         count("total_rows", rows.iter().map(|(_, index)| index.total_rows)),
-        text("state", rows.iter().map(|(_, index)| Some(state(index.state).to_string()))),
+        text(
+            "state",
+            rows.iter().map(|(_, index)| Some(state(index.state).to_string())),
+        ),
     ])
 }
 
@@ -118,17 +152,29 @@ fn table(columns: Vec<Column>) -> Result<RecordBatch> {
 }
 
 fn text(name: &str, values: impl Iterator<Item = Option<String>>) -> Column {
-    (Field::new(name, DataType::Utf8, true), Arc::new(values.collect::<StringArray>()))
+    (
+        Field::new(name, DataType::Utf8, true),
+        Arc::new(values.collect::<StringArray>()),
+    )
 }
 
 fn int(name: &str, values: impl Iterator<Item = i64>) -> Column {
-    (Field::new(name, DataType::Int64, false), Arc::new(values.collect::<Int64Array>()))
+    (
+        Field::new(name, DataType::Int64, false),
+        Arc::new(values.collect::<Int64Array>()),
+    )
 }
 
 fn count(name: &str, values: impl Iterator<Item = u64>) -> Column {
-    (Field::new(name, DataType::UInt64, false), Arc::new(values.collect::<UInt64Array>()))
+    (
+        Field::new(name, DataType::UInt64, false),
+        Arc::new(values.collect::<UInt64Array>()),
+    )
 }
 
 fn flag(name: &str, values: impl Iterator<Item = bool>) -> Column {
-    (Field::new(name, DataType::Boolean, false), Arc::new(values.map(Some).collect::<BooleanArray>()))
+    (
+        Field::new(name, DataType::Boolean, false),
+        Arc::new(values.map(Some).collect::<BooleanArray>()),
+    )
 }

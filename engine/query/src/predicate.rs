@@ -9,16 +9,15 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
-use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_plan::PhysicalExpr;
 use elanus_collection::Keys;
 
 use crate::error::{Result, external};
+use crate::selection::SelectionCache;
 
 /// A boolean expression over columns of one collection.
 #[derive(Debug)]
@@ -27,43 +26,70 @@ pub(crate) struct Predicate {
     /// Schema of the columns that `expr` reads, in the order of its column indexes.
     schema: SchemaRef,
     keys: Option<Keys>,
-    /// Names the predicate in caches; `None` when it may give another answer the next time.
-    cache_key: Option<Arc<str>>,
+    /// Names the predicate in the cache; `None` when it may give another answer the next time.
+    cache_key: Option<u64>,
     text: String,
 }
 
 impl Predicate {
-    /// Compiles `filter`, whose columns are plain names of `schema`. `physical` turns the expression
-    /// into its physical form over the schema it is given.
+    /// Compiles `filter`, whose columns are plain names of `schema`. `cache` gives it a name;
+    /// `physical` turns the expression into its physical form over the schema it is given.
     pub fn new(
         filter: &Expr,
         schema: &Schema,
         primary_key: &str,
+        cache: &SelectionCache,
         physical: impl FnOnce(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>,
     ) -> Result<Self, DataFusionError> {
-        let names: BTreeSet<&str> = filter.column_refs().into_iter().map(|column| column.name.as_str()).collect();
-        let fields: Vec<_> = schema.fields().iter().filter(|field| names.contains(field.name().as_str())).cloned().collect();
+        let names: BTreeSet<&str> = filter
+            .column_refs()
+            .into_iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        let fields: Vec<_> = schema
+            .fields()
+            .iter()
+            .filter(|field| names.contains(field.name().as_str()))
+            .cloned()
+            .collect();
         let schema = Arc::new(Schema::new(fields));
         let expr = physical(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
-        let text = filter.to_string();
-        let cache_key = (!filter.is_volatile()).then(|| Arc::from(text.as_str()));
-        Ok(Self { expr, schema, keys: keys_of(filter, primary_key), cache_key, text })
+        let cache_key = (!filter.is_volatile()).then(|| cache.name(filter));
+        Ok(Self {
+            expr,
+            schema,
+            keys: keys_of(filter, primary_key),
+            cache_key,
+            text: filter.to_string(),
+        })
     }
 
-    /// A predicate from a physical expression over `input` that is not volatile, for filters that hold a
-    /// scalar subquery.
-    pub fn from_physical(expr: Arc<dyn PhysicalExpr>, input: &Schema, text: String) -> Result<Self, DataFusionError> {
-        let names: BTreeSet<String> = collect_columns(&expr).iter().map(|column| column.name().to_string()).collect();
-        let fields: Vec<_> = input.fields().iter().filter(|field| names.contains(field.name())).cloned().collect();
+    /// A predicate from a physical expression over `input`, for filters that hold a scalar subquery:
+    /// its value may differ the next time, so the bits are not kept.
+    pub fn from_physical(
+        expr: Arc<dyn PhysicalExpr>,
+        input: &Schema,
+        text: String,
+    ) -> Result<Self, DataFusionError> {
+        let names: BTreeSet<String> = collect_columns(&expr)
+            .iter()
+            .map(|column| column.name().to_string())
+            .collect();
+        let fields: Vec<_> = input
+            .fields()
+            .iter()
+            .filter(|field| names.contains(field.name()))
+            .cloned()
+            .collect();
         let schema = Arc::new(Schema::new(fields));
         let expr = reassign_expr_columns(expr, &schema)?;
-        let mut subquery = false;
-        expr.apply(|node| {
-            subquery |= node.downcast_ref::<ScalarSubqueryExpr>().is_some();
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        let cache_key = (!subquery).then(|| Arc::from(text.as_str()));
-        Ok(Self { expr, schema, keys: None, cache_key, text })
+        Ok(Self {
+            expr,
+            schema,
+            keys: None,
+            cache_key: None,
+            text,
+        })
     }
 
     /// The physical expression.
@@ -73,7 +99,11 @@ impl Predicate {
 
     /// Names of the columns read, in the order [`Predicate::evaluate`] wants them.
     pub fn columns(&self) -> Vec<&str> {
-        self.schema.fields().iter().map(|field| field.name().as_str()).collect()
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect()
     }
 
     /// Primary keys that every matching row has one of, when the filter says so.
@@ -81,9 +111,9 @@ impl Predicate {
         self.keys.as_ref()
     }
 
-    /// Names the predicate in caches.
-    pub fn cache_key(&self) -> Option<&Arc<str>> {
-        self.cache_key.as_ref()
+    /// Names the predicate in the cache.
+    pub fn cache_key(&self) -> Option<u64> {
+        self.cache_key
     }
 
     /// The filter as text, for plans.
@@ -95,11 +125,13 @@ impl Predicate {
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanBuffer, DataFusionError> {
         // Units name their columns with the collection's full metadata; indexes are what counts here.
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
         let result = self.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
         let Some(result) = result.as_any().downcast_ref::<BooleanArray>() else {
             // A filter that is NULL for every row has the null type.
-            if result.null_count() == result.len() || result.data_type() == &arrow::datatypes::DataType::Null {
+            if result.null_count() == result.len() || result.data_type() == &arrow::datatypes::DataType::Null
+            {
                 return Ok(BooleanBuffer::new_unset(batch.num_rows()));
             }
             return Err(external(crate::QueryError::Plan(format!(
@@ -122,7 +154,9 @@ fn keys_of(filter: &Expr, primary_key: &str) -> Option<Keys> {
     let mut texts = Vec::new();
     for value in &values {
         match value {
-            ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+            ScalarValue::Utf8(Some(text))
+            | ScalarValue::LargeUtf8(Some(text))
+            | ScalarValue::Utf8View(Some(text)) => {
                 texts.push(text.clone());
             }
             ScalarValue::Int64(Some(number)) => ints.push(*number),
@@ -179,9 +213,18 @@ mod tests {
     #[test]
     fn keys_are_found_in_equalities_lists_and_conjunctions() {
         assert_eq!(ints(&col("id").eq(lit(5i64))), Some(vec![5]));
-        assert_eq!(ints(&lit(5i32).eq(col("id")).and(col("a").gt(lit(1)))), Some(vec![5]));
-        assert_eq!(ints(&col("id").in_list(vec![lit(1i64), lit(2i64)], false)), Some(vec![1, 2]));
-        assert_eq!(ints(&col("id").eq(lit(1i64)).or(col("id").eq(lit(2i64)))), Some(vec![1, 2]));
+        assert_eq!(
+            ints(&lit(5i32).eq(col("id")).and(col("a").gt(lit(1)))),
+            Some(vec![5])
+        );
+        assert_eq!(
+            ints(&col("id").in_list(vec![lit(1i64), lit(2i64)], false)),
+            Some(vec![1, 2])
+        );
+        assert_eq!(
+            ints(&col("id").eq(lit(1i64)).or(col("id").eq(lit(2i64)))),
+            Some(vec![1, 2])
+        );
     }
 
     #[test]

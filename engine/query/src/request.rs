@@ -97,11 +97,18 @@ pub struct SqlOutput {
 impl SqlOutput {
     /// The answer to a statement without a result set.
     pub fn done() -> Self {
-        Self { schema: Arc::new(arrow::datatypes::Schema::empty()), batches: Vec::new(), affected: None }
+        Self {
+            schema: Arc::new(arrow::datatypes::Schema::empty()),
+            batches: Vec::new(),
+            affected: None,
+        }
     }
 
     /// The answer to a statement that wrote `rows` rows.
     pub fn affected(rows: u64) -> Self {
-        Self { affected: Some(rows), ..Self::done() }
+        Self {
+            affected: Some(rows),
+            ..Self::done()
+        }
     }
 }

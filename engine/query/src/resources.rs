@@ -16,6 +16,9 @@ pub(crate) struct Resources {
 impl Resources {
     /// `threads` query threads (0: one for each core) and a cache of `cache_bytes` of bits.
     pub fn new(threads: usize, cache_bytes: usize) -> Result<Self> {
-        Ok(Self { compute: Compute::new(threads)?, selections: SelectionCache::new(cache_bytes) })
+        Ok(Self {
+            compute: Compute::new(threads)?,
+            selections: SelectionCache::new(cache_bytes),
+        })
     }
 }

@@ -70,7 +70,9 @@ impl Hit {
     }
 
     fn total(&self, other: &Self) -> Ordering {
-        self.by_distance(other).then(self.unit.cmp(&other.unit)).then(self.row.cmp(&other.row))
+        self.by_distance(other)
+            .then(self.unit.cmp(&other.unit))
+            .then(self.row.cmp(&other.row))
     }
 }
 
@@ -123,10 +125,18 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec) -> u64 {
         .map(|target| {
             let dim = target.unit.vectors(&spec.field).map_or(0, |column| column.dim()) as u64;
             let rows = u64::from(target.unit.rows());
-            let index = target.unit.index(&spec.field).filter(|index| !spec.exact && index.metric() == spec.metric);
+            let index = target
+                .unit
+                .index(&spec.field)
+                .filter(|index| !spec.exact && index.metric() == spec.metric);
             let visited = match index.map(|index| index.kind()) {
                 Some(IndexKind::Hnsw) => {
-                    let width = spec.params.ef.map_or(spec.k, |ef| ef as usize).max(spec.k).max(16) as u64;
+                    let width = spec
+                        .params
+                        .ef
+                        .map_or(spec.k, |ef| ef as usize)
+                        .max(spec.k)
+                        .max(16) as u64;
                     (width * 32).min(rows)
                 }
                 Some(IndexKind::IvfFlat) => rows / 4 + 1,
@@ -177,7 +187,11 @@ pub(crate) fn search_targets(
         let mut hits = Vec::new();
         for (unit_hits, unit_totals) in found.by_ref().take(targets.len()) {
             totals = totals.merge(unit_totals);
-            if hits.is_empty() { hits = unit_hits } else { hits.extend(unit_hits) }
+            if hits.is_empty() {
+                hits = unit_hits
+            } else {
+                hits.extend(unit_hits)
+            }
         }
         best(&mut hits, spec.k);
         per_query.push(hits);
@@ -199,25 +213,49 @@ fn search_unit(
     query: Option<&[f32]>,
     totals: &mut Totals,
 ) -> Result<Vec<Hit>, elanus_collection::Error> {
-    let Target { number, unit, selection } = target;
-    let hit = |row: u32, distance: Option<f32>| Hit { unit: *number, row, distance };
+    let Target {
+        number,
+        unit,
+        selection,
+    } = target;
+    let hit = |row: u32, distance: Option<f32>| Hit {
+        unit: *number,
+        row,
+        distance,
+    };
     let Some(query) = query else {
         return Ok(match spec.undefined {
             Undefined::Skip => Vec::new(),
-            Undefined::Last => selection.rows(unit).into_iter().take(spec.k).map(|row| hit(row, None)).collect(),
+            Undefined::Last => selection
+                .rows(unit)
+                .into_iter()
+                .take(spec.k)
+                .map(|row| hit(row, None))
+                .collect(),
         });
     };
     let search = |rows: Option<&Bitset>, totals: &mut Totals| {
         let allowed = unit.allow(&spec.field, rows)?;
         let mut stats = SearchStats::default();
-        let found =
-            unit.search(&spec.field, spec.metric, query, spec.k, &spec.params, &allowed, spec.exact, &mut stats)?;
+        let found = unit.search(
+            &spec.field,
+            spec.metric,
+            query,
+            spec.k,
+            &spec.params,
+            &allowed,
+            spec.exact,
+            &mut stats,
+        )?;
         totals.add(&stats);
         Ok::<_, elanus_collection::Error>(found)
     };
     let mut found = search(selection.bits(), totals)?;
     if spec.undefined == Undefined::Skip {
-        return Ok(found.into_iter().map(|neighbor| hit(neighbor.row, Some(neighbor.distance))).collect());
+        return Ok(found
+            .into_iter()
+            .map(|neighbor| hit(neighbor.row, Some(neighbor.distance)))
+            .collect());
     }
     let mut last: Vec<u32> = Vec::new();
     // SQL's cosine distance of a zero vector is NaN, after all numbers; the engine's is that of a
@@ -230,7 +268,10 @@ fn search_unit(
             last = zeros;
         }
     }
-    let mut hits: Vec<Hit> = found.into_iter().map(|neighbor| hit(neighbor.row, Some(neighbor.distance))).collect();
+    let mut hits: Vec<Hit> = found
+        .into_iter()
+        .map(|neighbor| hit(neighbor.row, Some(neighbor.distance)))
+        .collect();
     hits.extend(last.into_iter().map(|row| hit(row, Some(f32::NAN))));
     hits.truncate(spec.k);
     if hits.len() < spec.k
@@ -239,7 +280,12 @@ fn search_unit(
         let mut missing = selection.bits().cloned().unwrap_or_else(|| unit.live());
         missing.and_not(valid);
         let wanted = spec.k - hits.len();
-        hits.extend(missing.iter().take(wanted).map(|row| hit(u32::try_from(row).unwrap_or(u32::MAX), None)));
+        hits.extend(
+            missing
+                .iter()
+                .take(wanted)
+                .map(|row| hit(u32::try_from(row).unwrap_or(u32::MAX), None)),
+        );
     }
     Ok(hits)
 }
@@ -252,12 +298,24 @@ fn split_zero_vectors(
 ) -> Result<(Vec<u32>, Bitset), elanus_collection::Error> {
     let vectors = unit.vectors(field)?.as_vectors()?;
     let allowed = unit.allow(field, selection.bits())?;
-    let mut others = allowed.bitset().cloned().unwrap_or_else(|| Bitset::full(unit.rows() as usize));
-    let zeros: Vec<usize> = others.iter().filter(|row| vectors.row(*row).iter().all(|value| *value == 0.0)).collect();
+    let mut others = allowed
+        .bitset()
+        .cloned()
+        .unwrap_or_else(|| Bitset::full(unit.rows() as usize));
+    let zeros: Vec<usize> = others
+        .iter()
+        .filter(|row| vectors.row(*row).iter().all(|value| *value == 0.0))
+        .collect();
     for row in &zeros {
         others.clear(*row);
     }
-    Ok((zeros.into_iter().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect(), others))
+    Ok((
+        zeros
+            .into_iter()
+            .map(|row| u32::try_from(row).unwrap_or(u32::MAX))
+            .collect(),
+        others,
+    ))
 }
 
 /// Puts hits of equal distance in primary key order. Reads keys only where there are equals.
@@ -268,10 +326,15 @@ pub(crate) async fn order_equals(
 ) -> Result<(), DataFusionError> {
     let runs: Vec<(usize, usize)> = equal_runs(hits);
     for (start, end) in runs {
-        let Some(run) = hits.get_mut(start..end) else { continue };
+        let Some(run) = hits.get_mut(start..end) else {
+            continue;
+        };
         let keys = take_rows(units, &[primary_key], None, run).await?;
         let order = key_order(keys.column(0));
-        let sorted: Vec<Hit> = order.into_iter().filter_map(|position| run.get(position).copied()).collect();
+        let sorted: Vec<Hit> = order
+            .into_iter()
+            .filter_map(|position| run.get(position).copied())
+            .collect();
         if sorted.len() == run.len() {
             run.copy_from_slice(&sorted);
         }
@@ -323,7 +386,11 @@ pub(crate) async fn take_rows(
     match schema {
         Some(schema) => {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+            Ok(RecordBatch::try_new_with_options(
+                Arc::clone(schema),
+                batch.columns().to_vec(),
+                &options,
+            )?)
         }
         None => Ok(batch),
     }
@@ -336,7 +403,9 @@ async fn take_columns(
     schema: Option<&SchemaRef>,
 ) -> Result<RecordBatch, DataFusionError> {
     let unit_of = |number: u32| {
-        units.get(number as usize).ok_or_else(|| DataFusionError::Internal(format!("hit in unknown unit {number}")))
+        units
+            .get(number as usize)
+            .ok_or_else(|| DataFusionError::Internal(format!("hit in unknown unit {number}")))
     };
     let Some(first) = hits.first() else {
         return match (schema, units.first()) {
@@ -365,7 +434,10 @@ async fn take_columns(
     for (number, rows) in numbers.iter().zip(&rows) {
         taken.push(unit_of(*number)?.take(columns, rows).await.map_err(external)?);
     }
-    Ok(interleave_record_batch(&taken.iter().collect::<Vec<_>>(), &places)?)
+    Ok(interleave_record_batch(
+        &taken.iter().collect::<Vec<_>>(),
+        &places,
+    )?)
 }
 
 #[cfg(test)]
@@ -378,8 +450,13 @@ mod tests {
 
     #[test]
     fn numbers_come_before_nan_and_nan_before_no_distance() {
-        let mut hits =
-            vec![hit(0, 0, None), hit(0, 1, Some(f32::NAN)), hit(1, 2, Some(2.0)), hit(0, 3, Some(-1.0)), hit(0, 4, Some(2.0))];
+        let mut hits = vec![
+            hit(0, 0, None),
+            hit(0, 1, Some(f32::NAN)),
+            hit(1, 2, Some(2.0)),
+            hit(0, 3, Some(-1.0)),
+            hit(0, 4, Some(2.0)),
+        ];
         best(&mut hits, 4);
         assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), [3, 4, 2, 1]);
     }

@@ -8,10 +8,12 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Expr;
 use elanus_collection::{Unit, UnitId};
 use elanus_index::Bitset;
 use lru::LruCache;
@@ -74,14 +76,20 @@ impl Selection {
     }
 }
 
-type Key = (UnitId, u32, u64, Arc<str>);
+/// Unit, its rows, its deletes, the predicate's name.
+type Key = (UnitId, u32, u64, u64);
 
 /// Bitsets of recently used predicates, bounded by their bytes.
 #[derive(Debug)]
 pub(crate) struct SelectionCache {
     inner: Mutex<Inner>,
     capacity: usize,
+    names: Mutex<LruCache<Expr, u64>>,
+    next_name: AtomicU64,
 }
+
+/// Predicates that keep their name while others come and go.
+const NAMED_PREDICATES: usize = 4_096;
 
 #[derive(Debug)]
 struct Inner {
@@ -92,7 +100,28 @@ struct Inner {
 impl SelectionCache {
     /// A cache that holds at most `capacity` bytes of bits.
     pub fn new(capacity: usize) -> Self {
-        Self { inner: Mutex::new(Inner { entries: LruCache::unbounded(), bytes: 0 }), capacity }
+        Self {
+            inner: Mutex::new(Inner {
+                entries: LruCache::unbounded(),
+                bytes: 0,
+            }),
+            capacity,
+            names: bounded(NAMED_PREDICATES),
+            next_name: AtomicU64::new(0),
+        }
+    }
+
+    /// A short name for a filter: equal expressions have the same one. The text of an expression
+    /// would not do, it is the same for the lists `['a, b']` and `['a', 'b']`. A filter that was
+    /// forgotten gets a new name, never one that another had.
+    pub fn name(&self, filter: &Expr) -> u64 {
+        let mut names = self.names.lock();
+        if let Some(name) = names.get(filter) {
+            return *name;
+        }
+        let name = self.next_name.fetch_add(1, Ordering::Relaxed);
+        names.put(filter.clone(), name);
+        name
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Bitset>> {
@@ -106,7 +135,9 @@ impl SelectionCache {
             inner.bytes -= size_of_bits(&old).min(inner.bytes);
         }
         while inner.bytes > self.capacity {
-            let Some((_, old)) = inner.entries.pop_lru() else { break };
+            let Some((_, old)) = inner.entries.pop_lru() else {
+                break;
+            };
             inner.bytes -= size_of_bits(&old).min(inner.bytes);
         }
     }
@@ -141,14 +172,19 @@ async fn select_one(
         let rows = unit.find_keys(keys).await.map_err(external)?;
         return select_among(unit, predicate, rows).await;
     }
-    let key = predicate.cache_key().map(|text| (unit.id(), unit.rows(), unit.deletes_version(), Arc::clone(text)));
+    let key = predicate
+        .cache_key()
+        .map(|name| (unit.id(), unit.rows(), unit.deletes_version(), name));
     if let Some(bits) = key.as_ref().and_then(|key| cache.get(key)) {
         return Ok(Selection::Rows(bits));
     }
     let batch = read(unit, predicate).await?;
     let cost = unit.rows() as u64 * (batch.num_columns() as u64 + 1) * STEPS_PER_VALUE;
     let (unit, predicate) = (Arc::clone(unit), Arc::clone(predicate));
-    let bits = compute.run(cost, move || evaluate_all(&unit, &predicate, &batch)).await.map_err(external)??;
+    let bits = compute
+        .run(cost, move || evaluate_all(&unit, &predicate, &batch))
+        .await
+        .map_err(external)??;
     let bits = Arc::new(bits);
     if let Some(key) = key {
         cache.put(key, Arc::clone(&bits));
@@ -183,9 +219,15 @@ fn evaluate_all(unit: &Unit, predicate: &Predicate, batch: &RecordBatch) -> Resu
     let starts: Vec<usize> = (0..rows).step_by(SLICE_ROWS).collect();
     let evaluate = |start: usize| predicate.evaluate(&batch.slice(start, SLICE_ROWS.min(rows - start)));
     let slices: Vec<BooleanBuffer> = if starts.len() > 1 && rayon::current_thread_index().is_some() {
-        starts.par_iter().map(|start| evaluate(*start)).collect::<Result<_, _>>()?
+        starts
+            .par_iter()
+            .map(|start| evaluate(*start))
+            .collect::<Result<_, _>>()?
     } else {
-        starts.iter().map(|start| evaluate(*start)).collect::<Result<_, _>>()?
+        starts
+            .iter()
+            .map(|start| evaluate(*start))
+            .collect::<Result<_, _>>()?
     };
     let mut bits = Bitset::new(rows);
     for (start, slice) in starts.into_iter().zip(slices) {
@@ -220,5 +262,42 @@ async fn select_among(
 
 /// A bounded map for things that are cheap to make again.
 pub(crate) fn bounded<K: std::hash::Hash + Eq, V>(capacity: usize) -> Mutex<LruCache<K, V>> {
-    Mutex::new(LruCache::new(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN)))
+    Mutex::new(LruCache::new(
+        NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+
+    #[test]
+    fn filters_that_read_alike_have_different_names() {
+        let cache = SelectionCache::new(1_000);
+        let list = |values: &[&str]| {
+            let values: Vec<_> = values.iter().map(|value| (*value).into()).collect();
+            let list = datafusion::common::ScalarValue::new_list_nullable(
+                &values,
+                &arrow::datatypes::DataType::Utf8,
+            );
+            col("tags").eq(lit(datafusion::common::ScalarValue::List(list)))
+        };
+        let (one, two) = (list(&["a, b"]), list(&["a", "b"]));
+        assert_eq!(one.to_string(), two.to_string());
+        assert_ne!(cache.name(&one), cache.name(&two));
+        assert_eq!(cache.name(&one), cache.name(&list(&["a, b"])));
+    }
+
+    #[test]
+    fn the_cache_forgets_the_oldest_bits_when_it_is_full() {
+        let cache = SelectionCache::new(2 * size_of_bits(&Bitset::new(640)));
+        let key = |name| (UnitId::Growing(1), 640, 0, name);
+        for name in 0..3 {
+            cache.put(key(name), Arc::new(Bitset::new(640)));
+        }
+        assert!(cache.get(&key(0)).is_none());
+        assert!(cache.get(&key(1)).is_some() && cache.get(&key(2)).is_some());
+    }
 }

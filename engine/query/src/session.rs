@@ -30,7 +30,10 @@ pub(crate) fn base_state(
     memory_limit: Option<usize>,
 ) -> Result<SessionState> {
     let catalogs = MemoryCatalogProviderList::new();
-    catalogs.register_catalog(CATALOG.to_string(), Arc::new(ElanusCatalog::new(collections, resources)));
+    catalogs.register_catalog(
+        CATALOG.to_string(),
+        Arc::new(ElanusCatalog::new(collections, resources)),
+    );
     let functions = elanus_udfs::all();
     let mut analyzer = Analyzer::new();
     analyzer.rules.insert(0, Arc::new(VectorCastRule));
@@ -71,7 +74,10 @@ pub(crate) fn session(base: &SessionState, database: &str) -> SessionContext {
 /// Session ids need to differ, not to be unguessable: they appear in logs only.
 fn next_session_id() -> String {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    format!("session-{}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    format!(
+        "session-{}",
+        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    )
 }
 
 fn config(partitions: usize) -> SessionConfig {
@@ -86,7 +92,9 @@ fn config(partitions: usize) -> SessionConfig {
     // Text is Utf8 everywhere in a collection; views would only be cast back.
     options.sql_parser.map_string_types_to_utf8view = false;
     // Row counts of collections are known: a search result of ten rows is not spread over cores.
-    options.execution.use_row_number_estimates_to_optimize_partitioning = true;
+    options
+        .execution
+        .use_row_number_estimates_to_optimize_partitioning = true;
     config
 }
 

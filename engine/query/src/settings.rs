@@ -35,8 +35,19 @@ impl ElanusSettings {
     /// Parameters of an index search for `k` neighbours.
     pub fn search_params(&self, k: usize) -> SearchParams {
         let k = u32::try_from(k).unwrap_or(u32::MAX);
-        let ef = if self.ef_search == 0 { DEFAULT_EF } else { self.ef_search };
-        let nprobe = if self.nprobe == 0 { DEFAULT_NPROBE } else { self.nprobe };
-        SearchParams { ef: Some(ef.max(k)), nprobe: Some(nprobe) }
+        let ef = if self.ef_search == 0 {
+            DEFAULT_EF
+        } else {
+            self.ef_search
+        };
+        let nprobe = if self.nprobe == 0 {
+            DEFAULT_NPROBE
+        } else {
+            self.nprobe
+        };
+        SearchParams {
+            ef: Some(ef.max(k)),
+            nprobe: Some(nprobe),
+        }
     }
 }

@@ -29,9 +29,13 @@ pub(crate) struct StatementSnapshots(Mutex<HashMap<i64, Arc<Snapshot>>>);
 impl StatementSnapshots {
     fn of(session: &dyn Session, collection: &Collection) -> Arc<Snapshot> {
         match session.config().get_extension::<Self>() {
-            Some(snapshots) => {
-                Arc::clone(snapshots.0.lock().entry(collection.id()).or_insert_with(|| collection.snapshot()))
-            }
+            Some(snapshots) => Arc::clone(
+                snapshots
+                    .0
+                    .lock()
+                    .entry(collection.id())
+                    .or_insert_with(|| collection.snapshot()),
+            ),
             None => collection.snapshot(),
         }
     }
@@ -49,7 +53,11 @@ impl CollectionTable {
     /// The table of a collection.
     pub fn new(collection: Arc<Collection>, resources: Arc<Resources>) -> Self {
         let schema = Arc::clone(collection.arrow_schema());
-        Self { collection, schema, resources }
+        Self {
+            collection,
+            schema,
+            resources,
+        }
     }
 
     /// The collection behind the table.
@@ -83,9 +91,13 @@ impl TableProvider for CollectionTable {
         let key = &schema.primary_key().map_err(external)?.name;
         let mut predicates = Vec::with_capacity(1);
         if let Some(filter) = datafusion::logical_expr::utils::conjunction(filters.to_vec()) {
-            let predicate = Predicate::new(&filter, &self.schema, key, |expr, schema| {
-                session.create_physical_expr(expr.clone(), schema)
-            })?;
+            let predicate = Predicate::new(
+                &filter,
+                &self.schema,
+                key,
+                &self.resources.selections,
+                |expr, schema| session.create_physical_expr(expr.clone(), schema),
+            )?;
             predicates.push(Arc::new(predicate));
         }
         Ok(Arc::new(CollectionScanExec::new(

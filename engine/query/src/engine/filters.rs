@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::predicate::Predicate;
 use crate::request::FilterText;
-use crate::selection::bounded;
+use crate::selection::{SelectionCache, bounded};
 
 /// Compiled filters kept.
 const CAPACITY: usize = 1_024;
@@ -27,7 +27,9 @@ pub(super) struct FilterCache {
 
 impl Default for FilterCache {
     fn default() -> Self {
-        Self { entries: bounded(CAPACITY) }
+        Self {
+            entries: bounded(CAPACITY),
+        }
     }
 }
 
@@ -38,10 +40,17 @@ impl FilterCache {
         base: &SessionState,
         collection: &Collection,
         filter: Option<&FilterText>,
+        names: &SelectionCache,
     ) -> Result<Vec<Arc<Predicate>>> {
-        let Some(filter) = filter.filter(|filter| !filter.text.trim().is_empty()) else { return Ok(Vec::new()) };
+        let Some(filter) = filter.filter(|filter| !filter.text.trim().is_empty()) else {
+            return Ok(Vec::new());
+        };
         let cacheable = filter.text.len() <= MAX_CACHED_TEXT;
-        let key = (collection.id(), filter.text.clone(), format!("{:?}", filter.templates));
+        let key = (
+            collection.id(),
+            filter.text.clone(),
+            format!("{:?}", filter.templates),
+        );
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
             return Ok(vec![Arc::clone(predicate)]);
         }
@@ -49,8 +58,9 @@ impl FilterCache {
         let expr = elanus_filter::compile(&filter.text, schema, &filter.templates)?;
         let primary_key = collection.schema();
         let primary_key = &primary_key.primary_key()?.name;
-        let predicate =
-            Predicate::new(&expr, schema, primary_key, |expr, schema| base.create_physical_expr(expr.clone(), schema))?;
+        let predicate = Predicate::new(&expr, schema, primary_key, names, |expr, schema| {
+            base.create_physical_expr(expr.clone(), schema)
+        })?;
         let predicate = Arc::new(predicate);
         if cacheable {
             self.entries.lock().put(key, Arc::clone(&predicate));

@@ -33,11 +33,17 @@ impl Engine {
         let collection = &request.collection;
         let output = output_schema(collection, &request.output)?;
         let (snapshot, selected) = self.select_rows(&request).await?;
-        let wanted = request.limit.map_or(usize::MAX, |limit| limit.saturating_add(request.offset));
+        let wanted = request
+            .limit
+            .map_or(usize::MAX, |limit| limit.saturating_add(request.offset));
         let schema = collection.schema();
         let hits = first_by_key(&selected, &schema.primary_key()?.name, wanted).await?;
         let hits = hits.get(request.offset..).unwrap_or_default();
-        let names: Vec<&str> = output.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = output
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         Ok(take_rows(&snapshot.units, &names, Some(&output), hits).await?)
     }
 
@@ -47,7 +53,10 @@ impl Engine {
     /// As [`Engine::query`].
     pub async fn count(&self, request: QueryRequest) -> Result<u64> {
         let (_, selected) = self.select_rows(&request).await?;
-        Ok(selected.iter().map(|selected| selected.selection.count(&selected.unit)).sum())
+        Ok(selected
+            .iter()
+            .map(|selected| selected.selection.count(&selected.unit))
+            .sum())
     }
 
     /// Deletes the rows for which a filter is true, by their primary keys, as one atomic write.
@@ -60,7 +69,11 @@ impl Engine {
         filter: FilterText,
         partitions: Vec<String>,
     ) -> Result<WriteResult> {
-        let ids = if partitions.is_empty() { None } else { Some(collection.partition_ids(&partitions)?) };
+        let ids = if partitions.is_empty() {
+            None
+        } else {
+            Some(collection.partition_ids(&partitions)?)
+        };
         let request = QueryRequest {
             collection: Arc::clone(&collection),
             filter: Some(filter),
@@ -79,21 +92,31 @@ impl Engine {
             let rows = unit.take(&[&key.name], &selection.rows(unit)).await?;
             columns.extend(rows.columns().first().cloned());
         }
-        let keys = if columns.is_empty() { empty_keys(&collection)? } else { keys_of(&columns)? };
+        let keys = if columns.is_empty() {
+            empty_keys(&collection)?
+        } else {
+            keys_of(&columns)?
+        };
         Ok(collection.delete(keys, ids).await?)
     }
 
     async fn select_rows(&self, request: &QueryRequest) -> Result<(Arc<Snapshot>, Vec<Selected>)> {
         let collection = &request.collection;
-        let predicates = self.inner.filters.compile(&self.inner.base, collection, request.filter.as_ref())?;
+        let predicates = self.compiled(collection, request.filter.as_ref())?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
         let snapshot = collection.snapshot();
         let mut selected = Vec::new();
         for number in readable_units(&snapshot, collection, &partitions, request.ignore_growing) {
-            let Some(unit) = snapshot.units.get(number as usize) else { continue };
+            let Some(unit) = snapshot.units.get(number as usize) else {
+                continue;
+            };
             let selection = self.select_in(unit, request.keys.as_ref(), &predicates).await?;
             if selection.count(unit) > 0 {
-                selected.push(Selected { number, unit: Arc::clone(unit), selection });
+                selected.push(Selected {
+                    number,
+                    unit: Arc::clone(unit),
+                    selection,
+                });
             }
         }
         Ok((snapshot, selected))
@@ -141,10 +164,23 @@ async fn first_by_key(selected: &[Selected], primary_key: &str, wanted: usize) -
     for Selected { unit, .. } in selected {
         columns.push(read_columns(unit, &[primary_key]).await?);
     }
-    let columns: Vec<&dyn Array> = columns.iter().filter_map(|batch| batch.columns().first()).map(|c| c.as_ref()).collect();
-    if columns.iter().all(|column| column.as_primitive_opt::<Int64Type>().is_some()) {
+    let columns: Vec<&dyn Array> = columns
+        .iter()
+        .filter_map(|batch| batch.columns().first())
+        .map(|c| c.as_ref())
+        .collect();
+    if columns
+        .iter()
+        .all(|column| column.as_primitive_opt::<Int64Type>().is_some())
+    {
         let keys = |index: usize, row: u32| {
-            columns.get(index).and_then(|column| column.as_primitive_opt::<Int64Type>()?.values().get(row as usize).copied())
+            columns.get(index).and_then(|column| {
+                column
+                    .as_primitive_opt::<Int64Type>()?
+                    .values()
+                    .get(row as usize)
+                    .copied()
+            })
         };
         return Ok(smallest(selected, wanted, keys));
     }
@@ -155,15 +191,38 @@ async fn first_by_key(selected: &[Selected], primary_key: &str, wanted: usize) -
     Ok(smallest(selected, wanted, keys))
 }
 
-fn smallest<K: Ord + Copy>(selected: &[Selected], wanted: usize, key: impl Fn(usize, u32) -> Option<K>) -> Vec<Hit> {
+fn smallest<K: Ord + Copy>(
+    selected: &[Selected],
+    wanted: usize,
+    key: impl Fn(usize, u32) -> Option<K>,
+) -> Vec<Hit> {
     let mut rows: Vec<(Option<K>, u32, u32)> = Vec::new();
-    for (index, Selected { number, unit, selection }) in selected.iter().enumerate() {
-        rows.extend(selection.rows(unit).into_iter().map(|row| (key(index, row), *number, row)));
+    for (
+        index,
+        Selected {
+            number,
+            unit,
+            selection,
+        },
+    ) in selected.iter().enumerate()
+    {
+        rows.extend(
+            selection
+                .rows(unit)
+                .into_iter()
+                .map(|row| (key(index, row), *number, row)),
+        );
     }
     if wanted < rows.len() && wanted > 0 {
         rows.select_nth_unstable(wanted - 1);
     }
     rows.truncate(wanted);
     rows.sort_unstable();
-    rows.into_iter().map(|(_, unit, row)| Hit { unit, row, distance: None }).collect()
+    rows.into_iter()
+        .map(|(_, unit, row)| Hit {
+            unit,
+            row,
+            distance: None,
+        })
+        .collect()
 }

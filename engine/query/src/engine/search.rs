@@ -22,7 +22,9 @@ use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{group_units, hit_ordering};
 use crate::predicate::Predicate;
 use crate::request::{SCORE_COLUMN, SearchRequest, SearchResponse};
-use crate::search::{Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, take_rows};
+use crate::search::{
+    Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, take_rows,
+};
 use crate::selection::select;
 
 /// Most queries in one request.
@@ -50,13 +52,31 @@ impl Engine {
         let resources = &self.inner.resources;
         let mut targets = Vec::with_capacity(checked.units.len());
         for number in &checked.units {
-            let Some(unit) = checked.snapshot.units.get(*number as usize) else { continue };
-            let selection = select(unit, &checked.predicates, &resources.selections, &resources.compute).await?;
+            let Some(unit) = checked.snapshot.units.get(*number as usize) else {
+                continue;
+            };
+            let selection = select(
+                unit,
+                &checked.predicates,
+                &resources.selections,
+                &resources.compute,
+            )
+            .await?;
             if selection.bits().is_none_or(|bits| bits.count() > 0) {
-                targets.push(Target { number: *number, unit: Arc::clone(unit), selection });
+                targets.push(Target {
+                    number: *number,
+                    unit: Arc::clone(unit),
+                    selection,
+                });
             }
         }
-        let Checked { snapshot, spec, dim, output, .. } = checked;
+        let Checked {
+            snapshot,
+            spec,
+            dim,
+            output,
+            ..
+        } = checked;
         let metric = spec.metric;
         let steps = cost(&targets, &spec).saturating_mul(request.nq as u64);
         let queries = request.queries;
@@ -76,9 +96,17 @@ impl Engine {
             counts.push(wanted.len());
             hits.extend_from_slice(wanted);
         }
-        let names: Vec<&str> = output.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = output
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let rows = take_rows(&snapshot.units, &names, Some(&output), &hits).await?;
-        Ok(SearchResponse { counts, rows: with_scores(&rows, &hits, metric)?, metric })
+        Ok(SearchResponse {
+            counts,
+            rows: with_scores(&rows, &hits, metric)?,
+            metric,
+        })
     }
 
     /// The plan that [`Engine::search`] stands for, as `EXPLAIN` would show it.
@@ -92,14 +120,24 @@ impl Engine {
 
     /// The operators of a search, output and scores included; offsets are not part of it.
     pub(crate) fn search_plan(&self, request: &SearchRequest) -> Result<Arc<dyn ExecutionPlan>> {
-        let Checked { snapshot, units, predicates, spec, dim, output } = self.check_search(request)?;
+        let Checked {
+            snapshot,
+            units,
+            predicates,
+            spec,
+            dim,
+            output,
+        } = self.check_search(request)?;
         let (k, metric) = (spec.k, spec.metric);
         let several = request.nq > 1;
         let mut groups = group_units(&snapshot.units, self.inner.resources.compute.threads());
         for group in &mut groups {
             group.retain(|number| units.contains(number));
         }
-        let queries = QuerySource::Vectors { data: Arc::from(request.queries.as_slice()), nq: request.nq };
+        let queries = QuerySource::Vectors {
+            data: Arc::from(request.queries.as_slice()),
+            nq: request.nq,
+        };
         let collection = Arc::clone(&request.collection);
         let mut plan: Arc<dyn ExecutionPlan> = Arc::new(AnnSearchExec::new(
             Arc::clone(&collection),
@@ -117,11 +155,19 @@ impl Engine {
         if several {
             plan = Arc::new(TopKPerQueryExec::new(plan, k));
         }
-        Ok(Arc::new(TakeRowsExec::with_score(plan, collection, snapshot, output, metric)))
+        Ok(Arc::new(TakeRowsExec::with_score(
+            plan, collection, snapshot, output, metric,
+        )))
     }
 
     fn check_search(&self, request: &SearchRequest) -> Result<Checked> {
-        let SearchRequest { collection, nq, limit, offset, .. } = request;
+        let SearchRequest {
+            collection,
+            nq,
+            limit,
+            offset,
+            ..
+        } = request;
         if *limit == 0 || limit.saturating_add(*offset) > MAX_NEIGHBOURS {
             return Err(QueryError::InvalidParameter(format!(
                 "limit {limit} with offset {offset} is out of range: limit is at least 1, both together at most {MAX_NEIGHBOURS}"
@@ -150,7 +196,7 @@ impl Engine {
         let k = limit + offset;
         let params = SearchParams::parse(kind, &request.params, k)
             .map_err(|e| QueryError::InvalidParameter(e.to_string()))?;
-        let predicates = self.inner.filters.compile(&self.inner.base, collection, request.filter.as_ref())?;
+        let predicates = self.compiled(collection, request.filter.as_ref())?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
         let snapshot = collection.snapshot();
@@ -163,7 +209,14 @@ impl Engine {
             exact: false,
             undefined: Undefined::Skip,
         };
-        Ok(Checked { snapshot, units, predicates, spec, dim, output })
+        Ok(Checked {
+            snapshot,
+            units,
+            predicates,
+            spec,
+            dim,
+            output,
+        })
     }
 }
 
@@ -171,20 +224,29 @@ fn vector_dim(collection: &Collection, name: &str) -> Result<usize> {
     let schema = collection.schema();
     match schema.field(name).map(|field| &field.data_type) {
         Some(DataType::FloatVector { dim }) => Ok(*dim as usize),
-        Some(other) => {
-            Err(QueryError::InvalidParameter(format!("field '{name}' is {}, not a vector field", other.name())))
-        }
+        Some(other) => Err(QueryError::InvalidParameter(format!(
+            "field '{name}' is {}, not a vector field",
+            other.name()
+        ))),
         None => {
             let known: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
             let known = did_you_mean(name, &known, "vector fields");
-            Err(QueryError::InvalidParameter(format!("field '{name}' not found{known}")))
+            Err(QueryError::InvalidParameter(format!(
+                "field '{name}' not found{known}"
+            )))
         }
     }
 }
 
 fn index_of(collection: &Collection, field: &str) -> (Option<Metric>, IndexKind) {
-    let index = collection.indexes().into_iter().find(|index| index.field == field);
-    let kind = index.as_ref().and_then(|index| index.build.as_ref()).map_or(IndexKind::Flat, BuildParams::kind);
+    let index = collection
+        .indexes()
+        .into_iter()
+        .find(|index| index.field == field);
+    let kind = index
+        .as_ref()
+        .and_then(|index| index.build.as_ref())
+        .map_or(IndexKind::Flat, BuildParams::kind);
     (index.and_then(|index| index.metric), kind)
 }
 
@@ -195,13 +257,21 @@ pub(super) fn readable_units(
     partitions: &[i64],
     ignore_growing: bool,
 ) -> Vec<u32> {
-    let loaded = if partitions.is_empty() { collection.loaded_partitions() } else { None };
+    let loaded = if partitions.is_empty() {
+        collection.loaded_partitions()
+    } else {
+        None
+    };
     snapshot
         .units
         .iter()
         .enumerate()
         .filter(|(_, unit)| partitions.is_empty() || partitions.contains(&unit.partition()))
-        .filter(|(_, unit)| loaded.as_ref().is_none_or(|loaded| loaded.contains(&unit.partition())))
+        .filter(|(_, unit)| {
+            loaded
+                .as_ref()
+                .is_none_or(|loaded| loaded.contains(&unit.partition()))
+        })
         .filter(|(_, unit)| unit.live_rows() > 0 && (unit.sealed() || !ignore_growing))
         .map(|(number, _)| u32::try_from(number).unwrap_or(u32::MAX))
         .collect()
@@ -213,11 +283,19 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
     let fields = names
         .iter()
         .map(|name| {
-            schema.fields().find(name).map(|(_, field)| Arc::clone(field)).ok_or_else(|| {
-                let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                let known = did_you_mean(name, &known, "fields");
-                QueryError::InvalidParameter(format!("output field '{name}' not found{known}"))
-            })
+            schema
+                .fields()
+                .find(name)
+                .map(|(_, field)| Arc::clone(field))
+                .ok_or_else(|| {
+                    let known: Vec<&str> = schema
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().as_str())
+                        .collect();
+                    let known = did_you_mean(name, &known, "fields");
+                    QueryError::InvalidParameter(format!("output field '{name}' not found{known}"))
+                })
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Schema::new(fields)))
@@ -226,9 +304,114 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
 fn with_scores(rows: &RecordBatch, hits: &[Hit], metric: Metric) -> Result<RecordBatch> {
     let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
     fields.push(Arc::new(ArrowField::new(SCORE_COLUMN, ArrowType::Float32, false)));
-    let scores = hits.iter().map(|hit| metric.score(hit.distance.unwrap_or(f32::NAN)));
+    let scores = hits
+        .iter()
+        .map(|hit| metric.score(hit.distance.unwrap_or(f32::NAN)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(Float32Array::from_iter_values(scores)) as ArrayRef);
     let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &options,
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::AsArray;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::UInt32Type;
+    use datafusion::physical_plan::collect;
+    use elanus_collection::{Collections, Options};
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{DEFAULT_DATABASE, EngineOptions, FilterText};
+
+    /// Rows of `(id, v)` in three segments and one growing chunk, searched by two queries.
+    async fn engine_and_request() -> (Engine, SearchRequest) {
+        let options = Options {
+            background: false,
+            ..Options::default()
+        };
+        let collections = Collections::open(Arc::new(InMemory::new()), options)
+            .await
+            .unwrap();
+        let engine = Engine::new(
+            collections,
+            &EngineOptions {
+                query_threads: 3,
+                ..EngineOptions::default()
+            },
+        )
+        .unwrap();
+        let sql = async |text: &str| engine.sql(DEFAULT_DATABASE, text).await.unwrap();
+        sql("CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(2) NOT NULL)").await;
+        sql("CREATE INDEX i ON t USING flat (v)").await;
+        let collection = engine.collections().collection(DEFAULT_DATABASE, "t").unwrap();
+        for part in 0..4 {
+            let rows: Vec<String> = (0..20)
+                .map(|i| format!("({}, '[{}, {i}]')", i * 4 + part, i % 5))
+                .collect();
+            sql(&format!("INSERT INTO t VALUES {}", rows.join(", "))).await;
+            if part < 3 {
+                collection.flush().await.unwrap();
+            }
+        }
+        collection.load(None).await.unwrap();
+        let request = SearchRequest {
+            collection,
+            field: "v".into(),
+            queries: vec![1.0, 2.0, 4.0, 17.0],
+            nq: 2,
+            limit: 9,
+            offset: 0,
+            metric: None,
+            params: BTreeMap::new(),
+            filter: Some(FilterText {
+                text: "id % 3 != 1".into(),
+                ..FilterText::default()
+            }),
+            partitions: Vec::new(),
+            output: vec!["id".into()],
+            ignore_growing: false,
+        };
+        (engine, request)
+    }
+
+    #[tokio::test]
+    async fn the_operators_give_what_the_direct_request_gives() {
+        let (engine, request) = engine_and_request().await;
+        for request in [
+            request.clone(),
+            SearchRequest {
+                nq: 1,
+                queries: vec![1.0, 2.0],
+                ..request
+            },
+        ] {
+            let direct = engine.search(request.clone()).await.unwrap();
+            let plan = engine.search_plan(&request).unwrap();
+            let batches = collect(Arc::clone(&plan), engine.inner.base.task_ctx())
+                .await
+                .unwrap();
+            let rows = concat_batches(&plan.schema(), &batches).unwrap();
+            assert_eq!(
+                rows.column_by_name(SCORE_COLUMN),
+                direct.rows.column_by_name(SCORE_COLUMN)
+            );
+            let queries = rows
+                .column_by_name("_query")
+                .unwrap()
+                .as_primitive::<UInt32Type>()
+                .values();
+            let counts: Vec<usize> = (0..request.nq)
+                .map(|query| queries.iter().filter(|q| **q as usize == query).count())
+                .collect();
+            assert_eq!(counts, direct.counts);
+        }
+    }
 }

@@ -28,7 +28,9 @@ impl SqlThreads {
             .enable_all()
             .build()
             .map_err(|e| QueryError::Resources(format!("cannot start the SQL threads: {e}")))?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self {
+            runtime: Some(runtime),
+        })
     }
 
     /// Runs `work` there; it stops when the caller stops waiting.
@@ -37,7 +39,9 @@ impl SqlThreads {
             return Err(QueryError::Internal("the SQL threads are stopped".into()));
         };
         let mut task = AbortOnDrop(runtime.spawn(work));
-        (&mut task.0).await.map_err(|e| QueryError::Internal(format!("a statement stopped unexpectedly: {e}")))
+        (&mut task.0)
+            .await
+            .map_err(|e| QueryError::Internal(format!("a statement stopped unexpectedly: {e}")))
     }
 }
 

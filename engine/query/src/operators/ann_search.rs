@@ -30,14 +30,16 @@ use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{
-    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType, apply_expression_roots,
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
+    apply_expression_roots,
 };
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
 use futures::stream;
@@ -77,7 +79,11 @@ impl QuerySource {
         match self {
             Self::Vectors { data, nq } => {
                 let mut vectors = Vec::with_capacity(*nq);
-                vectors.extend(data.chunks(dim.max(1)).take(*nq).map(|vector| Some(vector.to_vec())));
+                vectors.extend(
+                    data.chunks(dim.max(1))
+                        .take(*nq)
+                        .map(|vector| Some(vector.to_vec())),
+                );
                 Ok(vectors)
             }
             Self::Expr(expr) => {
@@ -109,7 +115,10 @@ pub(crate) struct AnnSearchExec {
 impl AnnSearchExec {
     /// Searches `groups` of units of the snapshot, one group in each partition. `dim` is the
     /// dimension of the searched field.
-    #[expect(clippy::too_many_arguments, reason = "an operator is given everything it needs at construction")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an operator is given everything it needs at construction"
+    )]
     pub fn new(
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
@@ -131,16 +140,33 @@ impl AnnSearchExec {
         // One batch comes after one await: there is no loop that could keep others waiting.
         let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { collection, snapshot, groups, spec: Arc::new(spec), dim, queries, predicates, resources, metrics, properties }
+        Self {
+            collection,
+            snapshot,
+            groups,
+            spec: Arc::new(spec),
+            dim,
+            queries,
+            predicates,
+            resources,
+            metrics,
+            properties,
+        }
     }
 
     /// The kinds of the indexes that will be searched, and how many units have one.
     fn index_use(&self) -> (String, usize) {
         let mut kinds: Vec<String> = Vec::new();
         let mut indexed = 0;
-        let units = self.groups.iter().flatten().filter_map(|number| self.snapshot.units.get(*number as usize));
+        let units = self
+            .groups
+            .iter()
+            .flatten()
+            .filter_map(|number| self.snapshot.units.get(*number as usize));
         for unit in units {
-            let index = unit.index(&self.spec.field).filter(|index| index.metric() == self.spec.metric && !self.spec.exact);
+            let index = unit
+                .index(&self.spec.field)
+                .filter(|index| index.metric() == self.spec.metric && !self.spec.exact);
             if let Some(index) = index {
                 indexed += 1;
                 let kind = index.kind().to_string();
@@ -149,7 +175,14 @@ impl AnnSearchExec {
                 }
             }
         }
-        (if kinds.is_empty() { "none".to_string() } else { kinds.join("+") }, indexed)
+        (
+            if kinds.is_empty() {
+                "none".to_string()
+            } else {
+                kinds.join("+")
+            },
+            indexed,
+        )
     }
 }
 
@@ -158,14 +191,21 @@ impl DisplayAs for AnnSearchExec {
         let (index, indexed) = self.index_use();
         let SearchSpec { field, metric, k, .. } = self.spec.as_ref();
         let table = self.collection.name();
-        write!(f, "AnnSearchExec: table={table}, column={field}, metric={metric}, k={k}, index={index}")?;
+        write!(
+            f,
+            "AnnSearchExec: table={table}, column={field}, metric={metric}, k={k}, index={index}"
+        )?;
         if self.queries.count() > 1 {
             write!(f, ", nq={}", self.queries.count())?;
         }
         if let Some(filter) = filter_text(&self.predicates) {
             write!(f, ", filter={filter}")?;
         }
-        write!(f, ", units={}, indexed={indexed}", self.groups.iter().map(Vec::len).sum::<usize>())
+        write!(
+            f,
+            ", units={}, indexed={indexed}",
+            self.groups.iter().map(Vec::len).sum::<usize>()
+        )
     }
 }
 
@@ -190,7 +230,13 @@ impl ExecutionPlan for AnnSearchExec {
             QuerySource::Expr(expr) => Some(expr),
             QuerySource::Vectors { .. } => None,
         };
-        apply_expression_roots(self.predicates.iter().map(|predicate| predicate.expr()).chain(query), f)
+        apply_expression_roots(
+            self.predicates
+                .iter()
+                .map(|predicate| predicate.expr())
+                .chain(query),
+            f,
+        )
     }
 
     fn replace_children(
@@ -201,8 +247,14 @@ impl ExecutionPlan for AnnSearchExec {
         Ok(self)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -216,7 +268,10 @@ impl ExecutionPlan for AnnSearchExec {
         let this = self.clone();
         let group = group.clone();
         let batch = async move { this.search(partition, &group).await };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(hit_schema(), stream::once(batch))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            hit_schema(),
+            stream::once(batch),
+        )))
     }
 }
 
@@ -224,18 +279,32 @@ impl AnnSearchExec {
     async fn search(&self, partition: usize, group: &[u32]) -> Result<RecordBatch> {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let counter = |name: String| {
-            MetricBuilder::new(&self.metrics).with_category(MetricCategory::Rows).counter(name, partition)
+            MetricBuilder::new(&self.metrics)
+                .with_category(MetricCategory::Rows)
+                .counter(name, partition)
         };
         let queries = self.queries.vectors(&self.spec.field, self.dim)?;
         let mut targets = Vec::with_capacity(group.len());
         let mut allowed = 0;
         for number in group {
-            let Some(unit) = self.snapshot.units.get(*number as usize) else { continue };
-            let selection = select(unit, &self.predicates, &self.resources.selections, &self.resources.compute).await?;
+            let Some(unit) = self.snapshot.units.get(*number as usize) else {
+                continue;
+            };
+            let selection = select(
+                unit,
+                &self.predicates,
+                &self.resources.selections,
+                &self.resources.compute,
+            )
+            .await?;
             let count = selection.count(unit);
             if count > 0 {
                 allowed += count;
-                targets.push(Target { number: *number, unit: Arc::clone(unit), selection });
+                targets.push(Target {
+                    number: *number,
+                    unit: Arc::clone(unit),
+                    selection,
+                });
             }
         }
         counter("rows_allowed".to_string()).add(usize::try_from(allowed).unwrap_or(usize::MAX));
@@ -247,8 +316,15 @@ impl AnnSearchExec {
             let queries: Vec<Option<&[f32]>> = queries.iter().map(Option::as_deref).collect();
             search_targets(&targets, &spec, &queries)
         };
-        let (hits, totals) = self.resources.compute.run(steps, search).await.map_err(external)?.map_err(external)?;
-        counter("distances_computed".to_string()).add(usize::try_from(totals.distances).unwrap_or(usize::MAX));
+        let (hits, totals) = self
+            .resources
+            .compute
+            .run(steps, search)
+            .await
+            .map_err(external)?
+            .map_err(external)?;
+        counter("distances_computed".to_string())
+            .add(usize::try_from(totals.distances).unwrap_or(usize::MAX));
         for (strategy, times) in totals.strategies {
             counter(format!("strategy_{strategy}")).add(usize::try_from(times).unwrap_or(usize::MAX));
         }

@@ -27,11 +27,14 @@ use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot, Unit};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -75,7 +78,17 @@ impl CollectionScanExec {
         );
         let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { collection, snapshot, groups, projected, predicates, limit, resources, metrics, properties }
+        Self {
+            collection,
+            snapshot,
+            groups,
+            projected,
+            predicates,
+            limit,
+            resources,
+            metrics,
+            properties,
+        }
     }
 
     /// The collection read.
@@ -100,7 +113,11 @@ impl CollectionScanExec {
 
     fn live_rows(&self, partition: Option<usize>) -> usize {
         let rows = |numbers: &[u32]| -> u64 {
-            numbers.iter().filter_map(|number| self.snapshot.units.get(*number as usize)).map(|unit| unit.live_rows()).sum()
+            numbers
+                .iter()
+                .filter_map(|number| self.snapshot.units.get(*number as usize))
+                .map(|unit| unit.live_rows())
+                .sum()
         };
         let rows = match partition {
             Some(partition) => self.groups.get(partition).map_or(0, |group| rows(group)),
@@ -112,8 +129,18 @@ impl CollectionScanExec {
 
 impl DisplayAs for CollectionScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.projected.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "CollectionScanExec: table={}, columns=[{}]", self.collection.name(), columns.join(", "))?;
+        let columns: Vec<&str> = self
+            .projected
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "CollectionScanExec: table={}, columns=[{}]",
+            self.collection.name(),
+            columns.join(", ")
+        )?;
         if let Some(filter) = filter_text(&self.predicates) {
             write!(f, ", filter={filter}")?;
         }
@@ -155,15 +182,25 @@ impl ExecutionPlan for CollectionScanExec {
         Ok(self)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
 
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.projected);
         let rows = self.live_rows(args.partition());
         statistics.num_rows = match (self.predicates.is_empty(), self.limit, args.partition()) {
@@ -188,8 +225,10 @@ impl ExecutionPlan for CollectionScanExec {
         let Some(group) = self.groups.get(partition) else {
             return datafusion::common::internal_err!("CollectionScanExec has no partition {partition}");
         };
-        let units: Vec<Arc<Unit>> =
-            group.iter().filter_map(|number| self.snapshot.units.get(*number as usize).cloned()).collect();
+        let units: Vec<Arc<Unit>> = group
+            .iter()
+            .filter_map(|number| self.snapshot.units.get(*number as usize).cloned())
+            .collect();
         let reader = Arc::new(Reader {
             schema: Arc::clone(&self.projected),
             predicates: self.predicates.clone(),
@@ -234,19 +273,43 @@ struct Reader {
 
 impl Reader {
     async fn open(&self, unit: Arc<Unit>) -> Result<Rows> {
-        let selection = select(&unit, &self.predicates, &self.resources.selections, &self.resources.compute).await?;
+        let selection = select(
+            &unit,
+            &self.predicates,
+            &self.resources.selections,
+            &self.resources.compute,
+        )
+        .await?;
         let all = match &selection {
             Selection::Live if unit.live_rows_set().is_none() => None,
             Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),
         };
         if all.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Rows { batch: None, rows: None, schema: Arc::clone(&self.schema), next: 0, step: 1 });
+            return Ok(Rows {
+                batch: None,
+                rows: None,
+                schema: Arc::clone(&self.schema),
+                next: 0,
+                step: 1,
+            });
         }
-        let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let batch = read_columns(&unit, &names).await?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
-        Ok(Rows { batch: Some(batch), rows: all, schema: Arc::clone(&self.schema), next: 0, step: self.batch_rows.max(1) })
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
+        Ok(Rows {
+            batch: Some(batch),
+            rows: all,
+            schema: Arc::clone(&self.schema),
+            next: 0,
+            step: self.batch_rows.max(1),
+        })
     }
 }
 

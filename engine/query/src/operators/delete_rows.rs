@@ -47,7 +47,11 @@ impl DeleteRowsExec {
             EmissionType::Final,
             Boundedness::Bounded,
         ));
-        Self { input, collection, properties }
+        Self {
+            input,
+            collection,
+            properties,
+        }
     }
 }
 
@@ -91,13 +95,22 @@ impl ExecutionPlan for DeleteRowsExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self { input, ..self.as_ref().clone() })),
+            (Some(input), true) => Ok(Arc::new(Self {
+                input,
+                ..self.as_ref().clone()
+            })),
             _ => datafusion::common::internal_err!("DeleteRowsExec has one child"),
         }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -106,15 +119,24 @@ impl ExecutionPlan for DeleteRowsExec {
         let schema = self.schema();
         let result = async move {
             let batches: Vec<RecordBatch> = input.try_collect().await?;
-            let columns: Vec<ArrayRef> = batches.iter().filter_map(|batch| batch.columns().first().cloned()).collect();
+            let columns: Vec<ArrayRef> = batches
+                .iter()
+                .filter_map(|batch| batch.columns().first().cloned())
+                .collect();
             let rows: usize = columns.iter().map(|column| column.len()).sum();
             if rows > 0 {
                 let keys = keys_of(&columns).map_err(external)?;
                 collection.delete(keys, None).await.map_err(external)?;
             }
-            Ok(RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![rows as u64]))])?)
+            Ok(RecordBatch::try_new(
+                schema,
+                vec![Arc::new(UInt64Array::from(vec![rows as u64]))],
+            )?)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(result))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream::once(result),
+        )))
     }
 }
 
@@ -123,14 +145,22 @@ impl ExecutionPlan for DeleteRowsExec {
 /// # Errors
 /// [`QueryError::Internal`] when a column is of a type that no primary key has.
 pub(crate) fn keys_of(columns: &[ArrayRef]) -> Result<Keys, QueryError> {
-    if columns.iter().all(|column| column.as_primitive_opt::<Int64Type>().is_some()) {
-        let values = columns.iter().flat_map(|column| column.as_primitive::<Int64Type>().values().iter().copied());
+    if columns
+        .iter()
+        .all(|column| column.as_primitive_opt::<Int64Type>().is_some())
+    {
+        let values = columns
+            .iter()
+            .flat_map(|column| column.as_primitive::<Int64Type>().values().iter().copied());
         return Ok(Keys::Int64(values.collect()));
     }
     let mut keys = Vec::new();
     for column in columns {
         let Some(texts) = column.as_string_opt::<i32>() else {
-            return Err(QueryError::Internal(format!("a primary key cannot be of type {}", column.data_type())));
+            return Err(QueryError::Internal(format!(
+                "a primary key cannot be of type {}",
+                column.data_type()
+            )));
         };
         keys.extend(texts.iter().flatten().map(str::to_string));
     }

@@ -28,8 +28,13 @@ impl CollectionSink {
     /// the sink takes NULL in every column and leaves the check to the collection.
     pub fn new(collection: Arc<Collection>) -> Self {
         let fields = collection.arrow_schema().fields().iter();
-        let nullable: Vec<_> = fields.map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        Self { collection, schema: Arc::new(Schema::new(nullable)) }
+        let nullable: Vec<_> = fields
+            .map(|field| field.as_ref().clone().with_nullable(true))
+            .collect();
+        Self {
+            collection,
+            schema: Arc::new(Schema::new(nullable)),
+        }
     }
 }
 

@@ -56,17 +56,27 @@ pub(crate) fn hit_schema() -> SchemaRef {
 
 /// The order of hits: by query when there are several, then best first.
 pub(crate) fn hit_ordering(several_queries: bool) -> Option<LexOrdering> {
-    let ascending = SortOptions { descending: false, nulls_first: false };
+    let ascending = SortOptions {
+        descending: false,
+        nulls_first: false,
+    };
     let by = |name: &str, index: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, index)), ascending);
     let distance = by(DISTANCE, 3);
-    LexOrdering::new(if several_queries { vec![by(QUERY, 0), distance] } else { vec![distance] })
+    LexOrdering::new(if several_queries {
+        vec![by(QUERY, 0), distance]
+    } else {
+        vec![distance]
+    })
 }
 
 /// Hits of each query as one batch, query after query.
 pub(crate) fn hits_to_batch(hits: &[Vec<Hit>]) -> Result<RecordBatch> {
     let mut queries = Vec::new();
     for (query, hits) in hits.iter().enumerate() {
-        queries.extend(std::iter::repeat_n(u32::try_from(query).unwrap_or(u32::MAX), hits.len()));
+        queries.extend(std::iter::repeat_n(
+            u32::try_from(query).unwrap_or(u32::MAX),
+            hits.len(),
+        ));
     }
     let all = || hits.iter().flatten();
     Ok(RecordBatch::try_new(
@@ -96,7 +106,14 @@ pub(crate) fn batch_to_hits(batch: &RecordBatch) -> Result<Vec<(u32, Hit)>> {
     Ok((0..batch.num_rows())
         .map(|i| {
             let distance = distances.is_valid(i).then(|| distances.value(i));
-            (queries.value(i), Hit { unit: units.value(i), row: rows.value(i), distance })
+            (
+                queries.value(i),
+                Hit {
+                    unit: units.value(i),
+                    row: rows.value(i),
+                    distance,
+                },
+            )
         })
         .collect())
 }
@@ -127,6 +144,11 @@ pub(crate) fn group_units(units: &[Arc<Unit>], partitions: usize) -> Vec<Vec<u32
 
 /// The filter of an operator as one text, or `None` without one.
 pub(crate) fn filter_text(predicates: &[Arc<crate::predicate::Predicate>]) -> Option<String> {
-    (!predicates.is_empty())
-        .then(|| predicates.iter().map(|predicate| predicate.text()).collect::<Vec<_>>().join(" AND "))
+    (!predicates.is_empty()).then(|| {
+        predicates
+            .iter()
+            .map(|predicate| predicate.text())
+            .collect::<Vec<_>>()
+            .join(" AND ")
+    })
 }

@@ -28,7 +28,9 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, apply_expression_roots,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -75,7 +77,17 @@ impl TakeRowsExec {
         equivalence.add_orderings(LexOrdering::new([order.clone()]));
         let properties = properties(equivalence);
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { input, collection, snapshot, columns, score: None, fetch, order: Some(order), metrics, properties }
+        Self {
+            input,
+            collection,
+            snapshot,
+            columns,
+            score: None,
+            fetch,
+            order: Some(order),
+            metrics,
+            properties,
+        }
     }
 
     /// Fetches `columns` for all hits, with two more columns at the end: the query and the score.
@@ -89,17 +101,35 @@ impl TakeRowsExec {
         let properties = properties(EquivalenceProperties::new(scored_schema(&columns)));
         let metrics = ExecutionPlanMetricsSet::new();
         let (score, fetch) = (Some(metric), usize::MAX);
-        Self { input, collection, snapshot, columns, score, fetch, order: None, metrics, properties }
+        Self {
+            input,
+            collection,
+            snapshot,
+            columns,
+            score,
+            fetch,
+            order: None,
+            metrics,
+            properties,
+        }
     }
 
     fn several_queries(&self) -> bool {
-        self.input.properties().output_ordering().is_some_and(|ordering| ordering.len() > 1)
+        self.input
+            .properties()
+            .output_ordering()
+            .is_some_and(|ordering| ordering.len() > 1)
     }
 }
 
 fn properties(equivalence: EquivalenceProperties) -> Arc<PlanProperties> {
     let partitioning = Partitioning::UnknownPartitioning(1);
-    Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded))
+    Arc::new(PlanProperties::new(
+        equivalence,
+        partitioning,
+        EmissionType::Final,
+        Boundedness::Bounded,
+    ))
 }
 
 /// `columns` with the query and the score appended.
@@ -112,9 +142,23 @@ fn scored_schema(columns: &SchemaRef) -> SchemaRef {
 
 impl DisplayAs for TakeRowsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.columns.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "TakeRowsExec: table={}, columns=[{}]", self.collection.name(), columns.join(", "))?;
-        if self.fetch < usize::MAX { write!(f, ", fetch={}", self.fetch) } else { Ok(()) }
+        let columns: Vec<&str> = self
+            .columns
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "TakeRowsExec: table={}, columns=[{}]",
+            self.collection.name(),
+            columns.join(", ")
+        )?;
+        if self.fetch < usize::MAX {
+            write!(f, ", fetch={}", self.fetch)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -158,14 +202,24 @@ impl ExecutionPlan for TakeRowsExec {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => {
                 let metrics = ExecutionPlanMetricsSet::new();
-                Ok(Arc::new(Self { input, metrics, ..self.as_ref().clone() }))
+                Ok(Arc::new(Self {
+                    input,
+                    metrics,
+                    ..self.as_ref().clone()
+                }))
             }
             _ => datafusion::common::internal_err!("TakeRowsExec has one child"),
         }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -178,7 +232,11 @@ impl ExecutionPlan for TakeRowsExec {
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let metrics = ExecutionPlanMetricsSet::new();
-        Some(Arc::new(Self { fetch: limit.unwrap_or(usize::MAX), metrics, ..self.clone() }))
+        Some(Arc::new(Self {
+            fetch: limit.unwrap_or(usize::MAX),
+            metrics,
+            ..self.clone()
+        }))
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
@@ -198,7 +256,10 @@ impl ExecutionPlan for TakeRowsExec {
             timer.done();
             Ok(rows.record_output(&metrics))
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream::once(rows),
+        )))
     }
 }
 
@@ -218,14 +279,27 @@ impl TakeRowsExec {
             order_equals(&self.snapshot.units, key, &mut of_query).await?;
             hits.extend(of_query);
         }
-        let names: Vec<&str> = self.columns.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = self
+            .columns
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let rows = take_rows(&self.snapshot.units, &names, Some(&self.columns), &hits).await?;
         let Some(metric) = self.score else { return Ok(rows) };
         let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(found.iter().map(|(query, _)| *query).collect::<UInt32Array>()));
+        columns.push(Arc::new(
+            found.iter().map(|(query, _)| *query).collect::<UInt32Array>(),
+        ));
         let score = |hit: &Hit| metric.score(hit.distance.unwrap_or(f32::NAN));
-        columns.push(Arc::new(hits.iter().map(|hit| Some(score(hit))).collect::<Float32Array>()));
+        columns.push(Arc::new(
+            hits.iter().map(|hit| Some(score(hit))).collect::<Float32Array>(),
+        ));
         let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
-        Ok(RecordBatch::try_new_with_options(self.schema(), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema(),
+            columns,
+            &options,
+        )?)
     }
 }

@@ -19,7 +19,9 @@ use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::{Distribution, OrderingRequirements};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PhysicalExpr, PlanProperties,
@@ -40,7 +42,11 @@ pub(crate) struct TopKPerQueryExec {
 impl TopKPerQueryExec {
     /// Keeps `k` rows of each query of `input`.
     pub fn new(input: Arc<dyn ExecutionPlan>, k: usize) -> Self {
-        Self { input, k, metrics: ExecutionPlanMetricsSet::new() }
+        Self {
+            input,
+            k,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 }
 
@@ -93,8 +99,14 @@ impl ExecutionPlan for TopKPerQueryExec {
         }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -126,7 +138,10 @@ impl Counted {
             .into_iter()
             .map(|(query, _)| {
                 if self.query != Some(query) {
-                    *self = Self { query: Some(query), rows: 0 };
+                    *self = Self {
+                        query: Some(query),
+                        rows: 0,
+                    };
                 }
                 self.rows += 1;
                 Some(self.rows <= k)

@@ -92,7 +92,10 @@ impl UserDefinedLogicalNodeCore for DeleteRows {
         let (Some(input), None) = (inputs.next(), inputs.next()) else {
             return internal_err!("DeleteRows has one input");
         };
-        Ok(Self { input: Arc::new(input), ..self.clone() })
+        Ok(Self {
+            input: Arc::new(input),
+            ..self.clone()
+        })
     }
 }
 
@@ -126,11 +129,23 @@ fn collection_of(dml: &DmlStatement) -> Option<Arc<Collection>> {
 fn delete_rows(dml: &DmlStatement, collection: Arc<Collection>) -> Result<LogicalPlan> {
     let schema = collection.schema();
     let key = &schema.primary_key().map_err(external)?.name;
-    let columns: Vec<Column> = dml.input.schema().columns().into_iter().filter(|column| &column.name == key).collect();
+    let columns: Vec<Column> = dml
+        .input
+        .schema()
+        .columns()
+        .into_iter()
+        .filter(|column| &column.name == key)
+        .collect();
     let [column] = columns.as_slice() else {
-        return internal_err!("DELETE of {} reads {} columns named '{key}'", dml.table_name, columns.len());
+        return internal_err!(
+            "DELETE of {} reads {} columns named '{key}'",
+            dml.table_name,
+            columns.len()
+        );
     };
-    let keys = LogicalPlanBuilder::new_from_arc(Arc::clone(&dml.input)).project([Expr::Column(column.clone())])?.build()?;
+    let keys = LogicalPlanBuilder::new_from_arc(Arc::clone(&dml.input))
+        .project([Expr::Column(column.clone())])?
+        .build()?;
     let node = DeleteRows {
         input: Arc::new(keys),
         collection,

@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ExprSchema};
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::ScalarFunction;
 use elanus_index::Metric;
 
 /// A distance (or similarity) between a vector column and a query that reads no column.
@@ -22,7 +22,9 @@ pub(crate) struct Distance {
 impl Distance {
     /// Reads `expr` over `schema`; `None` when it is anything else.
     pub fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
-        let Expr::ScalarFunction(ScalarFunction { func, args }) = unaliased(expr) else { return None };
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = unaliased(expr) else {
+            return None;
+        };
         let (metric, descending) = match func.name() {
             "l2_distance" => (Metric::L2, false),
             "cosine_distance" => (Metric::Cosine, false),
@@ -30,13 +32,20 @@ impl Distance {
             "inner_product" => (Metric::Ip, true),
             _ => return None,
         };
-        let [left, right] = args.as_slice() else { return None };
+        let [left, right] = args.as_slice() else {
+            return None;
+        };
         let (column, query) = match (vector_column(left, schema), vector_column(right, schema)) {
             (Some(column), None) => (column, right),
             (None, Some(column)) => (column, left),
             (Some(_), Some(_)) | (None, None) => return None,
         };
-        (is_constant(query)).then(|| Self { metric, descending, column, query: query.clone() })
+        (is_constant(query)).then(|| Self {
+            metric,
+            descending,
+            column,
+            query: query.clone(),
+        })
     }
 }
 
@@ -66,7 +75,10 @@ pub(crate) fn is_vector(data_type: &DataType) -> bool {
 }
 
 fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_))
+    matches!(
+        data_type,
+        DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_)
+    )
 }
 
 /// Whether the expression has one value for the whole query.

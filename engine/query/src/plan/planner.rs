@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::compute::SortOptions;
+use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, Result, internal_err};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
-use datafusion::arrow::compute::SortOptions;
 use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use datafusion::catalog::Session;
 
 use super::delete_rows::DeleteRows;
 use super::vector_search::VectorSearch;
@@ -43,7 +43,9 @@ impl QueryPlanner for ElanusQueryPlanner {
         match session.as_any().downcast_ref::<SessionState>() {
             Some(state) => {
                 let mut state = state.clone();
-                state.config_mut().set_extension(Arc::new(StatementSnapshots::default()));
+                state
+                    .config_mut()
+                    .set_extension(Arc::new(StatementSnapshots::default()));
                 planner.create_physical_plan(plan, &state).await
             }
             None => planner.create_physical_plan(plan, session).await,
@@ -70,7 +72,9 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
             return plan_search(planner, search, inputs, session, context).map(Some);
         }
         if let Some(delete) = node.as_any().downcast_ref::<DeleteRows>() {
-            let [input] = inputs else { return internal_err!("DeleteRows has one input") };
+            let [input] = inputs else {
+                return internal_err!("DeleteRows has one input");
+            };
             let schema = delete_schema(delete);
             let exec = DeleteRowsExec::new(Arc::clone(input), Arc::clone(&delete.collection), schema);
             return Ok(Some(Arc::new(exec)));
@@ -94,15 +98,22 @@ fn plan_search(
         [input] => input.downcast_ref::<CollectionScanExec>(),
         _ => None,
     };
-    let Some(scan) = scan else { return internal_err!("VectorSearch needs a scan of a collection below it") };
+    let Some(scan) = scan else {
+        return internal_err!("VectorSearch needs a scan of a collection below it");
+    };
     let schema = search.input.schema();
     let output = scan.schema();
-    let physical = |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
+    let physical =
+        |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
 
     let mut predicates = scan.predicates().to_vec();
     for filter in &search.filters {
         let expr = physical(filter, schema)?;
-        predicates.push(Arc::new(Predicate::from_physical(expr, &output, filter.to_string())?));
+        predicates.push(Arc::new(Predicate::from_physical(
+            expr,
+            &output,
+            filter.to_string(),
+        )?));
     }
     let parts = search.parts()?;
     let query = QuerySource::Expr(physical(&parts.query, &DFSchema::empty())?);
@@ -118,7 +129,10 @@ fn plan_search(
     };
     let order = PhysicalSortExpr::new(
         physical(&search.distance, schema)?,
-        SortOptions { descending: parts.descending, nulls_first: search.nulls_first },
+        SortOptions {
+            descending: parts.descending,
+            nulls_first: search.nulls_first,
+        },
     );
     let collection = Arc::clone(scan.collection());
     let snapshot = Arc::clone(scan.snapshot());
@@ -138,7 +152,9 @@ fn plan_search(
         Arc::clone(scan.resources()),
     ));
     let merged = merge(hits, search.k)?;
-    Ok(Arc::new(TakeRowsExec::new(merged, collection, snapshot, output, order, search.k)))
+    Ok(Arc::new(TakeRowsExec::new(
+        merged, collection, snapshot, output, order, search.k,
+    )))
 }
 
 /// The best `k` of all partitions in one, when there is more than one.
@@ -147,7 +163,9 @@ fn merge(hits: Arc<dyn ExecutionPlan>, k: usize) -> Result<Arc<dyn ExecutionPlan
         return Ok(hits);
     }
     match hit_ordering(false) {
-        Some(ordering) => Ok(Arc::new(SortPreservingMergeExec::new(ordering, hits).with_fetch(Some(k)))),
+        Some(ordering) => Ok(Arc::new(
+            SortPreservingMergeExec::new(ordering, hits).with_fetch(Some(k)),
+        )),
         None => Err(external(crate::QueryError::Internal("hits have no order".into()))),
     }
 }

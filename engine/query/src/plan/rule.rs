@@ -47,12 +47,21 @@ impl OptimizerRule for AnnSearchRule {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Sort(sort) = &plan else { return Ok(Transformed::no(plan)) };
-        let (Some(k), [key]) = (sort.fetch, sort.expr.as_slice()) else { return Ok(Transformed::no(plan)) };
+        let LogicalPlan::Sort(sort) = &plan else {
+            return Ok(Transformed::no(plan));
+        };
+        let (Some(k), [key]) = (sort.fetch, sort.expr.as_slice()) else {
+            return Ok(Transformed::no(plan));
+        };
         if k == 0 || k > MAX_NEIGHBOURS || ElanusSettings::of(&config.options()).exact {
             return Ok(Transformed::no(plan));
         }
-        let wanted = Wanted { k, key, distance: key.expr.clone(), filters: Vec::new() };
+        let wanted = Wanted {
+            k,
+            key,
+            distance: key.expr.clone(),
+            filters: Vec::new(),
+        };
         match wanted.below(&sort.input)? {
             Some(input) => {
                 let sort = plan.with_new_exprs(plan.expressions(), vec![input])?;
@@ -78,13 +87,18 @@ impl Wanted<'_> {
             LogicalPlan::Projection(projection) => {
                 let columns = projection.schema.columns();
                 let meaning: HashMap<&Column, &Expr> = columns.iter().zip(&projection.expr).collect();
-                let below = self.rewritten(|column| meaning.get(column).map(|expr| (*expr).clone().unalias_nested().data))?;
+                let below = self.rewritten(|column| {
+                    meaning
+                        .get(column)
+                        .map(|expr| (*expr).clone().unalias_nested().data)
+                })?;
                 below.replace_in(plan, &projection.input)
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let (outer, inner) = (alias.schema.columns(), alias.input.schema().columns());
                 let meaning: HashMap<&Column, &Column> = outer.iter().zip(&inner).collect();
-                let below = self.rewritten(|column| meaning.get(column).map(|inner| Expr::Column((*inner).clone())))?;
+                let below =
+                    self.rewritten(|column| meaning.get(column).map(|inner| Expr::Column((*inner).clone())))?;
                 below.replace_in(plan, &alias.input)
             }
             LogicalPlan::Filter(filter) => {
@@ -119,7 +133,11 @@ impl Wanted<'_> {
         };
         let distance = rewrite(self.distance)?;
         let filters = self.filters.into_iter().map(rewrite).collect::<Result<_>>()?;
-        Ok(Self { distance, filters, ..self })
+        Ok(Self {
+            distance,
+            filters,
+            ..self
+        })
     }
 
     fn search(self, plan: &LogicalPlan, scan: &TableScan) -> Option<LogicalPlan> {

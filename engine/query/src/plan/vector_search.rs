@@ -40,7 +40,10 @@ impl VectorSearch {
     pub fn parts(&self) -> Result<Distance> {
         match Distance::of(&self.distance, self.input.schema()) {
             Some(parts) => Ok(parts),
-            None => internal_err!("VectorSearch over {}, which is not a distance of a vector column", self.distance),
+            None => internal_err!(
+                "VectorSearch over {}, which is not a distance of a vector column",
+                self.distance
+            ),
         }
     }
 }
@@ -59,7 +62,10 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        std::iter::once(&self.distance).chain(&self.filters).cloned().collect()
+        std::iter::once(&self.distance)
+            .chain(&self.filters)
+            .cloned()
+            .collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,6 +83,11 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
         let (Some(distance), Some(input), None) = (exprs.next(), inputs.next(), inputs.next()) else {
             return internal_err!("VectorSearch has one input and at least one expression");
         };
-        Ok(Self { input: Arc::new(input), distance, filters: exprs.collect(), ..self.clone() })
+        Ok(Self {
+            input: Arc::new(input),
+            distance,
+            filters: exprs.collect(),
+            ..self.clone()
+        })
     }
 }

@@ -25,7 +25,13 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
             None => "AUTOINDEX".to_string(),
             Some(method) => method_name(method).to_uppercase(),
         };
-        return Ok(IndexSpec { name, field, index_type, metric: None, params: BTreeMap::new() });
+        return Ok(IndexSpec {
+            name,
+            field,
+            index_type,
+            metric: None,
+            params: BTreeMap::new(),
+        });
     }
     let index_type = match &statement.using {
         None => "AUTOINDEX",
@@ -56,7 +62,10 @@ fn refuse_clauses(statement: &CreateIndex) -> Result<()> {
         (!statement.include.is_empty(), "INCLUDE"),
         (statement.predicate.is_some(), "WHERE"),
         (statement.nulls_distinct.is_some(), "NULLS DISTINCT"),
-        (!statement.index_options.is_empty() || !statement.alter_options.is_empty(), "an option after the columns"),
+        (
+            !statement.index_options.is_empty() || !statement.alter_options.is_empty(),
+            "an option after the columns",
+        ),
     ];
     match clauses.iter().find(|(given, _)| *given) {
         Some((_, clause)) => Err(QueryError::Unsupported(format!("CREATE INDEX with {clause}"))),
@@ -66,10 +75,14 @@ fn refuse_clauses(statement: &CreateIndex) -> Result<()> {
 
 fn refuse_vector_clauses(statement: &CreateIndex, column: &IndexColumn) -> Result<()> {
     if let Some(class) = &column.operator_class {
-        return Err(QueryError::Unsupported(format!("operator class {class} on a column that is not a vector")));
+        return Err(QueryError::Unsupported(format!(
+            "operator class {class} on a column that is not a vector"
+        )));
     }
     if !statement.with.is_empty() {
-        return Err(QueryError::Unsupported("WITH options of an index on a column that is not a vector".into()));
+        return Err(QueryError::Unsupported(
+            "WITH options of an index on a column that is not a vector".into(),
+        ));
     }
     Ok(())
 }
@@ -88,13 +101,17 @@ pub(crate) fn plain_name(name: &ObjectName) -> Result<String> {
             .as_ident()
             .map(normalized)
             .ok_or_else(|| QueryError::Unsupported(format!("{name} as the name of an index"))),
-        _ => Err(QueryError::Plan(format!("an index has a name of one part, got {name}"))),
+        _ => Err(QueryError::Plan(format!(
+            "an index has a name of one part, got {name}"
+        ))),
     }
 }
 
 /// The metric of the operator class; without one L2, as in pgvector.
 fn metric(column: &IndexColumn) -> Result<&'static str> {
-    let Some(class) = &column.operator_class else { return Ok("L2") };
+    let Some(class) = &column.operator_class else {
+        return Ok("L2");
+    };
     match class.to_string().to_lowercase().as_str() {
         "vector_l2_ops" => Ok("L2"),
         "vector_cosine_ops" => Ok("COSINE"),
@@ -110,8 +127,15 @@ fn params(options: &[Expr]) -> Result<BTreeMap<String, String>> {
     options
         .iter()
         .map(|option| {
-            let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = option else {
-                return Err(QueryError::Syntax(format!("index option {option} must be name = value")));
+            let Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq,
+                right,
+            } = option
+            else {
+                return Err(QueryError::Syntax(format!(
+                    "index option {option} must be name = value"
+                )));
             };
             let name = left.to_string().to_lowercase();
             let name = match name.as_str() {

@@ -2,7 +2,8 @@
 
 use elanus_collection::{CollectionSchema, CollectionSpec, DataType, Field};
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, IndexColumn, SqlOption, TableConstraint, UnaryOperator, Value,
+    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, IndexColumn, SqlOption, TableConstraint,
+    UnaryOperator, Value,
 };
 
 use super::types::column_type;
@@ -24,7 +25,9 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
     let mut fields = statement.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
     for constraint in &statement.constraints {
         let TableConstraint::PrimaryKey(key) = constraint else {
-            return Err(QueryError::Unsupported(format!("table constraint {constraint}; only PRIMARY KEY (column) is")));
+            return Err(QueryError::Unsupported(format!(
+                "table constraint {constraint}; only PRIMARY KEY (column) is"
+            )));
         };
         let [column] = key.columns.as_slice() else {
             return Err(QueryError::Unsupported("a primary key of several columns".into()));
@@ -32,7 +35,11 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
         let name = column_name(column)?;
         match fields.iter_mut().find(|field| field.name == name) {
             Some(field) => field.primary_key = true,
-            None => return Err(QueryError::Plan(format!("primary key column '{name}' is not a column of the table"))),
+            None => {
+                return Err(QueryError::Plan(format!(
+                    "primary key column '{name}' is not a column of the table"
+                )));
+            }
         }
     }
     for field in &mut fields {
@@ -47,8 +54,17 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
         )));
     }
     let schema = CollectionSchema::new(fields);
-    let schema = if dynamic { schema.with_dynamic_field() } else { schema };
-    Ok(CollectionSpec { schema, shards: SHARDS, consistency: CONSISTENCY, ..CollectionSpec::default() })
+    let schema = if dynamic {
+        schema.with_dynamic_field()
+    } else {
+        schema
+    };
+    Ok(CollectionSpec {
+        schema,
+        shards: SHARDS,
+        consistency: CONSISTENCY,
+        ..CollectionSpec::default()
+    })
 }
 
 fn refuse_clauses(statement: &CreateTable) -> Result<()> {
@@ -73,8 +89,12 @@ fn dynamic_field_option(options: &CreateTableOptions) -> Result<bool> {
     let options = match options {
         CreateTableOptions::None => return Ok(false),
         CreateTableOptions::With(options) => options,
-        CreateTableOptions::Options(_) | CreateTableOptions::Plain(_) | CreateTableOptions::TableProperties(_) => {
-            return Err(QueryError::Unsupported(format!("table options {options}; allowed is WITH (dynamic_field = true)")));
+        CreateTableOptions::Options(_)
+        | CreateTableOptions::Plain(_)
+        | CreateTableOptions::TableProperties(_) => {
+            return Err(QueryError::Unsupported(format!(
+                "table options {options}; allowed is WITH (dynamic_field = true)"
+            )));
         }
     };
     let mut dynamic = false;
@@ -92,7 +112,9 @@ fn dynamic_field_option(options: &CreateTableOptions) -> Result<bool> {
                 };
             }
             other => {
-                return Err(QueryError::Unsupported(format!("table option {other}; allowed is dynamic_field = true")));
+                return Err(QueryError::Unsupported(format!(
+                    "table option {other}; allowed is dynamic_field = true"
+                )));
             }
         }
     }
@@ -109,7 +131,10 @@ fn field(column: &ColumnDef) -> Result<Field> {
             ColumnOption::NotNull => field.nullable = false,
             ColumnOption::PrimaryKey(_) => field.primary_key = true,
             ColumnOption::Default(value) => field.default = Some(default_value(value, &field)?),
-            ColumnOption::Generated { generation_expr: None, .. } => {
+            ColumnOption::Generated {
+                generation_expr: None,
+                ..
+            } => {
                 field.auto_id = true;
                 field.nullable = false;
             }
@@ -127,7 +152,11 @@ fn field(column: &ColumnDef) -> Result<Field> {
 
 /// Unquoted names fold to lower case, as everywhere in SQL.
 pub(crate) fn normalized(ident: &sqlparser::ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 /// The plain column name of an index or key column.
@@ -137,12 +166,19 @@ pub(crate) fn normalized(ident: &sqlparser::ast::Ident) -> String {
 pub(crate) fn column_name(column: &IndexColumn) -> Result<String> {
     match &column.column.expr {
         Expr::Identifier(ident) => Ok(normalized(ident)),
-        other => Err(QueryError::Unsupported(format!("{other} where a column name belongs"))),
+        other => Err(QueryError::Unsupported(format!(
+            "{other} where a column name belongs"
+        ))),
     }
 }
 
 fn default_value(value: &Expr, field: &Field) -> Result<serde_json::Value> {
-    let refuse = || QueryError::Unsupported(format!("DEFAULT {value} of column '{}'; only a literal is", field.name));
+    let refuse = || {
+        QueryError::Unsupported(format!(
+            "DEFAULT {value} of column '{}'; only a literal is",
+            field.name
+        ))
+    };
     match value {
         Expr::Value(literal) => match &literal.value {
             Value::Number(text, _) => number(text, field).ok_or_else(refuse),
@@ -150,7 +186,10 @@ fn default_value(value: &Expr, field: &Field) -> Result<serde_json::Value> {
             Value::Boolean(value) => Ok(serde_json::Value::from(*value)),
             _ => Err(refuse()),
         },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } => match expr.as_ref() {
             Expr::Value(literal) => match &literal.value {
                 Value::Number(text, _) => number(&format!("-{text}"), field).ok_or_else(refuse),
                 _ => Err(refuse()),

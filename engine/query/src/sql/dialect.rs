@@ -37,7 +37,10 @@ impl ExprPlanner for DistanceOperators {
         let (Some(function), true) = (function, is_distance(&expr.left, &expr.right, schema)?) else {
             if only_distance {
                 let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
-                return plan_err!("operator {} takes two vectors, one of them a column or a list, got {left} and {right}", expr.op);
+                return plan_err!(
+                    "operator {} takes two vectors, one of them a column or a list, got {left} and {right}",
+                    expr.op
+                );
             }
             return Ok(PlannerResult::Original(expr));
         };
@@ -50,7 +53,9 @@ impl ExprPlanner for DistanceOperators {
 fn is_distance(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
     let (left, right) = (Side::of(left, schema)?, Side::of(right, schema)?);
     Ok(match (left, right) {
-        (Side::Vector, Side::Vector | Side::Text | Side::Open) | (Side::Text | Side::Open, Side::Vector) => true,
+        (Side::Vector, Side::Vector | Side::Text | Side::Open) | (Side::Text | Side::Open, Side::Vector) => {
+            true
+        }
         (Side::Other, _) | (_, Side::Other) | (Side::Text | Side::Open, Side::Text | Side::Open) => false,
     })
 }

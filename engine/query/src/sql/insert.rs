@@ -10,7 +10,8 @@
 
 use elanus_collection::{CollectionSchema, DataType, Field};
 use sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr, Ident, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value, ValueWithSpan,
+    CastKind, DataType as SqlType, Expr, Ident, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value,
+    ValueWithSpan,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -49,9 +50,15 @@ pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> 
     let targets: Vec<Option<&Field>> = if insert.columns.is_empty() {
         schema.fields.iter().map(Some).collect()
     } else {
-        insert.columns.iter().map(|name| named_field(name, schema)).collect()
+        insert
+            .columns
+            .iter()
+            .map(|name| named_field(name, schema))
+            .collect()
     };
-    let Some(source) = insert.source.as_mut() else { return Ok(()) };
+    let Some(source) = insert.source.as_mut() else {
+        return Ok(());
+    };
     if let SetExpr::Values(values) = source.body.as_mut() {
         for (row, cells) in values.rows.iter_mut().enumerate() {
             for (cell, field) in cells.content.iter_mut().zip(&targets) {
@@ -68,7 +75,9 @@ pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> 
 }
 
 fn named_field<'a>(name: &ObjectName, schema: &'a CollectionSchema) -> Option<&'a Field> {
-    let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return None };
+    let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+        return None;
+    };
     schema.field(&normalized(ident))
 }
 
@@ -81,11 +90,23 @@ fn vector_dim(field: &Field) -> Option<u32> {
 
 fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
     let null = || Expr::Value(Value::Null.into());
-    if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default")) {
+    if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+    {
         *cell = field.default.as_ref().and_then(literal).unwrap_or_else(null);
     }
-    if matches!(cell, Expr::Value(ValueWithSpan { value: Value::Null, .. })) && !field.nullable {
-        return Err(QueryError::Plan(format!("column '{}' cannot be NULL, row {} of VALUES is", field.name, row + 1)));
+    if matches!(
+        cell,
+        Expr::Value(ValueWithSpan {
+            value: Value::Null,
+            ..
+        })
+    ) && !field.nullable
+    {
+        return Err(QueryError::Plan(format!(
+            "column '{}' cannot be NULL, row {} of VALUES is",
+            field.name,
+            row + 1
+        )));
     }
     if let Some(dim) = vector_dim(field)
         && !is_placeholder(cell)
@@ -99,23 +120,37 @@ fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
 /// A column's default as SQL.
 fn literal(value: &serde_json::Value) -> Option<Expr> {
     let text = match value {
-        serde_json::Value::String(text) => return Some(Expr::Value(Value::SingleQuotedString(text.clone()).into())),
+        serde_json::Value::String(text) => {
+            return Some(Expr::Value(Value::SingleQuotedString(text.clone()).into()));
+        }
         serde_json::Value::Bool(value) => return Some(Expr::Value(Value::Boolean(*value).into())),
         serde_json::Value::Number(number) => number.to_string(),
         serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => return None,
     };
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr()).ok()
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_expr())
+        .ok()
 }
 
 fn is_placeholder(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }))
+    matches!(
+        expr,
+        Expr::Value(ValueWithSpan {
+            value: Value::Placeholder(_),
+            ..
+        })
+    )
 }
 
 fn cast_to_vector(expr: Expr, dim: u32) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),
-        data_type: SqlType::Custom(ObjectName::from(vec![Ident::new("vector")]), vec![dim.to_string()]),
+        data_type: SqlType::Custom(
+            ObjectName::from(vec![Ident::new("vector")]),
+            vec![dim.to_string()],
+        ),
         array: false,
         format: None,
     }
@@ -132,7 +167,11 @@ fn cast_query(query: &Query, targets: &[Option<&Field>]) -> Result<Query> {
             None => name.clone(),
         })
         .collect();
-    let text = format!("SELECT {} FROM ({query}) AS source ({})", columns.join(", "), names.join(", "));
+    let text = format!(
+        "SELECT {} FROM ({query}) AS source ({})",
+        columns.join(", "),
+        names.join(", ")
+    );
     Parser::new(&PostgreSqlDialect {})
         .try_with_sql(&text)
         .and_then(|mut parser| parser.parse_query())

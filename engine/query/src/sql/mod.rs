@@ -27,8 +27,8 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, ResetStatement, Statement};
 use elanus_collection::{Collections, Error};
 use sqlparser::ast::{
-    CreateIndex, CreateTable, Delete, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, Set, ShowStatementOptions,
-    Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Use,
+    CreateIndex, CreateTable, Delete, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, Set,
+    ShowStatementOptions, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -48,11 +48,21 @@ const MAX_TEXT: usize = 64 << 20;
 /// [`QueryError::Syntax`].
 pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Statement>> {
     if text.len() > MAX_TEXT {
-        return Err(QueryError::Syntax(format!("a statement of {} bytes is too long: at most {MAX_TEXT}", text.len())));
+        return Err(QueryError::Syntax(format!(
+            "a statement of {} bytes is too long: at most {MAX_TEXT}",
+            text.len()
+        )));
     }
-    let depth = session.state_ref().read().config_options().sql_parser.recursion_limit;
-    let mut parser: DFParser<'_> =
-        DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(depth.into()).build()?;
+    let depth = session
+        .state_ref()
+        .read()
+        .config_options()
+        .sql_parser
+        .recursion_limit;
+    let mut parser: DFParser<'_> = DFParserBuilder::new(text)
+        .with_dialect(&PostgreSqlDialect {})
+        .with_recursion_limit(depth.into())
+        .build()?;
     let statements = parser.parse_statements()?;
     if statements.is_empty() {
         return Err(QueryError::Syntax("no statement given".into()));
@@ -64,7 +74,11 @@ pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Sta
 ///
 /// # Errors
 /// [`QueryError`].
-pub(crate) async fn run(collections: &Collections, session: &SessionContext, statement: Statement) -> Result<SqlOutput> {
+pub(crate) async fn run(
+    collections: &Collections,
+    session: &SessionContext,
+    statement: Statement,
+) -> Result<SqlOutput> {
     let router = Router { collections, session };
     match statement {
         Statement::Statement(inner) => router.statement(*inner).await,
@@ -85,37 +99,58 @@ impl Router<'_> {
         match statement {
             SqlStatement::CreateTable(create) => self.create_table(&create).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
-            SqlStatement::CreateSchema { schema_name, if_not_exists, .. } => {
+            SqlStatement::CreateSchema {
+                schema_name,
+                if_not_exists,
+                ..
+            } => {
                 let SchemaName::Simple(name) = schema_name else {
                     return Err(QueryError::Unsupported("CREATE SCHEMA .. AUTHORIZATION".into()));
                 };
                 self.create_database(&name, if_not_exists).await
             }
-            SqlStatement::CreateDatabase { db_name, if_not_exists, .. } => {
-                self.create_database(&db_name, if_not_exists).await
-            }
-            SqlStatement::Drop { object_type, if_exists, names, table, .. } => {
+            SqlStatement::CreateDatabase {
+                db_name,
+                if_not_exists,
+                ..
+            } => self.create_database(&db_name, if_not_exists).await,
+            SqlStatement::Drop {
+                object_type,
+                if_exists,
+                names,
+                table,
+                ..
+            } => {
                 for name in &names {
                     self.drop(&object_type, name, if_exists, table.as_ref()).await?;
                 }
                 Ok(SqlOutput::done())
             }
             SqlStatement::ShowTables { show_options, .. } => self.show_tables(&show_options).await,
-            SqlStatement::ShowDatabases { show_options, .. } | SqlStatement::ShowSchemas { show_options, .. } => {
+            SqlStatement::ShowDatabases { show_options, .. }
+            | SqlStatement::ShowSchemas { show_options, .. } => {
                 refuse_show_options(&show_options)?;
-                self.text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1").await
+                self.text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1")
+                    .await
             }
             SqlStatement::Use(target) => self.use_database(&target),
             SqlStatement::Insert(insert) => {
                 let insert = self.insert(insert)?;
-                self.planned(Statement::Statement(Box::new(SqlStatement::Insert(insert)))).await
+                self.planned(Statement::Statement(Box::new(SqlStatement::Insert(insert))))
+                    .await
             }
             SqlStatement::Delete(delete) => {
                 let delete = self.delete(delete)?;
-                self.planned(Statement::Statement(Box::new(SqlStatement::Delete(delete)))).await
+                self.planned(Statement::Statement(Box::new(SqlStatement::Delete(delete))))
+                    .await
             }
-            SqlStatement::Set(Set::SingleAssignment { variable, values, .. }) if our_setting(&variable).is_some() => {
-                let values: Vec<String> = values.iter().map(|value| value.to_string().trim_matches('\'').to_string()).collect();
+            SqlStatement::Set(Set::SingleAssignment { variable, values, .. })
+                if our_setting(&variable).is_some() =>
+            {
+                let values: Vec<String> = values
+                    .iter()
+                    .map(|value| value.to_string().trim_matches('\'').to_string())
+                    .collect();
                 self.set(&our_setting(&variable).unwrap_or_default(), &values.join(","))
             }
             planned @ (SqlStatement::Query(_)
@@ -138,7 +173,12 @@ impl Router<'_> {
                 SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
                 SqlStatement::Delete(delete) => *delete = self.delete(delete.clone())?,
                 SqlStatement::Query(_) => {}
-                other => return Err(QueryError::Unsupported(format!("EXPLAIN {}", statement_name(other)))),
+                other => {
+                    return Err(QueryError::Unsupported(format!(
+                        "EXPLAIN {}",
+                        statement_name(other)
+                    )));
+                }
             }
         }
         self.planned(Statement::Explain(explain)).await
@@ -147,10 +187,15 @@ impl Router<'_> {
     /// DataFusion resets its own settings only.
     async fn reset(&self, name: ObjectName) -> Result<SqlOutput> {
         let Some(key) = our_setting(&name) else {
-            return self.planned(Statement::Reset(ResetStatement::Variable(name))).await;
+            return self
+                .planned(Statement::Reset(ResetStatement::Variable(name)))
+                .await;
         };
         let defaults = ElanusSettings::default().entries();
-        let default = defaults.into_iter().find(|entry| entry.key == key).and_then(|entry| entry.value);
+        let default = defaults
+            .into_iter()
+            .find(|entry| entry.key == key)
+            .and_then(|entry| entry.value);
         self.set(&key, &default.unwrap_or_default())
     }
 
@@ -160,13 +205,24 @@ impl Router<'_> {
         let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
         let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
             let known = did_you_mean(key, &known, "settings of elanus");
-            return Err(QueryError::InvalidParameter(format!("unknown setting elanus.{key}{known}")));
+            return Err(QueryError::InvalidParameter(format!(
+                "unknown setting elanus.{key}{known}"
+            )));
         };
         let name = format!("elanus.{key}");
-        self.session.state_ref().write().config_mut().options_mut().set(&name, value).map_err(|_| {
-            let default = entry.value.as_deref().unwrap_or_default();
-            QueryError::InvalidParameter(format!("'{value}' is not a value of {name} (default {default}): {}", entry.description))
-        })?;
+        self.session
+            .state_ref()
+            .write()
+            .config_mut()
+            .options_mut()
+            .set(&name, value)
+            .map_err(|_| {
+                let default = entry.value.as_deref().unwrap_or_default();
+                QueryError::InvalidParameter(format!(
+                    "'{value}' is not a value of {name} (default {default}): {}",
+                    entry.description
+                ))
+            })?;
         Ok(SqlOutput::done())
     }
 
@@ -181,19 +237,33 @@ impl Router<'_> {
         let schema = Arc::clone(frame.schema().inner());
         let batches = frame.collect().await?;
         if writes {
-            let counts = batches.iter().filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
-            return Ok(SqlOutput::affected(counts.flat_map(|counts| counts.values().iter()).sum()));
+            let counts = batches
+                .iter()
+                .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
+            return Ok(SqlOutput::affected(
+                counts.flat_map(|counts| counts.values().iter()).sum(),
+            ));
         }
         let schema = batches.first().map_or(schema, |batch| batch.schema());
-        Ok(SqlOutput { schema, batches, affected: None })
+        Ok(SqlOutput {
+            schema,
+            batches,
+            affected: None,
+        })
     }
 
     /// Adds the names that an unknown table's name may have meant.
     fn with_near_tables(&self, error: QueryError) -> QueryError {
-        let QueryError::Plan(text) = &error else { return error };
-        let name = text.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+        let QueryError::Plan(text) = &error else {
+            return error;
+        };
+        let name = text
+            .strip_prefix("table '")
+            .and_then(|rest| rest.strip_suffix("' not found"));
         let parts: Vec<&str> = name.map(|name| name.split('.').collect()).unwrap_or_default();
-        let [_, database, table] = parts.as_slice() else { return error };
+        let [_, database, table] = parts.as_slice() else {
+            return error;
+        };
         let Ok(collections) = self.collections.list(database) else {
             let databases = self.collections.databases();
             let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
@@ -202,7 +272,10 @@ impl Router<'_> {
         };
         let names: Vec<String> = collections.iter().map(|collection| collection.name()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        QueryError::Plan(format!("table '{table}' not found in database '{database}'{}", did_you_mean(table, &known, "tables")))
+        QueryError::Plan(format!(
+            "table '{table}' not found in database '{database}'{}",
+            did_you_mean(table, &known, "tables")
+        ))
     }
 
     async fn text(&self, query: &str) -> Result<SqlOutput> {
@@ -228,7 +301,11 @@ impl Router<'_> {
         let (database, name) = self.table_name(&create.table_name)?;
         let collection = self.collections.collection(&database, &name)?;
         let schema = collection.schema();
-        let is_vector = |name: &str| schema.field(name).is_some_and(|field| field.data_type.is_vector());
+        let is_vector = |name: &str| {
+            schema
+                .field(name)
+                .is_some_and(|field| field.data_type.is_vector())
+        };
         let spec = create_index::index_spec(create, is_vector)?;
         let wanted = spec.name.as_deref().unwrap_or(&spec.field);
         if let Some(existing) = collection.indexes().iter().find(|index| index.name == wanted) {
@@ -247,7 +324,9 @@ impl Router<'_> {
     async fn create_database(&self, name: &ObjectName, if_not_exists: bool) -> Result<SqlOutput> {
         let name = database_name(name)?;
         if name == INFO_SCHEMA || name == "information_schema" {
-            return Err(QueryError::InvalidParameter(format!("the name '{name}' is reserved")));
+            return Err(QueryError::InvalidParameter(format!(
+                "the name '{name}' is reserved"
+            )));
         }
         match self.collections.create_database(&name, BTreeMap::new()).await {
             Err(Error::DatabaseExists { .. }) if if_not_exists => Ok(SqlOutput::done()),
@@ -267,7 +346,11 @@ impl Router<'_> {
                 let (database, name) = self.table_name(name)?;
                 // A drop of what is not there succeeds at the collections; SQL wants an error.
                 match self.collections.collection(&database, &name) {
-                    Ok(_) => self.collections.drop_collection(&database, &name).await.map_err(QueryError::from),
+                    Ok(_) => self
+                        .collections
+                        .drop_collection(&database, &name)
+                        .await
+                        .map_err(QueryError::from),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -275,7 +358,11 @@ impl Router<'_> {
             ObjectType::Schema | ObjectType::Database => {
                 let name = database_name(name)?;
                 match self.collections.database(&name) {
-                    Ok(_) => self.collections.drop_database(&name).await.map_err(QueryError::from),
+                    Ok(_) => self
+                        .collections
+                        .drop_database(&name)
+                        .await
+                        .map_err(QueryError::from),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -306,7 +393,10 @@ impl Router<'_> {
         match owners.as_slice() {
             [collection] => Ok(collection.drop_index(&index).await?),
             [] if if_exists => Ok(()),
-            [] => Err(QueryError::Plan(format!("index '{index}' not found in database '{}'", self.database()))),
+            [] => Err(QueryError::Plan(format!(
+                "index '{index}' not found in database '{}'",
+                self.database()
+            ))),
             [first, second, ..] => Err(QueryError::Plan(format!(
                 "index '{index}' is on tables '{}' and '{}': say which with DROP INDEX {index} ON table",
                 first.name(),
@@ -318,17 +408,29 @@ impl Router<'_> {
     // ---- names ----
 
     fn database(&self) -> String {
-        self.session.state_ref().read().config_options().catalog.default_schema.clone()
+        self.session
+            .state_ref()
+            .read()
+            .config_options()
+            .catalog
+            .default_schema
+            .clone()
     }
 
     /// Database and collection of a table name of one to three parts.
     fn table_name(&self, name: &ObjectName) -> Result<(String, String)> {
-        let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(normalized)).collect();
+        let parts: Vec<String> = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident().map(normalized))
+            .collect();
         match parts.as_slice() {
             [table] => Ok((self.database(), table.clone())),
             [database, table] => Ok((database.clone(), table.clone())),
             [catalog, database, table] if catalog == CATALOG => Ok((database.clone(), table.clone())),
-            _ => Err(QueryError::Plan(format!("'{name}' is not a table name: allowed are table, database.table"))),
+            _ => Err(QueryError::Plan(format!(
+                "'{name}' is not a table name: allowed are table, database.table"
+            ))),
         }
     }
 
@@ -339,7 +441,13 @@ impl Router<'_> {
             other => return Err(QueryError::Unsupported(other.to_string())),
         };
         self.collections.database(&name)?;
-        self.session.state_ref().write().config_mut().options_mut().catalog.default_schema = name;
+        self.session
+            .state_ref()
+            .write()
+            .config_mut()
+            .options_mut()
+            .catalog
+            .default_schema = name;
         Ok(SqlOutput::done())
     }
 
@@ -356,21 +464,39 @@ impl Router<'_> {
     /// over `t AS x` for the keys.
     fn delete(&self, mut delete: Delete) -> Result<Delete> {
         let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &mut delete.from;
-        let [TableWithJoins { relation: TableFactor::Table { name, alias, .. }, joins }] = tables.as_mut_slice() else {
-            return Err(QueryError::Unsupported("DELETE from anything but one table".into()));
+        let [
+            TableWithJoins {
+                relation: TableFactor::Table { name, alias, .. },
+                joins,
+            },
+        ] = tables.as_mut_slice()
+        else {
+            return Err(QueryError::Unsupported(
+                "DELETE from anything but one table".into(),
+            ));
         };
         if !joins.is_empty() || delete.using.is_some() || delete.returning.is_some() {
-            return Err(QueryError::Unsupported("DELETE with JOIN, USING or RETURNING; use a subquery in WHERE".into()));
+            return Err(QueryError::Unsupported(
+                "DELETE with JOIN, USING or RETURNING; use a subquery in WHERE".into(),
+            ));
         }
-        let Some(named) = alias.take() else { return Ok(delete) };
+        let Some(named) = alias.take() else {
+            return Ok(delete);
+        };
         let (database, table) = self.table_name(name)?;
         let collection = self.collections.collection(&database, &table)?;
         let schema = collection.schema();
         let key = Ident::with_quote('"', &schema.primary_key()?.name);
         if let Some(condition) = &delete.selection {
-            let text = format!("{key} IN (SELECT {key} FROM {name} AS {} WHERE {condition})", named.name);
-            let condition = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr());
-            delete.selection = Some(condition.map_err(|e| QueryError::Internal(format!("DELETE with an alias: {e}")))?);
+            let text = format!(
+                "{key} IN (SELECT {key} FROM {name} AS {} WHERE {condition})",
+                named.name
+            );
+            let condition = Parser::new(&PostgreSqlDialect {})
+                .try_with_sql(&text)
+                .and_then(|mut parser| parser.parse_expr());
+            delete.selection =
+                Some(condition.map_err(|e| QueryError::Internal(format!("DELETE with an alias: {e}")))?);
         }
         Ok(delete)
     }
@@ -390,11 +516,18 @@ impl Router<'_> {
 
 /// The key behind `elanus.`, when the setting is one of ours.
 fn our_setting(name: &ObjectName) -> Option<String> {
-    name.to_string().to_lowercase().strip_prefix("elanus.").map(str::to_string)
+    name.to_string()
+        .to_lowercase()
+        .strip_prefix("elanus.")
+        .map(str::to_string)
 }
 
 fn database_name(name: &ObjectName) -> Result<String> {
-    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(normalized)).collect();
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(normalized))
+        .collect();
     match parts.as_slice() {
         [database] => Ok(database.clone()),
         [catalog, database] if catalog == CATALOG => Ok(database.clone()),
@@ -409,7 +542,9 @@ fn refuse_show_options(options: &ShowStatementOptions) -> Result<()> {
         || options.limit_from.is_some()
         || options.filter_position.is_some();
     if given {
-        return Err(QueryError::Unsupported("options of SHOW; information_schema has everything as tables".into()));
+        return Err(QueryError::Unsupported(
+            "options of SHOW; information_schema has everything as tables".into(),
+        ));
     }
     Ok(())
 }
@@ -419,7 +554,10 @@ fn statement_name(statement: &SqlStatement) -> String {
     let text = statement.to_string();
     let mut words = text.split_whitespace().map(str::to_uppercase);
     let first = words.next().unwrap_or_default();
-    let takes_object = matches!(first.as_str(), "ALTER" | "CREATE" | "DROP" | "SHOW" | "START" | "LOCK" | "MERGE");
+    let takes_object = matches!(
+        first.as_str(),
+        "ALTER" | "CREATE" | "DROP" | "SHOW" | "START" | "LOCK" | "MERGE"
+    );
     match words.next() {
         Some(second) if takes_object => format!("{first} {second}"),
         Some(_) | None => first,

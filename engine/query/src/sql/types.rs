@@ -33,7 +33,9 @@ impl TypePlanner for VectorTypes {
         if matches!(sql, SqlType::JSON | SqlType::JSONB) {
             let metadata = [(metadata_keys::EXTENSION_NAME, metadata_keys::JSON_EXTENSION)]
                 .map(|(key, value)| (key.to_string(), value.to_string()));
-            return Ok(Some(Arc::new(ArrowField::new("", ArrowType::Utf8, true).with_metadata(metadata.into()))));
+            return Ok(Some(Arc::new(
+                ArrowField::new("", ArrowType::Utf8, true).with_metadata(metadata.into()),
+            )));
         }
         Ok(None)
     }
@@ -42,23 +44,32 @@ impl TypePlanner for VectorTypes {
 /// The dimension when `sql` is a vector type: `VECTOR(n)` or `FLOAT[n]`.
 fn vector_dim(sql: &SqlType) -> Result<Option<u32>> {
     let text = match sql {
-        SqlType::Custom(name, modifiers) if name.to_string().eq_ignore_ascii_case("vector") => match modifiers.as_slice() {
-            [dim] => dim.clone(),
-            _ => return Err(QueryError::Plan(format!("VECTOR needs its dimension: VECTOR(n), n from 1 to {MAX_DIM}"))),
-        },
+        SqlType::Custom(name, modifiers) if name.to_string().eq_ignore_ascii_case("vector") => {
+            match modifiers.as_slice() {
+                [dim] => dim.clone(),
+                _ => {
+                    return Err(QueryError::Plan(format!(
+                        "VECTOR needs its dimension: VECTOR(n), n from 1 to {MAX_DIM}"
+                    )));
+                }
+            }
+        }
         SqlType::Array(ArrayElemTypeDef::SquareBracket(item, Some(dim))) if is_float(item) => dim.to_string(),
         _ => return Ok(None),
     };
     match text.parse::<u32>() {
         Ok(dim) if (1..=MAX_DIM).contains(&dim) => Ok(Some(dim)),
-        Ok(_) | Err(_) => {
-            Err(QueryError::Plan(format!("dimension {text} of a vector is out of range: allowed are 1 to {MAX_DIM}")))
-        }
+        Ok(_) | Err(_) => Err(QueryError::Plan(format!(
+            "dimension {text} of a vector is out of range: allowed are 1 to {MAX_DIM}"
+        ))),
     }
 }
 
 fn is_float(sql: &SqlType) -> bool {
-    matches!(sql, SqlType::Float(_) | SqlType::Real | SqlType::Float4 | SqlType::Float32)
+    matches!(
+        sql,
+        SqlType::Float(_) | SqlType::Real | SqlType::Float4 | SqlType::Float32
+    )
 }
 
 /// The collection type that a column of this SQL type has.
@@ -79,37 +90,58 @@ pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
         SqlType::Real | SqlType::Float4 | SqlType::Float32 => DataType::Float,
         SqlType::Float(ExactNumberInfo::None) => DataType::Float,
         SqlType::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => DataType::Float,
-        SqlType::Float(_) | SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 | SqlType::Float64 => {
-            DataType::Double
-        }
+        SqlType::Float(_)
+        | SqlType::Double(_)
+        | SqlType::DoublePrecision
+        | SqlType::Float8
+        | SqlType::Float64 => DataType::Double,
         SqlType::Varchar(length)
         | SqlType::CharacterVarying(length)
         | SqlType::CharVarying(length)
-        | SqlType::Nvarchar(length) => DataType::VarChar { max_length: length_of(length.as_ref())? },
-        SqlType::Text | SqlType::String(None) => DataType::VarChar { max_length: DEFAULT_LENGTH },
+        | SqlType::Nvarchar(length) => DataType::VarChar {
+            max_length: length_of(length.as_ref())?,
+        },
+        SqlType::Text | SqlType::String(None) => DataType::VarChar {
+            max_length: DEFAULT_LENGTH,
+        },
         SqlType::JSON | SqlType::JSONB => DataType::Json,
         SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => DataType::TimestampTz,
-        SqlType::Array(
-            ArrayElemTypeDef::SquareBracket(item, capacity @ (None | Some(_))),
-        ) => array_of(item, *capacity)?,
-        SqlType::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::Parenthesis(item)) => array_of(item, None)?,
-        other => return Err(QueryError::Unsupported(format!("columns of type {other}; allowed are {ALLOWED}"))),
+        SqlType::Array(ArrayElemTypeDef::SquareBracket(item, capacity @ (None | Some(_)))) => {
+            array_of(item, *capacity)?
+        }
+        SqlType::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::Parenthesis(item)) => {
+            array_of(item, None)?
+        }
+        other => {
+            return Err(QueryError::Unsupported(format!(
+                "columns of type {other}; allowed are {ALLOWED}"
+            )));
+        }
     })
 }
 
 fn array_of(item: &SqlType, capacity: Option<u64>) -> Result<DataType> {
     let max_capacity = match capacity {
         None => DEFAULT_CAPACITY,
-        Some(size) => u32::try_from(size)
-            .map_err(|_| QueryError::Plan(format!("array size {size} is out of range: allowed are 1 to {DEFAULT_CAPACITY}")))?,
+        Some(size) => u32::try_from(size).map_err(|_| {
+            QueryError::Plan(format!(
+                "array size {size} is out of range: allowed are 1 to {DEFAULT_CAPACITY}"
+            ))
+        })?,
     };
-    Ok(DataType::Array { element: Box::new(column_type(item)?), max_capacity })
+    Ok(DataType::Array {
+        element: Box::new(column_type(item)?),
+        max_capacity,
+    })
 }
 
 fn length_of(length: Option<&CharacterLength>) -> Result<u32> {
     match length {
         None | Some(CharacterLength::Max) => Ok(DEFAULT_LENGTH),
-        Some(CharacterLength::IntegerLength { length, .. }) => u32::try_from(*length)
-            .map_err(|_| QueryError::Plan(format!("VARCHAR({length}) is out of range: allowed are 1 to {DEFAULT_LENGTH}"))),
+        Some(CharacterLength::IntegerLength { length, .. }) => u32::try_from(*length).map_err(|_| {
+            QueryError::Plan(format!(
+                "VARCHAR({length}) is out of range: allowed are 1 to {DEFAULT_LENGTH}"
+            ))
+        }),
     }
 }

@@ -16,7 +16,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -38,7 +39,10 @@ pub(crate) struct ToVector {
 impl ToVector {
     /// The function for dimension `dim`.
     pub fn new(dim: i32) -> Self {
-        Self { dim, signature: Signature::any(1, Volatility::Immutable) }
+        Self {
+            dim,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
     }
 }
 
@@ -60,12 +64,16 @@ impl ScalarUDFImpl for ToVector {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let Some(value) = args.args.first() else { return internal_err!("to_vector takes one value") };
+        let Some(value) = args.args.first() else {
+            return internal_err!("to_vector takes one value");
+        };
         let scalar = matches!(value, ColumnarValue::Scalar(_));
         let input = value.to_array(if scalar { 1 } else { args.number_rows })?;
         let vectors: ArrayRef = Arc::new(to_vectors(&input, self.dim).map_err(external)?);
         if scalar {
-            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&vectors, 0)?));
+            return Ok(ColumnarValue::Scalar(
+                datafusion::common::ScalarValue::try_from_array(&vectors, 0)?,
+            ));
         }
         Ok(ColumnarValue::Array(vectors))
     }
@@ -98,7 +106,10 @@ fn to_vectors(input: &ArrayRef, dim: i32) -> Result<FixedSizeListArray, QueryErr
             }
         };
         if vector.len() != wanted {
-            return Err(QueryError::Execution(format!("expected a vector of dimension {wanted}, got one of {}", vector.len())));
+            return Err(QueryError::Execution(format!(
+                "expected a vector of dimension {wanted}, got one of {}",
+                vector.len()
+            )));
         }
         values.extend(vector);
         valid.push(true);
@@ -108,7 +119,12 @@ fn to_vectors(input: &ArrayRef, dim: i32) -> Result<FixedSizeListArray, QueryErr
     };
     let nulls = NullBuffer::from(valid);
     let nulls = (nulls.null_count() > 0).then_some(nulls);
-    Ok(FixedSizeListArray::try_new(item, dim, Arc::new(Float32Array::from(values)), nulls)?)
+    Ok(FixedSizeListArray::try_new(
+        item,
+        dim,
+        Arc::new(Float32Array::from(values)),
+        nulls,
+    )?)
 }
 
 fn row_of(input: &ArrayRef, row: usize) -> Result<Option<Vec<f32>>, QueryError> {
@@ -131,7 +147,10 @@ fn row_of(input: &ArrayRef, row: usize) -> Result<Option<Vec<f32>>, QueryError> 
     } else if let Some(lists) = input.as_fixed_size_list_opt() {
         lists.value(row)
     } else {
-        return Err(QueryError::Execution(format!("cannot make a vector from {}", input.data_type())));
+        return Err(QueryError::Execution(format!(
+            "cannot make a vector from {}",
+            input.data_type()
+        )));
     };
     floats_of(&elements).map(Some)
 }
@@ -146,32 +165,42 @@ impl AnalyzerRule for VectorCastRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(rewrite_node).map(|transformed| transformed.data)
+        plan.transform_up_with_subqueries(rewrite_node)
+            .map(|transformed| transformed.data)
     }
 }
 
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = match &plan {
-        LogicalPlan::TableScan(scan) => DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?,
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?
+        }
         plan => merge_schema(&plan.inputs()),
     };
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| {
-            let (Expr::Cast(_) | Expr::TryCast(_)) = &expr else { return Ok(Transformed::no(expr)) };
+            let (Expr::Cast(_) | Expr::TryCast(_)) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
             let (inner, target) = match &expr {
                 Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
                 Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
                 _ => return Ok(Transformed::no(expr)),
             };
-            let DataType::FixedSizeList(_, dim) = target else { return Ok(Transformed::no(expr)) };
+            let DataType::FixedSizeList(_, dim) = target else {
+                return Ok(Transformed::no(expr));
+            };
             let from = inner.get_type(&schema)?;
             if target != &vector_type(*dim) || from == DataType::Null || &from == target {
                 return Ok(Transformed::no(expr));
             }
             let function = Arc::new(ScalarUDF::from(ToVector::new(*dim)));
-            Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![inner.as_ref().clone()]))))
+            Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
+                function,
+                vec![inner.as_ref().clone()],
+            ))))
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     })

@@ -29,8 +29,14 @@ pub(crate) fn parse_vector(text: &str) -> Result<Vec<f32>> {
         .split(',')
         .map(|number| {
             let number = number.trim();
-            let value: f32 = number.parse().map_err(|_| bad(format!("'{number}' in '{shown}' is not a number")))?;
-            if value.is_finite() { Ok(value) } else { Err(bad(format!("'{number}' in '{shown}' is not finite"))) }
+            let value: f32 = number
+                .parse()
+                .map_err(|_| bad(format!("'{number}' in '{shown}' is not a number")))?;
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(bad(format!("'{number}' in '{shown}' is not finite")))
+            }
         })
         .collect()
 }
@@ -42,7 +48,10 @@ pub(crate) fn parse_vector(text: &str) -> Result<Vec<f32>> {
 pub(crate) fn floats_of(elements: &ArrayRef) -> Result<Vec<f32>> {
     let numeric = elements.data_type().is_numeric() || elements.data_type() == &DataType::Null;
     if !numeric {
-        return Err(QueryError::Execution(format!("a vector cannot have elements of type {}", elements.data_type())));
+        return Err(QueryError::Execution(format!(
+            "a vector cannot have elements of type {}",
+            elements.data_type()
+        )));
     }
     let floats = cast(elements, &DataType::Float32).map_err(QueryError::from)?;
     if floats.null_count() > 0 {
@@ -60,13 +69,18 @@ pub(crate) fn vector_of_scalar(value: &ScalarValue, column: &str, dim: usize) ->
         return Ok(None);
     }
     let vector = match value {
-        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
-            parse_vector(text)?
-        }
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::LargeUtf8(Some(text))
+        | ScalarValue::Utf8View(Some(text)) => parse_vector(text)?,
         ScalarValue::FixedSizeList(list) => floats_of(&list.value(0))?,
         ScalarValue::List(list) => floats_of(&list.value(0))?,
         ScalarValue::LargeList(list) => floats_of(&list.value(0))?,
-        other => return Err(QueryError::Execution(format!("a query vector cannot be of type {}", other.data_type()))),
+        other => {
+            return Err(QueryError::Execution(format!(
+                "a query vector cannot be of type {}",
+                other.data_type()
+            )));
+        }
     };
     check_dim(vector.len(), column, dim)?;
     Ok(Some(vector))
@@ -76,7 +90,9 @@ fn check_dim(given: usize, column: &str, dim: usize) -> Result<()> {
     if given == dim {
         return Ok(());
     }
-    Err(QueryError::Execution(format!("query vector has dimension {given}, column '{column}' has {dim}")))
+    Err(QueryError::Execution(format!(
+        "query vector has dimension {given}, column '{column}' has {dim}"
+    )))
 }
 
 #[cfg(test)]
@@ -91,7 +107,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_vector_is_named() {
-        for (text, what) in [("1,2", "is not a vector"), ("[1,x]", "'x'"), ("[1,,2]", "''"), ("[1, nan]", "not finite")] {
+        for (text, what) in [
+            ("1,2", "is not a vector"),
+            ("[1,x]", "'x'"),
+            ("[1,,2]", "''"),
+            ("[1, nan]", "not finite"),
+        ] {
             let error = parse_vector(text).unwrap_err().to_string();
             assert!(error.contains(what) && error.contains("'[1, 2, 3]'"), "{error}");
         }

@@ -1,6 +1,9 @@
 //! The engine from outside: SQL and typed requests over collections in a memory store.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails there has failed as it should")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails there has failed as it should"
+)]
 
 mod requests;
 mod rewrite;

@@ -23,7 +23,12 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 }
 
 fn distance() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["v <-> $q ASC", "v <=> $q ASC", "v <#> $q ASC", "inner_product(v, $q) DESC NULLS LAST"])
+    prop::sample::select(vec![
+        "v <-> $q ASC",
+        "v <=> $q ASC",
+        "v <#> $q ASC",
+        "inner_product(v, $q) DESC NULLS LAST",
+    ])
 }
 
 fn predicate() -> impl Strategy<Value = String> {
@@ -32,8 +37,10 @@ fn predicate() -> impl Strategy<Value = String> {
         (0i64..6).prop_map(|n| format!("n = {n}")),
         (0i64..6).prop_map(|n| format!("n > {n} OR v IS NULL")),
         (0i64..60).prop_map(|id| format!("id < {id} AND n <> 2")),
-        prop::collection::vec(0i64..70, 1..5)
-            .prop_map(|ids| format!("id IN ({})", ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "))),
+        prop::collection::vec(0i64..70, 1..5).prop_map(|ids| format!(
+            "id IN ({})",
+            ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+        )),
         (0i64..6).prop_map(|n| format!("n >= (SELECT {n}) AND id >= 0")),
         (1i64..5).prop_map(|d| format!("l1_distance(v, '[0,0]') <= {d}")),
     ]
@@ -41,7 +48,11 @@ fn predicate() -> impl Strategy<Value = String> {
 
 async fn filled(rows: &[Row], deleted: &[bool], cuts: &[usize]) -> Engine {
     let engine = engine().await;
-    sql(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, v VECTOR(2))").await;
+    sql(
+        &engine,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, v VECTOR(2))",
+    )
+    .await;
     let collection = engine.collections().collection(DEFAULT_DATABASE, "t").unwrap();
     for (id, (n, vector)) in rows.iter().enumerate() {
         let vector = vector.map_or("NULL".to_string(), |[x, y]| format!("'[{x}, {y}]'"));
@@ -74,7 +85,13 @@ fn answer(batches: &[RecordBatch]) -> (Vec<i64>, Vec<Option<u64>>) {
         ids.extend(batch.column(0).as_primitive::<Int64Type>().values());
         let column = batch.column(1).as_primitive::<Float64Type>();
         distances.extend((0..column.len()).map(|i| {
-            column.is_valid(i).then(|| if column.value(i).is_nan() { u64::MAX } else { column.value(i).to_bits() })
+            column.is_valid(i).then(|| {
+                if column.value(i).is_nan() {
+                    u64::MAX
+                } else {
+                    column.value(i).to_bits()
+                }
+            })
         }));
     }
     (ids, distances)

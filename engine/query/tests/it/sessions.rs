@@ -21,21 +21,40 @@ async fn datafusions_own_session_runs_the_same_plans() {
     let engine = engine().await;
     line(&engine, 30).await;
     let session = engine.session(DEFAULT_DATABASE).unwrap();
-    let rows = session.sql("SELECT id FROM t ORDER BY v <-> '[7,0]' LIMIT 3").await.unwrap().collect().await.unwrap();
+    let rows = session
+        .sql("SELECT id FROM t ORDER BY v <-> '[7,0]' LIMIT 3")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(ints(&rows), [7, 6, 8]);
-    session.sql("DELETE FROM t WHERE id IN (SELECT 7)").await.unwrap().collect().await.unwrap();
+    session
+        .sql("DELETE FROM t WHERE id IN (SELECT 7)")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(ints(&sql(&engine, "SELECT count(*) FROM t").await.batches), [29]);
 }
 
 #[tokio::test]
 async fn the_last_of_several_statements_answers() {
     let engine = engine().await;
-    let output = sql(&engine, "CREATE TABLE a (id BIGINT PRIMARY KEY); INSERT INTO a VALUES (1), (2); SELECT id FROM a").await;
+    let output = sql(
+        &engine,
+        "CREATE TABLE a (id BIGINT PRIMARY KEY); INSERT INTO a VALUES (1), (2); SELECT id FROM a",
+    )
+    .await;
     assert_eq!(ints(&output.batches).len(), 2);
     let error = sql_error(&engine, "INSERT INTO a VALUES (3); SELECT nothing FROM a").await;
     assert!(error.contains("nothing"), "{error}");
     assert_eq!(ints(&sql(&engine, "SELECT count(*) FROM a").await.batches), [3]);
-    assert!(matches!(engine.sql(DEFAULT_DATABASE, " ; ").await, Err(QueryError::Syntax(_))));
+    assert!(matches!(
+        engine.sql(DEFAULT_DATABASE, " ; ").await,
+        Err(QueryError::Syntax(_))
+    ));
 }
 
 #[tokio::test]
@@ -57,7 +76,14 @@ async fn messages_carry_no_wrapping() {
         "INSERT INTO t (id, v) VALUES (1, '[1,2]')",
     ] {
         let error = sql_error(&engine, text).await;
-        for noise in ["External error", "Error during planning", "Execution error", "Arrow error", "backtrace", "caused by"] {
+        for noise in [
+            "External error",
+            "Error during planning",
+            "Execution error",
+            "Arrow error",
+            "backtrace",
+            "caused by",
+        ] {
             assert!(!error.contains(noise), "{text}: {error}");
         }
     }

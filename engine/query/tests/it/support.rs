@@ -6,14 +6,26 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type};
 use elanus_collection::{Collection, Collections, Options};
-use elanus_query::{DEFAULT_DATABASE, Engine, EngineOptions, FilterText, QueryRequest, SearchRequest, SqlOutput};
+use elanus_query::{
+    DEFAULT_DATABASE, Engine, EngineOptions, FilterText, QueryRequest, SearchRequest, SqlOutput,
+};
 use object_store::memory::InMemory;
 
 /// An engine whose background work runs only when it is asked for.
 pub async fn engine() -> Engine {
-    let options = Options { background: false, build_threads: 1, ..Options::default() };
-    let collections = Collections::open(Arc::new(InMemory::new()), options).await.unwrap();
-    let options = EngineOptions { query_threads: 2, sql_threads: 1, ..EngineOptions::default() };
+    let options = Options {
+        background: false,
+        build_threads: 1,
+        ..Options::default()
+    };
+    let collections = Collections::open(Arc::new(InMemory::new()), options)
+        .await
+        .unwrap();
+    let options = EngineOptions {
+        query_threads: 2,
+        sql_threads: 1,
+        ..EngineOptions::default()
+    };
     Engine::new(collections, &options).unwrap()
 }
 
@@ -32,18 +44,30 @@ pub async fn sql_error(engine: &Engine, text: &str) -> String {
 
 /// The first column as integers.
 pub fn ints(batches: &[RecordBatch]) -> Vec<i64> {
-    batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    batches
+        .iter()
+        .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+        .collect()
 }
 
 /// The scores of a search.
 pub fn scores(rows: &RecordBatch) -> Vec<f32> {
-    rows.column(rows.num_columns() - 1).as_primitive::<Float32Type>().values().to_vec()
+    rows.column(rows.num_columns() - 1)
+        .as_primitive::<Float32Type>()
+        .values()
+        .to_vec()
 }
 
 /// The table `t(id, n, v)` with a FLAT index, loaded: row `i` of `rows` has `n = i % 10`, `v = [i, 0]`.
 pub async fn line(engine: &Engine, rows: usize) -> Arc<Collection> {
-    sql(engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n INTEGER NOT NULL, v VECTOR(2) NOT NULL)").await;
-    let values: Vec<String> = (0..rows).map(|i| format!("({i}, {}, '[{i}, 0]')", i % 10)).collect();
+    sql(
+        engine,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, n INTEGER NOT NULL, v VECTOR(2) NOT NULL)",
+    )
+    .await;
+    let values: Vec<String> = (0..rows)
+        .map(|i| format!("({i}, {}, '[{i}, 0]')", i % 10))
+        .collect();
     if !values.is_empty() {
         sql(engine, &format!("INSERT INTO t VALUES {}", values.join(", "))).await;
     }
@@ -95,5 +119,8 @@ pub fn query(collection: &Arc<Collection>, filter: &str) -> QueryRequest {
 
 /// A filter without templates; none for empty text.
 pub fn filter_of(text: &str) -> Option<FilterText> {
-    (!text.is_empty()).then(|| FilterText { text: text.into(), ..FilterText::default() })
+    (!text.is_empty()).then(|| FilterText {
+        text: text.into(),
+        ..FilterText::default()
+    })
 }
