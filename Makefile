@@ -34,7 +34,7 @@ fmt: ## format the Rust code
 
 build: ## the binary, in release
 	$(call step,cargo build --release: $(BINARY))
-	@$(CARGO) build --release --locked --workspace --bins
+	@$(CARGO) build --release --locked --workspace --bin elanus
 
 lint: ## formatting and lints, warnings are errors
 	$(call step,cargo fmt --check)

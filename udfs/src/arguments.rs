@@ -23,12 +23,16 @@ impl TextArgument {
             ColumnarValue::Array(array) => (Arc::clone(array), false),
             ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
         };
-        let array = match array.data_type() {
-            DataType::Utf8 => array,
-            other if is_text(other) || *other == DataType::Null => cast(&array, &DataType::Utf8)?,
-            other => return exec_err!("{function} takes text, got {other}"),
-        };
-        Ok(Self { values: as_string_array(&array)?.clone(), single })
+        let data_type = array.data_type();
+        if !is_text(data_type) && *data_type != DataType::Null {
+            return exec_err!("{function} takes text, got {data_type}");
+        }
+        // no copy when it is Utf8 already
+        let array = cast(&array, &DataType::Utf8)?;
+        Ok(Self {
+            values: as_string_array(&array)?.clone(),
+            single,
+        })
     }
 
     /// Whether one value stands for all rows.
@@ -45,7 +49,10 @@ impl TextArgument {
 
 /// Any of the string types.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// Argument `index` as a text literal.

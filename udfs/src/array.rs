@@ -10,13 +10,17 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, ListArray, Scalar};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, ListArray, Scalar,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, kernels::cmp::eq};
 use arrow::datatypes::DataType;
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use crate::arguments::{finish, text_literal};
 
@@ -46,7 +50,11 @@ pub fn function(test: ArrayTest) -> Arc<ScalarUDF> {
 
 /// The array functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    vec![function(ArrayTest::Length), function(ArrayTest::Contains), function(ArrayTest::Equals)]
+    vec![
+        function(ArrayTest::Length),
+        function(ArrayTest::Contains),
+        function(ArrayTest::Equals),
+    ]
 }
 
 /// The scalar function of an [`ArrayTest`].
@@ -63,7 +71,10 @@ impl ArrayFunction {
             ArrayTest::Equals => 2,
             ArrayTest::Contains => 3,
         };
-        Arc::new(ScalarUDF::from(Self { test, signature: Signature::any(arguments, Volatility::Immutable) }))
+        Arc::new(ScalarUDF::from(Self {
+            test,
+            signature: Signature::any(arguments, Volatility::Immutable),
+        }))
     }
 
     fn needles(&self, args: &[ColumnarValue], element: &DataType) -> Result<ArrayRef> {
@@ -74,9 +85,15 @@ impl ArrayFunction {
                     return exec_err!("{}: argument 2 must be a list, got {scalar}", self.name());
                 };
                 let values = list.value(0);
-                if values.data_type() == element { Ok(values) } else { Ok(cast(&values, element)?) }
+                if values.data_type() == element {
+                    Ok(values)
+                } else {
+                    Ok(cast(&values, element)?)
+                }
             }
-            Some(ColumnarValue::Array(_)) | None => exec_err!("{}: argument 2 must be a literal list", self.name()),
+            Some(ColumnarValue::Array(_)) | None => {
+                exec_err!("{}: argument 2 must be a literal list", self.name())
+            }
         }
     }
 }
@@ -132,7 +149,10 @@ impl ScalarUDFImpl for ArrayFunction {
             }
             ArrayTest::Equals => {
                 let needles = self.needles(&args.args, lists.values().data_type())?;
-                Arc::new(BooleanArray::new(equals(lists, &needles)?, lists.nulls().cloned()))
+                Arc::new(BooleanArray::new(
+                    equals(lists, &needles)?,
+                    lists.nulls().cloned(),
+                ))
             }
         };
         finish(result, single)

@@ -64,6 +64,7 @@ fn too_deep(span: Span) -> Box<Issue> {
 }
 
 /// What may continue an operand.
+#[derive(Clone, Copy)]
 enum Infix {
     Binary(BinaryOp),
     And,

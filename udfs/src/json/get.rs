@@ -56,12 +56,20 @@ pub struct JsonGet {
 impl JsonGet {
     /// `json_get*(json, key, ..)`: keys are text or whole numbers, literals or columns.
     pub fn for_sql(kind: JsonType) -> Self {
-        Self { kind, pointer: false, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            kind,
+            pointer: false,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 
     /// `elanus_json_get*(json, pointer)`: the pointer is a literal.
     pub fn for_filter(kind: JsonType) -> Self {
-        Self { kind, pointer: true, signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            kind,
+            pointer: true,
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
@@ -105,12 +113,20 @@ impl ScalarUDFImpl for JsonGet {
         };
         let single = json.is_single() && paths.is_single();
         let rows = if single { 1 } else { args.number_rows };
-        let value = |row: usize| find(json.get(row)?, paths.get(row)?.as_slice());
+        let value = |row: usize| find(json.get(row)?, &paths.get(row)?);
         let result: ArrayRef = match self.kind {
             JsonType::Json => Arc::new((0..rows).map(value).collect::<StringArray>()),
-            JsonType::Bool => Arc::new((0..rows).map(|row| as_bool(value(row)?)).collect::<BooleanArray>()),
+            JsonType::Bool => Arc::new(
+                (0..rows)
+                    .map(|row| as_bool(value(row)?))
+                    .collect::<BooleanArray>(),
+            ),
             JsonType::Int => Arc::new((0..rows).map(|row| as_int(value(row)?)).collect::<Int64Array>()),
-            JsonType::Float => Arc::new((0..rows).map(|row| as_float(value(row)?)).collect::<Float64Array>()),
+            JsonType::Float => Arc::new(
+                (0..rows)
+                    .map(|row| as_float(value(row)?))
+                    .collect::<Float64Array>(),
+            ),
             JsonType::Str => Arc::new((0..rows).map(|row| as_text(value(row)?)).collect::<StringArray>()),
         };
         finish(result, single)
@@ -118,13 +134,19 @@ impl ScalarUDFImpl for JsonGet {
 }
 
 fn as_bool(value: &str) -> Option<bool> {
-    if let Leaf::Bool(value) = leaf(value)? { Some(value) } else { None }
+    if let Leaf::Bool(value) = leaf(value)? {
+        Some(value)
+    } else {
+        None
+    }
 }
 
 fn as_int(value: &str) -> Option<i64> {
     match leaf(value)? {
         Leaf::Number(Number::Int(value)) => Some(value),
-        Leaf::Number(Number::Float(value)) if value.fract() == 0.0 && value.abs() < 9.2e18 => Some(value as i64),
+        Leaf::Number(Number::Float(value)) if value.fract() == 0.0 && value.abs() < 9.2e18 => {
+            Some(value as i64)
+        }
         Leaf::Null | Leaf::Bool(_) | Leaf::Number(_) | Leaf::Text(_) | Leaf::Array(_) | Leaf::Object => None,
     }
 }
@@ -138,7 +160,11 @@ fn as_float(value: &str) -> Option<f64> {
 }
 
 fn as_text(value: &str) -> Option<Cow<'_, str>> {
-    if let Leaf::Text(text) = leaf(value)? { Some(text) } else { None }
+    if let Leaf::Text(text) = leaf(value)? {
+        Some(text)
+    } else {
+        None
+    }
 }
 
 /// The path of each row: fixed, or made of key columns.
@@ -157,8 +183,14 @@ impl Paths {
     }
 
     fn keys(function: &str, keys: &[ColumnarValue]) -> Result<Self> {
-        let keys: Vec<_> = keys.iter().map(|key| TextArgument::new(function, key)).collect::<Result<_>>()?;
-        let fixed = keys.iter().map(|key| key.get(0).filter(|_| key.is_single()).map(str::to_owned)).collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| TextArgument::new(function, key))
+            .collect::<Result<_>>()?;
+        let fixed = keys
+            .iter()
+            .map(|key| key.get(0).filter(|_| key.is_single()).map(str::to_owned))
+            .collect();
         Ok(match fixed {
             Some(path) => Self::Fixed(path),
             None => Self::Keys(keys),
@@ -173,12 +205,14 @@ impl Paths {
     }
 
     /// None when a key is NULL.
-    fn get(&self, row: usize) -> Option<Cow<'_, Vec<String>>> {
+    fn get(&self, row: usize) -> Option<Cow<'_, [String]>> {
         match self {
-            Self::Fixed(path) => Some(Cow::Borrowed(path)),
-            Self::Keys(keys) => {
-                keys.iter().map(|key| key.get(row).map(str::to_owned)).collect::<Option<_>>().map(Cow::Owned)
-            }
+            Self::Fixed(path) => Some(Cow::Borrowed(path.as_slice())),
+            Self::Keys(keys) => keys
+                .iter()
+                .map(|key| key.get(row).map(str::to_owned))
+                .collect::<Option<_>>()
+                .map(Cow::Owned),
         }
     }
 }
@@ -213,7 +247,9 @@ pub struct JsonContains {
 
 impl Default for JsonContains {
     fn default() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 }
 
@@ -235,14 +271,15 @@ impl ScalarUDFImpl for JsonContains {
         let Some(value) = coerced.get_mut(1) else {
             return plan_err!("json_contains takes a JSON text, a value and a path");
         };
-        *value = match &*value {
-            DataType::Boolean => DataType::Boolean,
-            DataType::Null => DataType::Utf8,
-            other if other.is_integer() => DataType::Int64,
-            other if other.is_numeric() => DataType::Float64,
-            other if is_text(other) => DataType::Utf8,
-            other => return plan_err!("json_contains looks for a number, a string or a boolean, got {other}"),
-        };
+        if value.is_integer() {
+            *value = DataType::Int64;
+        } else if value.is_numeric() {
+            *value = DataType::Float64;
+        } else if *value == DataType::Null || is_text(value) {
+            *value = DataType::Utf8;
+        } else if *value != DataType::Boolean {
+            return plan_err!("json_contains looks for a number, a string or a boolean, got {value}");
+        }
         Ok(coerced)
     }
 
@@ -257,7 +294,9 @@ impl ScalarUDFImpl for JsonContains {
         let rows = if single { 1 } else { args.number_rows };
         let test = |row: usize| -> Option<bool> {
             let needle = needles.get(if needle_single { 0 } else { row })?.as_ref()?;
-            let Leaf::Array(array) = leaf(find(json.get(row)?, paths.get(row)?.as_slice())?)? else { return None };
+            let Leaf::Array(array) = leaf(find(json.get(row)?, &paths.get(row)?)?)? else {
+                return None;
+            };
             let same = |element: Leaf<'_>| needle.compare(&element) == Some(Ordering::Equal);
             Some(elements(array).filter_map(leaf).any(same))
         };
@@ -275,12 +314,20 @@ fn needles(argument: &ColumnarValue) -> Result<(Vec<Option<Literal>>, bool)> {
     let values = if let Some(array) = array.as_boolean_opt() {
         array.iter().map(|value| value.map(Literal::Bool)).collect()
     } else if let Some(array) = array.as_primitive_opt::<Int64Type>() {
-        array.iter().map(|value| Some(Literal::Number(Number::Int(value?)))).collect()
+        array
+            .iter()
+            .map(|value| Some(Literal::Number(Number::Int(value?))))
+            .collect()
     } else if let Some(array) = array.as_primitive_opt::<Float64Type>() {
-        array.iter().map(|value| Some(Literal::Number(Number::Float(value?)))).collect()
+        array
+            .iter()
+            .map(|value| Some(Literal::Number(Number::Float(value?))))
+            .collect()
     } else {
         let text = TextArgument::new("json_contains", argument)?;
-        (0..array.len()).map(|row| Some(Literal::Text(text.get(row)?.to_owned()))).collect()
+        (0..array.len())
+            .map(|row| Some(Literal::Text(text.get(row)?.to_owned())))
+            .collect()
     };
     Ok((values, single))
 }

@@ -36,9 +36,11 @@ impl Literal {
             (Leaf::Bool(value), Self::Bool(literal)) => Some(value.cmp(literal)),
             (Leaf::Number(value), Self::Number(literal)) => compare_numbers(*value, *literal),
             (Leaf::Text(value), Self::Text(literal)) => Some(value.as_bytes().cmp(literal.as_bytes())),
-            (Leaf::Array(value), Self::Array(literal)) => {
-                Some(if equal_arrays(value, literal) { Ordering::Equal } else { Ordering::Less })
-            }
+            (Leaf::Array(value), Self::Array(literal)) => Some(if equal_arrays(value, literal) {
+                Ordering::Equal
+            } else {
+                Ordering::Less
+            }),
             (
                 Leaf::Null | Leaf::Bool(_) | Leaf::Number(_) | Leaf::Text(_) | Leaf::Array(_) | Leaf::Object,
                 Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Array(_),
@@ -55,7 +57,9 @@ fn equal_arrays(value: &str, literal: &str) -> bool {
             (None, None) => return true,
             (Some(value), Some(literal)) => {
                 let literal = leaf(literal).and_then(Literal::new);
-                let order = literal.zip(leaf(value)).and_then(|(literal, value)| literal.compare(&value));
+                let order = literal
+                    .zip(leaf(value))
+                    .and_then(|(literal, value)| literal.compare(&value));
                 if order != Some(Ordering::Equal) {
                     return false;
                 }
@@ -142,9 +146,10 @@ impl LiteralSet {
                 (!self.ints.is_empty() || !self.floats.is_empty(), found)
             }
             Leaf::Text(text) => (!self.texts.is_empty(), self.texts.contains(text.as_ref())),
-            Leaf::Array(text) => {
-                (!self.arrays.is_empty(), self.arrays.iter().any(|literal| equal_arrays(text, literal)))
-            }
+            Leaf::Array(text) => (
+                !self.arrays.is_empty(),
+                self.arrays.iter().any(|literal| equal_arrays(text, literal)),
+            ),
             Leaf::Object => (false, false),
         };
         comparable.then_some(found)
@@ -154,7 +159,9 @@ impl LiteralSet {
 /// Floats that are whole and fit become integers, so that equal numbers are identical.
 fn normal(value: Number) -> Number {
     match value {
-        Number::Float(float) if float.fract() == 0.0 && compare_int_float(float as i64, float) == Some(Ordering::Equal) => {
+        Number::Float(float)
+            if float.fract() == 0.0 && compare_int_float(float as i64, float) == Some(Ordering::Equal) =>
+        {
             Number::Int(float as i64)
         }
         Number::Int(_) | Number::Float(_) => value,
@@ -180,8 +187,16 @@ mod tests {
             (0, -0.0, Ordering::Equal),
             (0, 1e300, Ordering::Less),
         ] {
-            assert_eq!(compare_numbers(Number::Int(int), Number::Float(float)), Some(expected), "{int} {float}");
-            assert_eq!(compare_numbers(Number::Float(float), Number::Int(int)), Some(expected.reverse()), "{int} {float}");
+            assert_eq!(
+                compare_numbers(Number::Int(int), Number::Float(float)),
+                Some(expected),
+                "{int} {float}"
+            );
+            assert_eq!(
+                compare_numbers(Number::Float(float), Number::Int(int)),
+                Some(expected.reverse()),
+                "{int} {float}"
+            );
         }
     }
 }

@@ -19,16 +19,26 @@ pub use path::{parse_pointer, push_step};
 pub use test::{JsonTest, JsonTestFunction};
 
 static SQL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let mut functions: Vec<_> = JsonType::ALL.iter().map(|kind| Arc::new(ScalarUDF::from(JsonGet::for_sql(*kind)))).collect();
+    let mut functions: Vec<_> = JsonType::ALL
+        .iter()
+        .map(|kind| Arc::new(ScalarUDF::from(JsonGet::for_sql(*kind))))
+        .collect();
     functions.push(Arc::new(ScalarUDF::from(JsonContains::default())));
     functions
 });
 
-static GETTERS: LazyLock<Vec<(JsonType, Arc<ScalarUDF>)>> =
-    LazyLock::new(|| JsonType::ALL.iter().map(|kind| (*kind, Arc::new(ScalarUDF::from(JsonGet::for_filter(*kind))))).collect());
+static GETTERS: LazyLock<Vec<(JsonType, Arc<ScalarUDF>)>> = LazyLock::new(|| {
+    JsonType::ALL
+        .iter()
+        .map(|kind| (*kind, Arc::new(ScalarUDF::from(JsonGet::for_filter(*kind)))))
+        .collect()
+});
 
 static TESTS: LazyLock<Vec<(JsonTest, Arc<ScalarUDF>)>> = LazyLock::new(|| {
-    JsonTest::ALL.iter().map(|test| (*test, Arc::new(ScalarUDF::from(JsonTestFunction::new(*test))))).collect()
+    JsonTest::ALL
+        .iter()
+        .map(|test| (*test, Arc::new(ScalarUDF::from(JsonTestFunction::new(*test)))))
+        .collect()
 });
 
 /// `elanus_json_get_*(json, pointer)` for filters.

@@ -26,7 +26,11 @@ pub(crate) enum Number {
 
 /// The text of the value that `path` leads to.
 pub(crate) fn find<'a>(json: &'a str, path: &[String]) -> Option<&'a str> {
-    let mut scanner = Scanner { text: json, bytes: json.as_bytes(), at: 0 };
+    let mut scanner = Scanner {
+        text: json,
+        bytes: json.as_bytes(),
+        at: 0,
+    };
     scanner.skip_blanks();
     for step in path {
         match scanner.peek()? {
@@ -54,7 +58,11 @@ pub(crate) fn leaf(value: &str) -> Option<Leaf<'_>> {
 
 /// The elements of an array's text.
 pub(crate) fn elements(array: &str) -> Elements<'_> {
-    let mut scanner = Scanner { text: array, bytes: array.as_bytes(), at: 0 };
+    let mut scanner = Scanner {
+        text: array,
+        bytes: array.as_bytes(),
+        at: 0,
+    };
     scanner.skip_blanks();
     let open = scanner.peek() == Some(b'[');
     scanner.at += 1;
@@ -101,7 +109,10 @@ fn number(text: &str) -> Option<Number> {
     {
         return Some(Number::Int(value));
     }
-    text.parse().ok().filter(|value: &f64| value.is_finite()).map(Number::Float)
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite())
+        .map(Number::Float)
 }
 
 #[derive(Clone, Copy)]
@@ -231,8 +242,6 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -253,10 +262,21 @@ mod tests {
         assert_eq!(at(&["c", "0"]), Some(Leaf::Bool(true)));
         assert_eq!(at(&["e"]), Some(Leaf::Number(Number::Float(-1500.0))));
         assert_eq!(at(&["c"]), Some(Leaf::Object));
-        for missing in [&["a", "3"][..], &["a", "00"], &["a", "x"], &["b"], &["c", "d", "e"], &["a", "2", "0"], &["e", "0"]] {
+        for missing in [
+            &["a", "3"][..],
+            &["a", "00"],
+            &["a", "x"],
+            &["b"],
+            &["c", "d", "e"],
+            &["a", "2", "0"],
+            &["e", "0"],
+        ] {
             assert_eq!(at(missing), None, "{missing:?}");
         }
-        assert_eq!(elements(" [1, [2,3] , \"a,]\" ] ").collect::<Vec<_>>(), ["1", "[2,3]", "\"a,]\""]);
+        assert_eq!(
+            elements(" [1, [2,3] , \"a,]\" ] ").collect::<Vec<_>>(),
+            ["1", "[2,3]", "\"a,]\""]
+        );
     }
 
     fn json() -> impl Strategy<Value = Value> {
@@ -270,7 +290,8 @@ mod tests {
         leaf.prop_recursive(4, 30, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec(("[ab0-2/~\"]{0,2}", inner), 0..4).prop_map(|items| Value::Object(items.into_iter().collect())),
+                prop::collection::vec(("[ab0-2/~\"]{0,2}", inner), 0..4)
+                    .prop_map(|items| Value::Object(items.into_iter().collect())),
             ]
         })
     }
@@ -285,8 +306,10 @@ mod tests {
             for step in &path {
                 expected = expected.and_then(|value| match value {
                     Value::Object(map) => map.get(step),
-                    Value::Array(items) if step == "0" || !step.starts_with('0') => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-                    _ => None,
+                    Value::Array(items) if step == "0" || !step.starts_with('0') => {
+                        step.parse::<usize>().ok().and_then(|index| items.get(index))
+                    }
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
                 });
             }
             let found = find(&text, &path).map(|text| serde_json::from_str::<Value>(text).unwrap());

@@ -47,7 +47,14 @@ pub enum JsonTest {
 
 impl JsonTest {
     /// All tests.
-    pub const ALL: [Self; 6] = [Self::Compare, Self::Arithmetic, Self::In, Self::Has, Self::Exists, Self::Length];
+    pub const ALL: [Self; 6] = [
+        Self::Compare,
+        Self::Arithmetic,
+        Self::In,
+        Self::Has,
+        Self::Exists,
+        Self::Length,
+    ];
 
     fn arguments(self) -> usize {
         match self {
@@ -69,7 +76,10 @@ pub struct JsonTestFunction {
 impl JsonTestFunction {
     /// The function of `test`.
     pub fn new(test: JsonTest) -> Self {
-        Self { test, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            test,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 
     /// The test with its literals read.
@@ -79,7 +89,12 @@ impl JsonTestFunction {
             JsonTest::Compare => Prepared::Compare(operator(text(2)?)?, self.literal(text(3)?)?),
             JsonTest::Arithmetic => {
                 let operand = self.number(text(3)?)?;
-                Prepared::Arithmetic(arithmetic(text(2)?)?, operand, operator(text(4)?)?, self.number(text(5)?)?)
+                Prepared::Arithmetic(
+                    arithmetic(text(2)?)?,
+                    operand,
+                    operator(text(4)?)?,
+                    self.number(text(5)?)?,
+                )
             }
             JsonTest::In => Prepared::In(LiteralSet::new(self.list(text(2)?)?)),
             JsonTest::Has => {
@@ -114,14 +129,18 @@ impl JsonTestFunction {
     fn number(&self, text: &str) -> Result<Number> {
         match self.literal(text)? {
             Literal::Number(number) => Ok(number),
-            Literal::Bool(_) | Literal::Text(_) | Literal::Array(_) => exec_err!("{}: {text} is no number", self.name()),
+            Literal::Bool(_) | Literal::Text(_) | Literal::Array(_) => {
+                exec_err!("{}: {text} is no number", self.name())
+            }
         }
     }
 
     /// The entries of a list; one that equals nothing is none.
     fn list(&self, text: &str) -> Result<Vec<Option<Literal>>> {
         match self.leaf(text)? {
-            Leaf::Array(array) => Ok(elements(array).map(|element| leaf(element).and_then(Literal::new)).collect()),
+            Leaf::Array(array) => Ok(elements(array)
+                .map(|element| leaf(element).and_then(Literal::new))
+                .collect()),
             Leaf::Null | Leaf::Bool(_) | Leaf::Number(_) | Leaf::Text(_) | Leaf::Object => {
                 exec_err!("{}: {text} is no list", self.name())
             }
@@ -146,7 +165,11 @@ impl ScalarUDFImpl for JsonTestFunction {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(if self.test == JsonTest::Length { DataType::Int64 } else { DataType::Boolean })
+        Ok(if self.test == JsonTest::Length {
+            DataType::Int64
+        } else {
+            DataType::Boolean
+        })
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -161,7 +184,10 @@ impl ScalarUDFImpl for JsonTestFunction {
         let json = TextArgument::new(self.name(), json)?;
         let pointer = text_literal(self.name(), &args.args, 1)?;
         let Some(path) = parse_pointer(pointer) else {
-            return exec_err!("{}: {pointer:?} is no JSON pointer; one is written like /key/0", self.name());
+            return exec_err!(
+                "{}: {pointer:?} is no JSON pointer; one is written like /key/0",
+                self.name()
+            );
         };
         let prepared = self.prepare(&args.args)?;
         let rows = if json.is_single() { 1 } else { args.number_rows };
@@ -178,9 +204,11 @@ impl ScalarUDFImpl for JsonTestFunction {
                 let exists = |row: usize| Some(value(row).is_some_and(|leaf| leaf != Leaf::Null));
                 Arc::new((0..rows).map(exists).collect::<BooleanArray>())
             }
-            JsonTest::Compare | JsonTest::Arithmetic | JsonTest::In | JsonTest::Has => {
-                Arc::new((0..rows).map(|row| prepared.holds(&value(row)?)).collect::<BooleanArray>())
-            }
+            JsonTest::Compare | JsonTest::Arithmetic | JsonTest::In | JsonTest::Has => Arc::new(
+                (0..rows)
+                    .map(|row| prepared.holds(&value(row)?))
+                    .collect::<BooleanArray>(),
+            ),
         };
         finish(result, json.is_single())
     }
@@ -209,13 +237,19 @@ impl Prepared {
             Self::In(set) => set.contains(value),
             Self::HasAny(set) => {
                 let Leaf::Array(array) = value else { return None };
-                Some(elements(array).filter_map(leaf).any(|element| set.contains(&element) == Some(true)))
+                Some(
+                    elements(array)
+                        .filter_map(leaf)
+                        .any(|element| set.contains(&element) == Some(true)),
+                )
             }
             Self::HasAll(literals) => {
                 let Leaf::Array(array) = value else { return None };
                 let elements: Vec<_> = elements(array).filter_map(leaf).collect();
                 let found = |literal: &Literal| {
-                    elements.iter().any(|element| literal.compare(element) == Some(Ordering::Equal))
+                    elements
+                        .iter()
+                        .any(|element| literal.compare(element) == Some(Ordering::Equal))
                 };
                 Some(literals.iter().all(|literal| literal.as_ref().is_some_and(found)))
             }

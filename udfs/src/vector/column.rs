@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use crate::arguments::is_text;
 
+/// What the functions accept, for error texts.
+const TAKES: &str = "takes a vector (a list of numbers or text like '[1,2,3]')";
+
 /// Rows of vectors. A single value stands for every row.
 pub(crate) struct VectorColumn {
     values: Values,
@@ -21,10 +24,19 @@ pub(crate) struct VectorColumn {
 /// Storage of the rows, one after the other.
 enum Values {
     /// Equal dimensions: row `i` is `data[i * dim..][..dim]`.
-    F32 { data: ScalarBuffer<f32>, dim: usize },
+    F32 {
+        data: ScalarBuffer<f32>,
+        dim: usize,
+    },
     /// As [`Values::F32`] but with the row ends given, for lists and text.
-    F32Lists { data: Vec<f32>, ends: Vec<usize> },
-    F64Lists { data: Vec<f64>, ends: Vec<usize> },
+    F32Lists {
+        data: Vec<f32>,
+        ends: Vec<usize>,
+    },
+    F64Lists {
+        data: Vec<f64>,
+        ends: Vec<usize>,
+    },
     /// All rows NULL.
     Nothing,
 }
@@ -54,7 +66,11 @@ impl VectorColumn {
             ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
         };
         let (values, nulls) = read(function, &array)?;
-        Ok(Self { values, nulls, single })
+        Ok(Self {
+            values,
+            nulls,
+            single,
+        })
     }
 
     pub(crate) fn is_single(&self) -> bool {
@@ -69,9 +85,10 @@ impl VectorColumn {
     /// Takes 64-bit rows to 32 bits.
     pub(crate) fn narrowed(self) -> Self {
         let values = match self.values {
-            Values::F64Lists { data, ends } => {
-                Values::F32Lists { data: data.into_iter().map(|value| value as f32).collect(), ends }
-            }
+            Values::F64Lists { data, ends } => Values::F32Lists {
+                data: data.into_iter().map(|value| value as f32).collect(),
+                ends,
+            },
             values @ (Values::F32 { .. } | Values::F32Lists { .. } | Values::Nothing) => values,
         };
         Self { values, ..self }
@@ -98,32 +115,39 @@ fn range(ends: &[usize], row: usize) -> Option<std::ops::Range<usize>> {
 }
 
 fn read(function: &str, array: &ArrayRef) -> Result<(Values, Option<NullBuffer>)> {
-    match array.data_type() {
-        DataType::Null => Ok((Values::Nothing, None)),
-        DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => {
-            let lists = array.as_fixed_size_list();
-            let dim = usize::try_from(lists.value_length()).unwrap_or(0);
-            let items = lists.values().as_primitive::<Float32Type>();
-            if items.null_count() > 0 {
-                let hole = (0..lists.len()).any(|row| lists.is_valid(row) && items.slice(row * dim, dim).null_count() > 0);
-                if hole {
-                    return exec_err!("{function}: a vector may not contain NULL");
-                }
-            }
-            Ok((Values::F32 { data: items.values().clone(), dim }, lists.nulls().cloned()))
-        }
-        DataType::FixedSizeList(item, _) => {
-            let list = DataType::List(Arc::new(Field::new_list_field(item.data_type().clone(), true)));
-            read(function, &cast(array, &list)?)
-        }
-        DataType::List(_) => read_lists(function, array.as_list::<i32>()),
-        DataType::LargeList(_) => read_lists(function, array.as_list::<i64>()),
-        other if is_text(other) => read_text(function, &cast(array, &DataType::Utf8)?),
-        other => exec_err!("{function} takes a vector (a list of numbers or text like '[1,2,3]'), got {other}"),
+    let data_type = array.data_type();
+    if *data_type == DataType::Null {
+        return Ok((Values::Nothing, None));
     }
+    if is_text(data_type) {
+        return read_text(function, &cast(array, &DataType::Utf8)?);
+    }
+    if let Some(lists) = array.as_list_opt::<i32>() {
+        return read_lists(function, lists);
+    }
+    if let Some(lists) = array.as_list_opt::<i64>() {
+        return read_lists(function, lists);
+    }
+    let Some(lists) = array.as_fixed_size_list_opt() else {
+        return exec_err!("{function} {TAKES}, got {data_type}");
+    };
+    let Some(items) = lists.values().as_primitive_opt::<Float32Type>() else {
+        let item = Field::new_list_field(lists.value_type(), true);
+        return read(function, &cast(array, &DataType::List(Arc::new(item)))?);
+    };
+    let dim = usize::try_from(lists.value_length()).unwrap_or(0);
+    let hole = |row: usize| lists.is_valid(row) && items.slice(row * dim, dim).null_count() > 0;
+    if items.null_count() > 0 && (0..lists.len()).any(hole) {
+        return exec_err!("{function}: a vector may not contain NULL");
+    }
+    let data = items.values().clone();
+    Ok((Values::F32 { data, dim }, lists.nulls().cloned()))
 }
 
-fn read_lists<O: OffsetSizeTrait>(function: &str, lists: &GenericListArray<O>) -> Result<(Values, Option<NullBuffer>)> {
+fn read_lists<O: OffsetSizeTrait>(
+    function: &str,
+    lists: &GenericListArray<O>,
+) -> Result<(Values, Option<NullBuffer>)> {
     let items = cast(lists.values(), &DataType::Float64)?;
     let items = items.as_primitive::<Float64Type>();
     let mut data = Vec::with_capacity(items.len());
@@ -177,15 +201,24 @@ fn parse_text(text: &str, data: &mut Vec<f64>) -> Option<()> {
 
 /// What a vector argument is coerced to: our own vectors and text stay, other lists become lists of `Float64`.
 pub(crate) fn coerce(function: &str, data_type: &DataType) -> Result<DataType> {
-    match data_type {
-        DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => Ok(data_type.clone()),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
-            if item.data_type().is_numeric() || *item.data_type() == DataType::Null =>
-        {
-            Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true))))
-        }
-        DataType::Null => Ok(DataType::Null),
-        other if is_text(other) => Ok(DataType::Utf8),
-        other => plan_err!("{function} takes a vector (a list of numbers or text like '[1,2,3]'), got {other}"),
+    if is_engine_vector(data_type) || *data_type == DataType::Null {
+        return Ok(data_type.clone());
     }
+    if is_text(data_type) {
+        return Ok(DataType::Utf8);
+    }
+    if let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = data_type
+        && (item.data_type().is_numeric() || *item.data_type() == DataType::Null)
+    {
+        return Ok(DataType::List(Arc::new(Field::new_list_field(
+            DataType::Float64,
+            true,
+        ))));
+    }
+    plan_err!("{function} {TAKES}, got {data_type}")
+}
+
+/// Whether the type is that of the engine's own vector columns.
+pub(crate) fn is_engine_vector(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32)
 }

@@ -60,7 +60,12 @@ impl Distance {
     fn of_f64(self, a: &[f64], b: &[f64]) -> f64 {
         let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
         match self {
-            Self::L2 => a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt(),
+            Self::L2 => a
+                .iter()
+                .zip(b)
+                .map(|(x, y)| (x - y) * (x - y))
+                .sum::<f64>()
+                .sqrt(),
             Self::Cosine => {
                 let cosine = dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt());
                 1.0 - cosine.clamp(-1.0, 1.0)
@@ -87,7 +92,10 @@ pub struct DistanceFunction {
 impl DistanceFunction {
     /// The function for `distance`.
     pub fn new(distance: Distance) -> Self {
-        Self { distance, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            distance,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 
     /// Which distance it computes.
@@ -114,7 +122,10 @@ impl ScalarUDFImpl for DistanceFunction {
         if let (DataType::FixedSizeList(_, left), DataType::FixedSizeList(_, right)) = (a, b)
             && left != right
         {
-            return plan_err!("{}: vectors have different dimensions, {left} and {right}", self.name());
+            return plan_err!(
+                "{}: vectors have different dimensions, {left} and {right}",
+                self.name()
+            );
         }
         Ok(vec![coerce(self.name(), a)?, coerce(self.name(), b)?])
     }
@@ -136,7 +147,12 @@ impl ScalarUDFImpl for DistanceFunction {
                 continue;
             };
             if a.dim() != b.dim() {
-                return exec_err!("{}: vectors have different dimensions, {} and {}", self.name(), a.dim(), b.dim());
+                return exec_err!(
+                    "{}: vectors have different dimensions, {} and {}",
+                    self.name(),
+                    a.dim(),
+                    b.dim()
+                );
             }
             distances.append_value(match (a, b) {
                 (Row::F32(a), Row::F32(b)) => self.distance.of_f32(a, b),

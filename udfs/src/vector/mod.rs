@@ -16,10 +16,20 @@ pub use distance::{Distance, DistanceFunction};
 pub use unary::{UnaryVectorFunction, VectorProperty};
 
 static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let distances = [Distance::L2, Distance::Cosine, Distance::InnerProduct, Distance::NegativeInnerProduct, Distance::L1]
-        .map(|distance| Arc::new(ScalarUDF::from(DistanceFunction::new(distance))));
-    let properties = [VectorProperty::Normalize, VectorProperty::Norm, VectorProperty::Dims]
-        .map(|property| Arc::new(ScalarUDF::from(UnaryVectorFunction::new(property))));
+    let distances = [
+        Distance::L2,
+        Distance::Cosine,
+        Distance::InnerProduct,
+        Distance::NegativeInnerProduct,
+        Distance::L1,
+    ]
+    .map(|distance| Arc::new(ScalarUDF::from(DistanceFunction::new(distance))));
+    let properties = [
+        VectorProperty::Normalize,
+        VectorProperty::Norm,
+        VectorProperty::Dims,
+    ]
+    .map(|property| Arc::new(ScalarUDF::from(UnaryVectorFunction::new(property))));
     distances.into_iter().chain(properties).collect()
 });
 

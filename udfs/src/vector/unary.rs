@@ -9,7 +9,7 @@ use datafusion::common::utils::take_function_args;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
-use super::column::{Row, VectorColumn, coerce};
+use super::column::{Row, VectorColumn, coerce, is_engine_vector};
 use crate::arguments::finish;
 
 /// What is computed of a vector.
@@ -33,7 +33,10 @@ pub struct UnaryVectorFunction {
 impl UnaryVectorFunction {
     /// The function for `property`.
     pub fn new(property: VectorProperty) -> Self {
-        Self { property, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            property,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 }
 
@@ -55,10 +58,10 @@ impl ScalarUDFImpl for UnaryVectorFunction {
         Ok(match self.property {
             VectorProperty::Norm => DataType::Float64,
             VectorProperty::Dims => DataType::Int64,
-            VectorProperty::Normalize => match vector {
-                DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => vector.clone(),
-                _ => DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true))),
-            },
+            VectorProperty::Normalize if is_engine_vector(vector) => vector.clone(),
+            VectorProperty::Normalize => {
+                DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
+            }
         })
     }
 
@@ -73,16 +76,23 @@ impl ScalarUDFImpl for UnaryVectorFunction {
         let rows = if column.is_single() { 1 } else { args.number_rows };
         let vectors = (0..rows).map(|row| column.row(row));
         let result: ArrayRef = match self.property {
-            VectorProperty::Dims => {
-                Arc::new(vectors.map(|vector| vector.map(|vector| vector.dim() as i64)).collect::<Int64Array>())
+            VectorProperty::Dims => Arc::new(
+                vectors
+                    .map(|vector| vector.map(|vector| vector.dim() as i64))
+                    .collect::<Int64Array>(),
+            ),
+            VectorProperty::Norm => Arc::new(
+                vectors
+                    .map(|vector| vector.map(norm))
+                    .collect::<arrow::array::Float64Array>(),
+            ),
+            VectorProperty::Normalize => {
+                if let DataType::FixedSizeList(item, dim) = args.return_field.data_type() {
+                    normalize_fixed(vectors, item, *dim)?
+                } else {
+                    normalize_lists(vectors)
+                }
             }
-            VectorProperty::Norm => {
-                Arc::new(vectors.map(|vector| vector.map(norm)).collect::<arrow::array::Float64Array>())
-            }
-            VectorProperty::Normalize => match args.return_field.data_type() {
-                DataType::FixedSizeList(item, dim) => normalize_fixed(vectors, item, *dim)?,
-                _ => normalize_lists(vectors),
-            },
         };
         finish(result, column.is_single())
     }
@@ -90,7 +100,11 @@ impl ScalarUDFImpl for UnaryVectorFunction {
 
 fn norm(vector: Row<'_>) -> f64 {
     match vector {
-        Row::F32(values) => values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt(),
+        Row::F32(values) => values
+            .iter()
+            .map(|value| f64::from(*value) * f64::from(*value))
+            .sum::<f64>()
+            .sqrt(),
         Row::F64(values) => values.iter().map(|value| value * value).sum::<f64>().sqrt(),
     }
 }
@@ -125,7 +139,12 @@ fn normalize_fixed<'a>(
     }
     let nulls = NullBuffer::from(valid);
     let items = Arc::new(Float32Array::from(data));
-    Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(item), dim, items, Some(nulls))?))
+    Ok(Arc::new(FixedSizeListArray::try_new(
+        Arc::clone(item),
+        dim,
+        items,
+        Some(nulls),
+    )?))
 }
 
 fn normalize_lists<'a>(vectors: impl Iterator<Item = Option<Row<'a>>>) -> ArrayRef {
@@ -135,9 +154,13 @@ fn normalize_lists<'a>(vectors: impl Iterator<Item = Option<Row<'a>>>) -> ArrayR
             let scale = scale(vector);
             match vector {
                 Row::F32(values) => {
-                    values.iter().for_each(|value| lists.values().append_value(f64::from(*value) * scale));
+                    values
+                        .iter()
+                        .for_each(|value| lists.values().append_value(f64::from(*value) * scale));
                 }
-                Row::F64(values) => values.iter().for_each(|value| lists.values().append_value(value * scale)),
+                Row::F64(values) => values
+                    .iter()
+                    .for_each(|value| lists.values().append_value(value * scale)),
             }
         }
         lists.append(vector.is_some());

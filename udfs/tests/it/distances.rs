@@ -13,34 +13,77 @@ use crate::{rows, session, vectors};
 #[tokio::test]
 async fn a_vector_may_be_a_column_text_or_an_array() {
     let session = session();
-    let column = vectors(3, &[Some(vec![1.0, 2.0, 2.0]), None, Some(vec![0.0, 0.0, 0.0]), Some(vec![-1.0, 0.0, 4.0])]);
-    session.register_batch("t", RecordBatch::try_from_iter([("v", column)]).unwrap()).unwrap();
+    let column = vectors(
+        3,
+        &[
+            Some(vec![1.0, 2.0, 2.0]),
+            None,
+            Some(vec![0.0, 0.0, 0.0]),
+            Some(vec![-1.0, 0.0, 4.0]),
+        ],
+    );
+    session
+        .register_batch("t", RecordBatch::try_from_iter([("v", column)]).unwrap())
+        .unwrap();
     for (expression, expected) in [
-        ("l2_distance(v, '[0, 0, 0]')", ["3.0", "null", "0.0", "4.123105625617661"]),
-        ("l2_distance('[0,0,0]', v)", ["3.0", "null", "0.0", "4.123105625617661"]),
-        ("l2_distance(v, ARRAY[0, 0, 0])", ["3.0", "null", "0.0", "4.123105625617661"]),
-        ("l2_distance(v, [0.0, 0.0, 0.0])", ["3.0", "null", "0.0", "4.123105625617661"]),
+        (
+            "l2_distance(v, '[0, 0, 0]')",
+            ["3.0", "null", "0.0", "4.123105625617661"],
+        ),
+        (
+            "l2_distance('[0,0,0]', v)",
+            ["3.0", "null", "0.0", "4.123105625617661"],
+        ),
+        (
+            "l2_distance(v, ARRAY[0, 0, 0])",
+            ["3.0", "null", "0.0", "4.123105625617661"],
+        ),
+        (
+            "l2_distance(v, [0.0, 0.0, 0.0])",
+            ["3.0", "null", "0.0", "4.123105625617661"],
+        ),
         ("l2_distance(v, v)", ["0.0", "null", "0.0", "0.0"]),
         ("l1_distance(v, '[1,1,1]')", ["2.0", "null", "3.0", "6.0"]),
         ("inner_product(v, '[1,1,1]')", ["5.0", "null", "0.0", "3.0"]),
-        ("negative_inner_product(v, '[1,1,1]')", ["-5.0", "null", "0.0", "-3.0"]),
-        ("cosine_distance(v, '[2,4,4]')", ["0.0", "null", "NaN", "0.43408346"]),
+        (
+            "negative_inner_product(v, '[1,1,1]')",
+            ["-5.0", "null", "0.0", "-3.0"],
+        ),
+        (
+            "cosine_distance(v, '[2,4,4]')",
+            ["0.0", "null", "NaN", "0.43408346"],
+        ),
         ("cosine_distance(v, '[0,0,0]')", ["NaN", "null", "NaN", "NaN"]),
         ("l2_distance(v, NULL)", ["null", "null", "null", "null"]),
         ("l2_norm(v)", ["3.0", "null", "0.0", "4.123105625617661"]),
         ("vector_dims(v)", ["3", "null", "3", "3"]),
         ("vector_dims(l2_normalize(v))", ["3", "null", "3", "3"]),
-        ("round(l2_norm(l2_normalize(v)), 6)", ["1.0", "null", "0.0", "1.0"]),
+        (
+            "round(l2_norm(l2_normalize(v)), 6)",
+            ["1.0", "null", "0.0", "1.0"],
+        ),
     ] {
-        let found = rows(&session, &format!("SELECT {expression} FROM t")).await.unwrap();
+        let found = rows(&session, &format!("SELECT {expression} FROM t"))
+            .await
+            .unwrap();
         let close = |found: &str, expected: &str| match (found.parse::<f64>(), expected.parse::<f64>()) {
-            (Ok(found), Ok(expected)) => (found - expected).abs() < 1e-6 || (found.is_nan() && expected.is_nan()),
+            (Ok(found), Ok(expected)) => {
+                (found - expected).abs() < 1e-6 || (found.is_nan() && expected.is_nan())
+            }
             _ => found == expected,
         };
-        let same = found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| close(found, expected));
+        let same = found.len() == expected.len()
+            && found
+                .iter()
+                .zip(expected)
+                .all(|(found, expected)| close(found, expected));
         assert!(same, "{expression}: {found:?} and not {expected:?}");
     }
-    let constant = rows(&session, "SELECT l2_distance('[1,2]', [4, 6]), vector_dims('[1, 2, 3]'), l2_normalize('[3,4]')").await;
+    let constant = rows(
+        &session,
+        "SELECT l2_distance('[1,2]', [4, 6]), vector_dims('[1, 2, 3]'), l2_normalize('[3,4]')",
+    )
+    .await;
     assert_eq!(constant.unwrap(), ["5.0|3|[0.6000000000000001, 0.8]"]);
 }
 
@@ -49,18 +92,43 @@ async fn errors_name_dimensions_types_and_forms() {
     let session = session();
     let column = vectors(3, &[Some(vec![1.0, 2.0, 2.0])]);
     let other = vectors(2, &[Some(vec![1.0, 2.0])]);
-    session.register_batch("t", RecordBatch::try_from_iter([("v", column), ("w", other)]).unwrap()).unwrap();
+    session
+        .register_batch(
+            "t",
+            RecordBatch::try_from_iter([("v", column), ("w", other)]).unwrap(),
+        )
+        .unwrap();
     for (expression, expected) in [
-        ("l2_distance(v, '[1,2]')", "l2_distance: vectors have different dimensions, 3 and 2"),
-        ("cosine_distance(v, w)", "cosine_distance: vectors have different dimensions, 3 and 2"),
-        ("l1_distance([1], [1, 2])", "l1_distance: vectors have different dimensions, 1 and 2"),
-        ("l2_distance(v, '1,2')", "l2_distance: \"1,2\" is no vector; a vector is written like '[1,2,3]'"),
+        (
+            "l2_distance(v, '[1,2]')",
+            "l2_distance: vectors have different dimensions, 3 and 2",
+        ),
+        (
+            "cosine_distance(v, w)",
+            "cosine_distance: vectors have different dimensions, 3 and 2",
+        ),
+        (
+            "l1_distance([1], [1, 2])",
+            "l1_distance: vectors have different dimensions, 1 and 2",
+        ),
+        (
+            "l2_distance(v, '1,2')",
+            "l2_distance: \"1,2\" is no vector; a vector is written like '[1,2,3]'",
+        ),
         ("l2_distance(v, '[1,inf,2]')", "is no vector"),
-        ("l2_distance(v, 5)", "l2_distance takes a vector (a list of numbers or text like '[1,2,3]'), got Int64"),
-        ("l2_distance(v, [1, NULL, 2])", "l2_distance: a vector may not contain NULL"),
+        (
+            "l2_distance(v, 5)",
+            "l2_distance takes a vector (a list of numbers or text like '[1,2,3]'), got Int64",
+        ),
+        (
+            "l2_distance(v, [1, NULL, 2])",
+            "l2_distance: a vector may not contain NULL",
+        ),
         ("l2_norm(true)", "l2_norm takes a vector"),
     ] {
-        let error = rows(&session, &format!("SELECT {expression} FROM t")).await.unwrap_err();
+        let error = rows(&session, &format!("SELECT {expression} FROM t"))
+            .await
+            .unwrap_err();
         assert!(error.contains(expected), "{expression}: {error}");
     }
 }
@@ -81,7 +149,10 @@ fn reference(name: &str, a: &[f32], b: &[f32]) -> f64 {
 
 /// Calls `name` on a column and a single value, in this order or swapped.
 fn call(name: &str, column: &[Option<Vec<f32>>], single: &[f32], swapped: bool) -> Vec<Option<f64>> {
-    let function = elanus_udfs::vector::all().into_iter().find(|function| function.name() == name).unwrap();
+    let function = elanus_udfs::vector::all()
+        .into_iter()
+        .find(|function| function.name() == name)
+        .unwrap();
     let column = vectors(single.len(), column);
     let scalar = ScalarValue::try_from_array(&vectors(single.len(), &[Some(single.to_vec())]), 0).unwrap();
     let number_rows = column.len();
@@ -97,14 +168,21 @@ fn call(name: &str, column: &[Option<Vec<f32>>], single: &[f32], swapped: bool) 
         return_field: Arc::new(Field::new("d", DataType::Float64, true)),
         config_options: Arc::new(ConfigOptions::default()),
     };
-    let result = function.invoke_with_args(args).unwrap().into_array(number_rows).unwrap();
+    let result = function
+        .invoke_with_args(args)
+        .unwrap()
+        .into_array(number_rows)
+        .unwrap();
     result.as_primitive::<Float64Type>().iter().collect()
 }
 
 fn rows_and_query() -> impl Strategy<Value = (Vec<Option<Vec<f32>>>, Vec<f32>)> {
     (1usize..70).prop_flat_map(|dim| {
         let vector = prop::collection::vec(-10f32..10.0, dim);
-        (prop::collection::vec(prop::option::weighted(0.9, vector.clone()), 1..12), vector)
+        (
+            prop::collection::vec(prop::option::weighted(0.9, vector.clone()), 1..12),
+            vector,
+        )
     })
 }
 

@@ -397,15 +397,18 @@ impl Lowerer<'_> {
 
     /// Functions outside of the grammar's own.
     fn call(&self, name: &str, args: &[ast::Expr], span: Span) -> Result<Expr> {
-        let text = |tree: &ast::Expr| match self.operand(tree)? {
-            Operand::Scalar(scalar) if scalar.kind == Kind::Text => Ok(scalar),
-            other => {
-                let got = other.type_name();
-                Err(Issue::types(
-                    tree.span,
-                    format!("{name} takes a VarChar field, got {got}"),
-                ))
+        let text = |tree: &ast::Expr| {
+            let operand = self.operand(tree)?;
+            let got = operand.type_name();
+            if let Operand::Scalar(scalar) = operand
+                && scalar.kind == Kind::Text
+            {
+                return Ok(scalar);
             }
+            Err(Issue::types(
+                tree.span,
+                format!("{name} takes a VarChar field, got {got}"),
+            ))
         };
         match (name.to_ascii_lowercase().as_str(), args) {
             ("empty", [field]) => {

@@ -103,9 +103,10 @@ impl Duration {
 
 /// `microseconds` as a literal of the column's own unit and zone; finer than the unit is cut.
 fn instant_literal(data_type: &DataType, microseconds: i64) -> Expr {
-    let (unit, zone) = match data_type {
-        DataType::Timestamp(unit, zone) => (*unit, zone.clone()),
-        _ => (TimeUnit::Microsecond, None),
+    let (unit, zone) = if let DataType::Timestamp(unit, zone) = data_type {
+        (*unit, zone.clone())
+    } else {
+        (TimeUnit::Microsecond, None)
     };
     literal(match unit {
         TimeUnit::Second => ScalarValue::TimestampSecond(Some(microseconds.div_euclid(1_000_000)), zone),
