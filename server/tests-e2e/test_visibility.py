@@ -138,6 +138,22 @@ def test_load_and_release(make, client, name):
     assert keys(client, name) == [1, 2]
 
 
+def test_a_partial_load_names_the_key_and_a_vector(make, client, name):
+    make(id="INT64", v=2, a="INT64", b="INT64", load=False)
+    client.insert(name, [{"id": 1, "v": V, "a": 2, "b": 3}])
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="HNSW", metric_type="L2")
+    if not client.list_indexes(name):
+        client.create_index(name, indexes)
+    with pytest.raises(MilvusException, match="does not contain primary key field id"):
+        client.load_collection(name, load_fields=["v", "a"])
+    with pytest.raises(MilvusException, match="does not contain any vector field"):
+        client.load_collection(name, load_fields=["id", "a"])
+    client.load_collection(name, load_fields=["id", "v", "a"])
+    assert str(client.get_load_state(name)["state"]) == "Loaded"
+    assert client.query(name, filter="b == 3", output_fields=["a"])[0] == {"id": 1, "a": 2}
+
+
 def test_an_index_can_be_replaced(make, client, name):
     make(id="INT64", v=2, index="HNSW", params={"M": 8, "efConstruction": 40})
     client.insert(name, [{"id": i, "v": [float(i), 0.0]} for i in range(100)])

@@ -183,7 +183,7 @@ impl Collection {
             warmup: Arc::default(),
         });
         if loaded != LoadScope::None {
-            collection.warm_up(&loaded);
+            collection.warm_up(&loaded, None);
         }
         Ok(collection)
     }

@@ -72,10 +72,21 @@ impl Collection {
     /// [`Error::IndexNotFound`] when a vector field has no index, [`Error::MemoryBudget`],
     /// [`Error::PartitionNotFound`].
     pub async fn load(&self, partitions: Option<&[String]>) -> Result<()> {
+        self.load_fields(partitions, None).await
+    }
+
+    /// Like [`Collection::load`], warming only these fields (`None`: all of them).
+    ///
+    /// The other fields stay readable; their columns are read when a query first needs them.
+    ///
+    /// # Errors
+    /// As [`Collection::load`]; only the vector fields among `fields` need an index.
+    pub async fn load_fields(&self, partitions: Option<&[String]>, fields: Option<&[String]>) -> Result<()> {
         let state = self.shared.state.load_full();
         let unindexed: Vec<_> = self
             .schema()
             .vector_fields()
+            .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
             .filter(|field| !state.indexes.iter().any(|def| def.field == field.name))
             .map(|field| field.name.clone())
             .collect();
@@ -101,7 +112,7 @@ impl Collection {
             Ok(0)
         }))
         .await?;
-        self.warm_up(&scope);
+        self.warm_up(&scope, fields);
         Ok(())
     }
 
@@ -214,7 +225,7 @@ impl Collection {
     }
 
     /// Reads what searches will need, in the background.
-    pub(crate) fn warm_up(&self, scope: &LoadScope) {
+    pub(crate) fn warm_up(&self, scope: &LoadScope, fields: Option<&[String]>) {
         let units = self.units_in(scope);
         let warmup = Arc::clone(&self.warmup);
         let generation = warmup.generation.fetch_add(1, Ordering::Relaxed) + 1;
@@ -226,6 +237,7 @@ impl Collection {
             .fields
             .iter()
             .filter(|field| !field.data_type.is_vector())
+            .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
             .map(|field| field.name.clone())
             .collect();
         tokio::spawn(async move {

@@ -20,15 +20,10 @@ pub(crate) async fn load_collection(
     request: wire::LoadCollectionRequest,
 ) -> Result<Status> {
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    check_options(
-        &collection,
-        request.replica_number,
-        &request.resource_groups,
-        &request.load_fields,
-        request.skip_load_dynamic_field,
-    )?;
-    check_indexes(&collection)?;
-    collection.load(None).await?;
+    check_options(request.replica_number, &request.resource_groups)?;
+    let fields = fields_to_load(&collection, &request.load_fields, request.skip_load_dynamic_field)?;
+    check_indexes(&collection, fields.as_deref())?;
+    collection.load_fields(None, fields.as_deref()).await?;
     Ok(Status::default())
 }
 
@@ -44,18 +39,15 @@ pub(crate) async fn load_partitions(
         ));
     }
     refuse_partition_key(&collection, "load partitions")?;
-    check_options(
-        &collection,
-        request.replica_number,
-        &request.resource_groups,
-        &request.load_fields,
-        request.skip_load_dynamic_field,
-    )?;
+    check_options(request.replica_number, &request.resource_groups)?;
+    let fields = fields_to_load(&collection, &request.load_fields, request.skip_load_dynamic_field)?;
     for name in &request.partition_names {
         partition_id(&collection, name)?;
     }
-    check_indexes(&collection)?;
-    collection.load(Some(&request.partition_names)).await?;
+    check_indexes(&collection, fields.as_deref())?;
+    collection
+        .load_fields(Some(&request.partition_names), fields.as_deref())
+        .await?;
     Ok(Status::default())
 }
 
@@ -143,7 +135,7 @@ pub(crate) fn state(
 }
 
 /// Milvus words the two cases apart: no index at all, and some vector field without one.
-fn check_indexes(collection: &Collection) -> Result<()> {
+fn check_indexes(collection: &Collection, fields: Option<&[String]>) -> Result<()> {
     let indexes = collection.indexes();
     if indexes.is_empty() {
         return Err(Error::new(
@@ -157,6 +149,7 @@ fn check_indexes(collection: &Collection) -> Result<()> {
     let unindexed: Vec<_> = collection
         .schema()
         .vector_fields()
+        .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
         .filter(|field| !indexes.iter().any(|index| index.field == field.name))
         .map(|field| field.name.clone())
         .collect();
@@ -169,13 +162,7 @@ fn check_indexes(collection: &Collection) -> Result<()> {
     )))
 }
 
-fn check_options(
-    collection: &Collection,
-    replicas: i32,
-    resource_groups: &[String],
-    load_fields: &[String],
-    skip_dynamic: bool,
-) -> Result<()> {
+fn check_options(replicas: i32, resource_groups: &[String]) -> Result<()> {
     if replicas > 1 {
         return Err(Error::new(
             Code::ResourceInsufficient,
@@ -184,14 +171,23 @@ fn check_options(
             ),
         ));
     }
-    if let Some(group) = resource_groups
+    match resource_groups
         .iter()
         .find(|group| *group != DEFAULT_RESOURCE_GROUP)
     {
-        return Err(Error::unsupported(format!(
+        Some(group) => Err(Error::unsupported(format!(
             "resource group {group}; the only one is {DEFAULT_RESOURCE_GROUP}"
-        )));
+        ))),
+        None => Ok(()),
     }
+}
+
+/// The fields that a partial load names, checked by Milvus' rules; `None` for a whole load.
+fn fields_to_load(
+    collection: &Collection,
+    load_fields: &[String],
+    skip_dynamic: bool,
+) -> Result<Option<Vec<String>>> {
     let schema = collection.schema();
     if let Some(unknown) = load_fields.iter().find(|name| schema.field(name).is_none()) {
         return Err(Error::new(
@@ -199,20 +195,33 @@ fn check_options(
             format!("field not found[field={unknown}]"),
         ));
     }
-    let partial = !load_fields.is_empty()
-        && schema
-            .fields
-            .iter()
-            .any(|field| !field.dynamic && !load_fields.contains(&field.name));
-    if partial {
-        return Err(Error::unsupported(
-            "load_fields with a part of the fields; leave it out to load all of them",
-        ));
+    if load_fields.is_empty() && !skip_dynamic {
+        return Ok(None);
     }
-    if skip_dynamic && schema.enable_dynamic_field {
-        return Err(Error::unsupported("skip_load_dynamic_field"));
+    let mut chosen = Vec::new();
+    for field in &schema.fields {
+        let named = load_fields.is_empty() || load_fields.contains(&field.name);
+        let wanted = if field.dynamic { !skip_dynamic } else { named };
+        if wanted {
+            chosen.push(field.name.clone());
+        } else if field.primary_key || field.partition_key {
+            let what = if field.primary_key {
+                "primary key"
+            } else {
+                "partition key"
+            };
+            return Err(Error::invalid(format!(
+                "load field list {load_fields:?} does not contain {what} field {}",
+                field.name
+            )));
+        }
     }
-    Ok(())
+    if !schema.vector_fields().any(|field| chosen.contains(&field.name)) {
+        return Err(Error::invalid(format!(
+            "load field list {load_fields:?} does not contain any vector field"
+        )));
+    }
+    Ok(Some(chosen))
 }
 
 fn refuse_partition_key(collection: &Collection, what: &str) -> Result<()> {
