@@ -26,8 +26,8 @@ demo: build ## see it work on real data
 test: venv lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
 bench: ## kernel benchmarks
-	$(call step,cargo bench)
-	@$(CARGO) bench --workspace --benches --profile release
+	$(call step,cargo bench of the kernels)
+	@$(CARGO) bench --locked --package elanus-index --bench kernels --profile release
 
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all
