@@ -441,8 +441,9 @@ impl Collection {
                     && i64::try_from(control.index_id.load(std::sync::atomic::Ordering::Relaxed))
                         == Ok(def.id)
                 {
-                    indexed =
-                        (indexed + control.rows_done.load(std::sync::atomic::Ordering::Relaxed)).min(total);
+                    // A build that has seen its last row is still to be written: not all are indexed yet.
+                    let rows_done = control.rows_done.load(std::sync::atomic::Ordering::Relaxed);
+                    indexed = (indexed + rows_done).min(total.saturating_sub(1)).max(indexed);
                 }
                 let finished = built.is_none() || progress.indexed_rows == total;
                 let index_state = match (&progress.failure, finished) {
