@@ -97,6 +97,17 @@ fn answer(batches: &[RecordBatch]) -> (Vec<i64>, Vec<Option<u64>>) {
     (ids, distances)
 }
 
+/// Equal up to the rounding of the 32-bit distances that a search ranks by: rows that close may change places.
+fn same(found: &[Option<u64>], exact: &[Option<u64>]) -> bool {
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1.0);
+    found.len() == exact.len()
+        && found.iter().zip(exact).all(|(a, b)| match (a, b) {
+            (Some(a), Some(b)) => a == b || close(f64::from_bits(*a), f64::from_bits(*b)),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        })
+}
+
 proptest! {
     #![proptest_config(Config { cases: 48, ..Config::default() })]
 
@@ -122,7 +133,7 @@ proptest! {
                 );
                 let (found, exact) = both(&engine, &text).await;
                 let ((ids, distances), (exact_ids, exact_distances)) = (answer(&found), answer(&exact));
-                prop_assert_eq!(&distances, &exact_distances, "{}", text);
+                prop_assert!(same(&distances, &exact_distances), "{}: {:?} {:?}", text, distances, exact_distances);
                 // among equal distances any rows are right, but never the same row twice
                 let mut unique = ids.clone();
                 unique.sort_unstable();
