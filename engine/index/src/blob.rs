@@ -19,9 +19,8 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
-use crate::bitset::Bitset;
 use crate::error::OpenError;
-use crate::index::{MAX_ROWS, Validity};
+use crate::index::MAX_ROWS;
 use crate::metric::Metric;
 use crate::params::BuildParams;
 
@@ -101,13 +100,41 @@ impl<T: Number> Deref for Array<T> {
     }
 }
 
-/// Puts a blob together.
-pub(crate) struct Writer {
-    header: Header,
-    arrays: Vec<Vec<u8>>,
+/// An array on its way into a blob, borrowed where it can be: an index may be as large as half of the memory.
+pub(crate) trait Numbers {
+    fn bytes(&self) -> usize;
+    fn append(&self, out: &mut Vec<u8>);
 }
 
-impl Writer {
+impl<T: Number> Numbers for &[T] {
+    fn bytes(&self) -> usize {
+        size_of_val(*self)
+    }
+
+    fn append(&self, out: &mut Vec<u8>) {
+        for &number in *self {
+            number.append(out);
+        }
+    }
+}
+
+impl<T: Number> Numbers for Vec<T> {
+    fn bytes(&self) -> usize {
+        self.as_slice().bytes()
+    }
+
+    fn append(&self, out: &mut Vec<u8>) {
+        self.as_slice().append(out);
+    }
+}
+
+/// Puts a blob together.
+pub(crate) struct Writer<'a> {
+    header: Header,
+    arrays: Vec<Box<dyn Numbers + 'a>>,
+}
+
+impl<'a> Writer<'a> {
     pub(crate) fn new(header: Header) -> Self {
         Self {
             header,
@@ -116,31 +143,37 @@ impl Writer {
     }
 
     /// Adds an array; readers take it by the order of these calls.
-    pub(crate) fn put<T: Number>(&mut self, numbers: &[T]) {
-        let mut bytes = Vec::with_capacity(size_of_val(numbers));
-        for &number in numbers {
-            number.append(&mut bytes);
-        }
-        self.arrays.push(bytes);
-    }
-
-    /// Adds the rows that have a vector; empty when all have.
-    pub(crate) fn validity(&mut self, valid: &Validity) {
-        self.put(valid.set().map_or(&[], Bitset::words));
+    pub(crate) fn put(&mut self, numbers: impl Numbers + 'a) {
+        self.arrays.push(Box::new(numbers));
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
-        let mut offset = (HEADER + 16 * self.arrays.len()).next_multiple_of(ALIGN);
-        let mut body = Vec::new();
+        let table = (HEADER + 16 * self.arrays.len()).next_multiple_of(ALIGN);
+        let sizes = self
+            .arrays
+            .iter()
+            .map(|array| array.bytes().next_multiple_of(ALIGN));
+        let mut blob = Vec::with_capacity(table + sizes.sum::<usize>());
+        blob.resize(HEADER, 0);
+        let mut offset = table;
         for array in &self.arrays {
-            (offset as u64).append(&mut body);
-            (array.len() as u64).append(&mut body);
-            offset = (offset + array.len()).next_multiple_of(ALIGN);
+            (offset as u64).append(&mut blob);
+            (array.bytes() as u64).append(&mut blob);
+            offset = (offset + array.bytes()).next_multiple_of(ALIGN);
         }
         for array in &self.arrays {
-            body.resize((HEADER + body.len()).next_multiple_of(ALIGN) - HEADER, 0);
-            body.extend_from_slice(array);
+            blob.resize(blob.len().next_multiple_of(ALIGN), 0);
+            array.append(&mut blob);
         }
+        let header = self.header_of(blob.get(HEADER..).unwrap_or_default());
+        if let Some(room) = blob.get_mut(..HEADER) {
+            room.copy_from_slice(&header);
+        }
+        blob
+    }
+
+    /// The header of a blob with this `body`, [`HEADER`] bytes.
+    fn header_of(&self, body: &[u8]) -> Vec<u8> {
         let Header {
             params,
             metric,
@@ -148,21 +181,20 @@ impl Writer {
             rows,
         } = self.header;
         let (kind, numbers) = encode_params(params);
-        let mut blob = Vec::with_capacity(HEADER + body.len());
-        blob.extend_from_slice(MAGIC);
-        VERSION.append(&mut blob);
-        blob.extend_from_slice(&[kind, encode_metric(metric), 0, 0]);
-        (dim as u32).append(&mut blob);
-        (self.arrays.len() as u32).append(&mut blob);
-        (rows as u64).append(&mut blob);
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        VERSION.append(&mut header);
+        header.extend_from_slice(&[kind, encode_metric(metric), 0, 0]);
+        (dim as u32).append(&mut header);
+        (self.arrays.len() as u32).append(&mut header);
+        (rows as u64).append(&mut header);
         for number in numbers {
-            number.append(&mut blob);
+            number.append(&mut header);
         }
-        (body.len() as u64).append(&mut blob);
-        crc32c::crc32c(&body).append(&mut blob);
-        crc32c::crc32c(&blob).append(&mut blob);
-        blob.extend_from_slice(&body);
-        blob
+        (body.len() as u64).append(&mut header);
+        crc32c::crc32c(body).append(&mut header);
+        crc32c::crc32c(&header).append(&mut header);
+        header
     }
 }
 
@@ -319,35 +351,6 @@ impl Reader {
         }
         Ok(array)
     }
-
-    /// What [`Writer::validity`] wrote.
-    pub(crate) fn validity(&self, index: usize) -> Result<Validity, OpenError> {
-        let rows = self.header.rows;
-        let words = self.array::<u64>(index, "validity words")?;
-        if words.is_empty() {
-            return Ok(Validity::new(rows, None));
-        }
-        if words.len() != rows.div_ceil(64) {
-            return Err(OpenError::corrupt(format!(
-                "{} validity words for {rows} rows",
-                words.len()
-            )));
-        }
-        Ok(Validity::new(
-            rows,
-            Some(&Bitset::from_words(words.to_vec(), rows)),
-        ))
-    }
-
-    /// One inverse norm per row under COSINE, else none.
-    pub(crate) fn inverse_norms(&self, index: usize) -> Result<Array<f32>, OpenError> {
-        let expected = if self.header.metric == Metric::Cosine {
-            self.header.rows
-        } else {
-            0
-        };
-        self.array_of(index, expected, "inverse norms")
-    }
 }
 
 fn read_table(blob: &[u8], count: usize) -> Result<Vec<Range<usize>>, OpenError> {
@@ -393,9 +396,9 @@ mod tests {
             rows: 7,
         };
         let mut writer = Writer::new(header);
-        writer.put(&[1u32, 2, 3]);
-        writer.put::<f32>(&[]);
-        writer.put(&[9u64]);
+        writer.put(vec![1u32, 2, 3]);
+        writer.put(&[0.0f32; 0][..]);
+        writer.put(vec![9u64]);
         writer.finish()
     }
 

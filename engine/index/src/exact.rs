@@ -12,7 +12,7 @@ use crate::index::SearchStats;
 use crate::kernels::{TILE, kernels};
 use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
-use crate::scorer::{Scorer, Space, TILE_ERROR};
+use crate::scorer::{Scorer, Space, tile_error};
 use crate::strategy::Strategy;
 use crate::vectors::Vectors;
 
@@ -287,6 +287,7 @@ impl<'a> Batch<'a> {
         let (Some(scorer), Some(&query_norm)) = (self.scorers.get(query), self.query_norms.get(query)) else {
             return;
         };
+        let error = tile_error(self.space.vectors.dim());
         for (index, &distance) in distances.iter().enumerate() {
             let size = match self.space.metric {
                 Metric::L2 => distance,
@@ -294,7 +295,7 @@ impl<'a> Batch<'a> {
                 Metric::Cosine => 1.0,
             };
             // Written so that an overflowed size (infinite or NaN) lets the row through.
-            let hopeless = distance - TILE_ERROR * size > top.bound();
+            let hopeless = distance - error * size > top.bound();
             let row = first + index;
             if !hopeless && self.allow.is_none_or(|allow| allow.get(row)) {
                 top.push(scorer.one(row as u32), row as u32);

@@ -10,6 +10,7 @@ use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
 use crate::hnsw::Hnsw;
+use crate::indexed_rows::IndexedRows;
 use crate::ivf::IvfFlat;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
@@ -134,21 +135,14 @@ pub fn build(
             threads: options.threads,
             reason: error.to_string(),
         })?;
-    let valid = Validity::new(vectors.len(), valid);
     pool.install(|| -> Result<Arc<dyn VectorIndex>, BuildError> {
+        let rows = IndexedRows::new(metric, vectors, valid);
         match *params {
-            BuildParams::Flat => Ok(Arc::new(Flat::build(metric, vectors, valid, options)?)),
-            BuildParams::Hnsw { m, ef_construction } => Ok(Arc::new(Hnsw::build(
-                m,
-                ef_construction,
-                metric,
-                vectors,
-                valid,
-                options,
-            )?)),
-            BuildParams::IvfFlat { nlist } => {
-                Ok(Arc::new(IvfFlat::build(nlist, metric, vectors, valid, options)?))
+            BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
+            BuildParams::Hnsw { m, ef_construction } => {
+                Ok(Arc::new(Hnsw::build(m, ef_construction, rows, vectors, options)?))
             }
+            BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
         }
     })
 }
@@ -160,67 +154,12 @@ pub fn build(
 /// Bytes that are no index, are damaged, or were written by a newer version.
 pub fn open(blob: Bytes) -> Result<Arc<dyn VectorIndex>, OpenError> {
     let reader = Reader::new(blob)?;
+    let rows = IndexedRows::open(&reader)?;
     match reader.header().params {
-        BuildParams::Flat => Ok(Arc::new(Flat::open(&reader)?)),
-        BuildParams::Hnsw { m, ef_construction } => Ok(Arc::new(Hnsw::open(&reader, m, ef_construction)?)),
-        BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(&reader, nlist)?)),
-    }
-}
-
-/// Which rows of a segment have a vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Validity {
-    /// `None` when all rows have one.
-    set: Option<Bitset>,
-}
-
-impl Validity {
-    pub(crate) fn new(rows: usize, valid: Option<&Bitset>) -> Self {
-        let set = valid.map(|valid| {
-            let mut set = Bitset::full(rows);
-            set.and(valid);
-            set
-        });
-        Self {
-            set: set.filter(|set| set.count() < rows),
+        BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
+        BuildParams::Hnsw { m, ef_construction } => {
+            Ok(Arc::new(Hnsw::open(&reader, m, ef_construction, rows)?))
         }
+        BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(&reader, nlist, rows)?)),
     }
-
-    /// The rows with a vector, `None` when all have one.
-    pub(crate) fn set(&self) -> Option<&Bitset> {
-        self.set.as_ref()
-    }
-
-    /// Narrows `allow` to rows with a vector; `scratch` holds the result when there is something to narrow.
-    pub(crate) fn restrict<'a>(
-        &'a self,
-        allow: Option<&'a Bitset>,
-        scratch: &'a mut Bitset,
-    ) -> Option<&'a Bitset> {
-        match (&self.set, allow) {
-            (None, allow) => allow,
-            (Some(valid), None) => Some(valid),
-            (Some(valid), Some(allow)) => {
-                scratch.clone_from(valid);
-                scratch.and(allow);
-                Some(scratch)
-            }
-        }
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.set.as_ref().map_or(0, |set| size_of_val(set.words()))
-    }
-}
-
-/// Whether a search has the shape of the index; a mismatch is the caller's mistake and is logged.
-pub(crate) fn shape_fits(index: &dyn VectorIndex, vectors: Vectors<'_>, query_dim: usize) -> bool {
-    let fits = query_dim == index.dim() && vectors.dim() == index.dim() && vectors.len() == index.rows();
-    if !fits {
-        tracing::error!(
-            kind = %index.kind(), dim = index.dim(), rows = index.rows(), query_dim,
-            vectors_dim = vectors.dim(), vectors_rows = vectors.len(), "search does not have the shape of the index"
-        );
-    }
-    fits
 }

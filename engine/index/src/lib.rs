@@ -19,6 +19,7 @@
 //! | [`kernels`] | distances: scalar, AVX2, AVX-512, NEON; the tier is chosen once |
 //! | [`index`] | the family trait, `build` and `open` |
 //! | `flat`, `ivf`, `hnsw` | one family each |
+//! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
@@ -30,6 +31,7 @@ pub mod exact;
 mod flat;
 mod hnsw;
 pub mod index;
+mod indexed_rows;
 mod ivf;
 pub mod kernels;
 mod metric;

@@ -75,7 +75,7 @@ pub enum GraphPlan {
 /// Chooses for a graph index.
 pub fn plan_graph(query: GraphQuery) -> GraphPlan {
     let allowed = query.allowed.unwrap_or(query.rows).min(query.rows);
-    if allowed <= query.k || query.rows == 0 {
+    if allowed <= query.k || query.k == 0 {
         return GraphPlan::Scan;
     }
     if query.allowed.is_some() && allowed <= ALWAYS_SCAN {
@@ -127,7 +127,7 @@ pub enum ListsPlan {
 /// are scored all the same.
 pub fn plan_lists(query: ListsQuery) -> ListsPlan {
     let allowed = query.allowed.unwrap_or(query.rows).min(query.rows);
-    if allowed <= query.k || (query.allowed.is_some() && allowed <= ALWAYS_SCAN) {
+    if allowed <= query.k || query.k == 0 || (query.allowed.is_some() && allowed <= ALWAYS_SCAN) {
         return ListsPlan::Scan;
     }
     let selectivity = allowed as f64 / query.rows as f64;

@@ -26,7 +26,6 @@ use super::layers::{GrowingLayer, LayerRef, Layers, MAX_UPPER, Upper};
 use super::scratch::{Scratch, ScratchPool};
 use super::select::select;
 use super::walk::{greedy, walk};
-use crate::bitset::Bitset;
 use crate::blob::Array;
 use crate::error::BuildError;
 use crate::index::SearchStats;
@@ -51,15 +50,15 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
-/// Builds the graph over the rows in `valid` (all, when `None`). Runs on the current thread pool.
+/// Builds the graph over `members`, rows of `space`. Runs on the current thread pool.
 pub(crate) fn build(
     space: &Space<'_>,
-    valid: Option<&Bitset>,
+    members: Vec<u32>,
     settings: Settings,
     progress: &dyn Progress,
 ) -> Result<Layers, BuildError> {
     let rows = space.vectors.len();
-    let plan = Plan::new(rows, valid, settings);
+    let plan = Plan::new(members, settings);
     let total = plan.order.len();
     let graph = Graph {
         space,
@@ -104,11 +103,7 @@ struct Item {
 }
 
 impl Plan {
-    fn new(rows: usize, valid: Option<&Bitset>, settings: Settings) -> Self {
-        let mut order: Vec<u32> = match valid {
-            None => (0..rows as u32).collect(),
-            Some(valid) => valid.iter().map(|row| row as u32).collect(),
-        };
+    fn new(mut order: Vec<u32>, settings: Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
         rng.shuffle(&mut order);
         // Each layer holds 1/M of the one below (paper, section 4.1).

@@ -16,6 +16,8 @@ pub(crate) trait Frontier {
     fn pop(&mut self) -> Option<u32>;
     /// What [`Frontier::pop`] would return now, if that is cheap to tell.
     fn next(&self) -> Option<u32>;
+    /// How far the walk has looked around: the largest distance held, infinite when nothing had to be dropped.
+    fn reach(&self) -> f32;
     /// Appends the best `count` nodes held, best first.
     fn best(&mut self, count: usize, out: &mut Vec<Neighbor>);
 }
@@ -103,6 +105,13 @@ impl Frontier for SortedFrontier {
             .map(|entry| entry.node())
     }
 
+    fn reach(&self) -> f32 {
+        match self.entries.last() {
+            Some(worst) if self.entries.len() >= self.ef => worst.neighbor().distance,
+            _ => f32::INFINITY,
+        }
+    }
+
     fn best(&mut self, count: usize, out: &mut Vec<Neighbor>) {
         out.extend(self.entries.iter().take(count).map(|entry| entry.neighbor()));
     }
@@ -150,6 +159,13 @@ impl Frontier for HeapFrontier {
         self.open.peek().map(|Reverse(entry)| entry.node())
     }
 
+    fn reach(&self) -> f32 {
+        match self.held.peek() {
+            Some(worst) if self.held.len() >= self.ef => worst.neighbor().distance,
+            _ => f32::INFINITY,
+        }
+    }
+
     fn best(&mut self, count: usize, out: &mut Vec<Neighbor>) {
         let mut entries = std::mem::take(&mut self.held).into_vec();
         entries.sort_unstable();
@@ -180,6 +196,7 @@ mod tests {
                 }
                 prop_assert_eq!(sorted.pop(), heaps.pop());
             }
+            prop_assert_eq!(sorted.reach(), heaps.reach());
             let (mut from_sorted, mut from_heaps) = (Vec::new(), Vec::new());
             sorted.best(ef, &mut from_sorted);
             heaps.best(ef, &mut from_heaps);

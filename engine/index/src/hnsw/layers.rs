@@ -9,9 +9,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::bitset::Bitset;
 use crate::blob::{Array, Reader, Writer};
 use crate::error::OpenError;
-use crate::index::Validity;
 
 /// No node: fills the unused room of a link list.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -134,19 +134,19 @@ impl Layers {
     }
 
     /// Adds the arrays to a blob: numbers, base links, then rows, down and links of every upper layer.
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.put(&[self.entry, self.stride as u32, self.upper.len() as u32]);
-        writer.put(&self.base);
+    pub(crate) fn write<'a>(&'a self, writer: &mut Writer<'a>) {
+        writer.put(vec![self.entry, self.stride as u32, self.upper.len() as u32]);
+        writer.put(&*self.base);
         for layer in &self.upper {
-            writer.put(&layer.rows);
-            writer.put(&layer.down);
-            writer.put(&layer.links);
+            writer.put(&*layer.rows);
+            writer.put(&*layer.down);
+            writer.put(&*layer.links);
         }
     }
 
     /// Opens what [`Layers::write`] wrote as arrays `first` and following, and checks every number in them: walks rely
     /// on links that lead to existing nodes with a vector.
-    pub(crate) fn open(reader: &Reader, first: usize, valid: &Validity) -> Result<Self, OpenError> {
+    pub(crate) fn open(reader: &Reader, first: usize, valid: Option<&Bitset>) -> Result<Self, OpenError> {
         let rows = reader.header().rows;
         let numbers = reader.array_of::<u32>(first, 3, "graph numbers")?;
         let &[entry, stride, upper_count] = &*numbers else {
@@ -159,23 +159,17 @@ impl Layers {
                 reader.arrays()
             )));
         }
-        let has_vector =
-            |row: u32| (row as usize) < rows && valid.set().is_none_or(|set| set.get(row as usize));
+        let has_vector = |row: u32| match valid {
+            None => (row as usize) < rows,
+            Some(valid) => valid.get(row as usize),
+        };
         let Some(base_len) = rows.checked_mul(stride) else {
             return Err(OpenError::corrupt(format!(
                 "{stride} links for each of {rows} rows"
             )));
         };
         let base = reader.array_of::<u32>(first + 1, base_len, "base links")?;
-        let all_have_vectors = valid.set().is_none();
-        let is_base_node = |node: u32| {
-            if all_have_vectors {
-                (node as usize) < rows
-            } else {
-                has_vector(node)
-            }
-        };
-        check_links(&base, is_base_node, "base")?;
+        check_links(&base, has_vector, "base")?;
         let mut upper: Vec<Upper> = Vec::with_capacity(upper_count);
         for index in 0..upper_count {
             let at = first + 2 + 3 * index;

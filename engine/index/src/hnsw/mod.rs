@@ -25,15 +25,15 @@ mod select;
 mod walk;
 
 use crate::bitset::Bitset;
-use crate::blob::{Array, Header, Reader, Writer};
+use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
-use crate::exact::exact_in;
-use crate::index::{IndexKind, SearchStats, Validity, VectorIndex, shape_fits};
+use crate::index::{IndexKind, SearchStats, VectorIndex};
+use crate::indexed_rows::IndexedRows;
 use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
-use crate::scorer::{Scorer, Space, inverse_norms};
+use crate::scorer::Scorer;
 use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
 use crate::vectors::Vectors;
 use build::Settings;
@@ -43,14 +43,9 @@ use scratch::{Scratch, ScratchPool};
 
 #[derive(Debug)]
 pub(crate) struct Hnsw {
-    metric: Metric,
-    dim: usize,
-    rows: usize,
+    rows: IndexedRows,
     m: u32,
     ef_construction: u32,
-    valid: Validity,
-    /// One per row under COSINE, else empty.
-    inverse_norms: Array<f32>,
     layers: Layers,
     scratch: ScratchPool,
 }
@@ -59,63 +54,47 @@ impl Hnsw {
     pub(crate) fn build(
         m: u32,
         ef_construction: u32,
-        metric: Metric,
+        rows: IndexedRows,
         vectors: Vectors<'_>,
-        valid: Validity,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        let norms = if metric == Metric::Cosine {
-            inverse_norms(vectors)
-        } else {
-            Vec::new()
-        };
         let settings = Settings {
             m: m as usize,
             ef_construction: ef_construction as usize,
             seed: options.seed,
         };
-        let space = Space::new(metric, vectors, Some(&norms));
-        let layers = build::build(&space, valid.set(), settings, options.progress)?;
-        let rows = vectors.len();
+        let layers = build::build(&rows.space(vectors), rows.numbers(), settings, options.progress)?;
         Ok(Self {
-            metric,
-            dim: vectors.dim(),
-            rows,
             m,
             ef_construction,
-            valid,
-            inverse_norms: Array::Owned(norms),
             layers,
-            scratch: ScratchPool::new(rows),
+            scratch: ScratchPool::new(rows.len),
+            rows,
         })
     }
 
-    pub(crate) fn open(reader: &Reader, m: u32, ef_construction: u32) -> Result<Self, OpenError> {
-        let Header {
-            metric, dim, rows, ..
-        } = *reader.header();
-        let valid = reader.validity(0)?;
-        let layers = Layers::open(reader, 2, &valid)?;
+    pub(crate) fn open(
+        reader: &Reader,
+        m: u32,
+        ef_construction: u32,
+        rows: IndexedRows,
+    ) -> Result<Self, OpenError> {
         Ok(Self {
-            metric,
-            dim,
-            rows,
             m,
             ef_construction,
-            inverse_norms: reader.inverse_norms(1)?,
-            layers,
-            valid,
-            scratch: ScratchPool::new(rows),
+            layers: Layers::open(reader, IndexedRows::ARRAYS, rows.valid())?,
+            scratch: ScratchPool::new(rows.len),
+            rows,
         })
-    }
-
-    /// Rows in the graph.
-    fn nodes(&self) -> usize {
-        self.valid.set().map_or(self.rows, Bitset::count)
     }
 
     /// Walks down to the base and through it. Without a filter the best of the frontier are the result; with one, every
     /// allowed row that the walk scores is a candidate, even those that fall out of the frontier.
+    ///
+    /// Of what a walk has seen, it knows well only what lies no farther than its frontier reached; rows beyond are there
+    /// by chance. Where a filter leaves little near the query (other languages, other tenants), the chance finds would
+    /// fill the result while nearer allowed rows were never seen. So with fewer than half of `k` within reach, nothing is
+    /// returned.
     fn walk<F: Frontier>(
         &self,
         scorer: &Scorer<'_>,
@@ -137,7 +116,7 @@ impl Hnsw {
                 found
             }
             Some(allow) => {
-                let mut top = TopK::new(k, self.rows);
+                let mut top = TopK::new(k, self.rows.len);
                 walk::walk(
                     base,
                     scorer,
@@ -151,7 +130,10 @@ impl Hnsw {
                         }
                     },
                 );
-                top.into_sorted()
+                let found = top.into_sorted();
+                let reach = frontier.reach();
+                let within = found.partition_point(|neighbor| neighbor.distance <= reach);
+                if within * 2 < k { Vec::new() } else { found }
             }
         }
     }
@@ -163,15 +145,15 @@ impl VectorIndex for Hnsw {
     }
 
     fn metric(&self) -> Metric {
-        self.metric
+        self.rows.metric
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.rows.dim
     }
 
     fn rows(&self) -> usize {
-        self.rows
+        self.rows.len
     }
 
     fn params(&self) -> BuildParams {
@@ -182,10 +164,7 @@ impl VectorIndex for Hnsw {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.valid.memory_bytes()
-            + self.inverse_norms.bytes()
-            + self.layers.memory_bytes()
-            + self.scratch.memory_bytes()
+        self.rows.memory_bytes() + self.layers.memory_bytes() + self.scratch.memory_bytes()
     }
 
     fn search(
@@ -197,24 +176,19 @@ impl VectorIndex for Hnsw {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
-        if k == 0 || !shape_fits(self, vectors, query.len()) {
+        let Some(candidates) = self.rows.candidates(vectors, query.len(), allow) else {
             return Vec::new();
-        }
-        let space = Space::new(self.metric, vectors, Some(&self.inverse_norms));
-        let nodes = self.nodes();
-        let mut narrowed = Bitset::default();
-        // Links lead to rows with a vector only, so validity matters to the walk only where a filter is counted.
-        let allow = allow.and_then(|allow| self.valid.restrict(Some(allow), &mut narrowed));
-        let allowed = allow.map(|allow| allow.count_range(0, self.rows));
+        };
+        let (allow, nodes) = (candidates.filter(), self.rows.count());
         let graph_query = GraphQuery {
             rows: nodes,
-            allowed,
+            allowed: candidates.allowed,
             k,
             ef: params.ef_for(k),
             degree: self.layers.base_degree(),
         };
         if let GraphPlan::Walk { ef } = plan_graph(graph_query) {
-            let scorer = space.scorer(query);
+            let scorer = candidates.space.scorer(query);
             let mut scratch = self.scratch.take();
             let found = if ef <= SortedFrontier::MAX {
                 let mut frontier = std::mem::take(&mut scratch.sorted);
@@ -226,7 +200,7 @@ impl VectorIndex for Hnsw {
                 self.walk(&scorer, k, allow, &mut scratch, &mut HeapFrontier::new(ef), stats)
             };
             self.scratch.give_back(scratch);
-            if found.len() >= k.min(allowed.unwrap_or(nodes)) {
+            if found.len() >= k.min(candidates.allowed.unwrap_or(nodes)) {
                 stats.strategy = if allow.is_some() {
                     Strategy::GraphFiltered
                 } else {
@@ -235,19 +209,11 @@ impl VectorIndex for Hnsw {
                 return found;
             }
         }
-        exact_in(&space, query, k, allow.or(self.valid.set()), stats)
+        candidates.scan(query, k, stats)
     }
 
     fn serialize(&self) -> Vec<u8> {
-        let header = Header {
-            params: self.params(),
-            metric: self.metric,
-            dim: self.dim,
-            rows: self.rows,
-        };
-        let mut writer = Writer::new(header);
-        writer.validity(&self.valid);
-        writer.put(&self.inverse_norms);
+        let mut writer = self.rows.writer(self.params());
         self.layers.write(&mut writer);
         writer.finish()
     }

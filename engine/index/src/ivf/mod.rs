@@ -18,15 +18,15 @@ mod assign;
 mod kmeans;
 
 use crate::bitset::Bitset;
-use crate::blob::{Array, Header, Reader, Writer};
+use crate::blob::{Array, Reader};
 use crate::error::{BuildError, OpenError};
-use crate::exact::exact_in;
-use crate::index::{IndexKind, SearchStats, Validity, VectorIndex, shape_fits};
+use crate::index::{IndexKind, SearchStats, VectorIndex};
+use crate::indexed_rows::{Candidates, IndexedRows};
 use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
-use crate::scorer::{Scorer, Space, inverse_norms};
+use crate::scorer::{Scorer, Space};
 use crate::strategy::{ListsPlan, ListsQuery, Strategy, plan_lists};
 use crate::vectors::Vectors;
 use assign::{Assigner, group};
@@ -36,14 +36,9 @@ const CHUNK: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct IvfFlat {
-    metric: Metric,
-    dim: usize,
-    rows: usize,
+    rows: IndexedRows,
     /// As asked for; there are fewer lists when there are fewer rows.
     nlist: u32,
-    valid: Validity,
-    /// One per row under COSINE, else empty.
-    inverse_norms: Array<f32>,
     /// Lists x dim, row-major.
     centroids: Array<f32>,
     /// List `i` is `members[offsets[i]..offsets[i + 1]]`.
@@ -55,57 +50,39 @@ pub(crate) struct IvfFlat {
 impl IvfFlat {
     pub(crate) fn build(
         nlist: u32,
-        metric: Metric,
+        rows: IndexedRows,
         vectors: Vectors<'_>,
-        valid: Validity,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        let norms = if metric == Metric::Cosine {
-            inverse_norms(vectors)
-        } else {
-            Vec::new()
-        };
-        let space = Space::new(metric, vectors, Some(&norms));
-        let rows: Vec<u32> = match valid.set() {
-            None => (0..vectors.len() as u32).collect(),
-            Some(valid) => valid.iter().map(|row| row as u32).collect(),
-        };
-        let lists = (nlist as usize).min(rows.len());
-        let centroids = kmeans::train(&space, &rows, lists, options.seed, options.progress)?;
+        let (space, numbers) = (rows.space(vectors), rows.numbers());
+        let lists = (nlist as usize).min(numbers.len());
+        let centroids = kmeans::train(&space, &numbers, lists, options.seed, options.progress)?;
         let assigner = Assigner {
             space: &space,
             centroids: &centroids,
             lists,
         };
-        let assigned = assigner.assign(&rows, options.progress, Some(rows.len()))?;
-        let (offsets, members) = group(&rows, &assigned, lists);
+        let assigned = assigner.assign(&numbers, options.progress, Some(numbers.len()))?;
+        let (offsets, members) = group(&numbers, &assigned, lists);
         Ok(Self {
-            metric,
-            dim: vectors.dim(),
-            rows: vectors.len(),
+            rows,
             nlist,
-            valid,
-            inverse_norms: Array::Owned(norms),
             centroids: Array::Owned(centroids),
             offsets: Array::Owned(offsets),
             members: Array::Owned(members),
         })
     }
 
-    pub(crate) fn open(reader: &Reader, nlist: u32) -> Result<Self, OpenError> {
-        let Header {
-            metric, dim, rows, ..
-        } = *reader.header();
-        let valid = reader.validity(0)?;
-        let inverse_norms = reader.inverse_norms(1)?;
-        let offsets = reader.array::<u32>(3, "list offsets")?;
+    pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
+        const FIRST: usize = IndexedRows::ARRAYS;
+        let offsets = reader.array::<u32>(FIRST + 1, "list offsets")?;
         let lists = offsets.len().saturating_sub(1);
-        let centroid_floats = lists.checked_mul(dim).filter(|_| lists <= nlist as usize);
+        let centroid_floats = lists.checked_mul(rows.dim).filter(|_| lists <= nlist as usize);
         let Some(centroid_floats) = centroid_floats else {
             return Err(OpenError::corrupt(format!("{lists} lists, asked for {nlist}")));
         };
-        let centroids = reader.array_of::<f32>(2, centroid_floats, "centroid floats")?;
-        let members = reader.array::<u32>(4, "list members")?;
+        let centroids = reader.array_of::<f32>(FIRST, centroid_floats, "centroid floats")?;
+        let members = reader.array::<u32>(FIRST + 2, "list members")?;
         let monotone = offsets.is_sorted();
         let ends = (offsets.first().copied(), offsets.last().map(|&end| end as usize));
         if !monotone || ends != (Some(0), Some(members.len())) {
@@ -115,7 +92,7 @@ impl IvfFlat {
             )));
         }
         // Every row with a vector is in exactly one list: what "k rows come back" relies on.
-        let mut missing = valid.set().cloned().unwrap_or_else(|| Bitset::full(rows));
+        let mut missing = rows.valid().cloned().unwrap_or_else(|| Bitset::full(rows.len));
         for &row in members.iter() {
             if !missing.get(row as usize) {
                 return Err(OpenError::corrupt(format!(
@@ -131,12 +108,8 @@ impl IvfFlat {
             )));
         }
         Ok(Self {
-            metric,
-            dim,
             rows,
             nlist,
-            valid,
-            inverse_norms,
             centroids,
             offsets,
             members,
@@ -157,11 +130,11 @@ impl IvfFlat {
 
     /// All lists, nearest centroid first; only the first `sorted` are in order.
     fn rank_lists(&self, query: &[f32], sorted: usize) -> Vec<u64> {
-        let Ok(centroids) = Vectors::new(&self.centroids, self.dim) else {
+        let Ok(centroids) = Vectors::new(&self.centroids, self.rows.dim) else {
             return Vec::new();
         };
         let mut distances = vec![0.0; self.lists()];
-        Space::new(grouping(self.metric), centroids, None)
+        Space::new(grouping(self.rows.metric), centroids, None)
             .scorer(query)
             .block(0, &mut distances);
         let mut keys: Vec<u64> = distances
@@ -176,29 +149,43 @@ impl IvfFlat {
         keys
     }
 
+    /// Scans the `nprobe` nearest lists, and more until `k` rows were found.
+    ///
+    /// A filter may leave little near the query (other languages, other tenants): then the rows that these lists hold by
+    /// chance would fill the result while nearer ones lie in lists not looked at. So when the lists hold less than half of
+    /// the `share` of allowed rows that the whole index has, nothing is returned.
     fn probe(
         &self,
-        scorer: &Scorer<'_>,
+        candidates: &Candidates<'_>,
         query: &[f32],
         k: usize,
         nprobe: usize,
-        allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
+        let (scorer, allow) = (candidates.space.scorer(query), candidates.filter());
+        let share = candidates
+            .allowed
+            .map_or(0.0, |allowed| allowed as f64 / self.members.len().max(1) as f64);
         let mut lists = self.rank_lists(query, nprobe);
         stats.distances += lists.len() as u64;
         let mut top = TopK::new(k, self.members.len());
-        let mut found = 0;
+        let (mut found, mut seen) = (0, 0);
         for index in 0..lists.len() {
+            if index == nprobe && (found as f64) < seen as f64 * share / 2.0 {
+                stats.distances += found as u64;
+                return Vec::new();
+            }
             if index >= nprobe && found >= k {
                 break;
             }
             if index == nprobe {
-                // Rare: the filter let too few rows of the nearest lists through.
+                // Rare: the nearest lists hold fewer than `k` allowed rows.
                 lists.get_mut(nprobe..).unwrap_or_default().sort_unstable();
             }
             let Some(&key) = lists.get(index) else { break };
-            found += scan_list(scorer, self.list(key as u32), allow, &mut top);
+            let list = self.list(key as u32);
+            seen += list.len();
+            found += scan_list(&scorer, list, allow, &mut top);
             stats.lists += 1;
         }
         stats.distances += found as u64;
@@ -243,15 +230,15 @@ impl VectorIndex for IvfFlat {
     }
 
     fn metric(&self) -> Metric {
-        self.metric
+        self.rows.metric
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.rows.dim
     }
 
     fn rows(&self) -> usize {
-        self.rows
+        self.rows.len
     }
 
     fn params(&self) -> BuildParams {
@@ -260,7 +247,7 @@ impl VectorIndex for IvfFlat {
 
     fn memory_bytes(&self) -> usize {
         let arrays = self.centroids.bytes() + self.offsets.bytes() + self.members.bytes();
-        self.valid.memory_bytes() + self.inverse_norms.bytes() + arrays
+        self.rows.memory_bytes() + arrays
     }
 
     fn search(
@@ -272,46 +259,35 @@ impl VectorIndex for IvfFlat {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
-        if k == 0 || !shape_fits(self, vectors, query.len()) {
+        let Some(candidates) = self.rows.candidates(vectors, query.len(), allow) else {
             return Vec::new();
-        }
-        let space = Space::new(self.metric, vectors, Some(&self.inverse_norms));
-        let nprobe = params.nprobe_for(self.lists());
-        let mut narrowed = Bitset::default();
-        // Lists hold rows with a vector only, so validity matters where a filter is counted, and to a scan.
-        let allow = allow.and_then(|allow| self.valid.restrict(Some(allow), &mut narrowed));
-        let allowed = allow.map(|allow| allow.count_range(0, self.rows));
+        };
         let lists_query = ListsQuery {
             rows: self.members.len(),
-            allowed,
+            allowed: candidates.allowed,
             k,
-            nprobe,
+            nprobe: params.nprobe_for(self.lists()),
             lists: self.lists(),
         };
-        let ListsPlan::Probe { nprobe } = plan_lists(lists_query) else {
-            return exact_in(&space, query, k, allow.or(self.valid.set()), stats);
-        };
-        stats.strategy = if allow.is_some() {
-            Strategy::ListsFiltered
-        } else {
-            Strategy::Lists
-        };
-        self.probe(&space.scorer(query), query, k, nprobe, allow, stats)
+        if let ListsPlan::Probe { nprobe } = plan_lists(lists_query) {
+            let found = self.probe(&candidates, query, k, nprobe, stats);
+            if !found.is_empty() {
+                stats.strategy = if candidates.allowed.is_some() {
+                    Strategy::ListsFiltered
+                } else {
+                    Strategy::Lists
+                };
+                return found;
+            }
+        }
+        candidates.scan(query, k, stats)
     }
 
     fn serialize(&self) -> Vec<u8> {
-        let header = Header {
-            params: self.params(),
-            metric: self.metric,
-            dim: self.dim,
-            rows: self.rows,
-        };
-        let mut writer = Writer::new(header);
-        writer.validity(&self.valid);
-        writer.put(&self.inverse_norms);
-        writer.put(&self.centroids);
-        writer.put(&self.offsets);
-        writer.put(&self.members);
+        let mut writer = self.rows.writer(self.params());
+        writer.put(&*self.centroids);
+        writer.put(&*self.offsets);
+        writer.put(&*self.members);
         writer.finish()
     }
 }

@@ -88,6 +88,23 @@ proptest! {
     }
 }
 
+/// The largest dimension, at every alignment of a float within a register.
+#[test]
+fn long_and_unaligned_rows_equal_the_reference() {
+    let dim = 32_768;
+    let data = floats(2 * dim + 16, 9);
+    for shift in 0..16 {
+        let (a, b) = (
+            &data[shift..shift + dim],
+            &data[dim + 16 - shift..2 * dim + 16 - shift],
+        );
+        for kernels in available() {
+            assert!(close(kernels.l2(a, b), l2_of(a, b)), "{:?} l2", kernels.tier());
+            assert!(close(kernels.dot(a, b), dot_of(a, b)), "{:?} dot", kernels.tier());
+        }
+    }
+}
+
 #[test]
 fn lengths_that_do_not_fit_are_cut_never_read() {
     for kernels in available() {

@@ -83,6 +83,58 @@ fn zero_rows_and_zero_queries_work_under_every_metric() {
     });
 }
 
+#[test]
+fn the_smallest_and_the_largest_dimension_work() {
+    for (dim, rows) in [(1, 3_000), (2, 3_000), (32_768, 40)] {
+        let base = Mixture::new(dim, 5, 3).draw(rows);
+        let vectors = Vectors::new(&base, dim).unwrap();
+        let query = Mixture::new(dim, 5, 4).draw(1);
+        for_all(&base, dim, None, &query, 10, |name, metric, found| {
+            let expected = oracle(metric, vectors, &query, 10, None);
+            assert!(
+                recall(&found, &expected) >= 0.8,
+                "{name} dimension {dim}: {found:?}"
+            );
+        });
+    }
+}
+
+/// A third of the rows is one and the same vector, as when many texts are empty.
+#[test]
+fn many_equal_rows_do_not_hide_the_others() {
+    let (dim, rows) = (16, 9_000);
+    let mut mixture = Mixture::new(dim, 60, 5);
+    let mut base = mixture.draw(rows);
+    let empty = mixture.draw(1);
+    for row in base.chunks_mut(dim).step_by(3) {
+        row.copy_from_slice(&empty);
+    }
+    let queries = mixture.draw(60);
+    let vectors = Vectors::new(&base, dim).unwrap();
+    for metric in METRICS {
+        for params in [
+            BuildParams::IvfFlat { nlist: 64 },
+            BuildParams::Hnsw {
+                m: 16,
+                ef_construction: 100,
+            },
+        ] {
+            let index = build(&params, metric, vectors, None, &BuildOptions::default()).unwrap();
+            let search = SearchParams {
+                ef: Some(64),
+                nprobe: Some(16),
+            };
+            let mut sum = 0.0;
+            for query in queries.chunks(dim) {
+                let found = index.search(vectors, query, 10, &search, None, &mut SearchStats::default());
+                check_sound(metric, vectors, query, &found, None);
+                sum += recall(&found, &oracle(metric, vectors, query, 10, None));
+            }
+            assert!(sum / 60.0 > 0.85, "{params:?} {metric}: recall {}", sum / 60.0);
+        }
+    }
+}
+
 /// 400 points, each stored 20 times: links must not drown in copies.
 #[test]
 fn copies_do_not_tear_the_graph_apart() {

@@ -75,6 +75,31 @@ fn big_searches_on_the_thread_pool_find_the_same_rows() {
     }
 }
 
+/// Rows of one repeated number make every rounding of a sum go the same way, so that the batch's approximate distances are
+/// as wrong as they get; each row is nearer than the one before by a few ulps only.
+#[test]
+fn a_batch_loses_no_row_to_rounding_at_the_largest_dimension() {
+    let (dim, rows) = (32_768, 8);
+    let queries = vec![0.0; 4 * dim];
+    let queries = Vectors::new(&queries, dim).unwrap();
+    let mut stats = SearchStats::default();
+    for round in 0..60 {
+        let first = 0.1 + round as f32 * 0.013;
+        let base: Vec<f32> = (0..rows)
+            .flat_map(|row| vec![first * (1.0 - row as f32 * 1e-6); dim])
+            .collect();
+        let vectors = Vectors::new(&base, dim).unwrap();
+        let batch = exact_search_batch(METRICS[0], vectors, queries, 1, None, &mut stats);
+        for (index, got) in batch.iter().enumerate() {
+            assert_eq!(
+                *got,
+                oracle(METRICS[0], vectors, queries.row(index), 1, None),
+                "{first}"
+            );
+        }
+    }
+}
+
 #[test]
 fn statistics_tell_what_was_done() {
     let base = [0.0, 1.0, 2.0, 3.0];

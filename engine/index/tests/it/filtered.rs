@@ -94,6 +94,63 @@ fn allowed_rows_far_from_the_query_are_found_too() {
     }
 }
 
+/// Filters are seldom independent of the vectors: here the allowed rows lie on the far side of the query, with a few
+/// strays near it.
+#[test]
+fn a_filter_that_leaves_little_near_the_query_keeps_recall() {
+    let mut mixture = Mixture::new(DIM, 100, 17);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(20));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    for params in [
+        BuildParams::IvfFlat { nlist: 128 },
+        BuildParams::Hnsw {
+            m: 8,
+            ef_construction: 60,
+        },
+    ] {
+        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+        for (ef, stray) in [
+            (16, None),
+            (64, None),
+            (64, Some(1_000)),
+            (64, Some(50)),
+            (16, Some(20)),
+        ] {
+            let mut sum = 0.0;
+            for query in queries.chunks(DIM) {
+                let mut by_distance = oracle(Metric::L2, vectors, query, ROWS, None);
+                let far = by_distance.split_off(ROWS / 2);
+                let mut allow = Bitset::new(ROWS);
+                far.iter().for_each(|neighbor| allow.set(neighbor.row as usize));
+                by_distance
+                    .iter()
+                    .filter(|neighbor| stray.is_some_and(|every| neighbor.row % every == 0))
+                    .for_each(|neighbor| allow.set(neighbor.row as usize));
+                let search = SearchParams {
+                    ef: Some(ef),
+                    nprobe: Some(8),
+                };
+                let found = index.search(
+                    vectors,
+                    query,
+                    10,
+                    &search,
+                    Some(&allow),
+                    &mut SearchStats::default(),
+                );
+                check_sound(Metric::L2, vectors, query, &found, Some(&allow));
+                assert_eq!(found.len(), 10);
+                sum += recall(&found, &oracle(Metric::L2, vectors, query, 10, Some(&allow)));
+            }
+            assert!(
+                sum / 20.0 > 0.95,
+                "{params:?} ef {ef} stray {stray:?}: recall {}",
+                sum / 20.0
+            );
+        }
+    }
+}
+
 #[test]
 fn a_filter_of_another_length_allows_only_rows_it_names() {
     let base: Vec<f32> = (0..5_000).map(|row| row as f32).collect();
