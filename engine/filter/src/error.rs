@@ -3,12 +3,15 @@
 //! Inner stages raise an [`Issue`] (kind, text, span); the entry points of the crate turn it into a [`FilterError`] that
 //! also knows the expression, so that line, column and a caret can be shown.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::ast::Span;
 
 /// Longest piece of the expression that is repeated in an error text, in characters.
 const SHOWN_TEXT: usize = 512;
+/// Longest message, in characters: it may quote names, patterns and whole subtrees that a client sent.
+const SHOWN_MESSAGE: usize = 1024;
 
 /// The family of a filter error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl FilterError {
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         Self(Box::new(Inner {
             kind: issue.kind,
-            message: issue.message,
+            message: cut(&issue.message, SHOWN_MESSAGE).into_owned(),
             text: text.to_owned(),
             span: issue.span,
             line,
@@ -124,11 +127,10 @@ impl fmt::Display for FilterError {
             column,
             ..
         } = &*self.0;
-        let shown: String = text.chars().take(SHOWN_TEXT).collect();
-        let more = if shown.len() < text.len() { "..." } else { "" };
+        let shown = cut(text, SHOWN_TEXT);
         write!(
             f,
-            "cannot parse expression: {shown}{more}, error: {message} (line {line}, column {column})"
+            "cannot parse expression: {shown}, error: {message} (line {line}, column {column})"
         )
     }
 }
@@ -169,6 +171,14 @@ impl Issue {
             message: format!("not supported: {what}"),
             span,
         })
+    }
+}
+
+/// At most `longest` characters of `text`; three dots stand for the rest.
+pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }
 

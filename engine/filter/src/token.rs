@@ -47,6 +47,10 @@ const SYMBOLS: [&str; 31] = [
     ">", "=", "+", "-", "*", "/", "%", "&", "|", "^", "~", "!",
 ];
 
+/// Most tokens that an expression may have: a list of two million numbers. Longer lists arrive as template values, which
+/// cost a tenth of the memory.
+const MAX_TOKENS: usize = 1 << 22;
+
 /// All tokens of `text`, closed by [`TokenKind::End`].
 pub(crate) fn tokenize(text: &str) -> Result<Vec<Token>> {
     let mut lexer = Lexer {
@@ -58,6 +62,14 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<Token>> {
     loop {
         let token = lexer.next()?;
         let done = token.kind == TokenKind::End;
+        if tokens.len() == MAX_TOKENS && !done {
+            return Err(Issue::parse(
+                token.span,
+                format!(
+                    "the expression has more than {MAX_TOKENS} words and symbols; send a long list as a template: field in {{list}}"
+                ),
+            ));
+        }
         tokens.push(token);
         if done {
             return Ok(tokens);

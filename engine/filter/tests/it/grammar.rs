@@ -156,6 +156,8 @@ fn precedence_is_milvus_own() {
         ("a like 'x' =~ 'y' !~ 'z'", "((a like 'x') =~ 'y') !~ 'z'"),
         ("2 ** -3 ** 2 * 4", "(2 ** (-(3 ** 2))) * 4"),
         ("1 * not a + 2", "(1 * (not a)) + 2"),
+        ("1 < true < 5", "(1 < true) < 5"),
+        ("5 >= FALSE > 1", "(5 >= false) > 1"),
     ] {
         assert_eq!(
             parse(loose).unwrap(),
@@ -217,6 +219,16 @@ fn errors_say_what_where_and_what_is_expected() {
              (line 1, column 3)",
         ),
         (
+            "a in[1]",
+            "cannot parse expression: a in[1], error: unexpected 'in[..]', expected an operator or the end of the expression; \
+             a blank belongs before '[' (line 1, column 3)",
+        ),
+        (
+            "array_length(true) == 1",
+            "cannot parse expression: array_length(true) == 1, error: unexpected 'true', expected an array field or a JSON \
+             path (line 1, column 14)",
+        ),
+        (
             "text_match(t)",
             "cannot parse expression: text_match(t), error: unexpected ')', expected ',' (line 1, column 13)",
         ),
@@ -232,6 +244,31 @@ fn errors_say_what_where_and_what_is_expected() {
         assert_eq!(error(text), expected);
     }
     assert_eq!(*parse("a = 1").unwrap_err().kind(), FilterErrorKind::Parse);
+}
+
+#[test]
+fn error_texts_stay_short_whatever_the_expression_quotes() {
+    let long = "x".repeat(1_000_000);
+    for text in [
+        long.clone(),
+        format!("a == 1 {long}"),
+        format!("a == 1{}", "0".repeat(1_000_000)),
+    ] {
+        match parse(&text) {
+            Ok(tree) => assert_eq!(tree.to_string(), text),
+            Err(error) => assert!(error.to_string().len() < 2_000, "{}", error.to_string().len()),
+        }
+    }
+}
+
+#[test]
+fn a_text_of_more_tokens_than_allowed_is_refused() {
+    let text = format!("a in [{}]", "1,".repeat(2_200_000));
+    let error = error(&text);
+    assert!(
+        error.contains("more than 4194304 words and symbols; send a long list as a template"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -262,6 +299,13 @@ fn nesting_without_end_is_an_error_and_long_chains_are_not() {
         assert_eq!(canonical(&nested), "a == 1");
         let chain = vec!["a == 1"; 50_000].join(" or ");
         assert_eq!(canonical(&chain), chain);
+        // chains in chains become towers of balanced trees: 10 levels for each thousand
+        let mut towers = "a == 1".to_owned();
+        for level in 0..30 {
+            let op = if level % 2 == 0 { " and " } else { " or " };
+            towers = format!("({}{op}{towers})", vec!["a == 1"; 1_000].join(op));
+        }
+        assert!(error(&towers).contains("nested too deeply"));
         let list = format!("a in [{}]", vec!["1"; 50_000].join(", "));
         assert_eq!(canonical(&list), list);
     };
