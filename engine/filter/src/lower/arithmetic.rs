@@ -1,7 +1,8 @@
 //! `(field op constant)`: the one arithmetic step that an expression may take.
 //!
 //! Integer fields compute in 64 bits and wrap; division truncates towards zero and the remainder has the sign of the
-//! dividend. FLOAT fields stay in 32 bits, as Milvus computes them.
+//! dividend. FLOAT fields stay in 32 bits, as Milvus computes them, unless the constant would become infinite there or, as
+//! a divisor, zero: `0 * infinity` and `0 / 0` are no numbers.
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -171,11 +172,17 @@ fn with_int(op: BinaryOp, scalar: Scalar, value: i64) -> Scalar {
 }
 
 fn with_float(op: BinaryOp, scalar: Scalar, value: f64) -> Scalar {
-    let value = literal(float_scalar(&scalar.data_type, value));
-    let expr = binary_expr(scalar.expr, operator(op), value);
+    let narrow = value as f32;
+    let fits = narrow.is_finite() && (narrow != 0.0 || op != BinaryOp::Div);
+    let (field, data_type) = if scalar.data_type == DataType::Float32 && !fits {
+        (cast(scalar.expr, DataType::Float64), DataType::Float64)
+    } else {
+        (scalar.expr, scalar.data_type)
+    };
+    let expr = binary_expr(field, operator(op), literal(float_scalar(&data_type, value)));
     Scalar {
         expr,
-        data_type: scalar.data_type,
+        data_type,
         kind: Kind::Float,
         origin: Origin::Computed,
     }

@@ -1,7 +1,8 @@
 //! Comparisons, ranges and `in`.
 //!
 //! Literals take the type of the column, never the other way round, so that predicates prune and no cast runs per row.
-//! Where a literal does not fit the column's type the comparison is restated so that its meaning stays exact.
+//! A literal beside an integer column keeps its exact value: where it does not fit the type, the comparison is restated.
+//! One beside a FLOAT or DOUBLE column is rounded to it, as the values of the rows were when they were written.
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::InList;
@@ -206,25 +207,12 @@ fn int_with_float(op: CompareOp, scalar: &Scalar, value: f64) -> Expr {
     }
 }
 
-/// Arrow orders `-0.0` before `0.0`; a comparison with zero must treat them as one.
 fn float_with_float(op: CompareOp, scalar: &Scalar, value: f64) -> Expr {
-    let with = |op: CompareOp, value: f64| {
-        binary_expr(
-            scalar.expr.clone(),
-            operator(op),
-            literal(float_scalar(&scalar.data_type, value)),
-        )
-    };
-    let rounded_to_zero = scalar.data_type == DataType::Float32 && value as f32 == 0.0;
-    if value != 0.0 && !rounded_to_zero {
-        return with(op, value);
-    }
-    match op {
-        CompareOp::Eq => with(CompareOp::Ge, -0.0).and(with(CompareOp::Le, 0.0)),
-        CompareOp::Ne => with(CompareOp::Lt, -0.0).or(with(CompareOp::Gt, 0.0)),
-        CompareOp::Lt | CompareOp::Ge => with(op, -0.0),
-        CompareOp::Le | CompareOp::Gt => with(op, 0.0),
-    }
+    binary_expr(
+        scalar.expr.clone(),
+        operator(op),
+        literal(float_scalar(&scalar.data_type, value)),
+    )
 }
 
 /// `holds` where `expr` has a value, unknown where it is NULL.
@@ -248,6 +236,11 @@ fn columns(op: CompareOp, left: Scalar, right: Scalar, span: Span) -> Result<Exp
         (a, b) if numeric(a) && numeric(b) => DataType::Float64,
         (Kind::Text, Kind::Text) => left.data_type.clone(),
         (Kind::Bool, Kind::Bool) if is_equality(op) => DataType::Boolean,
+        (Kind::Time, Kind::Time) => {
+            let message =
+                "two Timestamptz fields cannot be compared; compare each with ISO '2025-01-01T00:00:00Z'";
+            return Err(Issue::types(span, message));
+        }
         (Kind::Bool | Kind::Int | Kind::Float | Kind::Text | Kind::Time, _) => {
             return Err(incompatible(span, &from, &to));
         }
@@ -418,21 +411,8 @@ fn scalar_in(scalar: &Scalar, values: &[Value], negated: bool, span: Span) -> Re
             (Kind::Bool, Value::Bool(value)) => list.push(lit(*value)),
             // a value beyond the column's type is in no row
             (Kind::Int, Value::Int(value)) => list.extend(int_scalar(&scalar.data_type, *value).map(literal)),
-            (Kind::Float, Value::Int(_) | Value::Float(_)) => {
-                let value = if let Value::Int(value) = value {
-                    *value as f64
-                } else {
-                    float_of(value)
-                };
-                let typed = float_scalar(&scalar.data_type, value);
-                let is_zero = value == 0.0 || (scalar.data_type == DataType::Float32 && value as f32 == 0.0);
-                if is_zero {
-                    list.push(literal(float_scalar(&scalar.data_type, 0.0)));
-                    list.push(literal(float_scalar(&scalar.data_type, -0.0)));
-                } else {
-                    list.push(literal(typed));
-                }
-            }
+            (Kind::Float, Value::Int(value)) => push_float(&mut list, scalar, *value as f64),
+            (Kind::Float, Value::Float(value)) => push_float(&mut list, scalar, *value),
             (Kind::Text, Value::Str(text)) => list.push(literal(text_scalar(&scalar.data_type, text))),
             (Kind::Bool | Kind::Int | Kind::Float | Kind::Text | Kind::Time, _) => {
                 let (target, shown) = (type_name(&scalar.data_type), value.shown());
@@ -457,10 +437,13 @@ fn scalar_in(scalar: &Scalar, values: &[Value], negated: bool, span: Span) -> Re
     }
 }
 
-fn float_of(value: &Value) -> f64 {
-    if let Value::Float(value) = value {
-        *value
-    } else {
-        f64::NAN
-    }
+/// Lists are searched by the bits of their values, so that both zeros must be there; a comparison knows them as one.
+fn push_float(list: &mut Vec<Expr>, scalar: &Scalar, value: f64) {
+    let zero = value == 0.0 || (scalar.data_type == DataType::Float32 && value as f32 == 0.0);
+    let values = if zero { &[0.0, -0.0][..] } else { &[value] };
+    list.extend(
+        values
+            .iter()
+            .map(|value| literal(float_scalar(&scalar.data_type, *value))),
+    );
 }

@@ -6,7 +6,9 @@ use datafusion::logical_expr::lit;
 use elanus_udfs::json::push_step;
 
 use super::Lowerer;
-use super::operand::{Array, JsonPath, Operand, Origin, Scalar, call, column, is_json, kind, type_name};
+use super::operand::{
+    Array, JsonPath, Kind, Operand, Origin, Scalar, call, column, is_json, kind, type_name,
+};
 use crate::ast::{FieldPath, PathStep, Span};
 use crate::error::{FilterErrorKind, Issue, Result};
 
@@ -42,8 +44,16 @@ impl Lowerer<'_> {
             .schema
             .fields()
             .iter()
-            .map(|field| (strsim::damerau_levenshtein(field.name(), name), field.name()))
-            .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+            .filter_map(|field| {
+                let known = field.name();
+                let allowed = 1 + known.len() / 4;
+                // names of too different lengths are never close, and comparing long ones costs time and memory
+                if known.len().abs_diff(name.len()) > allowed {
+                    return None;
+                }
+                let distance = strsim::damerau_levenshtein(known, name);
+                (distance <= allowed).then_some((distance, known))
+            })
             .min();
         let mut message = format!("field {name} not exist");
         if let Some((_, known)) = close {
@@ -70,8 +80,10 @@ fn known_field(field: &Field, path: &[PathStep], span: Span) -> Result<Operand> 
         }));
     }
     let data_type = field.data_type();
-    if let DataType::List(item) = data_type {
-        return array_field(name, item.data_type(), path, span);
+    if let DataType::List(item) = data_type
+        && let Some(kind) = kind(item.data_type())
+    {
+        return array_field(name, item.data_type(), kind, path, span);
     }
     let Some(kind) = kind(data_type) else {
         let shown = type_name(data_type);
@@ -96,23 +108,16 @@ fn known_field(field: &Field, path: &[PathStep], span: Span) -> Result<Operand> 
     Ok(Operand::Scalar(scalar))
 }
 
-fn array_field(name: &str, element: &DataType, path: &[PathStep], span: Span) -> Result<Operand> {
+fn array_field(name: &str, element: &DataType, kind: Kind, path: &[PathStep], span: Span) -> Result<Operand> {
     match path {
         [] => Ok(Operand::Array(Array {
             expr: column(name),
             element: element.clone(),
         })),
         [PathStep::Index(index)] => {
-            let Some(kind) = kind(element) else {
-                let shown = type_name(element);
-                return Err(Issue::types(
-                    span,
-                    format!("elements of type {shown} cannot be used in a filter"),
-                ));
-            };
-            // DataFusion counts from 1
-            let position = i64::try_from(index.saturating_add(1)).unwrap_or(i64::MAX);
-            let expr = call(array_element_udf(), vec![column(name), lit(position)]);
+            // DataFusion counts from 1, and fails on positions beyond 32 bits, where no element is
+            let position = i32::try_from(index.saturating_add(1)).unwrap_or(i32::MAX);
+            let expr = call(array_element_udf(), vec![column(name), lit(i64::from(position))]);
             Ok(Operand::Scalar(Scalar {
                 expr,
                 data_type: element.clone(),

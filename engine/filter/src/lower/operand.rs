@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
@@ -122,6 +122,7 @@ pub(crate) fn kind(data_type: &DataType) -> Option<Kind> {
     use DataType::{
         Boolean, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, Utf8, Utf8View,
     };
+    use TimeUnit::Microsecond;
     if matches!(data_type, Boolean) {
         Some(Kind::Bool)
     } else if matches!(data_type, Int8 | Int16 | Int32 | Int64) {
@@ -130,7 +131,7 @@ pub(crate) fn kind(data_type: &DataType) -> Option<Kind> {
         Some(Kind::Float)
     } else if matches!(data_type, Utf8 | LargeUtf8 | Utf8View) {
         Some(Kind::Text)
-    } else if matches!(data_type, Timestamp(..)) {
+    } else if matches!(data_type, Timestamp(Microsecond, _)) {
         Some(Kind::Time)
     } else {
         None

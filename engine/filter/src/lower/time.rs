@@ -4,7 +4,7 @@
 //! constant, which keeps the predicate prunable; months and years have no fixed length and are added per row.
 
 use arrow::array::types::IntervalMonthDayNano;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
@@ -101,21 +101,14 @@ impl Duration {
     }
 }
 
-/// `microseconds` as a literal of the column's own unit and zone; finer than the unit is cut.
+/// `microseconds` as a literal with the column's own zone.
 fn instant_literal(data_type: &DataType, microseconds: i64) -> Expr {
-    let (unit, zone) = if let DataType::Timestamp(unit, zone) = data_type {
-        (*unit, zone.clone())
+    let zone = if let DataType::Timestamp(_, zone) = data_type {
+        zone.clone()
     } else {
-        (TimeUnit::Microsecond, None)
+        None
     };
-    literal(match unit {
-        TimeUnit::Second => ScalarValue::TimestampSecond(Some(microseconds.div_euclid(1_000_000)), zone),
-        TimeUnit::Millisecond => {
-            ScalarValue::TimestampMillisecond(Some(microseconds.div_euclid(1_000)), zone)
-        }
-        TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(microseconds), zone),
-        TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(microseconds.checked_mul(1_000), zone),
-    })
+    literal(ScalarValue::TimestampMicrosecond(Some(microseconds), zone))
 }
 
 /// Microseconds since 1970 of an ISO 8601 instant.

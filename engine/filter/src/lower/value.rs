@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use crate::ast::{BinaryOp, CompareOp, Literal, Span};
-use crate::error::{Issue, Result};
+use crate::error::{Issue, Result, cut};
 use crate::template::TemplateValue;
 
 /// A constant operand.
@@ -58,13 +58,7 @@ impl Value {
 
     /// The constant as error texts show it.
     pub(crate) fn shown(&self) -> String {
-        const LONGEST: usize = 80;
-        let text = self.to_json().to_string();
-        if text.chars().count() <= LONGEST {
-            text
-        } else {
-            text.chars().take(LONGEST).chain("...".chars()).collect()
-        }
+        cut(&self.to_json().to_string(), 80).into_owned()
     }
 
     pub(crate) fn to_json(&self) -> Json {
@@ -85,9 +79,9 @@ pub(crate) fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
         (Value::Str(a), Value::Str(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) if equality_only => a.cmp(b),
-        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-            as_f64(left)?.partial_cmp(&as_f64(right)?)?
-        }
+        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b)?,
+        (Value::Int(a), Value::Float(b)) => int_with_float(*a, *b)?,
+        (Value::Float(a), Value::Int(b)) => int_with_float(*b, *a)?.reverse(),
         (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) | Value::List(_), _) => {
             return None;
         }
@@ -100,6 +94,12 @@ pub(crate) fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool
         CompareOp::Gt => order == Ordering::Greater,
         CompareOp::Ge => order != Ordering::Less,
     })
+}
+
+/// Exact order: where rounding the integer makes both equal, the float is whole and fits, and the integers decide.
+fn int_with_float(int: i64, float: f64) -> Option<Ordering> {
+    let rounded = (int as f64).partial_cmp(&float)?;
+    Some(rounded.then_with(|| i128::from(int).cmp(&(float as i128))))
 }
 
 fn as_f64(value: &Value) -> Option<f64> {

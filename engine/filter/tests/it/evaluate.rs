@@ -104,6 +104,9 @@ async fn logic_has_three_values() {
         ),
         ("id == 1 + 2 * 2", &[5]),
         ("id == -(-3)", &[3]),
+        ("9007199254740993 == 9007199254740992.0", &[]),
+        ("9007199254740992.0 < 9007199254740993", &[0, 1, 2, 3, 4, 5]),
+        ("9223372036854775807 < 9223372036854775808.0", &[0, 1, 2, 3, 4, 5]),
     ])
     .await;
 }
@@ -177,6 +180,10 @@ async fn patterns() {
         ("text =~ '(?i)APP'", &[0]),
         ("text !~ 'p'", &[2, 3, 5]),
         ("text =~ r'\\d+'", &[1, 2]),
+        ("text =~ ''", &[0, 1, 2, 3, 5]),
+        ("text like 'a%e'", &[0]),
+        ("text like 'a%p%l_'", &[0]),
+        ("text like '%%l%%'", &[0, 1]),
         ("meta[\"s\"] =~ '^(red|blue)$'", &[0, 1]),
         ("meta[\"s\"] !~ 'e'", &[2, 4, 5]),
         ("not (meta[\"s\"] =~ 'e')", &[5]),
@@ -208,6 +215,11 @@ async fn arithmetic_with_one_constant() {
         ("double + 0.5 == 1.0", &[5]),
         ("real / 2 == 0.5", &[2]),
         ("real + 1 == 1", &[3]),
+        // constants that a FLOAT cannot hold
+        ("real * 1e300 > 5", &[0, 2, 5]),
+        ("real * 1e300 == 0", &[3]),
+        ("real / 1e-50 > 5", &[0, 2, 5]),
+        ("real / 1e-50 == 0", &[3]),
         ("3 == id + 1", &[2]),
         ("(id & 1) == 1", &[1, 3, 5]),
         ("(id | 1) == 3", &[2, 3]),
@@ -289,6 +301,9 @@ async fn arrays_and_containment() {
         ("ints[0] == 3", &[2]),
         ("ints[1] == 3", &[3]),
         ("ints[7] == 3", &[]),
+        ("ints[2147483647] == 3", &[]),
+        ("not (ints[2147483648] == 3)", &[]),
+        ("ints[18446744073709551615] in [3]", &[]),
         ("not (ints[1] == 3)", &[0, 5]),
         ("ints[0] > 1.5", &[2, 5]),
         ("tags[1] != 'x'", &[0]),
@@ -432,6 +447,40 @@ fn ten_thousand_conditions_evaluate() {
         matching(&batch, &filter, &Templates::new()).unwrap(),
         [0, 1, 2, 3, 4, 5]
     );
+}
+
+#[test]
+fn a_list_of_a_hundred_thousand_values_evaluates() {
+    let batch = table();
+    let values: Vec<_> = (2..100_002).map(|value| value.to_string()).collect();
+    let list = values.join(", ");
+    for (filter, expected) in [
+        (format!("id in [{list}]"), &[2, 3, 4, 5][..]),
+        (format!("id not in [{list}]"), &[0, 1]),
+        (format!("n in [{list}]"), &[0, 5]),
+    ] {
+        assert_eq!(matching(&batch, &filter, &Templates::new()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn what_the_depth_limit_lets_through_evaluates_on_the_stack_of_a_worker() {
+    let deepest = || {
+        let batch = table();
+        let nots = format!("{}(id == 3)", "not ".repeat(190));
+        // each level is a chain of a thousand with the next one at its end, ten levels of a balanced tree
+        let mut chains = "id == 3".to_owned();
+        for level in 0..19 {
+            let op = if level % 2 == 0 { " and " } else { " or " };
+            let always = if level % 2 == 0 { "id < 9" } else { "id > 9" };
+            chains = format!("({}{op}{chains})", vec![always; 1_023].join(op));
+        }
+        for filter in [nots, chains] {
+            assert_eq!(matching(&batch, &filter, &Templates::new()).unwrap(), [3]);
+        }
+    };
+    let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(deepest);
+    worker.unwrap().join().unwrap();
 }
 
 #[test]

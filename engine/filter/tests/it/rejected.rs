@@ -96,6 +96,14 @@ fn type_rules_are_milvus_own() {
             "a Timestamptz field compares with ISO '2025-01-01T00:00:00Z', got Int64 (line 1, column 1)",
         ),
         (
+            "ts == ts",
+            "two Timestamptz fields cannot be compared; compare each with ISO '2025-01-01T00:00:00Z' (line 1, column 1)",
+        ),
+        (
+            "1 < true < 3",
+            "comparison operations cannot be applied to two incompatible operands: Int64 and Bool (line 1, column 1)",
+        ),
+        (
             "not id == 1",
             "'not' op can only be applied on boolean expression; it binds tighter than comparisons, so write not (a == 1) \
              (line 1, column 1)",
@@ -415,4 +423,48 @@ fn unknown_fields_are_named_where_there_is_no_dynamic_field() {
         *error.kind(),
         FilterErrorKind::TemplateMissing { name: "p".to_owned() }
     );
+}
+
+#[test]
+fn messages_about_long_texts_stay_short_and_cheap() {
+    let schema = Schema::new(vec![
+        Field::new("price", DataType::Int64, false),
+        Field::new("text", DataType::Utf8, true),
+    ]);
+    let long = "p".repeat(1_000_000);
+    let list = vec!["1"; 100_000].join(", ");
+    let templates: Templates = (0..10_000)
+        .map(|n| (format!("name{n}"), TemplateValue::Int(n)))
+        .collect();
+    for filter in [
+        format!("{long} == 1"),
+        format!("[{list}]"),
+        format!("text =~ '({long}'"),
+        format!("{long}(price)"),
+        "price == {other}".to_owned(),
+        format!("price in ['{long}']"),
+    ] {
+        let error = compile(&filter, &schema, &templates).unwrap_err();
+        assert!(error.to_string().len() < 2_000, "{}", error.to_string().len());
+        assert!(error.render().ends_with(error.message()));
+    }
+}
+
+#[test]
+fn lists_of_anything_but_scalars_are_no_array_fields() {
+    let item = Field::new_struct("item", vec![Field::new("index", DataType::UInt32, false)], true);
+    let schema = Schema::new(vec![Field::new_list("sparse", item, true)]);
+    for filter in [
+        "sparse is null",
+        "sparse == []",
+        "array_length(sparse) > 1",
+        "sparse[0] == 1",
+    ] {
+        let error = compile(filter, &schema, &Templates::new()).unwrap_err();
+        assert!(error.message().starts_with("field sparse of type "), "{error}");
+        assert!(
+            error.message().ends_with(" cannot be used in a filter"),
+            "{error}"
+        );
+    }
 }
