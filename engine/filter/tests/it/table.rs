@@ -9,7 +9,6 @@ use arrow::array::{
     Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit};
-use arrow::util::pretty::pretty_format_columns;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -267,10 +266,4 @@ pub async fn matching_through_planner(
         .iter()
         .flat_map(|rows| rows.column(0).as_primitive::<Int64Type>().values().to_vec());
     ids.map(|id| usize::try_from(id).unwrap()).collect()
-}
-
-/// The column as text, for failure messages.
-pub fn show(batch: &RecordBatch, column: &str) -> String {
-    let array = Arc::clone(batch.column_by_name(column).unwrap());
-    pretty_format_columns(column, &[array]).unwrap().to_string()
 }
