@@ -8,12 +8,12 @@ use elanus_query::Engine;
 use milvus::proto::milvus::client_telemetry_service_server::ClientTelemetryServiceServer;
 use milvus::proto::milvus::milvus_service_server::MilvusServiceServer;
 use tokio::net::TcpListener;
-use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::door::Door;
 use crate::metrics::DoorMetrics;
+use crate::refusal::FinalRefusals;
 use crate::telemetry::Telemetry;
 
 /// Largest request that is accepted, Milvus' default.
@@ -46,8 +46,9 @@ pub enum ServeError {
 /// calls that are running finish, and the function returns.
 ///
 /// Keep-alive pings are answered as often as they come (clients send one every ten seconds on idle
-/// connections), compressed requests are understood, replies are not compressed: clients are mostly
-/// near, and vectors do not compress.
+/// connections). Nothing is compressed, and compressed requests are refused: clients are mostly near,
+/// vectors do not compress, none of the official clients asks for it, and a few kilobytes of gzip can
+/// unfold to more than there is memory, since tonic limits the size of a message before it unfolds.
 ///
 /// # Errors
 /// [`ServeError`] when the socket fails.
@@ -61,16 +62,14 @@ pub async fn serve(
     let door = Door::new(engine, metrics);
     let service = MilvusServiceServer::new(door)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_RESPONSE_BYTES)
-        .accept_compressed(CompressionEncoding::Gzip);
-    let telemetry = ClientTelemetryServiceServer::new(Telemetry).accept_compressed(CompressionEncoding::Gzip);
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
-        .add_service(service)
-        .add_service(telemetry)
+        .add_service(FinalRefusals(service))
+        .add_service(FinalRefusals(ClientTelemetryServiceServer::new(Telemetry)))
         .serve_with_incoming_shutdown(incoming, shutdown)
         .await
         .map_err(|source| ServeError::Transport { address, source })

@@ -1,21 +1,39 @@
-//! The socket: compressed requests, telemetry, metrics, stopping.
+//! The socket: requests that are too large or compressed, telemetry, metrics, stopping.
 
-use elanus_milvus::SERVER_VERSION;
+use elanus_milvus::{MAX_REQUEST_BYTES, SERVER_VERSION};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::client_telemetry_service_client::ClientTelemetryServiceClient;
+use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
-use crate::rig::{Rig, insert, ok, ready, search};
+use crate::rig::{Rig, create, insert, ok, ready, search};
 
 #[tokio::test]
-async fn compressed_requests_are_understood() {
+async fn a_compressed_request_is_refused_before_it_unfolds() {
     let rig = Rig::start().await;
     let mut client = rig.client().await.send_compressed(CompressionEncoding::Gzip);
-    ready(&mut client, "c").await;
-    let ids: Vec<i64> = (0..5_000).collect();
-    let inserted = client.insert(insert("c", &ids)).await.unwrap().into_inner();
-    ok(inserted.status.as_ref());
-    assert_eq!(inserted.insert_cnt, 5_000);
+    let error = client.create_collection(create("c")).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unimplemented, "{error}");
+    assert!(error.message().contains("gzip"), "{error}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_above_the_limit_is_refused_with_the_code_that_is_not_tried_again() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let large = wire::InsertRequest {
+        collection_name: "x".repeat(MAX_REQUEST_BYTES + 1),
+        ..Default::default()
+    };
+    let error = client.insert(large).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(
+        error.message().contains("the limit is: 67108864 bytes"),
+        "{error}"
+    );
+    let version = client.get_version(wire::GetVersionRequest {}).await;
+    version.expect("the door goes on");
     rig.stop().await;
 }
 
