@@ -16,13 +16,12 @@ pub(crate) struct Context {
 impl Context {
     /// Reads what matters from the metadata of a call.
     pub fn of(metadata: &MetadataMap) -> Self {
+        // A name that is not text names no database; falling back to the default one would be worse.
         let database = metadata
             .get("dbname")
-            .and_then(|value| value.to_str().ok())
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .filter(|name| !name.is_empty());
-        Self {
-            database: database.map(str::to_string),
-        }
+        Self { database }
     }
 
     /// The database a request is about: its own field, else the metadata, else `default`.
@@ -37,6 +36,8 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
+    use tonic::metadata::MetadataValue;
+
     use super::*;
 
     #[test]
@@ -49,5 +50,8 @@ mod tests {
         assert_eq!(context.database("films"), "films");
         metadata.insert("dbname", "".parse().unwrap());
         assert_eq!(Context::of(&metadata).database(""), "default");
+        let not_text = MetadataValue::try_from(&b"b\xffoks"[..]).unwrap();
+        metadata.insert("dbname", not_text);
+        assert_eq!(Context::of(&metadata).database(""), "b\u{fffd}oks");
     }
 }

@@ -1,12 +1,15 @@
 //! The state of the door: the engine behind it, its metrics and what it hands out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use elanus_collection::{Collection, Collections, NameKind, validate_name};
+use chrono_tz::Tz;
+use elanus_collection::{Collection, Collections, DataType, NameKind, validate_name};
 use elanus_query::Engine;
 
 use crate::context::Context;
+use crate::convert::time;
 use crate::metrics::DoorMetrics;
 use crate::status::{Code, Error, Result};
 
@@ -65,13 +68,52 @@ impl Door {
             }
         }
     }
+
+    /// The zone that `properties` name, else that of the database, else UTC.
+    pub(crate) fn zone(&self, database: &str, properties: &BTreeMap<String, String>) -> Result<Tz> {
+        if let Some(name) = properties.get(time::TIMEZONE) {
+            return time::zone(name);
+        }
+        match self
+            .collections()
+            .database(database)?
+            .properties
+            .get(time::TIMEZONE)
+        {
+            Some(name) => time::zone(name),
+            None => Ok(Tz::UTC),
+        }
+    }
+
+    /// The zone of a collection; of no importance where it has no instants.
+    pub(crate) fn zone_of(&self, collection: &Collection) -> Result<Tz> {
+        let mut fields = collection.schema().fields.iter();
+        if !fields.any(|field| field.data_type == DataType::TimestampTz) {
+            return Ok(Tz::UTC);
+        }
+        self.zone(&collection.database(), &collection.properties())
+    }
+}
+
+/// Partitions cannot be named where a partition key chooses them.
+pub(crate) fn refuse_partition_names(collection: &Collection) -> Result<()> {
+    match collection.schema().partition_key() {
+        Some(_) => Err(Error::invalid(
+            "not support manually specifying the partition names if partition key mode is used",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Checks, before anything else of a read, that the collection is loaded and its partitions exist.
 ///
 /// # Errors
-/// `collection not loaded`, `partition not found`, `partition not loaded`.
+/// `collection not loaded`, `partition not found`, `partition not loaded`, or partitions named beside
+/// a partition key.
 pub(crate) fn check_readable(collection: &Collection, partitions: &[String]) -> Result<()> {
+    if !partitions.is_empty() {
+        refuse_partition_names(collection)?;
+    }
     let ids = partitions
         .iter()
         .map(|name| partition_id(collection, name))

@@ -31,12 +31,12 @@ pub enum Code {
     CollectionNotFound = 100,
     /// The collection must be loaded first.
     CollectionNotLoaded = 101,
+    /// The client works with the schema of another collection or of an earlier time.
+    SchemaMismatch = 109,
     /// No such partition.
     PartitionNotFound = 200,
     /// The partition must be loaded first.
     PartitionNotLoaded = 201,
-    /// A limit of the engine is reached.
-    CapacityExceeded = 250,
     /// No such index.
     IndexNotFound = 700,
     /// No such database.
@@ -45,8 +45,6 @@ pub enum Code {
     DatabaseInvalidName = 802,
     /// A parameter is wrong.
     ParameterInvalid = 1100,
-    /// A parameter is missing.
-    ParameterMissing = 1101,
     /// A parameter is too large.
     ParameterTooLarge = 1102,
     /// No such alias.
@@ -75,14 +73,13 @@ impl Code {
             Self::ResourceInsufficient => "service resource insufficient",
             Self::CollectionNotFound => "collection not found",
             Self::CollectionNotLoaded => "collection not loaded",
+            Self::SchemaMismatch => "collection schema mismatch",
             Self::PartitionNotFound => "partition not found",
             Self::PartitionNotLoaded => "partition not loaded",
-            Self::CapacityExceeded => "general capacity exceeded",
             Self::IndexNotFound => "index not found",
             Self::DatabaseNotFound => "database not found",
             Self::DatabaseInvalidName => "invalid database name",
             Self::ParameterInvalid => "invalid parameter",
-            Self::ParameterMissing => "missing parameter",
             Self::ParameterTooLarge => "parameter too large",
             Self::AliasNotFound => "alias not found",
             Self::AliasCollectionNameConflict => "alias and collection name conflict",
@@ -98,6 +95,8 @@ impl Code {
     fn legacy(self) -> common::ErrorCode {
         match self {
             Self::CollectionNotFound => common::ErrorCode::CollectionNotExists,
+            // pymilvus refreshes its copy of the schema and tries once more on this one.
+            Self::SchemaMismatch => common::ErrorCode::SchemaMismatch,
             Self::ParameterInvalid => common::ErrorCode::IllegalArgument,
             Self::PartitionNotFound => common::ErrorCode::MetaFailed,
             Self::MemoryLimitExceeded => common::ErrorCode::InsufficientMemoryToLoad,
@@ -107,10 +106,8 @@ impl Code {
             | Self::ResourceInsufficient
             | Self::CollectionNotLoaded
             | Self::PartitionNotLoaded
-            | Self::CapacityExceeded
             | Self::DatabaseNotFound
             | Self::DatabaseInvalidName
-            | Self::ParameterMissing
             | Self::ParameterTooLarge
             | Self::AliasNotFound
             | Self::AliasCollectionNameConflict

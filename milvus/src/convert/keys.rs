@@ -19,13 +19,12 @@ pub(crate) fn to_wire(keys: Keys) -> IDs {
 pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
     let rest = text.trim().strip_prefix(primary_key.name.as_str())?;
     let rest = rest.strip_prefix([' ', '\t'])?.trim_start();
-    let list = if let Some(rest) = rest.strip_prefix("in").or_else(|| rest.strip_prefix("IN")) {
-        rest.trim_start().strip_prefix('[')?.strip_suffix(']')?
-    } else {
-        rest.strip_prefix("==")?
+    let (list, single) = match rest.strip_prefix("in").or_else(|| rest.strip_prefix("IN")) {
+        Some(rest) => (rest.trim_start().strip_prefix('[')?.strip_suffix(']')?, false),
+        None => (rest.strip_prefix("==")?, true),
     };
     let list = list.trim();
-    match &primary_key.data_type {
+    let keys = match &primary_key.data_type {
         DataType::Int64 => integers(list).map(Keys::Int64),
         DataType::VarChar { .. } => strings(list).map(Keys::VarChar),
         DataType::Bool
@@ -38,7 +37,9 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Array { .. }
         | DataType::TimestampTz
         | DataType::FloatVector { .. } => None,
-    }
+    };
+    // `id ==`, `id == 1, 2` and `id == 1,` are mistakes, not lists.
+    keys.filter(|keys| !single || (keys.len() == 1 && !list.ends_with(',')))
 }
 
 fn integers(list: &str) -> Option<Vec<i64>> {
@@ -123,6 +124,9 @@ mod tests {
             "id in [0x1]",
             "id in {list}",
             "id == 1 or id == 2",
+            "id ==",
+            "id == 1, 2",
+            "id == [1]",
             "id in [1",
             "",
             "id",
@@ -136,6 +140,9 @@ mod tests {
             "pk in ['a'] or pk == 'b'",
             "pk in [1]",
             "pk in ['a",
+            "pk ==",
+            "pk == 'a',",
+            "pk == 'a', 'b'",
         ] {
             assert_eq!(of_expression(text, &text_key()), None, "{text}");
         }

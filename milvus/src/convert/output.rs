@@ -4,7 +4,7 @@
 //! not have is a key of the dynamic object when there is one: the object is read, and only the keys
 //! asked for are sent.
 
-use elanus_collection::{CollectionSchema, Field};
+use elanus_collection::{CollectionSchema, DYNAMIC_FIELD, Field};
 
 use crate::status::{Error, Result};
 
@@ -57,18 +57,28 @@ pub(crate) fn resolve(schema: &CollectionSchema, requested: &[String]) -> Result
             let Some(dynamic) = schema.dynamic_field() else {
                 return Err(unknown(schema, name));
             };
-            if name.is_empty() || name.contains(['[', ']', '"', '\'']) {
+            let key = explicit_key(name).unwrap_or(name);
+            if key.is_empty() || key.contains(['[', ']', '"', '\'']) {
                 return Err(Error::invalid(format!(
                     "not support getting subkeys of json field yet: {name}; ask for the key at the top or for the whole field"
                 )));
             }
             output.column(&dynamic.name);
-            output.name(name);
-            keys.push(name.to_string());
+            output.name(key);
+            keys.push(key.to_string());
         }
     }
     output.dynamic_keys = (!whole_dynamic && !keys.is_empty()).then_some(keys);
     Ok(output)
+}
+
+/// The key of `$meta["key"]`, the long form of a dynamic key.
+fn explicit_key(name: &str) -> Option<&str> {
+    let quoted = name.strip_prefix(DYNAMIC_FIELD)?.trim().strip_prefix('[')?;
+    let quoted = quoted.strip_suffix(']')?.trim();
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| quoted.strip_prefix(quote)?.strip_suffix(quote))
 }
 
 /// As [`resolve`] for a query, whose reply always has the primary key.
@@ -144,12 +154,29 @@ mod tests {
         );
         let whole = run(true, &["color", "$meta"]).unwrap();
         assert_eq!(whole.dynamic_keys, None);
-        assert!(
-            run(true, &["$meta[\"color\"]"])
-                .unwrap_err()
-                .to_string()
-                .contains("not support getting subkeys")
-        );
+        for long in ["$meta[\"color\"]", "$meta['color']", "$meta [ \"color\" ]"] {
+            let output = run(true, &[long, "color"]).unwrap();
+            assert_eq!(
+                (output.columns, output.names),
+                (vec!["$meta".to_string()], vec!["color".to_string()])
+            );
+            assert!(output.dynamic_keys.unwrap().iter().all(|key| key == "color"));
+        }
+        for below in [
+            "$meta[\"a\"][\"b\"]",
+            "color[0]",
+            "color[\"a\"]",
+            "$meta[\"\"]",
+            "$meta[]",
+            "$meta[\"]",
+            "",
+        ] {
+            let reason = run(true, &[below]).unwrap_err().to_string();
+            assert!(
+                reason.contains("not support getting subkeys"),
+                "{below}: {reason}"
+            );
+        }
     }
 
     #[test]

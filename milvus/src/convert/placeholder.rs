@@ -35,7 +35,8 @@ pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Que
     if !(1..=MAX_QUERIES).contains(&nq) {
         return Err(wrong_nq(nq));
     }
-    let mut values = Vec::with_capacity(nq * dim);
+    // Not `nq * dim`: sixteen thousand empty vectors are a small message.
+    let mut values = Vec::with_capacity(bytes.len() / size_of::<f32>());
     for placeholder in &group.placeholders {
         if placeholder.element_level {
             return Err(Error::unsupported("element-level search"));
@@ -162,6 +163,13 @@ mod tests {
         );
         assert!(error(float, &[]).contains("should be in range [1, 16384], but got 0"));
         assert!(error(float, &[vec![f32::NAN, 0.0]]).contains("not a number"));
+        let (dim, none) = (32_768, vec![Vec::new(); MAX_QUERIES]);
+        let refused = float_vectors(&group(float, &none), "v", dim)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.starts_with("vector dimension mismatch, expected vector size(byte) 131072, actual 0")
+        );
         assert!(error(PlaceholderType::VarChar, &[vec![1.0]]).starts_with("not supported: full text search"));
         assert!(error(PlaceholderType::BinaryVector, &[vec![1.0]]).contains("vector type must be the same"));
         assert!(

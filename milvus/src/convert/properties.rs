@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use crate::convert::time;
 use crate::status::{Error, Result};
 
+/// Switches the dynamic field of a collection; there is no switching after it is made.
+pub(crate) const DYNAMIC_FIELD_ENABLED: &str = "dynamicfield.enabled";
+
 /// Properties of a collection that are refused unless the value switches them off.
 const COLLECTION_UNSUPPORTED: [&str; 9] = [
     "collection.ttl.seconds",
     "ttl_field",
     "partitionkey.isolation",
-    "dynamicfield.enabled",
+    DYNAMIC_FIELD_ENABLED,
     "query_mode",
     "namespace.mode",
     "namespace.enabled",

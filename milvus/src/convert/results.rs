@@ -116,18 +116,15 @@ fn vectors(field: &Field, column: &ArrayRef, dim: u32) -> Result<VectorField> {
         .values()
         .as_primitive_opt::<Float32Type>()
         .ok_or_else(unexpected)?;
-    let width = usize::try_from(dim).unwrap_or(usize::MAX);
-    // A sliced list keeps its values whole: rows start at its own offset.
-    let start = usize::try_from(list.value_offset(0)).unwrap_or(0);
-    let own = values
-        .values()
-        .get(start..start + list.len() * width)
-        .ok_or_else(unexpected)?;
+    let width = usize::try_from(dim).unwrap_or(usize::MAX).max(1);
+    if values.len() != list.len() * width {
+        return Err(unexpected());
+    }
     let data = if list.null_count() == 0 {
-        own.to_vec()
+        values.values().to_vec()
     } else {
         let mut data = Vec::with_capacity((list.len() - list.null_count()) * width);
-        for (row, vector) in own.chunks_exact(width).enumerate() {
+        for (row, vector) in values.values().chunks_exact(width).enumerate() {
             if list.is_valid(row) {
                 data.extend_from_slice(vector);
             }

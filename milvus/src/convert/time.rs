@@ -3,6 +3,7 @@
 //! Text without an offset is in the zone of the request, collection or database (`timezone`
 //! property), UTC when none is set; answers are written in that zone.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
@@ -30,9 +31,29 @@ pub(crate) fn zone(name: &str) -> Result<Tz> {
     })
 }
 
+/// Instants that ISO 8601 writes with a year of four digits: the years 0000 to 9999 of UTC.
+const INSTANTS: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+/// Checks that an instant can be written as text.
+pub(crate) fn check(micros: i64) -> Result<()> {
+    if INSTANTS.contains(&micros) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "timestamp {micros} (microseconds since 1970) is out of range: allowed are {} to {}",
+        format(*INSTANTS.start(), Tz::UTC),
+        format(*INSTANTS.end(), Tz::UTC)
+    )))
+}
+
 /// Microseconds since 1970 UTC of ISO 8601 text.
 pub(crate) fn parse(text: &str, zone: Tz) -> Result<i64> {
-    let text = text.trim();
+    let micros = micros_of(text.trim(), zone)?;
+    check(micros)?;
+    Ok(micros)
+}
+
+fn micros_of(text: &str, zone: Tz) -> Result<i64> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.timestamp_micros());
     }
@@ -122,6 +143,29 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("IANA Time Zone ID: Mars/Phobos")
+        );
+    }
+
+    #[test]
+    fn years_have_four_digits() {
+        for edge in [*INSTANTS.start(), *INSTANTS.end()] {
+            assert_eq!(parse(&format(edge, Tz::UTC), Tz::UTC).unwrap(), edge);
+        }
+        for (micros, text) in [
+            (*INSTANTS.start() - 1, "-0001-12-31T23:59:59"),
+            (*INSTANTS.end() + 1, "+10000-01-01T00:00:00"),
+        ] {
+            check(micros).unwrap_err();
+            parse(text, Tz::UTC).unwrap_err();
+            // A stored one is shown all the same, in every zone.
+            for name in ["UTC", "Asia/Shanghai", "America/New_York"] {
+                assert!(!format(micros, zone(name).unwrap()).is_empty());
+            }
+        }
+        let reason = check(i64::MAX).unwrap_err().to_string();
+        assert!(
+            reason.contains("0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z"),
+            "{reason}"
         );
     }
 

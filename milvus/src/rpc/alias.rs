@@ -49,6 +49,7 @@ pub(crate) fn describe(
 ) -> Result<wire::DescribeAliasResponse> {
     let database = context.database(&request.db_name);
     validate_name(NameKind::Alias, &request.alias)?;
+    door.collections().database(database)?;
     let collection = door.collections().alias(database, &request.alias)?;
     Ok(wire::DescribeAliasResponse {
         db_name: database.to_string(),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use elanus_collection::{
-    Collection, CollectionSpec, Error as CollectionError, NameKind, TimestampOracle, validate_name,
+    Collection, CollectionSpec, Error as CollectionError, LoadState, NameKind, TimestampOracle, validate_name,
 };
+use milvus::proto::common::{ConsistencyLevel, Status};
+use milvus::proto::milvus as wire;
 use milvus::proto::schema::CollectionSchema;
-use milvus::proto::{common::Status, milvus as wire};
 use prost::Message;
 
 use crate::context::Context;
@@ -32,11 +33,18 @@ pub(crate) async fn create(
     let mut properties = to_map(request.properties);
     properties.extend(to_map(wire_schema.properties.clone()));
     properties::check_collection(&properties)?;
-    let schema = schema::from_wire(&name, wire_schema)?;
+    let zone = door.zone(database, &properties)?;
+    let schema = schema::from_wire(&name, wire_schema, zone)?;
     if schema.description.len() > MAX_DESCRIPTION {
         return Err(Error::invalid(format!(
             "the description of collection {name} has {} bytes, at most {MAX_DESCRIPTION} are allowed",
             schema.description.len()
+        )));
+    }
+    if ConsistencyLevel::try_from(request.consistency_level).is_err() {
+        return Err(Error::invalid(format!(
+            "consistency level {} does not exist; allowed are 0 (Strong), 1 (Session), 2 (Bounded), 3 (Eventually), 4 (Customized)",
+            request.consistency_level
         )));
     }
     let num_partitions = num_partitions(request.num_partitions, schema.partition_key().is_some())?;
@@ -65,7 +73,11 @@ fn same_or_error(door: &Door, database: &str, name: &str, mut spec: CollectionSp
     let same = existing.name() == name
         && **existing.schema() == spec.schema
         && existing.shards() == spec.shards
-        && existing.consistency() == spec.consistency;
+        && existing.consistency() == spec.consistency
+        && existing.properties() == spec.properties
+        && spec
+            .num_partitions
+            .is_none_or(|asked| existing.partitions().len() == asked as usize);
     if same {
         return Ok(Status::default());
     }
@@ -100,20 +112,17 @@ pub(crate) async fn drop(
     request: wire::DropCollectionRequest,
 ) -> Result<Status> {
     let database = context.database(&request.db_name);
-    let name = request.collection_name;
-    match door.collection(context, &request.db_name, &name) {
-        Ok(collection) if collection.name() != name => {
-            return Err(Error::unexpected(format!(
-                "cannot drop the collection via alias = {name}"
-            )));
-        }
-        Ok(_) => {}
+    validate_name(NameKind::Collection, &request.collection_name)?;
+    // By name alone: a collection whose files are damaged can be dropped too.
+    match door
+        .collections()
+        .drop_collection(database, &request.collection_name)
+        .await
+    {
         // Dropping what is not there is no mistake in Milvus.
-        Err(error) if error.code() == Code::CollectionNotFound => return Ok(Status::default()),
-        Err(error) => return Err(error),
-    }
-    match door.collections().drop_collection(database, &name).await {
         Ok(()) | Err(CollectionError::CollectionNotFound { .. }) => Ok(Status::default()),
+        // The name is an alias.
+        Err(CollectionError::InvalidParameter(what)) => Err(Error::unexpected(what)),
         Err(error) => Err(error.into()),
     }
 }
@@ -243,11 +252,11 @@ pub(crate) fn show(
         if !request.collection_names.is_empty() && !request.collection_names.contains(&name) {
             continue;
         }
-        let percent = collection.load_progress(&[])?;
         if in_memory {
-            if percent == 0 {
+            if collection.load_state(&[])? == LoadState::NotLoad {
                 continue;
             }
+            let percent = collection.load_progress(&[])?;
             reply.in_memory_percentages.push(i64::from(percent));
             reply.query_service_available.push(percent == 100);
         }
@@ -283,6 +292,13 @@ pub(crate) async fn alter(
         ));
     }
     properties::check_collection(&set)?;
+    if set.contains_key(properties::DYNAMIC_FIELD_ENABLED) && collection.schema().enable_dynamic_field {
+        return Err(Error::invalid(format!(
+            "dynamic schema cannot supported to be disabled ({} of collection {})",
+            properties::DYNAMIC_FIELD_ENABLED,
+            collection.name()
+        )));
+    }
     collection.alter_properties(set, &request.delete_keys).await?;
     Ok(Status::default())
 }
@@ -306,8 +322,15 @@ pub(crate) async fn rename(
         .await
     {
         Ok(()) => Ok(Status::default()),
-        Err(CollectionError::CollectionExists { name, .. }) => Err(Error::unexpected(format!(
+        Err(
+            CollectionError::CollectionExists { name, .. }
+            | CollectionError::AliasCollectionNameConflict { name, .. },
+        ) => Err(Error::unexpected(format!(
             "duplicated new collection name {new_database}:{name} with other collection name or alias"
+        ))),
+        Err(CollectionError::CollectionHasAliases { aliases, .. }) => Err(Error::invalid(format!(
+            "fail to rename db name, must drop all aliases of this collection before rename: [{}]",
+            aliases.join(" ")
         ))),
         Err(error) => Err(error.into()),
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono_tz::Tz;
 use elanus_collection::{Collection, WriteResult};
 use elanus_query::FilterText;
 use milvus::proto::milvus as wire;
@@ -11,9 +10,10 @@ use milvus::proto::schema::FieldData;
 use prost::Message;
 
 use crate::context::Context;
-use crate::convert::{field_data, keys, templates, time};
-use crate::door::{Door, check_readable, partition_id};
+use crate::convert::{field_data, keys, templates};
+use crate::door::{Door, check_readable, partition_id, refuse_partition_names};
 use crate::metrics::Write;
+use crate::rpc::refuse_namespace;
 use crate::status::{Code, Error, Result};
 
 pub(crate) async fn insert(
@@ -23,7 +23,9 @@ pub(crate) async fn insert(
 ) -> Result<wire::MutationResult> {
     let started = Instant::now();
     door.metrics().received("insert", request.encoded_len());
+    refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    check_schema(&collection, request.schema_timestamp)?;
     let partition = target(&collection, &request.partition_name)?;
     let rows = batch(door, &collection, request.fields_data, request.num_rows)?;
     let written = collection.insert(rows, partition).await?;
@@ -47,7 +49,9 @@ pub(crate) async fn upsert(
             "partial update (upsert with partial_update or field_ops); send whole rows",
         ));
     }
+    refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    check_schema(&collection, request.schema_timestamp)?;
     let partition = target(&collection, &request.partition_name)?;
     let rows = batch(door, &collection, request.fields_data, request.num_rows)?;
     let written = collection.upsert(rows, partition).await?;
@@ -67,6 +71,7 @@ pub(crate) async fn delete(
     request: wire::DeleteRequest,
 ) -> Result<wire::MutationResult> {
     let started = Instant::now();
+    refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let partition = target(&collection, &request.partition_name)?;
     if request.expr.trim().is_empty() {
@@ -117,16 +122,26 @@ fn as_delete_plan(error: elanus_query::QueryError) -> Error {
     }
 }
 
+/// Clients keep a copy of the schema and say with a write how old it is (0: they do not say).
+///
+/// The collection behind a name may be another one by now, dropped and made again or behind an alias
+/// that moved; what the client packed by the old schema must not be read by the new one.
+fn check_schema(collection: &Collection, schema_timestamp: u64) -> Result<()> {
+    if schema_timestamp == 0 || schema_timestamp == collection.created_ts() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::SchemaMismatch,
+        format!("collection schema mismatch[collection={}]", collection.name()),
+    ))
+}
+
 /// The partition that rows go to or are deleted from, if one is named.
 fn target<'a>(collection: &Collection, partition_name: &'a str) -> Result<Option<&'a str>> {
     if partition_name.is_empty() {
         return Ok(None);
     }
-    if collection.schema().partition_key().is_some() {
-        return Err(Error::invalid(
-            "not support manually specifying the partition names if partition key mode is used",
-        ));
-    }
+    refuse_partition_names(collection)?;
     match collection.partition(partition_name) {
         Ok(_) => Ok(Some(partition_name)),
         Err(elanus_collection::Error::PartitionNotFound { name }) => Err(Error::new(
@@ -143,31 +158,7 @@ fn batch(
     fields: Vec<FieldData>,
     num_rows: u32,
 ) -> Result<arrow::array::RecordBatch> {
-    field_data::batch_from_wire(collection.schema(), fields, num_rows, zone_of(door, collection)?)
-}
-
-/// The zone of a collection, else of its database, else UTC.
-pub(crate) fn zone_of(door: &Door, collection: &Collection) -> Result<Tz> {
-    let has_instants = collection
-        .schema()
-        .fields
-        .iter()
-        .any(|field| field.data_type == elanus_collection::DataType::TimestampTz);
-    if !has_instants {
-        return Ok(Tz::UTC);
-    }
-    if let Some(name) = collection.properties().get(time::TIMEZONE) {
-        return time::zone(name);
-    }
-    match door
-        .collections()
-        .database(&collection.database())?
-        .properties
-        .get(time::TIMEZONE)
-    {
-        Some(name) => time::zone(name),
-        None => Ok(Tz::UTC),
-    }
+    field_data::batch_from_wire(collection.schema(), fields, num_rows, door.zone_of(collection)?)
 }
 
 fn record(door: &Door, kind: Write, collection: &Collection, rows: u64, started: Instant) {

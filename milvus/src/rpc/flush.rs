@@ -55,22 +55,18 @@ pub(crate) async fn flush(
 )]
 pub(crate) async fn flush_all(
     door: &Door,
-    _context: &Context,
+    context: &Context,
     request: wire::FlushAllRequest,
 ) -> Result<wire::FlushAllResponse> {
     let mut collections: Vec<Arc<Collection>> = Vec::new();
     if !request.flush_targets.is_empty() {
         for target in &request.flush_targets {
-            let database = if target.db_name.is_empty() {
-                "default"
-            } else {
-                target.db_name.as_str()
-            };
             if target.collection_names.is_empty() {
+                let database = context.database(&target.db_name);
                 collections.extend(door.collections().list(database)?);
             }
             for name in &target.collection_names {
-                collections.push(door.collections().collection(database, name)?);
+                collections.push(door.collection(context, &target.db_name, name)?);
             }
         }
     } else if !request.db_name.is_empty() {

@@ -1,7 +1,7 @@
 //! Load and release.
 //!
-//! Everything is loaded into the one node there is: asking for more replicas, or for a part of the
-//! fields only, is refused instead of being ignored.
+//! Everything is loaded into the one node there is: asking for more replicas, or for resource groups,
+//! is refused instead of being ignored.
 
 use elanus_collection::{Collection, Error as CollectionError, LoadState};
 use milvus::proto::common::{LoadState as WireState, Status};
@@ -14,17 +14,30 @@ use crate::status::{Code, Error, Result};
 /// The resource group that Milvus puts everything into when none is named.
 const DEFAULT_RESOURCE_GROUP: &str = "__default_resource_group";
 
+/// What a load asks for beside what is loaded.
+struct Wish<'a> {
+    replicas: i32,
+    resource_groups: &'a [String],
+    /// Whether only to pick up what a bulk import added.
+    refresh: bool,
+    fields: &'a [String],
+    skip_dynamic: bool,
+}
+
 pub(crate) async fn load_collection(
     door: &Door,
     context: &Context,
     request: wire::LoadCollectionRequest,
 ) -> Result<Status> {
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    check_options(request.replica_number, &request.resource_groups)?;
-    let fields = fields_to_load(&collection, &request.load_fields, request.skip_load_dynamic_field)?;
-    check_indexes(&collection, fields.as_deref())?;
-    collection.load_fields(None, fields.as_deref()).await?;
-    Ok(Status::default())
+    let wish = Wish {
+        replicas: request.replica_number,
+        resource_groups: &request.resource_groups,
+        refresh: request.refresh,
+        fields: &request.load_fields,
+        skip_dynamic: request.skip_load_dynamic_field,
+    };
+    load(&collection, None, &wish).await
 }
 
 pub(crate) async fn load_partitions(
@@ -33,21 +46,28 @@ pub(crate) async fn load_partitions(
     request: wire::LoadPartitionsRequest,
 ) -> Result<Status> {
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    if request.partition_names.is_empty() {
-        return Err(Error::invalid(
-            "due to no partition specified: name the partitions to load",
-        ));
+    check_partitions(&collection, &request.partition_names, "load")?;
+    let wish = Wish {
+        replicas: request.replica_number,
+        resource_groups: &request.resource_groups,
+        refresh: request.refresh,
+        fields: &request.load_fields,
+        skip_dynamic: request.skip_load_dynamic_field,
+    };
+    load(&collection, Some(&request.partition_names), &wish).await
+}
+
+async fn load(collection: &Collection, partitions: Option<&[String]>, wish: &Wish<'_>) -> Result<Status> {
+    check_node(wish)?;
+    let fields = fields_to_load(collection, wish)?;
+    if wish.refresh {
+        // Rows are found as soon as they are written, so there is nothing to pick up.
+        let ids = collection.partition_ids(partitions.unwrap_or_default())?;
+        collection.check_loaded(&ids)?;
+        return Ok(Status::default());
     }
-    refuse_partition_key(&collection, "load partitions")?;
-    check_options(request.replica_number, &request.resource_groups)?;
-    let fields = fields_to_load(&collection, &request.load_fields, request.skip_load_dynamic_field)?;
-    for name in &request.partition_names {
-        partition_id(&collection, name)?;
-    }
-    check_indexes(&collection, fields.as_deref())?;
-    collection
-        .load_fields(Some(&request.partition_names), fields.as_deref())
-        .await?;
+    check_indexes(collection, fields.as_deref())?;
+    collection.load_fields(partitions, fields.as_deref()).await?;
     Ok(Status::default())
 }
 
@@ -67,15 +87,7 @@ pub(crate) async fn release_partitions(
     request: wire::ReleasePartitionsRequest,
 ) -> Result<Status> {
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    if request.partition_names.is_empty() {
-        return Err(Error::invalid(
-            "due to no partition specified: name the partitions to release",
-        ));
-    }
-    refuse_partition_key(&collection, "release partitions")?;
-    for name in &request.partition_names {
-        partition_id(&collection, name)?;
-    }
+    check_partitions(&collection, &request.partition_names, "release")?;
     collection.release(Some(&request.partition_names)).await?;
     Ok(Status::default())
 }
@@ -134,6 +146,85 @@ pub(crate) fn state(
     })
 }
 
+/// Partitions that are loaded or released by name: at least one, each there, no partition key.
+fn check_partitions(collection: &Collection, names: &[String], verb: &str) -> Result<()> {
+    if names.is_empty() {
+        return Err(Error::invalid(format!(
+            "due to no partition specified: name the partitions to {verb}"
+        )));
+    }
+    if collection.schema().partition_key().is_some() {
+        return Err(Error::invalid(format!(
+            "disable {verb} partitions if partition key mode is used"
+        )));
+    }
+    names
+        .iter()
+        .try_for_each(|name| partition_id(collection, name).map(|_| ()))
+}
+
+/// There is one node in one resource group.
+fn check_node(wish: &Wish<'_>) -> Result<()> {
+    if wish.replicas > 1 {
+        return Err(Error::new(
+            Code::ResourceInsufficient,
+            format!(
+                "when load {} replica count: service resource insufficient: there is one node, replica_number can only be 1",
+                wish.replicas
+            ),
+        ));
+    }
+    match wish
+        .resource_groups
+        .iter()
+        .find(|group| *group != DEFAULT_RESOURCE_GROUP)
+    {
+        Some(group) => Err(Error::unsupported(format!(
+            "resource group {group}; the only one is {DEFAULT_RESOURCE_GROUP}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The fields that a partial load names, checked by Milvus' rules; `None` for a whole load.
+fn fields_to_load(collection: &Collection, wish: &Wish<'_>) -> Result<Option<Vec<String>>> {
+    let schema = collection.schema();
+    let given = wish.fields;
+    if let Some(unknown) = given.iter().find(|name| schema.field(name).is_none()) {
+        return Err(Error::new(
+            Code::FieldNotFound,
+            format!("field not found[field={unknown}]"),
+        ));
+    }
+    if given.is_empty() && !wish.skip_dynamic {
+        return Ok(None);
+    }
+    let mut chosen = Vec::new();
+    for field in &schema.fields {
+        let named = given.is_empty() || given.contains(&field.name);
+        let wanted = if field.dynamic { !wish.skip_dynamic } else { named };
+        if wanted {
+            chosen.push(field.name.clone());
+        } else if field.primary_key || field.partition_key {
+            let what = if field.primary_key {
+                "primary key"
+            } else {
+                "partition key"
+            };
+            return Err(Error::invalid(format!(
+                "load field list {given:?} does not contain {what} field {}",
+                field.name
+            )));
+        }
+    }
+    if !schema.vector_fields().any(|field| chosen.contains(&field.name)) {
+        return Err(Error::invalid(format!(
+            "load field list {given:?} does not contain any vector field"
+        )));
+    }
+    Ok(Some(chosen))
+}
+
 /// Milvus words the two cases apart: no index at all, and some vector field without one.
 fn check_indexes(collection: &Collection, fields: Option<&[String]>) -> Result<()> {
     let indexes = collection.indexes();
@@ -151,7 +242,7 @@ fn check_indexes(collection: &Collection, fields: Option<&[String]>) -> Result<(
         .vector_fields()
         .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
         .filter(|field| !indexes.iter().any(|index| index.field == field.name))
-        .map(|field| field.name.clone())
+        .map(|field| field.name.as_str())
         .collect();
     if unindexed.is_empty() {
         return Ok(());
@@ -160,75 +251,4 @@ fn check_indexes(collection: &Collection, fields: Option<&[String]>) -> Result<(
         "there is no vector index on field: [{}], please create index firstly",
         unindexed.join(" ")
     )))
-}
-
-fn check_options(replicas: i32, resource_groups: &[String]) -> Result<()> {
-    if replicas > 1 {
-        return Err(Error::new(
-            Code::ResourceInsufficient,
-            format!(
-                "when load {replicas} replica count: service resource insufficient: there is one node, replica_number can only be 1"
-            ),
-        ));
-    }
-    match resource_groups
-        .iter()
-        .find(|group| *group != DEFAULT_RESOURCE_GROUP)
-    {
-        Some(group) => Err(Error::unsupported(format!(
-            "resource group {group}; the only one is {DEFAULT_RESOURCE_GROUP}"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// The fields that a partial load names, checked by Milvus' rules; `None` for a whole load.
-fn fields_to_load(
-    collection: &Collection,
-    load_fields: &[String],
-    skip_dynamic: bool,
-) -> Result<Option<Vec<String>>> {
-    let schema = collection.schema();
-    if let Some(unknown) = load_fields.iter().find(|name| schema.field(name).is_none()) {
-        return Err(Error::new(
-            Code::FieldNotFound,
-            format!("field not found[field={unknown}]"),
-        ));
-    }
-    if load_fields.is_empty() && !skip_dynamic {
-        return Ok(None);
-    }
-    let mut chosen = Vec::new();
-    for field in &schema.fields {
-        let named = load_fields.is_empty() || load_fields.contains(&field.name);
-        let wanted = if field.dynamic { !skip_dynamic } else { named };
-        if wanted {
-            chosen.push(field.name.clone());
-        } else if field.primary_key || field.partition_key {
-            let what = if field.primary_key {
-                "primary key"
-            } else {
-                "partition key"
-            };
-            return Err(Error::invalid(format!(
-                "load field list {load_fields:?} does not contain {what} field {}",
-                field.name
-            )));
-        }
-    }
-    if !schema.vector_fields().any(|field| chosen.contains(&field.name)) {
-        return Err(Error::invalid(format!(
-            "load field list {load_fields:?} does not contain any vector field"
-        )));
-    }
-    Ok(Some(chosen))
-}
-
-fn refuse_partition_key(collection: &Collection, what: &str) -> Result<()> {
-    match collection.schema().partition_key() {
-        Some(_) => Err(Error::invalid(format!(
-            "disable {what} if partition key mode is used"
-        ))),
-        None => Ok(()),
-    }
 }

@@ -2,6 +2,7 @@
 //! `async fn(&Door, &Context, Request) -> Result<Reply>`, the others `fn(&Door, &Context, &Request)`.
 
 pub(crate) mod alias;
+pub(crate) mod answer;
 pub(crate) mod collection;
 pub(crate) mod database;
 pub(crate) mod dml;
@@ -12,3 +13,13 @@ pub(crate) mod misc;
 pub(crate) mod partition;
 pub(crate) mod query;
 pub(crate) mod search;
+
+use crate::status::{Error, Result};
+
+/// A namespace would keep rows of one collection apart; without any, naming one is a mistake.
+pub(crate) fn refuse_namespace(namespace: Option<&str>) -> Result<()> {
+    match namespace {
+        None | Some("") => Ok(()),
+        Some(name) => Err(Error::unsupported(format!("namespaces (namespace={name})"))),
+    }
+}

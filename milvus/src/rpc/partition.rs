@@ -1,6 +1,6 @@
 //! Partitions.
 
-use elanus_collection::{Collection, Error as CollectionError, PartitionInfo, TimestampOracle};
+use elanus_collection::{Collection, Error as CollectionError, LoadState, PartitionInfo, TimestampOracle};
 use milvus::proto::{common::Status, milvus as wire};
 
 use crate::context::Context;
@@ -79,10 +79,10 @@ pub(crate) fn show(
     if in_memory {
         let mut kept = Vec::new();
         for partition in partitions {
-            let percent = collection.load_progress(std::slice::from_ref(&partition.name))?;
-            if percent > 0 {
+            let name = std::slice::from_ref(&partition.name);
+            if collection.load_state(name)? != LoadState::NotLoad {
+                percentages.push(i64::from(collection.load_progress(name)?));
                 kept.push(partition);
-                percentages.push(i64::from(percent));
             }
         }
         partitions = kept;

@@ -13,7 +13,8 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::{keys, output, params, results, templates};
 use crate::door::{Door, check_readable};
-use crate::rpc::dml::zone_of;
+use crate::rpc::answer::{Answer, least_row_bytes};
+use crate::rpc::refuse_namespace;
 use crate::status::{Error, Result};
 
 const COUNT: &str = "count(*)";
@@ -26,6 +27,7 @@ pub(crate) async fn query(
 ) -> Result<wire::QueryResults> {
     let started = Instant::now();
     door.metrics().received("query", request.encoded_len());
+    refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::query(request.query_params)?;
     let counting = is_count(&request.output_fields)?;
@@ -57,7 +59,7 @@ pub(crate) async fn query(
     };
     let zone = match params.zone {
         Some(zone) => zone,
-        None => zone_of(door, &collection)?,
+        None => door.zone_of(&collection)?,
     };
     let read = QueryRequest {
         collection: Arc::clone(&collection),
@@ -69,12 +71,20 @@ pub(crate) async fn query(
         offset: params.offset,
         ignore_growing: params.ignore_growing,
     };
+    let answer = Answer {
+        kind: "query",
+        queries: 1,
+        limit: params.limit,
+        offset: params.offset,
+        row_bytes: least_row_bytes(collection.schema(), &output.columns),
+    };
     let (fields_data, output_fields) = if counting {
         (
             vec![count_field(door.engine().count(read).await?)],
             vec![COUNT.to_string()],
         )
     } else {
+        answer.expect(door, &collection, || read.clone()).await?;
         let rows = door.engine().query(read).await?;
         (
             results::to_wire(collection.schema(), &output, &rows, zone)?,
@@ -90,8 +100,9 @@ pub(crate) async fn query(
         collection_name: request.collection_name,
         ..Default::default()
     };
-    door.metrics()
-        .read("query", &name, started.elapsed(), reply.encoded_len());
+    let bytes = reply.encoded_len();
+    answer.check(bytes as u64)?;
+    door.metrics().read("query", &name, started.elapsed(), bytes);
     Ok(reply)
 }
 

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use elanus_collection::{Collection, DataType, Field};
 use elanus_index::Metric;
-use elanus_query::{FilterText, SearchRequest};
+use elanus_query::{FilterText, QueryRequest, SearchRequest};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
 use milvus::proto::schema::SearchResultData;
@@ -16,11 +16,14 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::{keys, output, params, placeholder, results, templates};
 use crate::door::{Door, check_readable};
-use crate::rpc::dml::zone_of;
+use crate::rpc::answer::{Answer, least_row_bytes};
+use crate::rpc::refuse_namespace;
 use crate::status::{Error, Result};
 
 /// Column of the scores in the engine's answer.
 const SCORE: &str = "_score";
+/// Bytes of a score and of the shortest key.
+const SCORED_KEY_BYTES: u64 = 5;
 
 pub(crate) async fn search(
     door: &Door,
@@ -30,6 +33,7 @@ pub(crate) async fn search(
     let started = Instant::now();
     door.metrics().received("search", request.encoded_len());
     refuse_features(&request)?;
+    refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::search(request.search_params)?;
     let (field, dim) = vector_field(&collection, params.field.as_deref())?;
@@ -53,30 +57,36 @@ pub(crate) async fn search(
     };
     let zone = match params.zone {
         Some(zone) => zone,
-        None => zone_of(door, &collection)?,
+        None => door.zone_of(&collection)?,
     };
     // The reply always needs the ids; a client that also asks for the key field gets it twice.
     let mut columns = output.columns.clone();
     if !columns.contains(&key.name) {
         columns.push(key.name.clone());
     }
-    let found = door
-        .engine()
-        .search(SearchRequest {
-            collection: Arc::clone(&collection),
-            field: field.name.clone(),
-            queries: queries.values,
-            nq,
-            limit: params.topk,
-            offset: params.offset,
-            metric: params.metric,
-            params: params.index,
-            filter,
-            partitions: request.partition_names,
-            output: columns,
-            ignore_growing: params.ignore_growing,
-        })
-        .await?;
+    let read = SearchRequest {
+        collection: Arc::clone(&collection),
+        field: field.name.clone(),
+        queries: queries.values,
+        nq,
+        limit: params.topk,
+        offset: params.offset,
+        metric: params.metric,
+        params: params.index,
+        filter,
+        partitions: request.partition_names,
+        output: columns,
+        ignore_growing: params.ignore_growing,
+    };
+    let answer = Answer {
+        kind: "search",
+        queries: nq,
+        limit: Some(params.topk),
+        offset: params.offset,
+        row_bytes: SCORED_KEY_BYTES + least_row_bytes(collection.schema(), &output.columns),
+    };
+    answer.expect(door, &collection, || matching(&read)).await?;
+    let found = door.engine().search(read).await?;
     let results = SearchResultData {
         num_queries: signed(nq),
         top_k: signed(params.topk),
@@ -95,10 +105,25 @@ pub(crate) async fn search(
         session_ts: collection.snapshot().timestamp,
         ..Default::default()
     };
-    door.metrics()
-        .read("search", &name, started.elapsed(), reply.encoded_len());
+    let bytes = reply.encoded_len();
+    answer.check(bytes as u64)?;
+    door.metrics().read("search", &name, started.elapsed(), bytes);
     door.metrics().searched(&collection.database(), &name, nq);
     Ok(reply)
+}
+
+/// The rows that a search may find, as something to count.
+fn matching(search: &SearchRequest) -> QueryRequest {
+    QueryRequest {
+        collection: Arc::clone(&search.collection),
+        filter: search.filter.clone(),
+        keys: None,
+        partitions: search.partitions.clone(),
+        output: Vec::new(),
+        limit: None,
+        offset: 0,
+        ignore_growing: search.ignore_growing,
+    }
 }
 
 fn signed(count: usize) -> i64 {
@@ -198,11 +223,11 @@ fn scores(rows: &RecordBatch, decimals: Option<i32>) -> Result<Vec<f32>> {
     let Some(decimals) = decimals else {
         return Ok(scores);
     };
-    let scale = 10.0_f32.powi(decimals);
-    Ok(scores
-        .into_iter()
-        .map(|score| (score * scale).round() / scale)
-        .collect())
+    // In double precision: a large distance times a million is no longer a float.
+    let scale = 10.0_f64.powi(decimals);
+    #[expect(clippy::cast_possible_truncation, reason = "a score is a float")]
+    let rounded = |score: f32| ((f64::from(score) * scale).round() / scale) as f32;
+    Ok(scores.into_iter().map(rounded).collect())
 }
 
 #[cfg(test)]
@@ -221,6 +246,8 @@ mod tests {
         assert_eq!(scores(&rows, None).unwrap(), [0.123_456, 2.0]);
         assert_eq!(scores(&rows, Some(2)).unwrap(), [0.12, 2.0]);
         assert_eq!(scores(&rows, Some(0)).unwrap(), [0.0, 2.0]);
+        let large = batch(vec![1e36, -3e38]);
+        assert_eq!(scores(&large, Some(6)).unwrap(), [1e36, -3e38]);
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! What every program does: create, insert, search, query, delete, describe, drop.
 
+use std::sync::Arc;
+
 use milvus::proto::milvus as wire;
 use milvus::proto::schema::i_ds::IdField;
 use milvus::proto::schema::{IDs, LongArray};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
-use crate::rig::{Rig, create, insert, ok, pairs, ready, search};
+use crate::rig::{Rig, create, insert, ok, pairs, ready, search, searches};
 
 fn ids(found: Option<IDs>) -> Vec<i64> {
     match found.and_then(|ids| ids.id_field) {
@@ -180,5 +185,158 @@ async fn a_collection_is_described_as_it_was_made() {
         .map(|pair| (pair.key.as_str(), pair.value.as_str()))
         .collect();
     assert_eq!(params, [("index_type", "AUTOINDEX"), ("metric_type", "L2")]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_collection_moves_to_another_database_without_its_aliases() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    ready(&mut client, "c").await;
+    client.insert(insert("c", &[1, 2])).await.unwrap();
+    for name in ["d", "e"] {
+        ok(Some(
+            client.create_collection(create(name)).await.unwrap().get_ref(),
+        ));
+    }
+    let database = wire::CreateDatabaseRequest {
+        db_name: "books".into(),
+        ..Default::default()
+    };
+    ok(Some(client.create_database(database).await.unwrap().get_ref()));
+    for (alias, of) in [("also_c", "c"), ("also_d", "d")] {
+        let alias = wire::CreateAliasRequest {
+            collection_name: of.into(),
+            alias: alias.into(),
+            ..Default::default()
+        };
+        ok(Some(client.create_alias(alias).await.unwrap().get_ref()));
+    }
+    let rename = |old: &str, new: &str, new_db: &str| wire::RenameCollectionRequest {
+        old_name: old.into(),
+        new_name: new.into(),
+        new_db_name: new_db.into(),
+        ..Default::default()
+    };
+    for (request, words) in [
+        (
+            rename("c", "c", "books"),
+            "fail to rename db name, must drop all aliases of this collection before rename: [also_c]",
+        ),
+        (
+            rename("e", "also_d", ""),
+            "duplicated new collection name default:also_d with other collection name or alias",
+        ),
+        (
+            rename("also_c", "x", ""),
+            "unsupported use an alias to rename collection",
+        ),
+        (rename("e", "e", "films"), "database not found[database=films]"),
+    ] {
+        let refused = client.rename_collection(request).await.unwrap().into_inner();
+        assert!(
+            refused.code != 0 && refused.reason.contains(words),
+            "{}",
+            refused.reason
+        );
+    }
+    let unalias = wire::DropAliasRequest {
+        alias: "also_c".into(),
+        ..Default::default()
+    };
+    ok(Some(client.drop_alias(unalias).await.unwrap().get_ref()));
+    ok(Some(
+        client
+            .rename_collection(rename("c", "c2", "books"))
+            .await
+            .unwrap()
+            .get_ref(),
+    ));
+    let moved = wire::SearchRequest {
+        db_name: "books".into(),
+        ..search("c2", 0.0, "9")
+    };
+    let found = client.search(moved).await.unwrap().into_inner();
+    assert_eq!(ids(found.results.unwrap().ids), [1, 2]);
+    let gone = client.search(search("c", 0.0, "9")).await.unwrap().into_inner();
+    assert_eq!(gone.status.unwrap().code, 100);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_collection_can_be_dropped() {
+    let store = Arc::new(InMemory::new());
+    let rig = Rig::over(Arc::clone(&store)).await;
+    let mut client = rig.client().await;
+    ready(&mut client, "whole").await;
+    ready(&mut client, "torn").await;
+    let describe = wire::DescribeCollectionRequest {
+        collection_name: "torn".into(),
+        ..Default::default()
+    };
+    let described = client.describe_collection(describe).await.unwrap().into_inner();
+    rig.stop().await;
+    let manifests = Path::from(format!("c/{}/manifest", described.collection_id));
+    let listed = store.list_with_delimiter(Some(&manifests)).await.unwrap();
+    assert!(!listed.objects.is_empty());
+    for object in listed.objects {
+        store
+            .put(&object.location, PutPayload::from_static(b"torn"))
+            .await
+            .unwrap();
+    }
+
+    let rig = Rig::over(store).await;
+    let mut client = rig.client().await;
+    let found = client
+        .search(search("torn", 0.0, "1"))
+        .await
+        .unwrap()
+        .into_inner();
+    let reason = found.status.unwrap().reason;
+    assert!(reason.contains("cannot be opened"), "{reason}");
+    let drop = wire::DropCollectionRequest {
+        collection_name: "torn".into(),
+        ..Default::default()
+    };
+    ok(Some(client.drop_collection(drop).await.unwrap().get_ref()));
+    let found = client
+        .search(search("torn", 0.0, "1"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(found.status.unwrap().code, 100);
+    ok(client
+        .search(search("whole", 0.0, "1"))
+        .await
+        .unwrap()
+        .get_ref()
+        .status
+        .as_ref());
+    ready(&mut client, "torn").await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn hits_of_several_queries_lie_one_after_the_other() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    ready(&mut client, "c").await;
+    client.insert(insert("c", &[1, 2, 3])).await.unwrap();
+    let request = wire::SearchRequest {
+        output_fields: vec!["id".into(), "v".into(), "id".into()],
+        search_params: pairs(&[("topk", "2"), ("offset", "2"), ("round_decimal", "2")]),
+        ..searches("c", &[0.9, 3.2], "2")
+    };
+    let found = client.search(request).await.unwrap().into_inner();
+    ok(found.status.as_ref());
+    let results = found.results.unwrap();
+    assert_eq!((results.num_queries, results.top_k), (2, 2));
+    assert_eq!(results.topks, [1, 1], "the third of three, for each");
+    assert_eq!(ids(results.ids), [3, 1]);
+    assert_eq!(results.scores, [4.41, 4.84]);
+    assert_eq!(results.primary_field_name, "id");
+    assert_eq!(results.output_fields, ["id", "v"]);
+    assert_eq!(results.fields_data.len(), 2);
     rig.stop().await;
 }

@@ -32,9 +32,12 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start() -> Self {
-        let collections = Collections::open(Arc::new(InMemory::new()), Options::default())
-            .await
-            .unwrap();
+        Self::over(Arc::new(InMemory::new())).await
+    }
+
+    /// A door to what is in a store.
+    pub async fn over(store: Arc<InMemory>) -> Self {
+        let collections = Collections::open(store, Options::default()).await.unwrap();
         let options = EngineOptions {
             query_threads: 1,
             sql_threads: 1,
@@ -97,6 +100,11 @@ pub fn ok(status: Option<&Status>) {
 
 /// `id` INT64 key, `v` FLOAT_VECTOR(2), dynamic field on.
 pub fn create(name: &str) -> wire::CreateCollectionRequest {
+    create_with(name, Vec::new())
+}
+
+/// As [`create`], with more fields.
+pub fn create_with(name: &str, more: Vec<FieldSchema>) -> wire::CreateCollectionRequest {
     let key = FieldSchema {
         name: "id".into(),
         data_type: DataType::Int64 as i32,
@@ -109,8 +117,10 @@ pub fn create(name: &str) -> wire::CreateCollectionRequest {
         type_params: pairs(&[("dim", "2")]),
         ..Default::default()
     };
+    let mut fields = vec![key, vector];
+    fields.extend(more);
     let schema = CollectionSchema {
-        fields: vec![key, vector],
+        fields,
         enable_dynamic_field: true,
         ..Default::default()
     };
@@ -152,7 +162,15 @@ pub fn insert(name: &str, ids: &[i64]) -> wire::InsertRequest {
 
 /// A search for the neighbours of `(x, 0)`.
 pub fn search(name: &str, x: f32, limit: &str) -> wire::SearchRequest {
-    let values = vec![[x, 0.0].iter().flat_map(|value| value.to_le_bytes()).collect()];
+    searches(name, &[x], limit)
+}
+
+/// One request for the neighbours of each `(x, 0)`.
+pub fn searches(name: &str, xs: &[f32], limit: &str) -> wire::SearchRequest {
+    let values = xs
+        .iter()
+        .map(|x| [*x, 0.0].iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
     let placeholder = PlaceholderValue {
         tag: "$0".into(),
         r#type: PlaceholderType::FloatVector as i32,
@@ -167,25 +185,38 @@ pub fn search(name: &str, x: f32, limit: &str) -> wire::SearchRequest {
         collection_name: name.into(),
         search_input: Some(wire::search_request::SearchInput::PlaceholderGroup(group)),
         search_params: pairs(&[("topk", limit), ("anns_field", "v"), ("params", "{}")]),
-        nq: 1,
+        nq: i64::try_from(xs.len()).unwrap(),
+        ..Default::default()
+    }
+}
+
+pub fn query(name: &str, expr: &str) -> wire::QueryRequest {
+    wire::QueryRequest {
+        collection_name: name.into(),
+        expr: expr.into(),
+        output_fields: vec!["id".into()],
         ..Default::default()
     }
 }
 
 /// A collection that is indexed with L2 and loaded.
 pub async fn ready(client: &mut MilvusServiceClient<Channel>, name: &str) {
-    ok(Some(
-        client.create_collection(create(name)).await.unwrap().get_ref(),
-    ));
+    ready_with(client, create(name)).await;
+}
+
+/// As [`ready`], of another schema.
+pub async fn ready_with(client: &mut MilvusServiceClient<Channel>, create: wire::CreateCollectionRequest) {
+    let name = create.collection_name.clone();
+    ok(Some(client.create_collection(create).await.unwrap().get_ref()));
     let index = wire::CreateIndexRequest {
-        collection_name: name.into(),
+        collection_name: name.clone(),
         field_name: "v".into(),
         extra_params: pairs(&[("metric_type", "L2")]),
         ..Default::default()
     };
     ok(Some(client.create_index(index).await.unwrap().get_ref()));
     let load = wire::LoadCollectionRequest {
-        collection_name: name.into(),
+        collection_name: name,
         ..Default::default()
     };
     ok(Some(client.load_collection(load).await.unwrap().get_ref()));
