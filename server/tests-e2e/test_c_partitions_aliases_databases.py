@@ -88,8 +88,14 @@ def test_partition_key(client, name):
     assert ids(found) == [i for i in range(100) if i % 5 in (0, 4)]
     with pytest.raises(MilvusException, match="partition key"):
         client.create_partition(name, "mine")
-    with pytest.raises(MilvusException, match="partition"):
-        client.insert(name, [{"id": 1000, "tenant": "x", "vector": V[0]}], partition_name="_default_1")
+    for call in (
+        lambda: client.insert(name, [{"id": 1000, "tenant": "x", "vector": V[0]}], partition_name="_default_1"),
+        lambda: client.search(name, data=[V[0]], limit=1, partition_names=["_default_1"]),
+        lambda: client.query(name, filter="id > 0", partition_names=["_default_1"]),
+        lambda: client.delete(name, ids=[1], partition_name="_default_1"),
+    ):
+        with pytest.raises(MilvusException, match="not support manually specifying the partition names"):
+            call()
 
 
 # ---- aliases
@@ -117,6 +123,30 @@ def test_an_alias_is_another_name_and_can_move(client, name):
         client.drop_alias(alias)
         client.drop_collection(other)
     assert not client.has_collection(alias)
+
+
+def test_a_write_through_an_alias_that_moved_to_another_schema(client, name):
+    """The client packs rows by its copy of the schema; told that it is old, it takes the new one and tries again."""
+    other, alias = name + "_v2", name + "_live"
+    client.create_collection(name, dimension=4)
+    schema = client.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+    schema.add_field("size", DataType.INT64, nullable=True)
+    indexes = client.prepare_index_params()
+    indexes.add_index("vector")
+    client.create_collection(other, schema=schema, index_params=indexes)
+    client.create_alias(name, alias)
+    try:
+        client.insert(alias, rows([1], size=1))
+        client.alter_alias(other, alias)
+        client.insert(alias, rows([2], size=2))
+        client.upsert(alias, rows([3], size=3))
+        assert [(row["id"], row["size"]) for row in client.query(other, filter="size > 0", output_fields=["size"])] == [(2, 2), (3, 3)]
+        assert [row["id"] for row in client.query(name, filter="size > 0")] == [1], "a dynamic key there"
+    finally:
+        client.drop_alias(alias)
+        client.drop_collection(other)
 
 
 # ---- databases

@@ -202,6 +202,8 @@ FILTERS = [
     refused("not boolean: a sum", 1100, "failed to create query plan")(query("id + 1")),
     refused("`not` binds tighter than `==`", 1100, "cannot parse expression")(query("not id == 1")),
     refused("`in` without a list", 1100, "cannot parse expression")(query("id in 5")),
+    refused("`==` with a list", 1100, "cannot parse expression")(query("id == 1, 2")),
+    refused("`==` with nothing", 1100, "cannot parse expression")(lambda x: x.c.delete(x.strict, filter="id ==")),
     refused("a NULL literal", 1100, "cannot parse expression")(query("id == null")),
     refused("`like` without text", 1100, "cannot parse expression")(query("t like 5")),
     refused("division by zero", 1100, "cannot parse expression", "zero")(query("id / 0 == 1")),

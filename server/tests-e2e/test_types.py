@@ -167,6 +167,7 @@ def test_dynamic_fields(make, client, name):
     assert row == {"id": 1, "v": V, "known": 1, "color": "red", "tags": ["a", "b"], "nested": {"deep": {"er": 5}}}
     assert back(client, name, 2, ["color"]) == {"id": 2, "color": 7}
     assert back(client, name, 3, ["color"]) == {"id": 3}
+    assert back(client, name, 2, ['$meta["color"]']) == {"id": 2, "color": 7}
     assert [r["id"] for r in client.query(name, filter='color == "red"')] == [1]
     assert [r["id"] for r in client.query(name, filter='$meta["color"] == 7')] == [2]
     assert [r["id"] for r in client.query(name, filter='nested["deep"]["er"] > 4')] == [1]
