@@ -132,7 +132,7 @@ impl LiteralSet {
         set
     }
 
-    /// Whether the set has the value; none when it has no value of that kind (and is not empty).
+    /// Whether the set has the value; none when it has no value of that kind.
     pub(crate) fn contains(&self, leaf: &Leaf<'_>) -> Option<bool> {
         let [no, yes] = self.bools;
         let (comparable, found) = match leaf {

@@ -24,19 +24,11 @@ pub(crate) struct VectorColumn {
 /// Storage of the rows, one after the other.
 enum Values {
     /// Equal dimensions: row `i` is `data[i * dim..][..dim]`.
-    F32 {
-        data: ScalarBuffer<f32>,
-        dim: usize,
-    },
-    /// As [`Values::F32`] but with the row ends given, for lists and text.
-    F32Lists {
-        data: Vec<f32>,
-        ends: Vec<usize>,
-    },
-    F64Lists {
-        data: Vec<f64>,
-        ends: Vec<usize>,
-    },
+    F32 { data: ScalarBuffer<f32>, dim: usize },
+    /// As [`Values::F32`] but with the row ends given, for lists and text beside an engine vector.
+    F32Lists { data: Vec<f32>, ends: Vec<usize> },
+    /// Lists and text otherwise.
+    F64Lists { data: Vec<f64>, ends: Vec<usize> },
     /// All rows NULL.
     Nothing,
 }
@@ -58,14 +50,25 @@ impl Row<'_> {
 }
 
 impl VectorColumn {
+    /// Reads lists and text to the precision of the engine's vectors when `narrow` says so: text as the engine reads
+    /// it, to the nearest 32-bit number.
+    ///
     /// # Errors
-    /// A type that holds no vector, text that is none, NULL inside a vector.
-    pub(crate) fn new(function: &str, value: &ColumnarValue) -> Result<Self> {
+    /// A type that holds no vector, text that is none, NULL inside a vector, a number out of the range of 32 bits when
+    /// `narrow`.
+    pub(crate) fn new(function: &str, value: &ColumnarValue, narrow: bool) -> Result<Self> {
         let (array, single) = match value {
             ColumnarValue::Array(array) => (Arc::clone(array), false),
             ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
         };
-        let (values, nulls) = read(function, &array)?;
+        let (values, nulls) = read(function, &array, narrow)?;
+        let values = match values {
+            Values::F64Lists { data, ends } if narrow => narrowed(function, &data, ends)?,
+            values @ (Values::F32 { .. }
+            | Values::F32Lists { .. }
+            | Values::F64Lists { .. }
+            | Values::Nothing) => values,
+        };
         Ok(Self {
             values,
             nulls,
@@ -75,23 +78,6 @@ impl VectorColumn {
 
     pub(crate) fn is_single(&self) -> bool {
         self.single
-    }
-
-    /// Whether the vectors are 32-bit columns of the engine.
-    pub(crate) fn is_f32(&self) -> bool {
-        matches!(self.values, Values::F32 { .. })
-    }
-
-    /// Takes 64-bit rows to 32 bits.
-    pub(crate) fn narrowed(self) -> Self {
-        let values = match self.values {
-            Values::F64Lists { data, ends } => Values::F32Lists {
-                data: data.into_iter().map(|value| value as f32).collect(),
-                ends,
-            },
-            values @ (Values::F32 { .. } | Values::F32Lists { .. } | Values::Nothing) => values,
-        };
-        Self { values, ..self }
     }
 
     /// The vector of row `row`, none when NULL.
@@ -114,13 +100,22 @@ fn range(ends: &[usize], row: usize) -> Option<std::ops::Range<usize>> {
     Some(start..*ends.get(row)?)
 }
 
-fn read(function: &str, array: &ArrayRef) -> Result<(Values, Option<NullBuffer>)> {
+/// The rows in 32 bits.
+fn narrowed(function: &str, data: &[f64], ends: Vec<usize>) -> Result<Values> {
+    let narrow: Vec<f32> = data.iter().map(|value| *value as f32).collect();
+    match data.iter().zip(&narrow).find(|(_, value)| !value.is_finite()) {
+        Some((value, _)) => exec_err!("{function}: {value} in a vector is not finite in 32 bits"),
+        None => Ok(Values::F32Lists { data: narrow, ends }),
+    }
+}
+
+fn read(function: &str, array: &ArrayRef, narrow: bool) -> Result<(Values, Option<NullBuffer>)> {
     let data_type = array.data_type();
     if *data_type == DataType::Null {
         return Ok((Values::Nothing, None));
     }
     if is_text(data_type) {
-        return read_text(function, &cast(array, &DataType::Utf8)?);
+        return read_text(function, &cast(array, &DataType::Utf8)?, narrow);
     }
     if let Some(lists) = array.as_list_opt::<i32>() {
         return read_lists(function, lists);
@@ -133,7 +128,7 @@ fn read(function: &str, array: &ArrayRef) -> Result<(Values, Option<NullBuffer>)
     };
     let Some(items) = lists.values().as_primitive_opt::<Float32Type>() else {
         let item = Field::new_list_field(lists.value_type(), true);
-        return read(function, &cast(array, &DataType::List(Arc::new(item)))?);
+        return read(function, &cast(array, &DataType::List(Arc::new(item)))?, narrow);
     };
     let dim = usize::try_from(lists.value_length()).unwrap_or(0);
     let hole = |row: usize| lists.is_valid(row) && items.slice(row * dim, dim).null_count() > 0;
@@ -168,13 +163,13 @@ fn read_lists<O: OffsetSizeTrait>(
     Ok((Values::F64Lists { data, ends }, lists.nulls().cloned()))
 }
 
-fn read_text(function: &str, texts: &ArrayRef) -> Result<(Values, Option<NullBuffer>)> {
+fn read_text(function: &str, texts: &ArrayRef, narrow: bool) -> Result<(Values, Option<NullBuffer>)> {
     let texts = texts.as_string::<i32>();
     let mut data = Vec::new();
     let mut ends = Vec::with_capacity(texts.len());
     for text in texts {
         if let Some(text) = text
-            && parse_text(text, &mut data).is_none()
+            && parse_text(text, narrow, &mut data).is_none()
         {
             return exec_err!("{function}: {text:?} is no vector; a vector is written like '[1,2,3]'");
         }
@@ -183,14 +178,20 @@ fn read_text(function: &str, texts: &ArrayRef) -> Result<(Values, Option<NullBuf
     Ok((Values::F64Lists { data, ends }, texts.nulls().cloned()))
 }
 
-/// Appends the numbers of `[1, 2.5, -3e1]`.
-fn parse_text(text: &str, data: &mut Vec<f64>) -> Option<()> {
+/// Appends the numbers of `[1, 2.5, -3e1]`, each the nearest of its width: by way of 64 bits a number may end up on the
+/// other side of the middle between two 32-bit ones.
+fn parse_text(text: &str, narrow: bool, data: &mut Vec<f64>) -> Option<()> {
     let inside = text.trim().strip_prefix('[')?.strip_suffix(']')?;
     if inside.trim().is_empty() {
         return Some(());
     }
     for number in inside.split(',') {
-        let value: f64 = number.trim().parse().ok()?;
+        let number = number.trim();
+        let value = if narrow {
+            f64::from(number.parse::<f32>().ok()?)
+        } else {
+            number.parse().ok()?
+        };
         if !value.is_finite() {
             return None;
         }

@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use elanus_index::Metric;
 
-use super::column::{Row, VectorColumn, coerce};
+use super::column::{Row, VectorColumn, coerce, is_engine_vector};
 use crate::arguments::finish;
 
 /// Which distance.
@@ -132,11 +132,14 @@ impl ScalarUDFImpl for DistanceFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [a, b] = take_function_args(self.name(), &args.args)?;
-        let mut a = VectorColumn::new(self.name(), a)?;
-        let mut b = VectorColumn::new(self.name(), b)?;
-        if a.is_f32() || b.is_f32() {
-            a = a.narrowed();
-            b = b.narrowed();
+        let narrow = is_engine_vector(&a.data_type()) || is_engine_vector(&b.data_type());
+        let mut a = VectorColumn::new(self.name(), a, narrow)?;
+        let mut b = VectorColumn::new(self.name(), b, narrow)?;
+        // All distances are symmetric but for the order of roundings. With the query first they are, to the last bit,
+        // those that an index search ranks by: an ORDER BY comes out the same with and without an index.
+        let swapped = b.is_single() && !a.is_single();
+        if swapped {
+            std::mem::swap(&mut a, &mut b);
         }
         let single = a.is_single() && b.is_single();
         let rows = if single { 1 } else { args.number_rows };
@@ -147,17 +150,18 @@ impl ScalarUDFImpl for DistanceFunction {
                 continue;
             };
             if a.dim() != b.dim() {
+                let [left, right] = if swapped { [b, a] } else { [a, b] };
                 return exec_err!(
                     "{}: vectors have different dimensions, {} and {}",
                     self.name(),
-                    a.dim(),
-                    b.dim()
+                    left.dim(),
+                    right.dim()
                 );
             }
             distances.append_value(match (a, b) {
                 (Row::F32(a), Row::F32(b)) => self.distance.of_f32(a, b),
                 (Row::F64(a), Row::F64(b)) => self.distance.of_f64(a, b),
-                // both sides were brought to one width above
+                // both sides were read to one width
                 (Row::F32(_), Row::F64(_)) | (Row::F64(_), Row::F32(_)) => f64::NAN,
             });
         }

@@ -72,7 +72,7 @@ impl ScalarUDFImpl for UnaryVectorFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [vector] = take_function_args(self.name(), &args.args)?;
-        let column = VectorColumn::new(self.name(), vector)?;
+        let column = VectorColumn::new(self.name(), vector, false)?;
         let rows = if column.is_single() { 1 } else { args.number_rows };
         let vectors = (0..rows).map(|row| column.row(row));
         let result: ArrayRef = match self.property {
@@ -109,10 +109,10 @@ fn norm(vector: Row<'_>) -> f64 {
     }
 }
 
-/// The factor that brings `vector` to length 1; 1 for the zero vector.
-fn scale(vector: Row<'_>) -> f64 {
+/// What to divide `vector` by to bring it to length 1; 1 for the zero vector.
+fn divisor(vector: Row<'_>) -> f64 {
     let norm = norm(vector);
-    if norm > 0.0 { norm.recip() } else { 1.0 }
+    if norm > 0.0 { norm } else { 1.0 }
 }
 
 fn normalize_fixed<'a>(
@@ -127,12 +127,12 @@ fn normalize_fixed<'a>(
         valid.push(vector.is_some());
         match vector {
             Some(Row::F32(values)) => {
-                let scale = scale(Row::F32(values));
-                data.extend(values.iter().map(|value| (f64::from(*value) * scale) as f32));
+                let divisor = divisor(Row::F32(values));
+                data.extend(values.iter().map(|value| (f64::from(*value) / divisor) as f32));
             }
             Some(Row::F64(values)) => {
-                let scale = scale(Row::F64(values));
-                data.extend(values.iter().map(|value| (value * scale) as f32));
+                let divisor = divisor(Row::F64(values));
+                data.extend(values.iter().map(|value| (value / divisor) as f32));
             }
             None => data.extend(std::iter::repeat_n(0.0, width)),
         }
@@ -151,16 +151,16 @@ fn normalize_lists<'a>(vectors: impl Iterator<Item = Option<Row<'a>>>) -> ArrayR
     let mut lists = ListBuilder::new(Float64Builder::new());
     for vector in vectors {
         if let Some(vector) = vector {
-            let scale = scale(vector);
+            let divisor = divisor(vector);
             match vector {
                 Row::F32(values) => {
                     values
                         .iter()
-                        .for_each(|value| lists.values().append_value(f64::from(*value) * scale));
+                        .for_each(|value| lists.values().append_value(f64::from(*value) / divisor));
                 }
                 Row::F64(values) => values
                     .iter()
-                    .for_each(|value| lists.values().append_value(value * scale)),
+                    .for_each(|value| lists.values().append_value(value / divisor)),
             }
         }
         lists.append(vector.is_some());

@@ -5,6 +5,7 @@ use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use elanus_index::Metric;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ async fn a_vector_may_be_a_column_text_or_an_array() {
         "SELECT l2_distance('[1,2]', [4, 6]), vector_dims('[1, 2, 3]'), l2_normalize('[3,4]')",
     )
     .await;
-    assert_eq!(constant.unwrap(), ["5.0|3|[0.6000000000000001, 0.8]"]);
+    assert_eq!(constant.unwrap(), ["5.0|3|[0.6, 0.8]"]);
 }
 
 #[tokio::test]
@@ -125,6 +126,38 @@ async fn errors_name_dimensions_types_and_forms() {
             "l2_distance: a vector may not contain NULL",
         ),
         ("l2_norm(true)", "l2_norm takes a vector"),
+    ] {
+        let error = rows(&session, &format!("SELECT {expression} FROM t"))
+            .await
+            .unwrap_err();
+        assert!(error.contains(expected), "{expression}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn beside_a_column_numbers_are_read_as_the_column_is() {
+    let session = session();
+    let column = vectors(1, &[Some(vec![1.0 + f32::EPSILON])]);
+    session
+        .register_batch("t", RecordBatch::try_from_iter([("v", column)]).unwrap())
+        .unwrap();
+    // a little more than the middle between 1 and the next 32-bit number, and just the middle in 64 bits
+    let found = rows(
+        &session,
+        "SELECT l2_distance(v, '[1.0000000596046447753906250001]'), l2_distance('[1e39]', '[0]') FROM t",
+    )
+    .await;
+    assert_eq!(found.unwrap(), ["0.0|1e39"]);
+    for (expression, expected) in [
+        ("l2_distance(v, '[1e39]')", "is no vector"),
+        (
+            "l2_distance([-1e39], v)",
+            "l2_distance: -1000000000000000000000000000000000000000 in a vector is not finite in 32 bits",
+        ),
+        (
+            "l2_distance(v, ['nan'::double])",
+            "NaN in a vector is not finite in 32 bits",
+        ),
     ] {
         let error = rows(&session, &format!("SELECT {expression} FROM t"))
             .await
@@ -188,6 +221,15 @@ fn rows_and_query() -> impl Strategy<Value = (Vec<Option<Vec<f32>>>, Vec<f32>)> 
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn against_a_value_the_cosine_is_the_one_that_a_search_ranks_by((column, query) in rows_and_query(), swapped in any::<bool>()) {
+        let found = call("cosine_distance", &column, &query, swapped);
+        for (row, found) in column.iter().zip(found) {
+            let similarity = row.as_ref().map(|row| Metric::Cosine.score(Metric::Cosine.distance(&query, row)));
+            prop_assert_eq!(found, similarity.map(|similarity| 1.0 - f64::from(similarity)));
+        }
+    }
 
     #[test]
     fn columns_against_a_value_agree_with_a_64_bit_reference((column, query) in rows_and_query(), swapped in any::<bool>()) {
