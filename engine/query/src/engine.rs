@@ -3,7 +3,6 @@
 mod filters;
 mod query;
 mod search;
-mod sql_threads;
 
 use std::sync::Arc;
 
@@ -15,10 +14,10 @@ use crate::error::Result;
 use crate::predicate::Predicate;
 use crate::request::{FilterText, SqlOutput};
 use crate::resources::Resources;
+use crate::sql::threads::SqlThreads;
 use crate::{session, sql};
 
 use filters::FilterCache;
-use sql_threads::SqlThreads;
 
 /// Sizes of an engine.
 #[derive(Debug, Clone)]
@@ -118,16 +117,31 @@ impl Engine {
     /// # Errors
     /// As [`Engine::sql`].
     pub async fn sql_in(&self, session: &SessionContext, text: &str) -> Result<SqlOutput> {
-        let statements = sql::parse(session, text)?;
-        let (collections, session) = (Arc::clone(&self.inner.collections), session.clone());
-        let run = async move {
-            let mut output = SqlOutput::done();
-            for statement in statements {
-                output = sql::run(&collections, &session, statement).await?;
-            }
-            Ok(output)
-        };
-        self.inner.sql_threads.run(run).await?
+        let mut last = SqlOutput::done();
+        self.sql_each(session, text, |output| last = output).await?;
+        Ok(last)
+    }
+
+    /// As [`Engine::sql_in`], and `answer` hears the answer of every statement as it comes. A mistake in the syntax of any
+    /// of them is found before the first one runs.
+    ///
+    /// # Errors
+    /// As [`Engine::sql`].
+    pub async fn sql_each(
+        &self,
+        session: &SessionContext,
+        text: &str,
+        mut answer: impl FnMut(SqlOutput) + Send,
+    ) -> Result<()> {
+        let Inner {
+            collections,
+            sql_threads,
+            ..
+        } = self.inner.as_ref();
+        for statement in sql::parse(session, text)? {
+            answer(sql::run(collections, sql_threads, session, statement).await?);
+        }
+        Ok(())
     }
 
     /// The predicates of a Milvus expression.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use elanus_collection::IndexSpec;
-use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, ObjectName};
+use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, ObjectName, OrderByOptions};
 
 use super::create_table::{column_name, normalized};
 use crate::error::{QueryError, Result};
@@ -18,6 +18,11 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
         return Err(QueryError::Unsupported("an index on several columns".into()));
     };
     let field = column_name(column)?;
+    if column.column.options != OrderByOptions::default() {
+        return Err(QueryError::Unsupported(
+            "an order of the column of an index".into(),
+        ));
+    }
     let name = statement.name.as_ref().map(plain_name).transpose()?;
     if !is_vector(&field) {
         refuse_vector_clauses(statement, column)?;
@@ -52,7 +57,7 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
         field,
         index_type: index_type.to_string(),
         metric: Some(metric(column)?.to_string()),
-        params: params(&statement.with)?,
+        params: params(index_type, &statement.with)?,
     })
 }
 
@@ -122,33 +127,55 @@ fn metric(column: &IndexColumn) -> Result<&'static str> {
     }
 }
 
+/// The `WITH` options of an index type: their SQL names, and their name in Milvus.
+fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static str)] {
+    match index_type {
+        "HNSW" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+        ],
+        "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
+        _ => &[],
+    }
+}
+
 /// The `WITH` options under their Milvus names.
-fn params(options: &[Expr]) -> Result<BTreeMap<String, String>> {
-    options
-        .iter()
-        .map(|option| {
-            let Expr::BinaryOp {
-                left,
-                op: BinaryOperator::Eq,
-                right,
-            } = option
-            else {
-                return Err(QueryError::Syntax(format!(
-                    "index option {option} must be name = value"
-                )));
+fn params(index_type: &str, options: &[Expr]) -> Result<BTreeMap<String, String>> {
+    let allowed = options_of(index_type);
+    let mut params = BTreeMap::new();
+    for option in options {
+        let Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Eq,
+            right,
+        } = option
+        else {
+            return Err(QueryError::Syntax(format!(
+                "index option {option} must be name = value"
+            )));
+        };
+        let given = left.to_string().to_lowercase();
+        let known = allowed.iter().find(|(names, _)| names.contains(&given.as_str()));
+        let Some((_, name)) = known else {
+            let names: Vec<&str> = allowed
+                .iter()
+                .filter_map(|(names, _)| names.first().copied())
+                .collect();
+            let allowed = if names.is_empty() {
+                "it has none".to_string()
+            } else {
+                format!("allowed are {}", names.join(", "))
             };
-            let name = left.to_string().to_lowercase();
-            let name = match name.as_str() {
-                "m" => "M",
-                "ef_construction" | "efconstruction" => "efConstruction",
-                "nlist" | "lists" => "nlist",
-                other => {
-                    return Err(QueryError::InvalidParameter(format!(
-                        "unknown index option {other}; allowed are m, ef_construction, nlist"
-                    )));
-                }
-            };
-            Ok((name.to_string(), right.to_string().trim_matches('\'').to_string()))
-        })
-        .collect()
+            return Err(QueryError::InvalidParameter(format!(
+                "unknown option {given} of an index of type {index_type}; {allowed}"
+            )));
+        };
+        let value = right.to_string().trim_matches('\'').to_string();
+        if params.insert((*name).to_string(), value).is_some() {
+            return Err(QueryError::InvalidParameter(format!(
+                "index option {given} is given twice"
+            )));
+        }
+    }
+    Ok(params)
 }

@@ -70,8 +70,22 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
 fn refuse_clauses(statement: &CreateTable) -> Result<()> {
     let clauses = [
         (statement.or_replace, "OR REPLACE"),
-        (statement.temporary, "TEMPORARY"),
+        (
+            statement.temporary || statement.global.is_some() || statement.transient,
+            "TEMPORARY",
+        ),
         (statement.external, "EXTERNAL"),
+        (statement.partition_of.is_some(), "PARTITION OF"),
+        (statement.clone.is_some(), "CLONE"),
+        (statement.order_by.is_some(), "ORDER BY"),
+        (
+            statement.cluster_by.is_some()
+                || statement.clustered_by.is_some()
+                || statement.on_cluster.is_some(),
+            "CLUSTER",
+        ),
+        (statement.without_rowid, "WITHOUT ROWID"),
+        (statement.strict, "STRICT"),
         (statement.query.is_some(), "AS SELECT"),
         (statement.like.is_some(), "LIKE"),
         (statement.partition_by.is_some(), "PARTITION BY"),
@@ -133,8 +147,9 @@ fn field(column: &ColumnDef) -> Result<Field> {
             ColumnOption::Default(value) => field.default = Some(default_value(value, &field)?),
             ColumnOption::Generated {
                 generation_expr: None,
+                sequence_options,
                 ..
-            } => {
+            } if sequence_options.as_ref().is_none_or(Vec::is_empty) => {
                 field.auto_id = true;
                 field.nullable = false;
             }

@@ -3,14 +3,19 @@
 //!
 //! ```text
 //!   text -> statements -> CREATE/DROP TABLE, INDEX, SCHEMA, SHOW, USE -> the collections, here
-//!                      -> SELECT, INSERT, DELETE, EXPLAIN, SET        -> DataFusion, with our rules
+//!                      -> SELECT, INSERT, DELETE, EXPLAIN, SET        -> DataFusion, with our rules,
+//!                                                                        on threads of its own
 //!                      -> anything else                               -> "not supported: X"
 //! ```
 
+mod clauses;
 mod create_index;
 mod create_table;
+mod delete;
 pub(crate) mod dialect;
+mod drop;
 mod insert;
+pub(crate) mod threads;
 pub(crate) mod types;
 pub(crate) mod vector_cast;
 pub(crate) mod vector_text;
@@ -22,22 +27,24 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use datafusion::config::ExtensionOptions;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, ResetStatement, Statement};
 use elanus_collection::{Collections, Error};
 use sqlparser::ast::{
-    CreateIndex, CreateTable, Delete, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, Set,
-    ShowStatementOptions, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Use,
+    CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
+    Statement as SqlStatement, TableObject, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 
 use crate::catalog::{CATALOG, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::request::SqlOutput;
 use crate::settings::ElanusSettings;
 use create_table::normalized;
+use threads::SqlThreads;
+use vector_cast::VectorCastRule;
 
 /// Longest SQL text.
 const MAX_TEXT: usize = 64 << 20;
@@ -76,10 +83,16 @@ pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Sta
 /// [`QueryError`].
 pub(crate) async fn run(
     collections: &Collections,
+    threads: &SqlThreads,
     session: &SessionContext,
     statement: Statement,
 ) -> Result<SqlOutput> {
-    let router = Router { collections, session };
+    clauses::refuse(&statement)?;
+    let router = Router {
+        collections,
+        threads,
+        session,
+    };
     match statement {
         Statement::Statement(inner) => router.statement(*inner).await,
         Statement::Explain(explain) => router.explain(explain).await,
@@ -91,6 +104,7 @@ pub(crate) async fn run(
 
 struct Router<'a> {
     collections: &'a Collections,
+    threads: &'a SqlThreads,
     session: &'a SessionContext,
 }
 
@@ -119,13 +133,9 @@ impl Router<'_> {
                 if_exists,
                 names,
                 table,
+                temporary: false,
                 ..
-            } => {
-                for name in &names {
-                    self.drop(&object_type, name, if_exists, table.as_ref()).await?;
-                }
-                Ok(SqlOutput::done())
-            }
+            } => self.drop(&object_type, &names, if_exists, table.as_ref()).await,
             SqlStatement::ShowTables { show_options, .. } => self.show_tables(&show_options).await,
             SqlStatement::ShowDatabases { show_options, .. }
             | SqlStatement::ShowSchemas { show_options, .. } => {
@@ -144,6 +154,19 @@ impl Router<'_> {
                 self.planned(Statement::Statement(Box::new(SqlStatement::Delete(delete))))
                     .await
             }
+            SqlStatement::Prepare {
+                name,
+                data_types,
+                mut statement,
+            } => {
+                self.make_ready("PREPARE", &mut statement)?;
+                let prepare = SqlStatement::Prepare {
+                    name,
+                    data_types,
+                    statement,
+                };
+                self.planned(Statement::Statement(Box::new(prepare))).await
+            }
             SqlStatement::Set(Set::SingleAssignment { variable, values, .. })
                 if our_setting(&variable).is_some() =>
             {
@@ -160,26 +183,29 @@ impl Router<'_> {
             | SqlStatement::ShowFunctions { .. }
             | SqlStatement::ExplainTable { .. }
             | SqlStatement::Explain { .. }
-            | SqlStatement::Prepare { .. }
             | SqlStatement::Execute { .. }
             | SqlStatement::Deallocate { .. }) => self.planned(Statement::Statement(Box::new(planned))).await,
             other => Err(QueryError::Unsupported(statement_name(&other))),
         }
     }
 
+    /// Prepares the statement inside another one.
+    fn make_ready(&self, verb: &str, statement: &mut SqlStatement) -> Result<()> {
+        match statement {
+            SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
+            SqlStatement::Delete(delete) => *delete = self.delete(delete.clone())?,
+            SqlStatement::Query(_) => {}
+            other => {
+                let what = statement_name(other);
+                return Err(QueryError::Unsupported(format!("{verb} {what}")));
+            }
+        }
+        Ok(())
+    }
+
     async fn explain(&self, mut explain: ExplainStatement) -> Result<SqlOutput> {
         if let Statement::Statement(inner) = explain.statement.as_mut() {
-            match inner.as_mut() {
-                SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
-                SqlStatement::Delete(delete) => *delete = self.delete(delete.clone())?,
-                SqlStatement::Query(_) => {}
-                other => {
-                    return Err(QueryError::Unsupported(format!(
-                        "EXPLAIN {}",
-                        statement_name(other)
-                    )));
-                }
-            }
+            self.make_ready("EXPLAIN", inner)?;
         }
         self.planned(Statement::Explain(explain)).await
     }
@@ -228,28 +254,10 @@ impl Router<'_> {
 
     /// Runs a statement that DataFusion plans.
     async fn planned(&self, statement: Statement) -> Result<SqlOutput> {
-        let plan = match self.session.state().statement_to_plan(statement).await {
-            Ok(plan) => plan,
-            Err(error) => return Err(self.with_near_tables(error.into())),
-        };
-        let writes = matches!(plan, LogicalPlan::Dml(_));
-        let frame = self.session.execute_logical_plan(plan).await?;
-        let schema = Arc::clone(frame.schema().inner());
-        let batches = frame.collect().await?;
-        if writes {
-            let counts = batches
-                .iter()
-                .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
-            return Ok(SqlOutput::affected(
-                counts.flat_map(|counts| counts.values().iter()).sum(),
-            ));
-        }
-        let schema = batches.first().map_or(schema, |batch| batch.schema());
-        Ok(SqlOutput {
-            schema,
-            batches,
-            affected: None,
-        })
+        let session = self.session.clone();
+        let run = async move { plan_and_run(&session, statement).await };
+        let output = self.threads.run(run).await?;
+        output.map_err(|error| self.with_near_tables(error))
     }
 
     /// Adds the names that an unknown table's name may have meant.
@@ -334,77 +342,6 @@ impl Router<'_> {
         }
     }
 
-    async fn drop(
-        &self,
-        kind: &ObjectType,
-        name: &ObjectName,
-        if_exists: bool,
-        table: Option<&ObjectName>,
-    ) -> Result<()> {
-        let dropped = match kind {
-            ObjectType::Table => {
-                let (database, name) = self.table_name(name)?;
-                // A drop of what is not there succeeds at the collections; SQL wants an error.
-                match self.collections.collection(&database, &name) {
-                    Ok(_) => self
-                        .collections
-                        .drop_collection(&database, &name)
-                        .await
-                        .map_err(QueryError::from),
-                    Err(error) => Err(error.into()),
-                }
-            }
-            ObjectType::Index => return self.drop_index(name, if_exists, table).await,
-            ObjectType::Schema | ObjectType::Database => {
-                let name = database_name(name)?;
-                match self.collections.database(&name) {
-                    Ok(_) => self
-                        .collections
-                        .drop_database(&name)
-                        .await
-                        .map_err(QueryError::from),
-                    Err(error) => Err(error.into()),
-                }
-            }
-            other => Err(QueryError::Unsupported(format!("DROP {other}"))),
-        };
-        match dropped {
-            Err(QueryError::Collection(
-                Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. },
-            )) if if_exists => Ok(()),
-            dropped => dropped,
-        }
-    }
-
-    /// Index names live in a collection; without `ON table` the database is searched for the name.
-    async fn drop_index(&self, name: &ObjectName, if_exists: bool, table: Option<&ObjectName>) -> Result<()> {
-        let index = create_index::plain_name(name)?;
-        let candidates = match table {
-            Some(table) => {
-                let (database, table) = self.table_name(table)?;
-                vec![self.collections.collection(&database, &table)?]
-            }
-            None => self.collections.list(&self.database())?,
-        };
-        let owners: Vec<_> = candidates
-            .into_iter()
-            .filter(|collection| collection.indexes().iter().any(|known| known.name == index))
-            .collect();
-        match owners.as_slice() {
-            [collection] => Ok(collection.drop_index(&index).await?),
-            [] if if_exists => Ok(()),
-            [] => Err(QueryError::Plan(format!(
-                "index '{index}' not found in database '{}'",
-                self.database()
-            ))),
-            [first, second, ..] => Err(QueryError::Plan(format!(
-                "index '{index}' is on tables '{}' and '{}': say which with DROP INDEX {index} ON table",
-                first.name(),
-                second.name()
-            ))),
-        }
-    }
-
     // ---- names ----
 
     fn database(&self) -> String {
@@ -434,6 +371,15 @@ impl Router<'_> {
         }
     }
 
+    /// As [`Router::table_name`], of a table that is written.
+    fn written_table(&self, name: &ObjectName) -> Result<(String, String)> {
+        let (database, table) = self.table_name(name)?;
+        if database == INFO_SCHEMA {
+            return Err(QueryError::Unsupported(format!("writing to {INFO_SCHEMA}")));
+        }
+        Ok((database, table))
+    }
+
     fn use_database(&self, target: &Use) -> Result<SqlOutput> {
         let name = match target {
             Use::Object(name) | Use::Database(name) | Use::Schema(name) => database_name(name)?,
@@ -460,45 +406,14 @@ impl Router<'_> {
         .await
     }
 
-    /// DataFusion does not know the alias of `DELETE FROM t AS x`: the condition becomes a subquery
-    /// over `t AS x` for the keys.
-    fn delete(&self, mut delete: Delete) -> Result<Delete> {
-        let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &mut delete.from;
-        let [
-            TableWithJoins {
-                relation: TableFactor::Table { name, alias, .. },
-                joins,
-            },
-        ] = tables.as_mut_slice()
-        else {
-            return Err(QueryError::Unsupported(
-                "DELETE from anything but one table".into(),
-            ));
-        };
-        if !joins.is_empty() || delete.using.is_some() || delete.returning.is_some() {
-            return Err(QueryError::Unsupported(
-                "DELETE with JOIN, USING or RETURNING; use a subquery in WHERE".into(),
-            ));
-        }
-        let Some(named) = alias.take() else {
-            return Ok(delete);
-        };
-        let (database, table) = self.table_name(name)?;
-        let collection = self.collections.collection(&database, &table)?;
-        let schema = collection.schema();
-        let key = Ident::with_quote('"', &schema.primary_key()?.name);
-        if let Some(condition) = &delete.selection {
-            let text = format!(
-                "{key} IN (SELECT {key} FROM {name} AS {} WHERE {condition})",
-                named.name
-            );
-            let condition = Parser::new(&PostgreSqlDialect {})
-                .try_with_sql(&text)
-                .and_then(|mut parser| parser.parse_expr());
-            delete.selection =
-                Some(condition.map_err(|e| QueryError::Internal(format!("DELETE with an alias: {e}")))?);
-        }
-        Ok(delete)
+    fn delete(&self, delete: Delete) -> Result<Delete> {
+        delete::prepare(delete, |name| {
+            let (database, table) = self.written_table(name)?;
+            match self.collections.collection(&database, &table) {
+                Ok(collection) => Ok(Some(collection.schema().primary_key()?.name.clone())),
+                Err(_) => Ok(None),
+            }
+        })
     }
 
     fn insert(&self, mut insert: Insert) -> Result<Insert> {
@@ -506,12 +421,41 @@ impl Router<'_> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(QueryError::Unsupported("INSERT INTO a table function".into()));
         };
-        let (database, name) = self.table_name(name)?;
+        let (database, name) = self.written_table(name)?;
         if let Ok(collection) = self.collections.collection(&database, &name) {
             insert::prepare_values(&mut insert, collection.schema())?;
         }
         Ok(insert)
     }
+}
+
+async fn plan_and_run(session: &SessionContext, statement: Statement) -> Result<SqlOutput> {
+    let state = session.state();
+    let mut plan = state.statement_to_plan(statement).await?;
+    // What is prepared is optimized at once, before any analyzer rule has seen it.
+    if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
+        let input = prepare.input.as_ref().clone();
+        prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
+    }
+    let frame = session.execute_logical_plan(plan).await?;
+    // An EXECUTE has become what was prepared by now.
+    let writes = matches!(frame.logical_plan(), LogicalPlan::Dml(_));
+    let schema = Arc::clone(frame.schema().inner());
+    let batches = frame.collect().await?;
+    if writes {
+        let counts = batches
+            .iter()
+            .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
+        return Ok(SqlOutput::affected(
+            counts.flat_map(|counts| counts.values().iter()).sum(),
+        ));
+    }
+    let schema = batches.first().map_or(schema, |batch| batch.schema());
+    Ok(SqlOutput {
+        schema,
+        batches,
+        affected: None,
+    })
 }
 
 /// The key behind `elanus.`, when the setting is one of ours.

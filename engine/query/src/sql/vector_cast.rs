@@ -1,8 +1,8 @@
 //! Casts to a vector: `'[1, 2, 3]'::vector(3)`, `CAST(ARRAY[1, 2] AS VECTOR(2))`, values of an INSERT.
 //!
 //! Arrow does not cast text to a fixed-size list, and its cast from a list names no dimensions when
-//! they differ. [`VectorCastRule`] replaces both casts by the function [`ToVector`] before types
-//! are checked.
+//! they differ. [`VectorCastRule`] replaces both casts, and `TRY_CAST`, by the function [`ToVector`]
+//! before types are checked.
 
 use std::sync::Arc;
 
@@ -33,14 +33,17 @@ pub(crate) fn vector_type(dim: i32) -> DataType {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToVector {
     dim: i32,
+    /// Whether what is no such vector becomes NULL instead of an error (`TRY_CAST`).
+    or_null: bool,
     signature: Signature,
 }
 
 impl ToVector {
     /// The function for dimension `dim`.
-    pub fn new(dim: i32) -> Self {
+    pub fn new(dim: i32, or_null: bool) -> Self {
         Self {
             dim,
+            or_null,
             signature: Signature::any(1, Volatility::Immutable),
         }
     }
@@ -48,7 +51,11 @@ impl ToVector {
 
 impl ScalarUDFImpl for ToVector {
     fn name(&self) -> &str {
-        "to_vector"
+        if self.or_null {
+            "try_to_vector"
+        } else {
+            "to_vector"
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -59,17 +66,17 @@ impl ScalarUDFImpl for ToVector {
         match args {
             [from] if converts(from) => Ok(vector_type(self.dim)),
             [from] => plan_err!("cannot make a vector of dimension {} from {from}", self.dim),
-            _ => plan_err!("to_vector takes one value"),
+            _ => plan_err!("{} takes one value", self.name()),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let Some(value) = args.args.first() else {
-            return internal_err!("to_vector takes one value");
+            return internal_err!("{} takes one value", self.name());
         };
         let scalar = matches!(value, ColumnarValue::Scalar(_));
         let input = value.to_array(if scalar { 1 } else { args.number_rows })?;
-        let vectors: ArrayRef = Arc::new(to_vectors(&input, self.dim).map_err(external)?);
+        let vectors: ArrayRef = Arc::new(self.vectors(&input).map_err(external)?);
         if scalar {
             return Ok(ColumnarValue::Scalar(
                 datafusion::common::ScalarValue::try_from_array(&vectors, 0)?,
@@ -92,39 +99,41 @@ fn converts(from: &DataType) -> bool {
     )
 }
 
-fn to_vectors(input: &ArrayRef, dim: i32) -> Result<FixedSizeListArray, QueryError> {
-    let wanted = usize::try_from(dim).unwrap_or(0);
-    let mut values: Vec<f32> = Vec::with_capacity(input.len() * wanted);
-    let mut valid: Vec<bool> = Vec::with_capacity(input.len());
-    for row in 0..input.len() {
-        let vector = match row_of(input, row)? {
-            Some(vector) => vector,
-            None => {
-                values.extend(std::iter::repeat_n(0.0, wanted));
-                valid.push(false);
-                continue;
+impl ToVector {
+    fn vectors(&self, input: &ArrayRef) -> Result<FixedSizeListArray, QueryError> {
+        let wanted = usize::try_from(self.dim).unwrap_or(0);
+        let mut values: Vec<f32> = Vec::with_capacity(input.len() * wanted);
+        let mut valid: Vec<bool> = Vec::with_capacity(input.len());
+        for row in 0..input.len() {
+            let vector = match vector_of(input, row, wanted) {
+                Err(_) if self.or_null => None,
+                vector => vector?,
+            };
+            valid.push(vector.is_some());
+            match vector {
+                Some(vector) => values.extend(vector),
+                None => values.extend(std::iter::repeat_n(0.0, wanted)),
             }
-        };
-        if vector.len() != wanted {
-            return Err(QueryError::Execution(format!(
-                "expected a vector of dimension {wanted}, got one of {}",
-                vector.len()
-            )));
         }
-        values.extend(vector);
-        valid.push(true);
+        let DataType::FixedSizeList(item, _) = vector_type(self.dim) else {
+            return Err(QueryError::Internal("a vector is a fixed-size list".into()));
+        };
+        let nulls = NullBuffer::from(valid);
+        let nulls = (nulls.null_count() > 0).then_some(nulls);
+        let values = Arc::new(Float32Array::from(values));
+        Ok(FixedSizeListArray::try_new(item, self.dim, values, nulls)?)
     }
-    let DataType::FixedSizeList(item, _) = vector_type(dim) else {
-        return Err(QueryError::Internal("a vector is a fixed-size list".into()));
-    };
-    let nulls = NullBuffer::from(valid);
-    let nulls = (nulls.null_count() > 0).then_some(nulls);
-    Ok(FixedSizeListArray::try_new(
-        item,
-        dim,
-        Arc::new(Float32Array::from(values)),
-        nulls,
-    )?)
+}
+
+/// The vector of `wanted` dimensions in a row; `None` for NULL.
+fn vector_of(input: &ArrayRef, row: usize, wanted: usize) -> Result<Option<Vec<f32>>, QueryError> {
+    match row_of(input, row)? {
+        Some(vector) if vector.len() != wanted => Err(QueryError::Execution(format!(
+            "expected a vector of dimension {wanted}, got one of {}",
+            vector.len()
+        ))),
+        vector => Ok(vector),
+    }
 }
 
 fn row_of(input: &ArrayRef, row: usize) -> Result<Option<Vec<f32>>, QueryError> {
@@ -181,12 +190,9 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| {
-            let (Expr::Cast(_) | Expr::TryCast(_)) = &expr else {
-                return Ok(Transformed::no(expr));
-            };
-            let (inner, target) = match &expr {
-                Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
-                Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
+            let (inner, target, or_null) = match &expr {
+                Expr::Cast(cast) => (&cast.expr, cast.field.data_type(), false),
+                Expr::TryCast(cast) => (&cast.expr, cast.field.data_type(), true),
                 _ => return Ok(Transformed::no(expr)),
             };
             let DataType::FixedSizeList(_, dim) = target else {
@@ -196,7 +202,7 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             if target != &vector_type(*dim) || from == DataType::Null || &from == target {
                 return Ok(Transformed::no(expr));
             }
-            let function = Arc::new(ScalarUDF::from(ToVector::new(*dim)));
+            let function = Arc::new(ScalarUDF::from(ToVector::new(*dim, or_null)));
             Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
                 function,
                 vec![inner.as_ref().clone()],

@@ -3,6 +3,7 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
+use arrow::util::display::array_value_to_string;
 use datafusion::common::ScalarValue;
 
 use crate::error::{QueryError, Result};
@@ -44,7 +45,7 @@ pub(crate) fn parse_vector(text: &str) -> Result<Vec<f32>> {
 /// The elements of one list value as 32-bit floats.
 ///
 /// # Errors
-/// [`QueryError::Execution`] when an element is NULL or not a number.
+/// [`QueryError::Execution`] when an element is NULL, not a number or out of the range of 32 bits.
 pub(crate) fn floats_of(elements: &ArrayRef) -> Result<Vec<f32>> {
     let numeric = elements.data_type().is_numeric() || elements.data_type() == &DataType::Null;
     if !numeric {
@@ -57,7 +58,15 @@ pub(crate) fn floats_of(elements: &ArrayRef) -> Result<Vec<f32>> {
     if floats.null_count() > 0 {
         return Err(QueryError::Execution("a vector cannot have NULL elements".into()));
     }
-    Ok(floats.as_primitive::<Float32Type>().values().to_vec())
+    let floats = floats.as_primitive::<Float32Type>().values().to_vec();
+    match floats.iter().position(|value| !value.is_finite()) {
+        None => Ok(floats),
+        Some(place) => Err(QueryError::Execution(format!(
+            "element {} of a vector is {}: it must be finite in 32 bits",
+            place + 1,
+            array_value_to_string(elements, place).map_err(QueryError::from)?
+        ))),
+    }
 }
 
 /// A query vector for `column` from the value of its expression; `None` for NULL.

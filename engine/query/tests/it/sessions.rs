@@ -1,5 +1,8 @@
 //! Sessions and statements from outside.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use elanus_query::{DEFAULT_DATABASE, QueryError};
 
 use crate::support::{engine, ints, line, sql, sql_error};
@@ -55,6 +58,39 @@ async fn the_last_of_several_statements_answers() {
         engine.sql(DEFAULT_DATABASE, " ; ").await,
         Err(QueryError::Syntax(_))
     ));
+}
+
+#[tokio::test]
+async fn a_table_made_with_sql_outlives_its_engine() {
+    let engine = engine().await;
+    sql(&engine, "CREATE TABLE a (id BIGINT PRIMARY KEY)").await;
+    let collections = Arc::clone(engine.collections());
+    drop(engine);
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+    let a = collections.collection(DEFAULT_DATABASE, "a").unwrap();
+    assert_eq!(a.insert(rows, None).await.unwrap().rows, 2);
+}
+
+#[tokio::test]
+async fn prepared_writes_say_how_many_rows_they_wrote() {
+    let engine = engine().await;
+    line(&engine, 5).await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    for (text, affected) in [
+        (
+            "PREPARE fill AS INSERT INTO t VALUES ($1, 1, '[1, 2]'), ($2, 2, ARRAY[3, 4])",
+            None,
+        ),
+        ("EXECUTE fill(100, 101)", Some(2)),
+        ("PREPARE empty AS DELETE FROM t AS x WHERE x.id >= $1", None),
+        ("EXECUTE empty(3)", Some(4)),
+    ] {
+        let output = engine.sql_in(&session, text).await.unwrap();
+        assert_eq!(output.affected, affected, "{text}");
+    }
+    let left = sql(&engine, "SELECT id FROM t ORDER BY id").await;
+    assert_eq!(ints(&left.batches), [0, 1, 2]);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The runtime that SQL plans run on.
 //!
 //! DataFusion's operators compute inside `poll`. On the runtime that serves connections a large join
-//! would keep others from being answered, so SQL has threads of its own.
+//! would keep others from being answered, so plans have threads of their own. Definitions (`CREATE
+//! TABLE`) do not run here: what they start, a collection's writer, has to outlive the engine and must
+//! not wait behind a join.
 
 use std::future::Future;
 
@@ -12,7 +14,7 @@ use crate::error::{QueryError, Result};
 
 /// A runtime of its own for SQL.
 #[derive(Debug)]
-pub(super) struct SqlThreads {
+pub(crate) struct SqlThreads {
     runtime: Option<Runtime>,
 }
 
