@@ -14,6 +14,9 @@ use crate::error::{QueryError, Result};
 /// compared) runs on the calling thread.
 const INLINE_COST: u64 = 400_000;
 
+/// Whether somebody still waits for the result of the work.
+pub(crate) type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// A pool of threads for CPU work.
 #[derive(Debug)]
 pub(crate) struct Compute {
@@ -38,24 +41,61 @@ impl Compute {
 
     /// Runs `work`, which takes about `cost` elementary steps, and gives its result. Work that has
     /// moved to the pool sees a rayon thread index and may use parallel iterators.
+    ///
+    /// Long work asks the [`Wanted`] it is given now and then whether to go on: the caller may have
+    /// stopped waiting, because its client gave up on the query.
     pub async fn run<T, F>(&self, cost: u64, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
+        F: FnOnce(Wanted<'_>) -> T + Send + 'static,
     {
         if cost <= INLINE_COST {
-            return Ok(work());
+            return Ok(work(&|| true));
         }
         let (sender, receiver) = oneshot::channel();
         self.pool.spawn(move || {
+            let wanted = || !sender.is_closed();
+            if !wanted() {
+                return;
+            }
             // A panic in a rayon task would abort the process; here the query fails instead.
-            if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
-                // The receiver is gone when the client gave up on the query.
+            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(&wanted))) {
                 drop(sender.send(result));
             }
         });
         receiver
             .await
             .map_err(|_| QueryError::Internal("a query task stopped unexpectedly".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_waits_for_any_more_is_told_so() {
+        let compute = Compute::new(1).unwrap();
+        let (begun, has_begun) = channel();
+        let (told, was_told) = channel();
+        let work = move |wanted: Wanted<'_>| {
+            begun.send(()).unwrap();
+            while wanted() {
+                std::thread::yield_now();
+            }
+            told.send(()).unwrap();
+        };
+        let mut running = Box::pin(compute.run(u64::MAX, work));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(running.as_mut().poll(&mut context).is_pending());
+        let patience = Duration::from_secs(30);
+        has_begun.recv_timeout(patience).unwrap();
+        drop(running);
+        was_told.recv_timeout(patience).unwrap();
     }
 }

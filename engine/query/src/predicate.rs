@@ -14,10 +14,13 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_plan::PhysicalExpr;
-use elanus_collection::Keys;
+use elanus_collection::{Collection, Keys};
 
 use crate::error::{Result, external};
-use crate::selection::SelectionCache;
+use crate::selection::{FilterName, SelectionCache};
+
+/// Bits of a filter with a longer text are not kept.
+const MAX_NAMED_TEXT: usize = 8 << 10;
 
 /// A boolean expression over columns of one collection.
 #[derive(Debug)]
@@ -26,18 +29,17 @@ pub(crate) struct Predicate {
     /// Schema of the columns that `expr` reads, in the order of its column indexes.
     schema: SchemaRef,
     keys: Option<Keys>,
-    /// Names the predicate in the cache; `None` when it may give another answer the next time.
-    cache_key: Option<u64>,
+    /// Names the predicate in the cache; `None` when its bits are not kept.
+    cache_key: Option<FilterName>,
     text: String,
 }
 
 impl Predicate {
-    /// Compiles `filter`, whose columns are plain names of `schema`. `cache` gives it a name;
+    /// Compiles `filter`, whose columns are plain names of `collection`. `cache` gives it a name;
     /// `physical` turns the expression into its physical form over the schema it is given.
     pub fn new(
         filter: &Expr,
-        schema: &Schema,
-        primary_key: &str,
+        collection: &Collection,
         cache: &SelectionCache,
         physical: impl FnOnce(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>,
     ) -> Result<Self, DataFusionError> {
@@ -46,7 +48,8 @@ impl Predicate {
             .into_iter()
             .map(|column| column.name.as_str())
             .collect();
-        let fields: Vec<_> = schema
+        let fields: Vec<_> = collection
+            .arrow_schema()
             .fields()
             .iter()
             .filter(|field| names.contains(field.name().as_str()))
@@ -54,13 +57,19 @@ impl Predicate {
             .collect();
         let schema = Arc::new(Schema::new(fields));
         let expr = physical(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
-        let cache_key = (!filter.is_volatile()).then(|| cache.name(filter));
+        let primary_key = &collection.schema().primary_key().map_err(external)?.name;
+        let keys = keys_of(filter, primary_key);
+        let text = filter.to_string();
+        // Rows found by key need no bits, a volatile filter may give others the next time, and the
+        // cache remembers each filter in whole.
+        let is_kept = keys.is_none() && !filter.is_volatile() && text.len() <= MAX_NAMED_TEXT;
+        let cache_key = is_kept.then(|| cache.name(collection.id(), filter));
         Ok(Self {
             expr,
             schema,
-            keys: keys_of(filter, primary_key),
+            keys,
             cache_key,
-            text: filter.to_string(),
+            text,
         })
     }
 
@@ -111,8 +120,8 @@ impl Predicate {
         self.keys.as_ref()
     }
 
-    /// Names the predicate in the cache.
-    pub fn cache_key(&self) -> Option<u64> {
+    /// Names the predicate in the cache, when its bits are kept.
+    pub fn cache_key(&self) -> Option<FilterName> {
         self.cache_key
     }
 

@@ -5,18 +5,22 @@
 //! search request calls the same stages directly, without a plan in between.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::error::DataFusionError;
-use elanus_collection::Unit;
+use elanus_collection::{Snapshot, Unit};
 use elanus_index::{Bitset, IndexKind, Metric, SearchParams, SearchStats, Strategy};
 use rayon::prelude::*;
 
-use crate::error::external;
-use crate::selection::Selection;
+use crate::compute::Wanted;
+use crate::error::{QueryError, external};
+use crate::predicate::Predicate;
+use crate::resources::Resources;
+use crate::selection::{Selection, select};
 
 /// Largest `k` (limit and offset together) that is searched through an index.
 pub const MAX_NEIGHBOURS: usize = 16_384;
@@ -118,9 +122,33 @@ impl Totals {
     }
 }
 
-/// About how many float operations a search of `targets` for one query takes.
-pub(crate) fn cost(targets: &[Target], spec: &SearchSpec) -> u64 {
-    targets
+/// The units of `numbers` that have a row to find, with these rows.
+pub(crate) async fn select_targets(
+    snapshot: &Snapshot,
+    numbers: &[u32],
+    predicates: &[Arc<Predicate>],
+    resources: &Resources,
+) -> Result<Vec<Target>, DataFusionError> {
+    let mut targets = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let Some(unit) = snapshot.units.get(*number as usize) else {
+            continue;
+        };
+        let selection = select(unit, Selection::Live, predicates, resources).await?;
+        if selection.count(unit) > 0 {
+            targets.push(Target {
+                number: *number,
+                unit: Arc::clone(unit),
+                selection,
+            });
+        }
+    }
+    Ok(targets)
+}
+
+/// About how many float operations a search of `targets` for `nq` queries takes.
+pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
+    let of_one_query: u64 = targets
         .iter()
         .map(|target| {
             let dim = target.unit.vectors(&spec.field).map_or(0, |column| column.dim()) as u64;
@@ -144,59 +172,75 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec) -> u64 {
             };
             visited * dim
         })
-        .sum()
+        .sum();
+    of_one_query.saturating_mul(nq as u64)
 }
 
 /// Searches every target for every query (`None`: a query that is NULL, every distance undefined).
 /// On a thread of a rayon pool it spreads over the pool. Gives the `k` best of each query, best first.
 ///
-/// `queries` is `nq x dim`, row-major.
+/// # Errors
+/// What a unit says; [`QueryError::Internal`] when the search was given up because it is not
+/// `wanted` any more.
 pub(crate) fn search_targets(
     targets: &[Target],
     spec: &SearchSpec,
     queries: &[Option<&[f32]>],
-) -> Result<(Vec<Vec<Hit>>, Totals), elanus_collection::Error> {
-    let one = |query: usize, target: &Target| -> Result<(Vec<Hit>, Totals), elanus_collection::Error> {
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Vec<Hit>>, Totals), QueryError> {
+    let search = |query: &Option<&[f32]>| search_query(targets, spec, *query, wanted);
+    let found: Vec<(Vec<Hit>, Totals)> = if queries.len() > 1 && on_pool() {
+        queries.par_iter().map(search).collect::<Result<_, _>>()?
+    } else {
+        queries.iter().map(search).collect::<Result<_, _>>()?
+    };
+    let mut totals = Totals::default();
+    let mut hits = Vec::with_capacity(found.len());
+    for (of_query, its_totals) in found {
+        totals = totals.merge(its_totals);
+        hits.push(of_query);
+    }
+    Ok((hits, totals))
+}
+
+fn on_pool() -> bool {
+    rayon::current_thread_index().is_some()
+}
+
+/// The `k` best hits of one query over all targets.
+fn search_query(
+    targets: &[Target],
+    spec: &SearchSpec,
+    query: Option<&[f32]>,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Hit>, Totals), QueryError> {
+    let search = |target: &Target| {
+        if !wanted() {
+            return Err(QueryError::Internal(
+                "nobody waits for the search any more".into(),
+            ));
+        }
         let mut totals = Totals::default();
-        let query = queries.get(query).copied().flatten();
         let hits = search_unit(target, spec, query, &mut totals)?;
         Ok((hits, totals))
     };
-    let steps = queries.len() * targets.len();
-    let found: Vec<(Vec<Hit>, Totals)> = if steps > 1 && rayon::current_thread_index().is_some() {
-        (0..steps)
-            .into_par_iter()
-            .map(|step| match targets.get(step % targets.len()) {
-                Some(target) => one(step / targets.len(), target),
-                None => Ok((Vec::new(), Totals::default())),
-            })
-            .collect::<Result<_, _>>()?
+    let found: Vec<(Vec<Hit>, Totals)> = if targets.len() > 1 && on_pool() {
+        targets.par_iter().map(search).collect::<Result<_, _>>()?
     } else {
-        let mut found = Vec::with_capacity(steps);
-        for query in 0..queries.len() {
-            for target in targets {
-                found.push(one(query, target)?);
-            }
-        }
-        found
+        targets.iter().map(search).collect::<Result<_, _>>()?
     };
+    let mut hits = Vec::new();
     let mut totals = Totals::default();
-    let mut per_query: Vec<Vec<Hit>> = Vec::with_capacity(queries.len());
-    let mut found = found.into_iter();
-    for _ in queries {
-        let mut hits = Vec::new();
-        for (unit_hits, unit_totals) in found.by_ref().take(targets.len()) {
-            totals = totals.merge(unit_totals);
-            if hits.is_empty() {
-                hits = unit_hits
-            } else {
-                hits.extend(unit_hits)
-            }
+    for (of_unit, its_totals) in found {
+        totals = totals.merge(its_totals);
+        if hits.is_empty() {
+            hits = of_unit;
+        } else {
+            hits.extend(of_unit);
         }
-        best(&mut hits, spec.k);
-        per_query.push(hits);
     }
-    Ok((per_query, totals))
+    best(&mut hits, spec.k);
+    Ok((hits, totals))
 }
 
 /// Keeps the `k` best hits, best first.
@@ -324,25 +368,33 @@ pub(crate) async fn order_equals(
     primary_key: &str,
     hits: &mut [Hit],
 ) -> Result<(), DataFusionError> {
-    let runs: Vec<(usize, usize)> = equal_runs(hits);
-    for (start, end) in runs {
-        let Some(run) = hits.get_mut(start..end) else {
-            continue;
-        };
-        let keys = take_rows(units, &[primary_key], None, run).await?;
-        let order = key_order(keys.column(0));
-        let sorted: Vec<Hit> = order
-            .into_iter()
-            .filter_map(|position| run.get(position).copied())
-            .collect();
-        if sorted.len() == run.len() {
-            run.copy_from_slice(&sorted);
+    let runs = equal_runs(hits);
+    let tied: Vec<Hit> = runs
+        .iter()
+        .filter_map(|run| hits.get(run.clone()))
+        .flatten()
+        .copied()
+        .collect();
+    if tied.is_empty() {
+        return Ok(());
+    }
+    let keys = take_rows(units, &[primary_key], None, &tied).await?;
+    let keys = keys.column(0);
+    let mut seen = 0;
+    for run in runs {
+        let order = key_order(&keys.slice(seen, run.len()));
+        let sorted = order.into_iter().filter_map(|position| tied.get(seen + position));
+        for (place, hit) in run.clone().zip(sorted) {
+            if let Some(slot) = hits.get_mut(place) {
+                *slot = *hit;
+            }
         }
+        seen += run.len();
     }
     Ok(())
 }
 
-fn equal_runs(hits: &[Hit]) -> Vec<(usize, usize)> {
+fn equal_runs(hits: &[Hit]) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let mut start = 0;
     for end in 1..=hits.len() {
@@ -352,7 +404,7 @@ fn equal_runs(hits: &[Hit]) -> Vec<(usize, usize)> {
         };
         if !same {
             if end - start > 1 {
-                runs.push((start, end));
+                runs.push(start..end);
             }
             start = end;
         }
@@ -361,7 +413,7 @@ fn equal_runs(hits: &[Hit]) -> Vec<(usize, usize)> {
 }
 
 /// Positions of a primary key column in ascending key order; equal keys keep their order.
-pub(crate) fn key_order(keys: &dyn Array) -> Vec<usize> {
+fn key_order(keys: &dyn Array) -> Vec<usize> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
     if let Some(keys) = keys.as_primitive_opt::<Int64Type>() {
         order.sort_by_key(|position| keys.value(*position));
@@ -471,7 +523,7 @@ mod tests {
             hit(0, 4, None),
             hit(0, 5, None),
         ];
-        assert_eq!(equal_runs(&hits), [(1, 3), (4, 6)]);
+        assert_eq!(equal_runs(&hits), [1..3, 4..6]);
         assert!(equal_runs(&[]).is_empty());
     }
 }

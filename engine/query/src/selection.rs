@@ -5,13 +5,16 @@
 //!   bits known for (unit, deletes, predicate)?  -> as they are
 //!   otherwise -> the predicate's columns of the whole unit, in slices on the query threads -> bits, kept
 //! ```
+//!
+//! Of several predicates the first is evaluated so, and each of the others on the rows that are left.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::take_record_batch;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use elanus_collection::{Unit, UnitId};
@@ -23,6 +26,7 @@ use rayon::prelude::*;
 use crate::compute::Compute;
 use crate::error::external;
 use crate::predicate::Predicate;
+use crate::resources::Resources;
 
 /// Rows evaluated at a time.
 const SLICE_ROWS: usize = 1 << 16;
@@ -64,20 +68,26 @@ impl Selection {
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Live, selection) | (selection, Self::Live) => selection,
-            (Self::Rows(a), Self::Rows(b)) => {
-                let mut bits = Arc::unwrap_or_clone(a);
-                bits.and(&b);
-                Self::Rows(Arc::new(bits))
-            }
+    /// These rows of a unit of `len` rows, none of them deleted.
+    pub fn of_rows(len: u32, rows: impl IntoIterator<Item = u32>) -> Self {
+        let mut bits = Bitset::new(len as usize);
+        for row in rows {
+            bits.set(row as usize);
         }
+        Self::Rows(Arc::new(bits))
     }
 }
 
+/// Names a filter of a collection in the cache. Units of different collections may have the same
+/// id (rows in memory are numbered in each), so the collection is part of the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FilterName {
+    collection: i64,
+    number: u64,
+}
+
 /// Unit, its rows, its deletes, the predicate's name.
-type Key = (UnitId, u32, u64, u64);
+type Key = (UnitId, u32, u64, FilterName);
 
 /// Bitsets of recently used predicates, bounded by their bytes.
 #[derive(Debug)]
@@ -89,7 +99,7 @@ pub(crate) struct SelectionCache {
 }
 
 /// Predicates that keep their name while others come and go.
-const NAMED_PREDICATES: usize = 4_096;
+const NAMED_PREDICATES: usize = 1_024;
 
 #[derive(Debug)]
 struct Inner {
@@ -111,17 +121,20 @@ impl SelectionCache {
         }
     }
 
-    /// A short name for a filter: equal expressions have the same one. The text of an expression
-    /// would not do, it is the same for the lists `['a, b']` and `['a', 'b']`. A filter that was
-    /// forgotten gets a new name, never one that another had.
-    pub fn name(&self, filter: &Expr) -> u64 {
+    /// A short name for a filter of a collection: equal expressions have the same one. The text of
+    /// an expression would not do, it is the same for the lists `['a, b']` and `['a', 'b']`. A filter
+    /// that was forgotten gets a new name, never one that another had.
+    pub fn name(&self, collection: i64, filter: &Expr) -> FilterName {
         let mut names = self.names.lock();
-        if let Some(name) = names.get(filter) {
-            return *name;
-        }
-        let name = self.next_name.fetch_add(1, Ordering::Relaxed);
-        names.put(filter.clone(), name);
-        name
+        let number = match names.get(filter) {
+            Some(number) => *number,
+            None => {
+                let number = self.next_name.fetch_add(1, Ordering::Relaxed);
+                names.put(filter.clone(), number);
+                number
+            }
+        };
+        FilterName { collection, number }
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Bitset>> {
@@ -148,41 +161,50 @@ fn size_of_bits(bits: &Bitset) -> usize {
     size_of_val(bits.words()) + 160
 }
 
-/// The rows of `unit` that are live and true for every predicate.
+/// The rows of `from` that are true for every predicate.
+///
+/// A predicate fails when the value of a row makes it fail (`10 / n`). Rows that are deleted, or that
+/// a predicate before it has left out, are never the reason.
 pub(crate) async fn select(
     unit: &Arc<Unit>,
+    from: Selection,
     predicates: &[Arc<Predicate>],
-    cache: &SelectionCache,
-    compute: &Compute,
+    resources: &Resources,
 ) -> Result<Selection, DataFusionError> {
-    let mut selection = Selection::Live;
+    let mut selection = from;
     for predicate in predicates {
-        selection = selection.and(select_one(unit, predicate, cache, compute).await?);
+        selection = match selection {
+            Selection::Live => select_live(unit, predicate, resources).await?,
+            Selection::Rows(_) => {
+                select_among(unit, predicate, selection.rows(unit), &resources.compute).await?
+            }
+        };
     }
     Ok(selection)
 }
 
-async fn select_one(
+async fn select_live(
     unit: &Arc<Unit>,
     predicate: &Arc<Predicate>,
-    cache: &SelectionCache,
-    compute: &Compute,
+    resources: &Resources,
 ) -> Result<Selection, DataFusionError> {
     if let Some(keys) = predicate.keys() {
         let rows = unit.find_keys(keys).await.map_err(external)?;
-        return select_among(unit, predicate, rows).await;
+        return select_among(unit, predicate, rows, &resources.compute).await;
     }
+    let cache = &resources.selections;
     let key = predicate
         .cache_key()
         .map(|name| (unit.id(), unit.rows(), unit.deletes_version(), name));
     if let Some(bits) = key.as_ref().and_then(|key| cache.get(key)) {
         return Ok(Selection::Rows(bits));
     }
-    let batch = read(unit, predicate).await?;
-    let cost = unit.rows() as u64 * (batch.num_columns() as u64 + 1) * STEPS_PER_VALUE;
+    let batch = read_columns(unit, &predicate.columns()).await?;
+    let cost = cost(unit.rows() as usize, &batch);
     let (unit, predicate) = (Arc::clone(unit), Arc::clone(predicate));
-    let bits = compute
-        .run(cost, move || evaluate_all(&unit, &predicate, &batch))
+    let bits = resources
+        .compute
+        .run(cost, move |_| evaluate_live(&unit, &predicate, &batch))
         .await
         .map_err(external)??;
     let bits = Arc::new(bits);
@@ -192,8 +214,29 @@ async fn select_one(
     Ok(Selection::Rows(bits))
 }
 
-async fn read(unit: &Unit, predicate: &Predicate) -> Result<RecordBatch, DataFusionError> {
-    read_columns(unit, &predicate.columns()).await
+/// The rows of `candidates` (live already) that are true for `predicate`.
+async fn select_among(
+    unit: &Unit,
+    predicate: &Arc<Predicate>,
+    candidates: Vec<u32>,
+    compute: &Compute,
+) -> Result<Selection, DataFusionError> {
+    if candidates.is_empty() {
+        return Ok(Selection::of_rows(unit.rows(), []));
+    }
+    let batch = read_columns(unit, &predicate.columns()).await?;
+    let cost = cost(candidates.len(), &batch);
+    let predicate = Arc::clone(predicate);
+    let bits = compute
+        .run(cost, move |_| evaluate_rows(&predicate, &batch, &candidates))
+        .await
+        .map_err(external)??;
+    Ok(Selection::Rows(Arc::new(bits)))
+}
+
+/// Elementary steps of a predicate over the columns of `batch`, for so many rows.
+fn cost(rows: usize, batch: &RecordBatch) -> u64 {
+    rows as u64 * (batch.num_columns() as u64 + 1) * STEPS_PER_VALUE
 }
 
 /// All rows of some columns; with no columns, the right number of rows all the same.
@@ -214,50 +257,67 @@ pub(crate) fn rows_without_columns(rows: usize) -> Result<RecordBatch, DataFusio
     Ok(RecordBatch::try_new_with_options(schema, Vec::new(), &options)?)
 }
 
-fn evaluate_all(unit: &Unit, predicate: &Predicate, batch: &RecordBatch) -> Result<Bitset, DataFusionError> {
+fn evaluate_live(unit: &Unit, predicate: &Predicate, batch: &RecordBatch) -> Result<Bitset, DataFusionError> {
+    match (evaluate_all(predicate, batch), unit.live_rows_set()) {
+        (Ok(mut bits), Some(live)) => {
+            bits.and(live);
+            Ok(bits)
+        }
+        // It may have been the value of a deleted row.
+        (Err(_), Some(_)) => evaluate_rows(predicate, batch, &Selection::Live.rows(unit)),
+        (all, None) => all,
+    }
+}
+
+fn evaluate_all(predicate: &Predicate, batch: &RecordBatch) -> Result<Bitset, DataFusionError> {
     let rows = batch.num_rows();
     let starts: Vec<usize> = (0..rows).step_by(SLICE_ROWS).collect();
-    let evaluate = |start: usize| predicate.evaluate(&batch.slice(start, SLICE_ROWS.min(rows - start)));
-    let slices: Vec<BooleanBuffer> = if starts.len() > 1 && rayon::current_thread_index().is_some() {
-        starts
-            .par_iter()
-            .map(|start| evaluate(*start))
-            .collect::<Result<_, _>>()?
-    } else {
-        starts
-            .iter()
-            .map(|start| evaluate(*start))
-            .collect::<Result<_, _>>()?
-    };
+    let slices: Vec<BooleanBuffer> = in_parallel(&starts, |start| {
+        predicate.evaluate(&batch.slice(*start, SLICE_ROWS.min(rows - start)))
+    })?;
     let mut bits = Bitset::new(rows);
     for (start, slice) in starts.into_iter().zip(slices) {
         for row in slice.set_indices() {
             bits.set(start + row);
         }
     }
-    if let Some(live) = unit.live_rows_set() {
-        bits.and(live);
+    Ok(bits)
+}
+
+/// The predicate on some rows of `batch` only.
+fn evaluate_rows(
+    predicate: &Predicate,
+    batch: &RecordBatch,
+    rows: &[u32],
+) -> Result<Bitset, DataFusionError> {
+    let slices: Vec<&[u32]> = rows.chunks(SLICE_ROWS).collect();
+    let passed: Vec<BooleanBuffer> = in_parallel(&slices, |rows| {
+        let taken = if batch.num_columns() == 0 {
+            rows_without_columns(rows.len())?
+        } else {
+            take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?
+        };
+        predicate.evaluate(&taken)
+    })?;
+    let mut bits = Bitset::new(batch.num_rows());
+    for (slice, passed) in slices.into_iter().zip(passed) {
+        for row in passed.set_indices().filter_map(|position| slice.get(position)) {
+            bits.set(*row as usize);
+        }
     }
     Ok(bits)
 }
 
-/// The rows of `candidates` (live already) that are true for `predicate`.
-async fn select_among(
-    unit: &Unit,
-    predicate: &Predicate,
-    candidates: Vec<u32>,
-) -> Result<Selection, DataFusionError> {
-    let mut bits = Bitset::new(unit.rows() as usize);
-    if !candidates.is_empty() {
-        let names = predicate.columns();
-        let batch = unit.take(&names, &candidates).await.map_err(external)?;
-        for position in predicate.evaluate(&batch)?.set_indices() {
-            if let Some(row) = candidates.get(position) {
-                bits.set(*row as usize);
-            }
-        }
+/// `work` for each slice; on all threads of the query pool when it is called on one of them.
+fn in_parallel<S: Sync, T: Send>(
+    slices: &[S],
+    work: impl Fn(&S) -> Result<T, DataFusionError> + Sync + Send,
+) -> Result<Vec<T>, DataFusionError> {
+    if slices.len() > 1 && rayon::current_thread_index().is_some() {
+        slices.par_iter().map(work).collect()
+    } else {
+        slices.iter().map(work).collect()
     }
-    Ok(Selection::Rows(Arc::new(bits)))
 }
 
 /// A bounded map for things that are cheap to make again.
@@ -286,16 +346,23 @@ mod tests {
         };
         let (one, two) = (list(&["a, b"]), list(&["a", "b"]));
         assert_eq!(one.to_string(), two.to_string());
-        assert_ne!(cache.name(&one), cache.name(&two));
-        assert_eq!(cache.name(&one), cache.name(&list(&["a, b"])));
+        assert_ne!(cache.name(1, &one), cache.name(1, &two));
+        assert_eq!(cache.name(1, &one), cache.name(1, &list(&["a, b"])));
+        assert_ne!(cache.name(1, &one), cache.name(2, &one));
     }
 
     #[test]
     fn the_cache_forgets_the_oldest_bits_when_it_is_full() {
         let cache = SelectionCache::new(2 * size_of_bits(&Bitset::new(640)));
-        let key = |name| (UnitId::Growing(1), 640, 0, name);
-        for name in 0..3 {
-            cache.put(key(name), Arc::new(Bitset::new(640)));
+        let key = |number| {
+            let name = FilterName {
+                collection: 1,
+                number,
+            };
+            (UnitId::Growing(1), 640, 0, name)
+        };
+        for number in 0..3 {
+            cache.put(key(number), Arc::new(Bitset::new(640)));
         }
         assert!(cache.get(&key(0)).is_none());
         assert!(cache.get(&key(1)).is_some() && cache.get(&key(2)).is_some());

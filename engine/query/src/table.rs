@@ -14,7 +14,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use elanus_collection::{Collection, Snapshot};
 use parking_lot::Mutex;
 
-use crate::error::external;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::insert_sink::CollectionSink;
 use crate::predicate::Predicate;
@@ -77,7 +76,15 @@ impl TableProvider for CollectionTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+        let pushed = |filter: &&Expr| {
+            // A column of an outer query has no value in here.
+            if filter.contains_outer() {
+                TableProviderFilterPushDown::Unsupported
+            } else {
+                TableProviderFilterPushDown::Exact
+            }
+        };
+        Ok(filters.iter().map(pushed).collect())
     }
 
     async fn scan(
@@ -87,17 +94,12 @@ impl TableProvider for CollectionTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.collection.schema();
-        let key = &schema.primary_key().map_err(external)?.name;
         let mut predicates = Vec::with_capacity(1);
         if let Some(filter) = datafusion::logical_expr::utils::conjunction(filters.to_vec()) {
-            let predicate = Predicate::new(
-                &filter,
-                &self.schema,
-                key,
-                &self.resources.selections,
-                |expr, schema| session.create_physical_expr(expr.clone(), schema),
-            )?;
+            let selections = &self.resources.selections;
+            let predicate = Predicate::new(&filter, &self.collection, selections, |expr, schema| {
+                session.create_physical_expr(expr.clone(), schema)
+            })?;
             predicates.push(Arc::new(predicate));
         }
         Ok(Arc::new(CollectionScanExec::new(

@@ -54,11 +54,8 @@ impl FilterCache {
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
             return Ok(vec![Arc::clone(predicate)]);
         }
-        let schema = collection.arrow_schema();
-        let expr = elanus_filter::compile(&filter.text, schema, &filter.templates)?;
-        let primary_key = collection.schema();
-        let primary_key = &primary_key.primary_key()?.name;
-        let predicate = Predicate::new(&expr, schema, primary_key, names, |expr, schema| {
+        let expr = elanus_filter::compile(&filter.text, collection.arrow_schema(), &filter.templates)?;
+        let predicate = Predicate::new(&expr, collection, names, |expr, schema| {
             base.create_physical_expr(expr.clone(), schema)
         })?;
         let predicate = Arc::new(predicate);

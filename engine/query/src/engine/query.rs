@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use elanus_collection::{Collection, Keys, Snapshot, Unit, WriteResult};
-use elanus_index::Bitset;
 
 use super::Engine;
 use super::search::{output_schema, readable_units};
+use crate::compute::Wanted;
 use crate::error::Result;
+use crate::operators::column_names;
 use crate::operators::delete_rows::keys_of;
 use crate::predicate::Predicate;
 use crate::request::{FilterText, QueryRequest};
 use crate::search::{Hit, take_rows};
 use crate::selection::{Selection, read_columns, select};
+
+/// Elementary steps that finding the place of one key is reckoned at.
+const STEPS_PER_KEY: u64 = 16;
 
 /// One unit with the rows a request selects.
 struct Selected {
@@ -36,15 +39,10 @@ impl Engine {
         let wanted = request
             .limit
             .map_or(usize::MAX, |limit| limit.saturating_add(request.offset));
-        let schema = collection.schema();
-        let hits = first_by_key(&selected, &schema.primary_key()?.name, wanted).await?;
+        let primary_key = &collection.schema().primary_key()?.name;
+        let hits = self.first_by_key(selected, primary_key, wanted).await?;
         let hits = hits.get(request.offset..).unwrap_or_default();
-        let names: Vec<&str> = output
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        Ok(take_rows(&snapshot.units, &names, Some(&output), hits).await?)
+        Ok(take_rows(&snapshot.units, &column_names(&output), Some(&output), hits).await?)
     }
 
     /// Counts rows; limit, offset and output of the request are not looked at.
@@ -85,8 +83,7 @@ impl Engine {
             ignore_growing: false,
         };
         let (_, selected) = self.select_rows(&request).await?;
-        let schema = collection.schema();
-        let key = schema.primary_key()?;
+        let key = collection.schema().primary_key()?;
         let mut columns = Vec::with_capacity(selected.len());
         for Selected { unit, selection, .. } in &selected {
             let rows = unit.take(&[&key.name], &selection.rows(unit)).await?;
@@ -128,25 +125,29 @@ impl Engine {
         keys: Option<&Keys>,
         predicates: &[Arc<Predicate>],
     ) -> Result<Selection> {
-        let resources = &self.inner.resources;
-        let Some(keys) = keys else {
-            return Ok(select(unit, predicates, &resources.selections, &resources.compute).await?);
+        let from = match keys {
+            None => Selection::Live,
+            Some(keys) => Selection::of_rows(unit.rows(), unit.find_keys(keys).await?),
         };
-        let mut bits = Bitset::new(unit.rows() as usize);
-        let rows = unit.find_keys(keys).await?;
-        if rows.is_empty() {
-            return Ok(Selection::Rows(Arc::new(bits)));
+        Ok(select(unit, from, predicates, &self.inner.resources).await?)
+    }
+
+    /// The first `wanted` selected rows in primary key order.
+    async fn first_by_key(
+        &self,
+        selected: Vec<Selected>,
+        primary_key: &str,
+        wanted: usize,
+    ) -> Result<Vec<Hit>> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(selected.len());
+        let mut rows = 0;
+        for Selected { unit, selection, .. } in &selected {
+            let batch = read_columns(unit, &[primary_key]).await?;
+            columns.extend(batch.columns().first().cloned());
+            rows += selection.count(unit);
         }
-        for row in rows {
-            bits.set(row as usize);
-        }
-        if !predicates.is_empty() {
-            let matching = select(unit, predicates, &resources.selections, &resources.compute).await?;
-            if let Some(matching) = matching.bits() {
-                bits.and(matching);
-            }
-        }
-        Ok(Selection::Rows(Arc::new(bits)))
+        let work = move |_: Wanted<'_>| smallest_keys(&selected, &columns, wanted);
+        self.inner.resources.compute.run(rows * STEPS_PER_KEY, work).await
     }
 }
 
@@ -158,37 +159,18 @@ fn empty_keys(collection: &Collection) -> Result<Keys> {
     })
 }
 
-/// The first `wanted` selected rows in primary key order.
-async fn first_by_key(selected: &[Selected], primary_key: &str, wanted: usize) -> Result<Vec<Hit>> {
-    let mut columns = Vec::with_capacity(selected.len());
-    for Selected { unit, .. } in selected {
-        columns.push(read_columns(unit, &[primary_key]).await?);
+/// The `wanted` rows with the smallest keys, in their order; `columns` has the keys of each of `selected`.
+fn smallest_keys(selected: &[Selected], columns: &[ArrayRef], wanted: usize) -> Vec<Hit> {
+    let ints: Option<Vec<&Int64Array>> = columns.iter().map(|column| column.as_primitive_opt()).collect();
+    if let Some(ints) = ints {
+        return smallest(selected, wanted, |index, row| {
+            ints.get(index)?.values().get(row as usize).copied()
+        });
     }
-    let columns: Vec<&dyn Array> = columns
-        .iter()
-        .filter_map(|batch| batch.columns().first())
-        .map(|c| c.as_ref())
-        .collect();
-    if columns
-        .iter()
-        .all(|column| column.as_primitive_opt::<Int64Type>().is_some())
-    {
-        let keys = |index: usize, row: u32| {
-            columns.get(index).and_then(|column| {
-                column
-                    .as_primitive_opt::<Int64Type>()?
-                    .values()
-                    .get(row as usize)
-                    .copied()
-            })
-        };
-        return Ok(smallest(selected, wanted, keys));
-    }
-    let keys = |index: usize, row: u32| {
+    smallest(selected, wanted, |index, row| {
         let texts = columns.get(index)?.as_string_opt::<i32>()?;
         ((row as usize) < texts.len()).then(|| texts.value(row as usize))
-    };
-    Ok(smallest(selected, wanted, keys))
+    })
 }
 
 fn smallest<K: Ord + Copy>(

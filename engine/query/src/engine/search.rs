@@ -15,20 +15,22 @@ use elanus_collection::{Collection, DataType, Snapshot};
 use elanus_index::{BuildParams, IndexKind, Metric, SearchParams};
 
 use super::Engine;
+use crate::compute::Wanted;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
-use crate::operators::{group_units, hit_ordering};
+use crate::operators::{column_names, group_units, hit_ordering};
 use crate::predicate::Predicate;
 use crate::request::{SCORE_COLUMN, SearchRequest, SearchResponse};
 use crate::search::{
-    Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, take_rows,
+    Hit, MAX_NEIGHBOURS, SearchSpec, Undefined, cost, order_equals, search_targets, select_targets, take_rows,
 };
-use crate::selection::select;
 
 /// Most queries in one request.
 const MAX_QUERIES: usize = 16_384;
+/// Most rows that all queries of one request ask for, skipped ones included.
+const MAX_HITS: usize = 1 << 24;
 
 /// A search request that has been checked.
 struct Checked {
@@ -50,44 +52,25 @@ impl Engine {
     pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse> {
         let checked = self.check_search(&request)?;
         let resources = &self.inner.resources;
-        let mut targets = Vec::with_capacity(checked.units.len());
-        for number in &checked.units {
-            let Some(unit) = checked.snapshot.units.get(*number as usize) else {
-                continue;
-            };
-            let selection = select(
-                unit,
-                &checked.predicates,
-                &resources.selections,
-                &resources.compute,
-            )
-            .await?;
-            if selection.bits().is_none_or(|bits| bits.count() > 0) {
-                targets.push(Target {
-                    number: *number,
-                    unit: Arc::clone(unit),
-                    selection,
-                });
-            }
-        }
         let Checked {
             snapshot,
+            units,
+            predicates,
             spec,
             dim,
             output,
-            ..
         } = checked;
+        let targets = select_targets(&snapshot, &units, &predicates, resources).await?;
         let metric = spec.metric;
-        let steps = cost(&targets, &spec).saturating_mul(request.nq as u64);
+        let steps = cost(&targets, &spec, request.nq);
         let queries = request.queries;
-        let search = move || {
+        let search = move |wanted: Wanted<'_>| {
             let queries: Vec<Option<&[f32]>> = queries.chunks_exact(dim).map(Some).collect();
-            search_targets(&targets, &spec, &queries)
+            search_targets(&targets, &spec, &queries, wanted)
         };
         let (mut found, _) = resources.compute.run(steps, search).await??;
 
-        let schema = request.collection.schema();
-        let primary_key = &schema.primary_key()?.name;
+        let primary_key = &request.collection.schema().primary_key()?.name;
         let mut counts = Vec::with_capacity(found.len());
         let mut hits: Vec<Hit> = Vec::new();
         for of_query in &mut found {
@@ -96,12 +79,7 @@ impl Engine {
             counts.push(wanted.len());
             hits.extend_from_slice(wanted);
         }
-        let names: Vec<&str> = output
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        let rows = take_rows(&snapshot.units, &names, Some(&output), &hits).await?;
+        let rows = take_rows(&snapshot.units, &column_names(&output), Some(&output), &hits).await?;
         Ok(SearchResponse {
             counts,
             rows: with_scores(&rows, &hits, metric)?,
@@ -178,6 +156,13 @@ impl Engine {
                 "number of queries {nq} is out of range: allowed are 1 to {MAX_QUERIES}"
             )));
         }
+        let k = limit + offset;
+        if nq * k > MAX_HITS {
+            return Err(QueryError::InvalidParameter(format!(
+                "{nq} queries with limit {limit} and offset {offset} ask for {} rows: at most {MAX_HITS} in one request",
+                nq * k
+            )));
+        }
         let dim = vector_dim(collection, &request.field)?;
         if nq.checked_mul(dim) != Some(request.queries.len()) {
             return Err(QueryError::InvalidParameter(format!(
@@ -193,7 +178,6 @@ impl Engine {
                 request.field
             )));
         };
-        let k = limit + offset;
         let params = SearchParams::parse(kind, &request.params, k)
             .map_err(|e| QueryError::InvalidParameter(e.to_string()))?;
         let predicates = self.compiled(collection, request.filter.as_ref())?;
@@ -288,12 +272,7 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
                 .find(name)
                 .map(|(_, field)| Arc::clone(field))
                 .ok_or_else(|| {
-                    let known: Vec<&str> = schema
-                        .fields()
-                        .iter()
-                        .map(|field| field.name().as_str())
-                        .collect();
-                    let known = did_you_mean(name, &known, "fields");
+                    let known = did_you_mean(name, &column_names(schema), "fields");
                     QueryError::InvalidParameter(format!("output field '{name}' not found{known}"))
                 })
         })

@@ -17,8 +17,9 @@
 //! The query vector is a physical expression, evaluated when the operator runs: a literal, a bound
 //! parameter, or a scalar subquery that has run by then.
 //!
-//! Metrics: `output_rows`, `elapsed_compute`, `rows_allowed` (rows that pass the filter),
-//! `distances_computed`, and a `strategy_*` counter for each way in which a unit was searched.
+//! Metrics: `output_rows`, `elapsed_compute` (of the search alone, the filter is not in it),
+//! `rows_allowed` (rows that pass the filter), `distances_computed`, and a `strategy_*` counter for
+//! each way in which a unit was searched.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,20 +37,18 @@ use datafusion::physical_plan::execution_plan::{
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
-use futures::stream;
 
-use super::{filter_text, hit_ordering, hit_schema, hits_to_batch};
+use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch};
+use crate::compute::Wanted;
 use crate::error::external;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
-use crate::search::{SearchSpec, Target, cost, search_targets};
-use crate::selection::select;
+use crate::search::{SearchSpec, cost, search_targets, select_targets};
 use crate::sql::vector_text::vector_of_scalar;
 
 /// Where the query vectors come from.
@@ -267,11 +266,9 @@ impl ExecutionPlan for AnnSearchExec {
         };
         let this = self.clone();
         let group = group.clone();
-        let batch = async move { this.search(partition, &group).await };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            hit_schema(),
-            stream::once(batch),
-        )))
+        Ok(one_batch(hit_schema(), async move {
+            this.search(partition, &group).await
+        }))
     }
 }
 
@@ -284,37 +281,19 @@ impl AnnSearchExec {
                 .counter(name, partition)
         };
         let queries = self.queries.vectors(&self.spec.field, self.dim)?;
-        let mut targets = Vec::with_capacity(group.len());
-        let mut allowed = 0;
-        for number in group {
-            let Some(unit) = self.snapshot.units.get(*number as usize) else {
-                continue;
-            };
-            let selection = select(
-                unit,
-                &self.predicates,
-                &self.resources.selections,
-                &self.resources.compute,
-            )
-            .await?;
-            let count = selection.count(unit);
-            if count > 0 {
-                allowed += count;
-                targets.push(Target {
-                    number: *number,
-                    unit: Arc::clone(unit),
-                    selection,
-                });
-            }
-        }
+        let targets = select_targets(&self.snapshot, group, &self.predicates, &self.resources).await?;
+        let allowed: u64 = targets
+            .iter()
+            .map(|target| target.selection.count(&target.unit))
+            .sum();
         counter("rows_allowed".to_string()).add(usize::try_from(allowed).unwrap_or(usize::MAX));
-        let steps = cost(&targets, &self.spec) * queries.len() as u64;
+        let steps = cost(&targets, &self.spec, queries.len());
         let spec = Arc::clone(&self.spec);
         let elapsed = baseline.elapsed_compute().clone();
-        let search = move || {
+        let search = move |wanted: Wanted<'_>| {
             let _timer = elapsed.timer();
             let queries: Vec<Option<&[f32]>> = queries.iter().map(Option::as_deref).collect();
-            search_targets(&targets, &spec, &queries)
+            search_targets(&targets, &spec, &queries, wanted)
         };
         let (hits, totals) = self
             .resources

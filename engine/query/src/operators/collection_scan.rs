@@ -10,6 +10,8 @@
 //! read, only the selected rows are copied, and reading stops at the limit. Vectors are read when
 //! they are projected and never otherwise. Row counts are exact when there is no filter, so that
 //! `count(*)` reads nothing at all.
+//!
+//! Metrics: `output_rows`, and `elapsed_compute`, which has the filter and the reading in it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput, Time,
 };
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -39,7 +41,7 @@ use datafusion::physical_plan::{
 use elanus_collection::{Collection, Snapshot, Unit};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{filter_text, group_units};
+use super::{column_names, filter_text, group_units};
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{Selection, read_columns, select};
@@ -129,18 +131,8 @@ impl CollectionScanExec {
 
 impl DisplayAs for CollectionScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self
-            .projected
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        write!(
-            f,
-            "CollectionScanExec: table={}, columns=[{}]",
-            self.collection.name(),
-            columns.join(", ")
-        )?;
+        let (table, columns) = (self.collection.name(), column_names(&self.projected).join(", "));
+        write!(f, "CollectionScanExec: table={table}, columns=[{columns}]")?;
         if let Some(filter) = filter_text(&self.predicates) {
             write!(f, ", filter={filter}")?;
         }
@@ -229,13 +221,14 @@ impl ExecutionPlan for CollectionScanExec {
             .iter()
             .filter_map(|number| self.snapshot.units.get(*number as usize).cloned())
             .collect();
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
         let reader = Arc::new(Reader {
             schema: Arc::clone(&self.projected),
             predicates: self.predicates.clone(),
             resources: Arc::clone(&self.resources),
             batch_rows: context.session_config().batch_size(),
+            elapsed: metrics.elapsed_compute().clone(),
         });
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
         let limit = self.limit.unwrap_or(usize::MAX);
         let batches = stream::iter(units)
             .then(move |unit| {
@@ -269,64 +262,51 @@ struct Reader {
     predicates: Vec<Arc<Predicate>>,
     resources: Arc<Resources>,
     batch_rows: usize,
+    elapsed: Time,
 }
 
 impl Reader {
     async fn open(&self, unit: Arc<Unit>) -> Result<Rows> {
-        let selection = select(
-            &unit,
-            &self.predicates,
-            &self.resources.selections,
-            &self.resources.compute,
-        )
-        .await?;
+        let timer = self.elapsed.timer();
+        let selection = select(&unit, Selection::Live, &self.predicates, &self.resources).await?;
         let all = match &selection {
             Selection::Live if unit.live_rows_set().is_none() => None,
             Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),
         };
-        if all.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Rows {
-                batch: None,
-                rows: None,
-                schema: Arc::clone(&self.schema),
-                next: 0,
-                step: 1,
-            });
-        }
-        let names: Vec<&str> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        let batch = read_columns(&unit, &names).await?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?;
+        let batch = if all.as_ref().is_some_and(Vec::is_empty) {
+            RecordBatch::new_empty(Arc::clone(&self.schema))
+        } else {
+            let batch = read_columns(&unit, &column_names(&self.schema)).await?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?
+        };
+        timer.done();
         Ok(Rows {
-            batch: Some(batch),
+            batch,
             rows: all,
-            schema: Arc::clone(&self.schema),
             next: 0,
             step: self.batch_rows.max(1),
+            elapsed: self.elapsed.clone(),
         })
     }
 }
 
 /// The selected rows of one unit, a batch at a time.
 struct Rows {
-    batch: Option<RecordBatch>,
+    batch: RecordBatch,
+    /// The selected rows of `batch`; `None` means all.
     rows: Option<Vec<u32>>,
-    schema: SchemaRef,
     next: usize,
     step: usize,
+    elapsed: Time,
 }
 
 impl Iterator for Rows {
     type Item = Result<RecordBatch, DataFusionError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batch.as_ref()?;
+        let _timer = self.elapsed.timer();
+        let batch = &self.batch;
         let total = self.rows.as_ref().map_or(batch.num_rows(), Vec::len);
         let count = self.step.min(total.saturating_sub(self.next));
         if count == 0 {
@@ -336,7 +316,7 @@ impl Iterator for Rows {
         self.next = end;
         Some(match &self.rows {
             None => Ok(batch.slice(start, count)),
-            Some(_) if self.schema.fields().is_empty() => crate::selection::rows_without_columns(count),
+            Some(_) if batch.num_columns() == 0 => crate::selection::rows_without_columns(count),
             Some(rows) => {
                 let rows = UInt32Array::from(rows.get(start..end).unwrap_or_default().to_vec());
                 take_record_batch(batch, &rows).map_err(DataFusionError::from)

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A primary key names its rows: every row with a key that matched is deleted, as one atomic write.
-//! The count is that of the rows the input gave.
+//! The count is that of the rows that are gone, which are more than the input gave when other rows
+//! had the same keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +21,14 @@ use datafusion::physical_expr::{Distribution, EquivalenceProperties};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
 };
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Keys};
-use futures::{TryStreamExt, stream};
+use futures::TryStreamExt;
 
+use super::{one_batch, only_child};
 use crate::error::{QueryError, external};
 
 /// Deletes rows by the primary keys in the first column of its input.
@@ -91,16 +92,13 @@ impl ExecutionPlan for DeleteRowsExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self {
-                input,
-                ..self.as_ref().clone()
-            })),
-            _ => datafusion::common::internal_err!("DeleteRowsExec has one child"),
-        }
+        Ok(Arc::new(Self {
+            input: only_child(children, self.name())?,
+            ..self.as_ref().clone()
+        }))
     }
 
     fn with_new_children(
@@ -117,26 +115,24 @@ impl ExecutionPlan for DeleteRowsExec {
         let input = self.input.execute(partition, context)?;
         let collection = Arc::clone(&self.collection);
         let schema = self.schema();
-        let result = async move {
+        let deleted = async move {
             let batches: Vec<RecordBatch> = input.try_collect().await?;
             let columns: Vec<ArrayRef> = batches
                 .iter()
                 .filter_map(|batch| batch.columns().first().cloned())
                 .collect();
-            let rows: usize = columns.iter().map(|column| column.len()).sum();
-            if rows > 0 {
+            let rows = if columns.iter().all(|column| column.is_empty()) {
+                0
+            } else {
                 let keys = keys_of(&columns).map_err(external)?;
-                collection.delete(keys, None).await.map_err(external)?;
-            }
+                collection.delete(keys, None).await.map_err(external)?.deleted
+            };
             Ok(RecordBatch::try_new(
                 schema,
-                vec![Arc::new(UInt64Array::from(vec![rows as u64]))],
+                vec![Arc::new(UInt64Array::from(vec![rows]))],
             )?)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            stream::once(result),
-        )))
+        Ok(one_batch(self.schema(), deleted))
     }
 }
 

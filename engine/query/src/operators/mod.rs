@@ -18,15 +18,20 @@ pub(crate) mod insert_sink;
 pub(crate) mod take_rows;
 pub(crate) mod top_k_per_query;
 
+use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, AsArray, Float32Array, RecordBatch, UInt32Array};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt32Type};
+use datafusion::common::internal_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use elanus_collection::Unit;
+use futures::stream;
 
 use crate::search::Hit;
 
@@ -140,6 +145,31 @@ pub(crate) fn group_units(units: &[Arc<Unit>], partitions: usize) -> Vec<Vec<u32
         group.sort_unstable();
     }
     groups
+}
+
+/// A stream of the one batch that `work` gives.
+pub(crate) fn one_batch(
+    schema: SchemaRef,
+    work: impl Future<Output = Result<RecordBatch>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(work)))
+}
+
+/// The only child of an operator.
+pub(crate) fn only_child(
+    mut children: Vec<Arc<dyn ExecutionPlan>>,
+    operator: &str,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    match (children.pop(), children.is_empty()) {
+        (Some(child), true) => Ok(child),
+        _ => internal_err!("{operator} has one child"),
+    }
+}
+
+/// The names of the columns, in their order.
+pub(crate) fn column_names(schema: &Schema) -> Vec<&str> {
+    let fields = schema.fields().iter();
+    fields.map(|field| field.name().as_str()).collect()
 }
 
 /// The filter of an operator as one text, or `None` without one.

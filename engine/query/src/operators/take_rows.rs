@@ -10,12 +10,18 @@
 //! key order, then each unit is asked once for its rows. The order of the hits is kept and declared,
 //! in terms of the distance expression over the output columns, so a sort above is not needed.
 //!
+//! What is declared must hold to the last bit, or operators above that rely on it go wrong. The
+//! distance function computes what the search computes, so it does hold, but for one case: an index
+//! that was built on another kind of processor has stored norms which may differ in the last bit.
+//! So the declared expression is computed for the winners, and they are sorted if need be.
+//!
 //! For requests that are not SQL the operator can append each row's query and score.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Float32Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Float32Array, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
@@ -32,16 +38,15 @@ use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
 use elanus_index::Metric;
-use futures::{TryStreamExt, stream};
+use futures::TryStreamExt;
 
-use super::{QUERY, batch_to_hits, hit_ordering};
+use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child};
 use crate::error::external;
 use crate::request::SCORE_COLUMN;
 use crate::search::{Hit, order_equals, take_rows};
@@ -142,18 +147,8 @@ fn scored_schema(columns: &SchemaRef) -> SchemaRef {
 
 impl DisplayAs for TakeRowsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self
-            .columns
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        write!(
-            f,
-            "TakeRowsExec: table={}, columns=[{}]",
-            self.collection.name(),
-            columns.join(", ")
-        )?;
+        let (table, columns) = (self.collection.name(), column_names(&self.columns).join(", "));
+        write!(f, "TakeRowsExec: table={table}, columns=[{columns}]")?;
         if self.fetch < usize::MAX {
             write!(f, ", fetch={}", self.fetch)
         } else {
@@ -196,20 +191,14 @@ impl ExecutionPlan for TakeRowsExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => {
-                let metrics = ExecutionPlanMetricsSet::new();
-                Ok(Arc::new(Self {
-                    input,
-                    metrics,
-                    ..self.as_ref().clone()
-                }))
-            }
-            _ => datafusion::common::internal_err!("TakeRowsExec has one child"),
-        }
+        Ok(Arc::new(Self {
+            input: only_child(children, self.name())?,
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.as_ref().clone()
+        }))
     }
 
     fn with_new_children(
@@ -251,41 +240,35 @@ impl ExecutionPlan for TakeRowsExec {
         let hits = self.input.execute(partition, context)?;
         let this = self.clone();
         let rows = async move {
+            let hits: Vec<RecordBatch> = hits.try_collect().await?;
             let timer = metrics.elapsed_compute().timer();
-            let rows = this.take(hits).await?;
+            let rows = this.take(&hits).await?;
             timer.done();
             Ok(rows.record_output(&metrics))
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            stream::once(rows),
-        )))
+        Ok(one_batch(self.schema(), rows))
     }
 }
 
 impl TakeRowsExec {
-    async fn take(&self, hits: SendableRecordBatchStream) -> Result<RecordBatch> {
-        let batches: Vec<RecordBatch> = hits.try_collect().await?;
+    async fn take(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
         let mut found: Vec<(u32, Hit)> = Vec::new();
-        for batch in &batches {
+        for batch in batches {
             found.extend(batch_to_hits(batch)?);
         }
         found.truncate(self.fetch);
-        let schema = self.collection.schema();
-        let key = &schema.primary_key().map_err(external)?.name;
+        let key = &self.collection.schema().primary_key().map_err(external)?.name;
         let mut hits: Vec<Hit> = Vec::with_capacity(found.len());
         for of_query in found.chunk_by(|a, b| a.0 == b.0) {
             let mut of_query: Vec<Hit> = of_query.iter().map(|(_, hit)| *hit).collect();
             order_equals(&self.snapshot.units, key, &mut of_query).await?;
             hits.extend(of_query);
         }
-        let names: Vec<&str> = self
-            .columns
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let names = column_names(&self.columns);
         let rows = take_rows(&self.snapshot.units, &names, Some(&self.columns), &hits).await?;
+        if let Some(order) = &self.order {
+            return in_order(rows, order);
+        }
         let Some(metric) = self.score else { return Ok(rows) };
         let mut columns = rows.columns().to_vec();
         columns.push(Arc::new(
@@ -301,5 +284,53 @@ impl TakeRowsExec {
             columns,
             &options,
         )?)
+    }
+}
+
+/// `rows`, sorted by `order` unless they are already; equal rows keep their places.
+fn in_order(rows: RecordBatch, order: &PhysicalSortExpr) -> Result<RecordBatch> {
+    let key = order.evaluate_to_sort_column(&rows)?;
+    let compare = make_comparator(&key.values, &key.values, key.options.unwrap_or_default())?;
+    let mut places: Vec<usize> = (0..rows.num_rows()).collect();
+    if places.is_sorted_by(|a, b| compare(*a, *b).is_le()) {
+        return Ok(rows);
+    }
+    places.sort_by(|a, b| compare(*a, *b));
+    let places = places.into_iter().filter_map(|place| u32::try_from(place).ok());
+    Ok(take_record_batch(&rows, &UInt32Array::from_iter_values(places))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
+    use arrow::compute::SortOptions;
+    use arrow::datatypes::Int64Type;
+    use datafusion::physical_expr::expressions::col;
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_not_in_the_declared_order_are_put_in_it() {
+        let sorted = |distances: Vec<Option<f64>>| {
+            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..distances.len() as i64));
+            let distances: ArrayRef = Arc::new(Float64Array::from(distances));
+            let rows = RecordBatch::try_from_iter([("id", ids), ("d", distances)]).unwrap();
+            let options = SortOptions {
+                descending: false,
+                nulls_first: false,
+            };
+            let order = PhysicalSortExpr::new(col("d", &rows.schema()).unwrap(), options);
+            let rows = in_order(rows, &order).unwrap();
+            rows.column(0).as_primitive::<Int64Type>().values().to_vec()
+        };
+        assert_eq!(
+            sorted(vec![Some(1.0), Some(1.0), Some(f64::NAN), None]),
+            [0, 1, 2, 3]
+        );
+        assert_eq!(
+            sorted(vec![None, Some(2.0), Some(1.0), Some(f64::NAN), Some(2.0)]),
+            [2, 1, 4, 3, 0]
+        );
+        assert!(sorted(Vec::new()).is_empty());
     }
 }

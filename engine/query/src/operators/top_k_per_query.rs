@@ -29,7 +29,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::{batch_to_hits, hit_ordering};
+use super::{batch_to_hits, hit_ordering, only_child};
 
 /// Keeps the first `k` rows of each query of an input ordered by query and distance.
 #[derive(Debug, Clone)]
@@ -90,13 +90,11 @@ impl ExecutionPlan for TopKPerQueryExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, self.k))),
-            _ => datafusion::common::internal_err!("TopKPerQueryExec has one child"),
-        }
+        let input = only_child(children, self.name())?;
+        Ok(Arc::new(Self::new(input, self.k)))
     }
 
     fn with_new_children(

@@ -1,6 +1,7 @@
 //! Reading a distance expression: which function, which column, which query.
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -49,14 +50,13 @@ impl Distance {
     }
 }
 
-/// The vector column that `expr` is; a cast to a list that coercion put around it is looked through.
+/// The vector column that `expr` is. A cast makes other numbers of it (`v::BIGINT[]`).
 fn vector_column(expr: &Expr, schema: &DFSchema) -> Option<Column> {
     match unaliased(expr) {
         Expr::Column(column) => {
             let field = schema.field_from_column(column).ok()?;
             is_vector(field.data_type()).then(|| column.clone())
         }
-        Expr::Cast(cast) if is_list(cast.field.data_type()) => vector_column(&cast.expr, schema),
         _ => None,
     }
 }
@@ -74,14 +74,26 @@ pub(crate) fn is_vector(data_type: &DataType) -> bool {
     matches!(data_type, DataType::FixedSizeList(item, _) if item.data_type() == &DataType::Float32)
 }
 
-fn is_list(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_)
-    )
-}
-
 /// Whether the expression has one value for the whole query.
 fn is_constant(expr: &Expr) -> bool {
-    !expr.any_column_refs() && !expr.contains_outer() && !expr.is_volatile()
+    !expr.any_column_refs() && is_repeatable(expr)
+}
+
+/// Whether the expression has the same value on the same row wherever in a plan it is evaluated.
+pub(crate) fn is_repeatable(expr: &Expr) -> bool {
+    !expr.is_volatile()
+        && !expr.contains_outer()
+        && all(expr, |expr| match expr {
+            Expr::ScalarSubquery(subquery) => {
+                subquery.outer_ref_columns.is_empty()
+                    && all(subquery.subquery.as_ref(), |node| {
+                        node.expressions().iter().all(is_repeatable)
+                    })
+            }
+            _ => true,
+        })
+}
+
+fn all<T: TreeNode>(tree: &T, test: impl Fn(&T) -> bool) -> bool {
+    matches!(tree.exists(|node| Ok(!test(node))), Ok(false))
 }

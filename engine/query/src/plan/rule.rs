@@ -15,8 +15,8 @@
 //! it when it agrees), so names, types and rows of the result are those of the exact plan.
 //!
 //! Left alone, as exact SQL: further sort keys, the wrong direction, NULLs first on a nullable
-//! column, volatile expressions, joins, anything between sort and scan that changes rows, more than
-//! 16,384 rows wanted, and every query of a session with `elanus.exact`.
+//! column, volatile expressions and subqueries, joins, anything between sort and scan that changes
+//! rows, more than 16,384 rows wanted, and every query of a session with `elanus.exact`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, SortExpr, TableScan};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::distance::Distance;
+use super::distance::{Distance, is_repeatable};
 use super::vector_search::VectorSearch;
 use crate::search::MAX_NEIGHBOURS;
 use crate::settings::ElanusSettings;
@@ -151,8 +151,7 @@ impl Wanted<'_> {
         if ascending == parts.descending || (self.key.nulls_first && nullable) {
             return None;
         }
-        let unfit = |filter: &Expr| filter.is_volatile() || filter.contains_outer();
-        if self.filters.iter().any(unfit) {
+        if !self.filters.iter().all(is_repeatable) {
             return None;
         }
         let node = VectorSearch {

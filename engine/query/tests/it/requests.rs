@@ -100,6 +100,27 @@ async fn a_filter_on_keys_finds_them_in_every_segment() {
 }
 
 #[tokio::test]
+async fn collections_with_equal_filters_do_not_answer_for_each_other() {
+    let engine = engine().await;
+    // a table dropped and made again is another one as well
+    for ids in [[1, 2, 3], [4, 5, 6]] {
+        sql(&engine, "DROP TABLE IF EXISTS t").await;
+        let t = line(&engine, 0).await;
+        let values: Vec<String> = ids
+            .iter()
+            .map(|id| format!("({id}, {}, '[{id}, 0]')", id % 2))
+            .collect();
+        sql(&engine, &format!("INSERT INTO t VALUES {}", values.join(", "))).await;
+        let expected: Vec<i64> = ids.into_iter().filter(|id| id % 2 == 1).collect();
+        let found = engine.query(query(&t, "n == 1")).await.unwrap();
+        assert_eq!(ints(&[found]), expected);
+        let rows = sql(&engine, "SELECT id FROM t WHERE n = 1 ORDER BY id").await;
+        assert_eq!(ints(&rows.batches), expected);
+        t.release(None).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn growing_rows_can_be_left_out() {
     let engine = engine().await;
     let t = line(&engine, 5).await;
@@ -166,6 +187,15 @@ async fn what_a_search_cannot_do_is_said() {
                 ..good.clone()
             },
             "at most 16384",
+        ),
+        (
+            SearchRequest {
+                nq: 10_000,
+                queries: vec![1.0; 20_000],
+                limit: 10_000,
+                ..good.clone()
+            },
+            "ask for 100000000 rows: at most 16777216 in one request",
         ),
         (
             SearchRequest {

@@ -9,13 +9,17 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
-use crate::support::{engine, sql};
+use crate::support::{engine, ints, line, sql, sql_error};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A row: its number in a small range, and its vector, if it has one. Small whole numbers make
-/// every distance exact, so that the two plans must agree to the bit.
+/// A row: its number in a small range, and its vector, if it has one, in steps of a unit. Few steps
+/// make many equal distances and zero vectors; the two plans must agree to the last bit.
 type Row = (i64, Option<[i8; 2]>);
+
+fn written([x, y]: [i8; 2], unit: f32) -> String {
+    format!("'[{}, {}]'", f32::from(x) * unit, f32::from(y) * unit)
+}
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let vector = prop::array::uniform2(-3i8..=3);
@@ -46,7 +50,7 @@ fn predicate() -> impl Strategy<Value = String> {
     ]
 }
 
-async fn filled(rows: &[Row], deleted: &[bool], cuts: &[usize]) -> Engine {
+async fn filled(rows: &[Row], unit: f32, deleted: &[bool], cuts: &[usize]) -> Engine {
     let engine = engine().await;
     sql(
         &engine,
@@ -55,7 +59,7 @@ async fn filled(rows: &[Row], deleted: &[bool], cuts: &[usize]) -> Engine {
     .await;
     let collection = engine.collections().collection(DEFAULT_DATABASE, "t").unwrap();
     for (id, (n, vector)) in rows.iter().enumerate() {
-        let vector = vector.map_or("NULL".to_string(), |[x, y]| format!("'[{x}, {y}]'"));
+        let vector = vector.map_or("NULL".to_string(), |vector| written(vector, unit));
         sql(&engine, &format!("INSERT INTO t VALUES ({id}, {n}, {vector})")).await;
         if cuts.contains(&id) {
             collection.flush().await.unwrap();
@@ -97,15 +101,82 @@ fn answer(batches: &[RecordBatch]) -> (Vec<i64>, Vec<Option<u64>>) {
     (ids, distances)
 }
 
-/// Equal up to the rounding of the 32-bit distances that a search ranks by: rows that close may change places.
-fn same(found: &[Option<u64>], exact: &[Option<u64>]) -> bool {
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1.0);
-    found.len() == exact.len()
-        && found.iter().zip(exact).all(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => a == b || close(f64::from_bits(*a), f64::from_bits(*b)),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        })
+/// Whether the plan of `text` searches instead of sorting.
+async fn is_search(engine: &Engine, text: &str) -> bool {
+    let plan = sql(engine, &format!("EXPLAIN {text}")).await;
+    format!("{:?}", plan.batches).contains("AnnSearchExec")
+}
+
+#[tokio::test]
+async fn a_cast_of_the_column_is_another_vector() {
+    let engine = engine().await;
+    sql(
+        &engine,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(2) NOT NULL)",
+    )
+    .await;
+    sql(
+        &engine,
+        "INSERT INTO t VALUES (1, '[0.9, 0]'), (2, '[0, 0.1]'), (3, '[1, 1]')",
+    )
+    .await;
+    // as whole numbers 1 and 2 are at the origin
+    let text = "SELECT id FROM t ORDER BY l2_distance(v::BIGINT[], '[1, 1]') LIMIT 1";
+    let (found, exact) = both(&engine, text).await;
+    assert_eq!(ints(&found), [3]);
+    assert_eq!(found, exact);
+    assert!(!is_search(&engine, text).await);
+}
+
+#[tokio::test]
+async fn a_subquery_that_may_change_its_mind_is_not_searched_for() {
+    let engine = engine().await;
+    line(&engine, 20).await;
+    for (text, expected) in [
+        (
+            "SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7) LIMIT 3",
+            true,
+        ),
+        (
+            "SELECT id FROM t ORDER BY v <-> (SELECT v FROM t ORDER BY random() LIMIT 1) LIMIT 3",
+            false,
+        ),
+        (
+            "SELECT id FROM t WHERE n > (SELECT 3) ORDER BY v <-> '[1, 1]' LIMIT 3",
+            true,
+        ),
+        (
+            "SELECT id FROM t WHERE n > (SELECT 10 * random()) ORDER BY v <-> '[1, 1]' LIMIT 3",
+            false,
+        ),
+    ] {
+        assert_eq!(is_search(&engine, text).await, expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_fails_on_the_rows_it_is_asked_about_only() {
+    let engine = engine().await;
+    line(&engine, 20).await;
+    let divided = "SELECT id FROM t WHERE 10 / n > 4 ORDER BY id";
+    let searched = "SELECT id FROM t WHERE 10 / n > 4 ORDER BY v <-> '[0, 0]' LIMIT 9";
+    for text in [divided, searched] {
+        assert!(
+            sql_error(&engine, text).await.contains("divide by zero"),
+            "{text}"
+        );
+    }
+    // the other condition comes first, with and without a search
+    let guarded = "SELECT id FROM t WHERE n <> 0 AND 10 / n > (SELECT 4) ORDER BY v <-> '[0, 0]' LIMIT 9";
+    assert!(is_search(&engine, guarded).await);
+    let (found, exact) = both(&engine, guarded).await;
+    assert_eq!(ints(&found), [1, 2, 11, 12]);
+    assert_eq!(ints(&found), ints(&exact));
+    // what is deleted is nobody's business
+    sql(&engine, "DELETE FROM t WHERE n = 0").await;
+    for text in [divided, searched] {
+        assert_eq!(ints(&sql(&engine, text).await.batches), [1, 2, 11, 12], "{text}");
+    }
 }
 
 proptest! {
@@ -114,6 +185,7 @@ proptest! {
     #[test]
     fn a_rewritten_search_answers_like_the_exact_plan(
         rows in rows(),
+        unit in prop::sample::select(vec![1.0f32, 0.37]),
         deleted in prop::collection::vec(prop::bool::weighted(0.2), 60),
         cuts in prop::collection::vec(0usize..60, 0..4),
         flat in any::<bool>(),
@@ -121,19 +193,19 @@ proptest! {
             (distance(), predicate(), prop::array::uniform2(-3i8..=3), 1usize..20, 0usize..4), 1..8),
     ) {
         RUNTIME.block_on(async {
-            let engine = filled(&rows, &deleted, &cuts).await;
+            let engine = filled(&rows, unit, &deleted, &cuts).await;
             if flat {
                 sql(&engine, "CREATE INDEX v ON t USING flat (v vector_cosine_ops)").await;
             }
-            for (distance, predicate, [x, y], limit, offset) in searches {
-                let order = distance.replace("$q", &format!("'[{x}, {y}]'"));
+            for (distance, predicate, query, limit, offset) in searches {
+                let order = distance.replace("$q", &written(query, unit));
                 let key = order.replace(" ASC", "").replace(" DESC NULLS LAST", "");
                 let text = format!(
                     "SELECT id, {key} AS d FROM t WHERE {predicate} ORDER BY {order} LIMIT {limit} OFFSET {offset}"
                 );
                 let (found, exact) = both(&engine, &text).await;
                 let ((ids, distances), (exact_ids, exact_distances)) = (answer(&found), answer(&exact));
-                prop_assert!(same(&distances, &exact_distances), "{}: {:?} {:?}", text, distances, exact_distances);
+                prop_assert_eq!(&distances, &exact_distances, "{}", text);
                 // among equal distances any rows are right, but never the same row twice
                 let mut unique = ids.clone();
                 unique.sort_unstable();
