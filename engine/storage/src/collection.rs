@@ -5,13 +5,15 @@
 //! `open` first commits a manifest with a higher epoch, then reads the WAL after `wal_flushed`, then writes a *fence*
 //! (an empty WAL object) at the next sequence. A writer of the old epoch that is still alive finds the next manifest
 //! version or the next WAL name taken and stops with [`Error::Fenced`]: both are written with *create if absent*.
-//! What it managed to append before the fence is part of what the new writer recovers.
+//! What it managed to append before the fence is part of what the new writer recovers. An opening that is itself
+//! overtaken between its claim and its fence finds a higher epoch in the WAL, writes nothing, and is `Fenced` too.
 //!
 //! # Unknown outcomes
 //!
 //! A put can fail although it was applied. The random id inside the object settles that when it can be read back;
 //! when it cannot, or when nothing is there (the write may still arrive), the writer is *poisoned*: every later call
-//! fails until the collection is opened again, and the fence of that opening shuts out the late write.
+//! fails until the collection is opened again, in this process with [`CollectionStore::reopen`], and the fence of that
+//! opening shuts out the late write.
 
 mod replay;
 
@@ -133,61 +135,51 @@ impl CollectionStore {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such collection, [`Error::Corrupt`] when the newest manifest or a WAL
-    /// object after `wal_flushed` is damaged, or when the store fails.
+    /// object after `wal_flushed` is damaged, [`Error::Fenced`] when another opening overtook this one, or when the
+    /// store fails.
     pub async fn open(store: Arc<dyn ObjectStore>, id: i64) -> Result<(Self, Recovered)> {
         let layout = Layout::new(id);
         let manifests = layout.manifests(&store);
         let manifest = claim(&manifests, &layout, id).await?;
-        let mut replayed = replay::replay(store.as_ref(), &layout.wal(), manifest.wal_flushed).await?;
-        let mut attempt = 0;
-        loop {
-            let fence_id = Ulid::new();
-            let fence = object::encode_fence(
-                fence_id,
-                manifest.epoch,
-                replayed.next_sequence,
-                replayed.void_from,
-            );
-            match put_wal(
-                store.as_ref(),
-                &layout.wal(),
-                replayed.next_sequence,
-                fence_id,
-                fence,
-            )
-            .await?
-            {
-                WalPut::Written => break,
-                WalPut::Taken(header) if header.epoch > manifest.epoch => {
-                    return Err(Error::Fenced {
-                        collection: id,
-                        epoch: manifest.epoch,
-                        newer: header.epoch,
-                    });
-                }
-                WalPut::Taken(_) => {
-                    // An earlier writer appended between the replay and the fence: its write counts.
-                    attempt += 1;
-                    if attempt >= COMMIT_ATTEMPTS {
-                        return Err(Error::Invalid(format!(
-                            "another writer kept appending to collection {id} while it was opened"
-                        )));
-                    }
-                    replayed = replay::replay(store.as_ref(), &layout.wal(), manifest.wal_flushed).await?;
-                }
-            }
+        let replayed = fence_off(store.as_ref(), &layout, &manifest).await?;
+        let opened = Self::assemble(store, layout, manifests, manifest, replayed.next_sequence + 1);
+        let recovered = opened.recovered(replayed);
+        Ok((opened, recovered))
+    }
+
+    /// Opens the collection again after a write of unknown outcome has stopped this writer. What came of that write is
+    /// in the manifest or among the entries, or will never be. Another writer that took over meanwhile is not disturbed.
+    /// Segment files that were written and not committed count as given up: call it when none is being written.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the writer stays stopped then, and this can be called again unless the error is
+    /// [`Error::Fenced`].
+    pub async fn reopen(&mut self) -> Result<Recovered> {
+        if let Some(fenced @ Error::Fenced { .. }) = &self.stopped {
+            return Err(fenced.clone());
         }
-        if let Some(torn) = &replayed.torn {
-            tracing::warn!(collection = id, path = %torn.path, kept = torn.kept, "the newest WAL object was cut short; its missing part was never acknowledged");
+        if let Err(error) = self.newest().await {
+            return Err(self.stop(error));
         }
-        let next_sequence = replayed.next_sequence + 1;
-        let opened = Self::assemble(store, layout, manifests, manifest, next_sequence);
-        let recovered = Recovered {
-            manifest: opened.manifest(),
+        let claimed = claim(&self.manifests, &self.layout, self.id).await?;
+        // From here on the new epoch is this writer's, also when the rest fails and is tried again.
+        self.manifest = Arc::new(claimed);
+        let replayed = match fence_off(self.store.as_ref(), &self.layout, &self.manifest).await {
+            Ok(replayed) => replayed,
+            Err(error) => return Err(self.stop(error)),
+        };
+        self.next_sequence = replayed.next_sequence + 1;
+        self.files.abandon_all();
+        self.stopped = None;
+        Ok(self.recovered(replayed))
+    }
+
+    fn recovered(&self, replayed: replay::Replayed) -> Recovered {
+        Recovered {
+            manifest: self.manifest(),
             entries: replayed.entries,
             torn: replayed.torn,
-        };
-        Ok((opened, recovered))
+        }
     }
 
     fn assemble(
@@ -384,6 +376,44 @@ async fn claim(manifests: &VersionedLog<Manifest>, layout: &Layout, id: i64) -> 
     }
     Err(Error::Invalid(format!(
         "collection {id} was opened by others {COMMIT_ATTEMPTS} times in a row"
+    )))
+}
+
+/// Reads the WAL after `wal_flushed` and ends it with a fence of this epoch.
+async fn fence_off(
+    store: &dyn ObjectStore,
+    layout: &Layout,
+    manifest: &Manifest,
+) -> Result<replay::Replayed> {
+    let (id, epoch, wal) = (manifest.collection, manifest.epoch, layout.wal());
+    let fenced_by = |newer| Error::Fenced {
+        collection: id,
+        epoch,
+        newer,
+    };
+    for _ in 0..COMMIT_ATTEMPTS {
+        let replayed = replay::replay(store, &wal, manifest.wal_flushed).await?;
+        if replayed.epoch > epoch {
+            // A fence of a lower epoch behind that would make the log unreadable.
+            return Err(fenced_by(replayed.epoch));
+        }
+        let sequence = replayed.next_sequence;
+        let fence_id = Ulid::new();
+        let fence = object::encode_fence(fence_id, epoch, sequence, replayed.void_from);
+        match put_wal(store, &wal, sequence, fence_id, fence).await? {
+            WalPut::Written => {
+                if let Some(torn) = &replayed.torn {
+                    tracing::warn!(collection = id, path = %torn.path, kept = torn.kept, "the newest WAL object was cut short; its missing part was never acknowledged");
+                }
+                return Ok(replayed);
+            }
+            WalPut::Taken(header) if header.epoch > epoch => return Err(fenced_by(header.epoch)),
+            // An earlier writer appended between the replay and the fence: its write counts.
+            WalPut::Taken(_) => {}
+        }
+    }
+    Err(Error::Invalid(format!(
+        "another writer kept appending to collection {id} while it was opened"
     )))
 }
 

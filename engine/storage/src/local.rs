@@ -2,8 +2,12 @@
 //!
 //! `object_store`'s own local store never fsyncs, so a crash could take back an object after it was acknowledged. Here
 //! a put is: temporary file in the same directory, write, fsync, hard link (create) or rename (overwrite), fsync of
-//! the directory. Directories that a put has to create are made durable first. An object therefore appears whole and
-//! durable or not at all. Reading, listing and heads are those of `object_store`.
+//! the directory, removal of the temporary name. Directories that a put has to create are made durable first. An object
+//! therefore appears whole and durable or not at all. Reading, listing and heads are those of `object_store`.
+//!
+//! A process that is killed between link and directory fsync leaves an object that is visible but may vanish with the
+//! power. Its temporary name is still there then, which tells the next start to sync that directory before anything is
+//! built on the object.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -72,15 +76,16 @@ impl DurableLocalStore {
         })
     }
 
-    /// Removes the temporary files of interrupted writes and returns how many there were.
-    /// Only for the process that has the directory to itself, before it writes.
+    /// Finishes what interrupted writes left behind: syncs the directories that have temporary files, removes these and
+    /// returns how many there were. Only for the process that has the directory to itself, before it reads or writes.
     ///
     /// # Errors
-    /// [`Error::Io`] when a directory cannot be read or a file not removed.
+    /// [`Error::Io`] when a directory cannot be read or synced, or a file not removed.
     pub fn remove_leftovers(&self) -> Result<u64> {
         let mut removed = 0;
         let mut directories = vec![self.shared.root.clone()];
         while let Some(directory) = directories.pop() {
+            let mut leftovers = Vec::new();
             let entries = fs::read_dir(&directory).map_err(|error| Error::io(&directory, error))?;
             for entry in entries {
                 let entry = entry.map_err(|error| Error::io(&directory, error))?;
@@ -89,9 +94,16 @@ impl DurableLocalStore {
                 if kind.is_dir() {
                     directories.push(path);
                 } else if kind.is_file() && is_temporary(&path) {
-                    fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
-                    removed += 1;
+                    leftovers.push(path);
                 }
+            }
+            if !leftovers.is_empty() {
+                let synced = self.shared.sync_directory(&directory);
+                synced.map_err(|error| Error::io(&directory, error))?;
+            }
+            for path in leftovers {
+                fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+                removed += 1;
             }
         }
         Ok(removed)
@@ -152,22 +164,24 @@ impl Shared {
         } else {
             fs::rename(&temporary, path)
         };
-        if create || placed.is_err() {
+        if let Err(source) = placed {
             // A leftover does no harm: listings hide it and the next start removes it.
             let _ = fs::remove_file(&temporary);
-        }
-        match placed {
-            Ok(()) => {}
-            Err(source) if source.kind() == ErrorKind::AlreadyExists => {
+            if source.kind() == ErrorKind::AlreadyExists {
                 return Err(object_store::Error::AlreadyExists {
                     path: path.display().to_string(),
                     source: source.into(),
                 });
             }
-            Err(source) => return Err(failed(path, "create", &source)),
+            return Err(failed(path, "create", &source));
         }
         self.sync_directory(directory)
-            .map_err(|source| failed(directory, "sync directory", &source))
+            .map_err(|source| failed(directory, "sync directory", &source))?;
+        if create {
+            // Not before the sync: until then the temporary name is the sign that one is due.
+            let _ = fs::remove_file(&temporary);
+        }
+        Ok(())
     }
 
     /// A failed directory fsync breaks the store for good: the kernel forgets the failure, so a second fsync that

@@ -43,7 +43,7 @@ pub fn open_root(uri_or_dir: &str) -> Result<Root> {
         return Err(Error::Invalid("the data directory must not be empty".to_owned()));
     }
     let directory = Path::new(directory);
-    std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+    create_durably(directory).map_err(|error| Error::io(directory, error))?;
     let lock = DirLock::acquire(directory)?;
     let store = DurableLocalStore::new(directory)?;
     let removed = store.remove_leftovers()?;
@@ -54,6 +54,17 @@ pub fn open_root(uri_or_dir: &str) -> Result<Root> {
         store: Arc::new(store),
         lock: Some(lock),
     })
+}
+
+/// Creates a directory and its missing parents, each entry durable: what is acknowledged in it must not vanish with it.
+fn create_durably(directory: &Path) -> std::io::Result<()> {
+    let absolute = std::path::absolute(directory)?;
+    let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
+    std::fs::create_dir_all(&absolute)?;
+    for parent in missing.iter().filter_map(|created| created.parent()) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// An exclusive advisory lock on a directory: an open, locked file `LOCK` that holds the process id.
@@ -140,6 +151,18 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         drop(root);
         open_root(uri.to_str().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn missing_parents_are_created_and_a_file_in_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let nested = dir.path().join("a/b/c");
+        open_root(nested.to_str().unwrap()).unwrap();
+        assert!(nested.join(LOCK_FILE).exists());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let error = open_root(file.join("data").to_str().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("file/data"), "{error}");
     }
 
     #[test]

@@ -15,8 +15,9 @@ use arrow::array::{Array, AsArray, FixedSizeListArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, PutMode, PutOptions};
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use ulid::Ulid;
@@ -24,6 +25,7 @@ use ulid::Ulid;
 use crate::codec::{blocking, check_crc, seal, unseal};
 use crate::error::{Error, Result};
 use crate::manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta};
+use crate::versioned::remove_if_present;
 
 /// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
 pub const TIMESTAMP_COLUMN: &str = "__elanus_ts";
@@ -78,9 +80,17 @@ impl SegmentFiles {
         let (mut meta, contents) =
             blocking(move || encode_segment(id, partition, &batch, &primary_key)).await?;
         for (name, content) in contents {
-            let file = self.write(id, name, content).await?;
-            meta.bytes += file.bytes;
-            meta.files.push(file);
+            match self.write(id, name, content).await {
+                Ok(file) => {
+                    meta.bytes += file.bytes;
+                    meta.files.push(file);
+                }
+                Err(error) => {
+                    // On a full disk what is already written would make every further try harder.
+                    self.discard(id).await;
+                    return Err(error);
+                }
+            }
         }
         Ok(meta)
     }
@@ -219,11 +229,38 @@ impl SegmentFiles {
         Ok(rows)
     }
 
-    /// Gives up a segment that was written but will not be committed, so that garbage collection may remove it.
+    /// Removes a segment for which no commit was ever tried. What cannot be removed now is left to garbage collection.
+    pub async fn discard(&self, segment: SegmentId) {
+        self.abandon(segment);
+        let store = self.shared.store.as_ref();
+        let removed = async {
+            let files: Vec<ObjectMeta> = store.list(Some(&self.directory(segment))).try_collect().await?;
+            for file in files {
+                remove_if_present(store, &file.location).await?;
+                self.forget(&file.location);
+            }
+            Result::<()>::Ok(())
+        };
+        if let Err(error) = removed.await {
+            tracing::debug!(%segment, %error, "files of a given up segment stay until garbage is collected");
+        }
+    }
+
+    /// Gives up one file that was written and will not be committed, so that garbage collection may remove it.
+    pub fn abandon_file(&self, segment: SegmentId, file: &FileRef) {
+        let path = self.path(segment, &file.name);
+        self.shared.uncommitted.lock().remove(&path);
+    }
+
+    /// Gives up a segment that was written and will not be committed, so that garbage collection may remove it.
     pub fn abandon(&self, segment: SegmentId) {
         let directory = self.directory(segment);
         let mut uncommitted = self.shared.uncommitted.lock();
         uncommitted.retain(|path| !path.prefix_matches(&directory));
+    }
+
+    pub(crate) fn abandon_all(&self) {
+        self.shared.uncommitted.lock().clear();
     }
 
     pub(crate) fn directory(&self, segment: SegmentId) -> Path {
@@ -389,8 +426,12 @@ fn key_range(batch: &RecordBatch, primary_key: &str) -> Result<Option<KeyRange>>
     Ok(None)
 }
 
+/// Longest start of a file name that comes from a field name: with what follows it stays below the 255 bytes that file
+/// systems allow.
+const MAX_STEM: usize = 100;
+
 /// A field name as the start of a file name: letters, digits, `_` and `-` as they are, any other byte as `=` and two
-/// hexadecimal digits.
+/// hexadecimal digits. What is too long is cut and ends in `=` and the CRC32C of the whole name.
 fn file_stem(field: &str) -> String {
     let mut stem = String::with_capacity(field.len());
     for byte in field.bytes() {
@@ -399,6 +440,11 @@ fn file_stem(field: &str) -> String {
         } else {
             stem.push_str(&format!("={byte:02x}"));
         }
+    }
+    if stem.len() > MAX_STEM {
+        let checksum = format!("={:08x}", crc32c::crc32c(field.as_bytes()));
+        stem.truncate(MAX_STEM - checksum.len());
+        stem.push_str(&checksum);
     }
     stem
 }

@@ -35,6 +35,8 @@ pub(super) struct Replayed {
     pub(super) next_sequence: u64,
     /// Equal to `next_sequence`, unless the newest object is torn: then the first sequence that is missing in it.
     pub(super) void_from: u64,
+    /// The highest epoch that wrote; 0 when there is nothing after `wal_flushed`.
+    pub(super) epoch: u64,
     pub(super) torn: Option<TornTail>,
 }
 
@@ -108,6 +110,7 @@ pub(super) async fn replay(store: &dyn ObjectStore, wal: &Path, wal_flushed: u64
         entries,
         next_sequence: expected,
         void_from,
+        epoch,
         torn,
     })
 }

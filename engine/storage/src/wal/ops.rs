@@ -60,7 +60,7 @@ pub enum WalOp {
 /// Encodes the operations of one entry. The heavy part of a write: call it outside the writer.
 ///
 /// # Errors
-/// [`Error::Invalid`] when a key list or a key is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
+/// [`Error::Invalid`] when a key list, a key or all of it is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
 pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
     let mut out = Vec::new();
     out.put_u32_le(length(ops.len(), "operations")?);
@@ -101,6 +101,8 @@ pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
             }
         }
     }
+    // A frame has 32 bits for its length.
+    length(out.len(), "bytes")?;
     Ok(out.into())
 }
 

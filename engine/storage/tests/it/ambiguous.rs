@@ -115,3 +115,31 @@ async fn a_collection_whose_creation_reported_an_error_but_happened_is_there() {
     let again = Engine::create(Arc::new(store)).await.map(|_| ()).unwrap_err();
     assert!(matches!(again, Error::AlreadyExists { .. }), "{again}");
 }
+
+#[tokio::test]
+async fn a_stopped_writer_can_open_its_collection_again() {
+    let (store, mut engine, mut rows) = engine().await;
+    for (put, get) in [(Fault::FailBefore, false), (Fault::FailAfter, true)] {
+        store.inject_next(OperationKind::Put, "/wal/", put);
+        if get {
+            store.inject_next(OperationKind::Get, "/wal/", Fault::FailBefore);
+        }
+        append(&mut engine, 2, &mut rows).await.unwrap_err();
+        // Opening it again can fail as well, at the claim and at the fence.
+        for part in ["/manifest/", "/wal/"] {
+            store.inject_next(OperationKind::Put, part, Fault::FailBefore);
+            engine.writer.reopen().await.unwrap_err();
+            assert!(engine.writer.stopped().is_some());
+        }
+        let recovered = engine.writer.reopen().await.unwrap();
+        let sequences: Vec<u64> = recovered.entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences.len(), if get { 4 } else { 1 }, "{sequences:?}");
+        append(&mut engine, 3, &mut rows).await.unwrap();
+        append(&mut engine, 4, &mut rows).await.unwrap();
+    }
+    let (mut other, _, found) = reopen(Arc::new(store)).await.unwrap();
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let taken_over = engine.writer.reopen().await.unwrap_err();
+    assert!(matches!(taken_over, Error::Fenced { .. }), "{taken_over}");
+    append(&mut other, 5, &mut rows).await.unwrap();
+}

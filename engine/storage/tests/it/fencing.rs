@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use elanus_storage::{Error, Fault, FaultStore, OperationKind};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -117,10 +119,8 @@ async fn an_append_between_replay_and_fence_is_recovered() {
     let mut old = Engine::create(Arc::clone(&inner)).await.unwrap();
     append(&mut old, 1, &mut rows).await.unwrap();
     rows.insert(2, 2);
-    let racing = RacingStore {
-        inner: Arc::clone(&inner),
-        racer: tokio::sync::Mutex::new(Some(old)),
-    };
+    let race = async move { append(&mut old, 2, &mut Rows::new()).await.unwrap() };
+    let racing = RacingStore::new(&inner, OperationKind::Put, race);
     let (mut new, recovered, found) = reopen(Arc::new(racing)).await.unwrap();
     assert_eq!(found, rows);
     assert_eq!(recovered.entries.len(), 2);
@@ -128,10 +128,66 @@ async fn an_append_between_replay_and_fence_is_recovered() {
     assert_eq!(reopen(inner).await.unwrap().2, rows);
 }
 
-/// Lets another writer append key 2 just before the first WAL object is written through this store.
+#[tokio::test]
+async fn an_opening_that_is_overtaken_before_its_fence_leaves_the_log_readable() {
+    for at in [OperationKind::List, OperationKind::Put] {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut rows = Rows::new();
+        let mut first = Engine::create(Arc::clone(&inner)).await.unwrap();
+        append(&mut first, 1, &mut rows).await.unwrap();
+        rows.insert(2, 2);
+        let store = Arc::clone(&inner);
+        let race = async move {
+            let (mut winner, _, mut rows) = reopen(store).await.unwrap();
+            append(&mut winner, 2, &mut rows).await.unwrap();
+        };
+        let racing = RacingStore::new(&inner, at, race);
+        let error = reopen(Arc::new(racing)).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Fenced {
+                    epoch: 2,
+                    newer: 3,
+                    ..
+                }
+            ),
+            "{at:?}: {error}"
+        );
+        assert_eq!(reopen(inner).await.unwrap().2, rows, "{at:?}");
+    }
+}
+
+/// Lets something else happen just before the first operation of one kind on the WAL through this store.
 struct RacingStore {
     inner: Arc<dyn ObjectStore>,
-    racer: tokio::sync::Mutex<Option<Engine>>,
+    at: OperationKind,
+    race: Arc<tokio::sync::Mutex<Option<BoxFuture<'static, ()>>>>,
+}
+
+impl RacingStore {
+    fn new(
+        inner: &Arc<dyn ObjectStore>,
+        at: OperationKind,
+        race: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            at,
+            race: Arc::new(tokio::sync::Mutex::new(Some(race.boxed()))),
+        }
+    }
+
+    fn race_at(&self, kind: OperationKind, path: &str) -> BoxFuture<'static, ()> {
+        let race = Arc::clone(&self.race);
+        let hit = kind == self.at && path.contains("/wal");
+        async move {
+            if hit && let Some(race) = race.lock().await.take() {
+                race.await;
+            }
+        }
+        .boxed()
+    }
 }
 
 impl fmt::Debug for RacingStore {
@@ -154,11 +210,7 @@ impl ObjectStore for RacingStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> object_store::Result<PutResult> {
-        if location.as_ref().contains("/wal/")
-            && let Some(mut racer) = self.racer.lock().await.take()
-        {
-            append(&mut racer, 2, &mut Rows::new()).await.unwrap();
-        }
+        self.race_at(OperationKind::Put, location.as_ref()).await;
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -182,7 +234,12 @@ impl ObjectStore for RacingStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let path = prefix.map_or("", |prefix| prefix.as_ref());
+        let race = self.race_at(OperationKind::List, path);
+        let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
+        futures::stream::once(race)
+            .flat_map(move |()| inner.list(prefix.as_ref()))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {

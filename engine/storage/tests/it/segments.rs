@@ -8,7 +8,11 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema};
-use elanus_storage::{CollectionStore, Error, KeyRange, SegmentMeta, TIMESTAMP_COLUMN, open_root};
+use elanus_storage::{
+    CollectionStore, Error, Fault, FaultStore, KeyRange, OperationKind, SegmentMeta, TIMESTAMP_COLUMN,
+    open_root,
+};
+use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -347,5 +351,58 @@ proptest! {
             assert_eq!((deletes.version, deletes.count), (version, rows.len() as u64));
             assert_eq!(files.read_deletes(segment, &deletes).await.unwrap(), bitmap);
         });
+    }
+}
+
+#[tokio::test]
+async fn vector_fields_of_the_longest_names_have_files_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = open_root(dir.path().to_str().unwrap()).unwrap();
+    let writer = writer(Arc::clone(&root.store)).await;
+    let (one, two) = (format!("{}1", "v".repeat(254)), format!("{}2", "v".repeat(254)));
+    let batch = everything(10);
+    let renamed = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let name = match field.name().as_str() {
+                "v" => &one,
+                "w" => &two,
+                other => other,
+            };
+            Arc::new(field.as_ref().clone().with_name(name))
+        })
+        .collect::<Vec<_>>();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(renamed)), batch.columns().to_vec()).unwrap();
+    let segment = writer.files().write_segment(1, &batch, "id").await.unwrap();
+    for name in [&one, &two] {
+        let column = writer.files().map_vectors(&segment, name).await.unwrap();
+        assert_eq!(Some(&(Arc::new(column) as ArrayRef)), batch.column_by_name(name));
+        writer
+            .files()
+            .write_index(segment.id, name, i64::MAX, "blob".into())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_could_not_be_written_leaves_no_files() {
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let writer = writer(Arc::new(faults.clone())).await;
+    for fault in [Fault::FailBefore, Fault::FailAfter] {
+        faults.inject_next(OperationKind::Put, "w.vec.arrow", fault);
+        writer
+            .files()
+            .write_segment(1, &everything(10), "id")
+            .await
+            .unwrap_err();
+        let listed: Vec<_> = faults
+            .list(Some(&Path::from("c/1/segments")))
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(listed, [], "{fault:?}");
     }
 }
