@@ -9,7 +9,7 @@ use arrow::array::{
     Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, kernels::zip::zip};
-use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type, SchemaRef};
 use elanus_storage::Keys;
 use serde_json::Value;
 
@@ -17,8 +17,10 @@ use crate::error::{Error, Result};
 use crate::schema::CollectionSchema;
 use crate::types::{DataType, Field};
 
-/// Largest JSON value in bytes of text.
-const MAX_JSON_BYTES: usize = 65_536;
+mod check;
+
+use check::check_values;
+
 /// Property that lets clients give the values of an auto-id key.
 pub(crate) const ALLOW_INSERT_AUTO_ID: &str = "allow_insert_auto_id";
 
@@ -236,18 +238,15 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
         }
         if item.data_type() == &ArrowType::Float32 {
             let list = column.as_fixed_size_list();
-            if list.values().null_count() > 0 {
-                return Err(Error::InvalidData(format!(
-                    "vector field '{}' has null elements",
-                    field.name
-                )));
-            }
             let ArrowType::FixedSizeList(item, size) = target else {
                 return Err(type_mismatch(field, column.data_type()));
             };
             let values = Arc::clone(list.values());
-            let array = FixedSizeListArray::try_new(Arc::clone(item), *size, values, list.nulls().cloned())?;
-            return Ok(Arc::new(array));
+            // Refuses null elements, but not those under a null vector.
+            let array = FixedSizeListArray::try_new(Arc::clone(item), *size, values, list.nulls().cloned());
+            return array
+                .map(|array| Arc::new(array) as ArrayRef)
+                .map_err(|_| Error::InvalidData(format!("vector field '{}' has null elements", field.name)));
         }
     }
     if let (DataType::FloatVector { dim }, ArrowType::List(_)) = (&field.data_type, column.data_type()) {
@@ -263,7 +262,24 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
         safe: false,
         ..Default::default()
     };
-    cast_with_options(column, target, &options).map_err(|_| type_mismatch(field, column.data_type()))
+    let converted =
+        cast_with_options(column, target, &options).map_err(|_| type_mismatch(field, column.data_type()))?;
+    if column.data_type().is_numeric() && !column.data_type().is_integer() && target.is_integer() {
+        // The cast cuts off what is behind the point.
+        let numbers = cast_with_options(column, &ArrowType::Float64, &options)?;
+        let numbers = numbers.as_primitive::<Float64Type>();
+        if let Some(row) = numbers
+            .iter()
+            .position(|number| number.is_some_and(|number| number.fract() != 0.0))
+        {
+            return Err(Error::InvalidData(format!(
+                "field '{}' is of type {}, the value of row {row} is no whole number",
+                field.name,
+                field.data_type.name()
+            )));
+        }
+    }
+    Ok(converted)
 }
 
 fn dimension_mismatch(field: &Field, dim: u32, given: &str) -> Error {
@@ -279,133 +295,6 @@ fn type_mismatch(field: &Field, given: &ArrowType) -> Error {
         field.name,
         field.data_type.name()
     ))
-}
-
-fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
-    match &field.data_type {
-        DataType::Float => check_finite(field, column.as_primitive::<Float32Type>().values(), |v| {
-            v.is_finite()
-        }),
-        DataType::Double => check_finite(field, column.as_primitive::<Float64Type>().values(), |v| {
-            v.is_finite()
-        }),
-        DataType::FloatVector { .. } => check_vectors(field, column),
-        DataType::VarChar { max_length } => check_text(field, column, *max_length),
-        DataType::Json => check_json(field, column),
-        DataType::Array {
-            element,
-            max_capacity,
-        } => check_array(field, column, element, *max_capacity),
-        DataType::Bool
-        | DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::TimestampTz => Ok(()),
-    }
-}
-
-fn check_finite<T: Copy + std::fmt::Display>(
-    field: &Field,
-    values: &[T],
-    finite: impl Fn(T) -> bool,
-) -> Result<()> {
-    match values.iter().position(|value| !finite(*value)) {
-        Some(at) => Err(Error::InvalidData(format!(
-            "value '{}' of field '{}' is not a number or infinity: only finite values are allowed",
-            values[at], field.name
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn check_vectors(field: &Field, column: &ArrayRef) -> Result<()> {
-    let list = column.as_fixed_size_list();
-    // A null vector's slot may hold anything; only live values count.
-    let values = list.values().as_primitive::<Float32Type>();
-    if list.null_count() == 0 {
-        // x * 0 is NaN exactly for NaN and infinities; summing keeps the loop free of branches.
-        let poison: f32 = values.values().iter().map(|v| v * 0.0).sum();
-        if !poison.is_nan() {
-            return Ok(());
-        }
-    }
-    let dim = usize::try_from(list.value_length()).unwrap_or(0);
-    for row in (0..list.len()).filter(|row| list.is_valid(*row)) {
-        check_finite(field, &values.values()[row * dim..(row + 1) * dim], |v: f32| {
-            v.is_finite()
-        })?;
-    }
-    Ok(())
-}
-
-fn check_text(field: &Field, column: &ArrayRef, max_length: u32) -> Result<()> {
-    let texts = column.as_string::<i32>();
-    let limit = i64::from(max_length);
-    for (row, ends) in texts.value_offsets().windows(2).enumerate() {
-        let length = i64::from(ends[1]) - i64::from(ends[0]);
-        if length > limit && texts.is_valid(row) {
-            return Err(Error::InvalidData(format!(
-                "length of varchar field {} exceeds max length, row number: {row}, length: {length}, max length: {max_length}",
-                field.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_json(field: &Field, column: &ArrayRef) -> Result<()> {
-    let texts = column.as_string::<i32>();
-    for (row, text) in texts.iter().enumerate() {
-        let Some(text) = text else { continue };
-        if text.len() > MAX_JSON_BYTES {
-            return Err(Error::InvalidData(format!(
-                "JSON field '{}' of row {row} has {} bytes, at most {MAX_JSON_BYTES} are allowed",
-                field.name,
-                text.len()
-            )));
-        }
-        let bad = |what: String| {
-            Error::InvalidData(format!(
-                "JSON field '{}' of row {row} is not valid JSON: {what}",
-                field.name
-            ))
-        };
-        if field.dynamic {
-            let value: Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-            if !value.is_object() {
-                return Err(bad("the dynamic field must be an object".into()));
-            }
-        } else {
-            serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| bad(e.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_array(field: &Field, column: &ArrayRef, element: &DataType, max_capacity: u32) -> Result<()> {
-    let lists = column.as_list::<i32>();
-    for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
-        let length = lists.value_length(row);
-        if i64::from(length) > i64::from(max_capacity) {
-            return Err(Error::InvalidData(format!(
-                "the length ({length}) of {row}th array exceeds max capacity ({max_capacity}) of field '{}'",
-                field.name
-            )));
-        }
-        if lists.value(row).null_count() > 0 {
-            return Err(Error::InvalidData(format!(
-                "array field '{}' of row {row} has null elements",
-                field.name
-            )));
-        }
-    }
-    let item = Field {
-        name: field.name.clone(),
-        data_type: element.clone(),
-        ..Field::new("", element.clone())
-    };
-    check_values(&item, lists.values())
 }
 
 /// `rows` copies of a default value in the field's type.
@@ -598,6 +487,68 @@ mod tests {
         );
         let twice = batch(vec![("id", ids(vec![1, 1])), ("v", v())]);
         assert!(error(twice, WriteMode::Upsert).contains("more than once"));
+    }
+
+    #[test]
+    fn slots_under_a_null_do_not_count() {
+        let mut schema = CollectionSchema::new(vec![
+            Field::new("id", DataType::Int64).primary(),
+            Field::new("price", DataType::Double).nullable(),
+            Field::new("v", DataType::FloatVector { dim: 2 }).nullable(),
+        ]);
+        schema.validate().unwrap();
+        let arrow = schema.to_arrow();
+        let nulls = || Some(vec![true, false].into());
+        let prices: ArrayRef = Arc::new(Float64Array::new(vec![1.5, f64::NAN].into(), nulls()));
+        let item = Arc::new(ArrowField::new_list_field(ArrowType::Float32, true));
+        let floats = Float32Array::from(vec![Some(1.0), Some(2.0), None, None]);
+        let list = |floats, nulls| -> ArrayRef {
+            Arc::new(FixedSizeListArray::try_new(Arc::clone(&item), 2, Arc::new(floats), nulls).unwrap())
+        };
+        let vectors = list(floats.clone(), nulls());
+        let input = batch(vec![
+            ("id", ids(vec![1, 2])),
+            ("price", Arc::clone(&prices)),
+            ("v", vectors),
+        ]);
+        let rows = prepare(&schema, &arrow, &input, WriteMode::Insert, false, |_| 0).unwrap();
+        let null_counts: Vec<_> = rows
+            .batch
+            .columns()
+            .iter()
+            .map(|column| column.null_count())
+            .collect();
+        assert_eq!(null_counts, [0, 1, 1]);
+        let input = batch(vec![
+            ("id", ids(vec![1, 2])),
+            ("price", prices),
+            ("v", list(floats, None)),
+        ]);
+        let error = prepare(&schema, &arrow, &input, WriteMode::Insert, false, |_| 0).unwrap_err();
+        assert!(error.to_string().contains("null elements"), "{error}");
+    }
+
+    #[test]
+    fn numbers_are_converted_when_nothing_is_lost() {
+        let keys = |keys: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(keys)) };
+        let v = || vectors(vec![0.; 4], 2);
+        let rows = run(
+            &batch(vec![("id", keys(vec![1.0, 2.0])), ("v", v())]),
+            WriteMode::Insert,
+        )
+        .unwrap();
+        assert_eq!(rows.keys, Keys::Int64(vec![1, 2]));
+        let error = run(
+            &batch(vec![("id", keys(vec![1.0, 2.5])), ("v", v())]),
+            WriteMode::Insert,
+        )
+        .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("the value of row 1 is no whole number"),
+            "{error}"
+        );
     }
 
     #[test]
