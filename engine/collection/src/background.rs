@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arrow::datatypes::SchemaRef;
 use elanus_index::{BuildOptions, BuildParams, Metric, Progress, VectorIndex};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
+use tokio::sync::mpsc;
 
 use crate::compaction::{carry_deletes, merge_units, pick};
 use crate::error::{Error, Result};
@@ -82,41 +84,21 @@ impl Writer {
         let primary_key = self.primary_key.clone();
         let events = self.events.clone();
         tokio::spawn(async move {
-            let mut outputs = Vec::with_capacity(work.len());
-            let mut result = Ok(());
-            for (partition, units) in work {
-                let merged = merge_units(&files, &schema, &primary_key, partition, &units).await;
-                let opened = match merged {
-                    Ok(Some(meta)) => {
-                        SealedSegment::open(files.clone(), meta, Arc::clone(&schema), &primary_key)
-                            .await
-                            .map(Some)
-                    }
-                    Ok(None) => Ok(None),
-                    Err(error) => Err(error),
-                };
-                match opened {
-                    Ok(segment) => {
-                        outputs.push(FlushOutput {
-                            partition,
-                            units,
-                            segment: segment.map(Arc::new),
-                        });
-                    }
-                    Err(error) => {
-                        result = Err(error);
-                        break;
-                    }
-                }
+            let writing = flush_all(files.clone(), schema, primary_key, work);
+            let result = guarded(writing).await;
+            if let Err(mpsc::error::SendError(Event::Flushed(Ok(outputs)))) =
+                events.send(Event::Flushed(result))
+            {
+                // The collection was closed meanwhile; the log still has the rows.
+                discard(&files, &outputs).await;
             }
-            // The receiver is gone only when the collection was closed; the log still has the rows.
-            drop(events.send(Event::Flushed(result.map(|()| outputs))));
         });
     }
 
     /// Starts the most useful maintenance job if none runs.
     pub fn schedule_maintenance(&mut self) {
-        if self.maintenance.is_some() || !self.driven() {
+        // A failed writer cannot install what comes of it.
+        if self.maintenance.is_some() || self.failed().is_some() || !self.driven() {
             return;
         }
         let started = self.start_compaction() || self.start_index_build();
@@ -126,7 +108,7 @@ impl Writer {
     }
 
     fn start_compaction(&mut self) -> bool {
-        let automatic = self.options.background && self.auto_compaction();
+        let automatic = self.options.background && self.auto_compaction() && self.compaction_failed.is_none();
         let Some((partition, units)) = self.partitions.iter().find_map(|(id, data)| {
             let units: Vec<_> = data
                 .segments
@@ -157,29 +139,20 @@ impl Writer {
         let permits = Arc::clone(&self.maintenance_permits);
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let result = async {
-                let Some(meta) = merge_units(&job.files, &schema, &primary_key, partition, &units).await?
-                else {
-                    return Ok(None);
-                };
-                let segment =
-                    Arc::new(SealedSegment::open(job.files.clone(), meta, schema, &primary_key).await?);
-                let (mut files, mut indexes) = (Vec::new(), HashMap::new());
-                for def in &defs {
-                    // A failed build leaves the segment without this index; it is tried on its own later.
-                    if let Ok((file, index)) = job.build(&segment, None, def).await {
-                        files.push(file);
-                        indexes.insert(def.field.clone(), (def.id, index));
-                    }
-                }
-                Ok(Some(NewSegment {
-                    segment,
-                    files,
-                    indexes,
-                }))
+            if job.control.cancelled() {
+                // The writer is gone.
+                return;
             }
-            .await;
-            drop(events.send(Event::Compacted { units, result }));
+            let files = job.files.clone();
+            let compaction = job.compact(schema, primary_key, partition, units.clone(), defs);
+            let result = guarded(compaction).await;
+            if let Err(mpsc::error::SendError(Event::Compacted {
+                result: Ok(Some(new)),
+                ..
+            })) = events.send(Event::Compacted { units, result })
+            {
+                files.discard(new.segment.meta.id).await;
+            }
         });
         true
     }
@@ -218,11 +191,12 @@ impl Writer {
         let permits = Arc::clone(&self.maintenance_permits);
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let result = job.build(&segment, Some(&unit), &def).await;
+            let (id, index_id, field) = (segment.meta.id, def.id, def.field.clone());
+            let result = guarded(async move { job.build(&segment, Some(&unit), &def).await }).await;
             let event = Event::Indexed {
-                segment: segment.meta.id,
-                index_id: def.id,
-                field: def.field.clone(),
+                segment: id,
+                index_id,
+                field,
                 result,
             };
             drop(events.send(event));
@@ -270,6 +244,7 @@ impl Writer {
                     tracing::error!(collection = %self.name, %error, "compaction failed, the old segments stay");
                     // Trying again at once would loop; the next flush or request does.
                     self.want_compact = false;
+                    self.compaction_failed = Some(error.to_string());
                 }
             }
         }
@@ -283,14 +258,17 @@ impl Writer {
         field: &str,
         result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
     ) {
-        if !self.state.indexes.iter().any(|def| def.id == index_id) {
-            return;
-        }
+        let is_wanted = self.state.indexes.iter().any(|def| def.id == index_id);
         let entries = self
             .partitions
             .values_mut()
             .flat_map(|partition| &mut partition.segments);
-        let Some(entry) = entries.into_iter().find(|entry| entry.segment.meta.id == segment) else {
+        let entry = entries.into_iter().find(|entry| entry.segment.meta.id == segment);
+        let Some(entry) = entry.filter(|_| is_wanted) else {
+            // The index or the partition was dropped meanwhile.
+            if let Ok((file, _)) = result {
+                self.files.abandon_file(segment, &file.file);
+            }
             return;
         };
         let (file, index) = match result {
@@ -315,7 +293,7 @@ impl Writer {
                 entry.indexes.insert(field.to_string(), (index_id, index));
                 entry.refresh();
             }
-            Err(error) => self.fail(error.to_string()),
+            Err(error) => drop(self.stopped_by(error)),
         }
     }
 
@@ -325,37 +303,26 @@ impl Writer {
         result: Result<Option<NewSegment>>,
     ) -> Result<()> {
         let new = result?;
-        let abandon = |new: Option<NewSegment>| {
-            if let Some(new) = new {
-                self.files.abandon(new.segment.meta.id);
-            }
-        };
         let Some(partition_id) = units.first().map(|unit| unit.partition()) else {
             return Ok(());
         };
-        let Some(partition) = self.partitions.get(&partition_id) else {
-            abandon(new);
-            return Ok(());
+        let entry_of = |unit: &Arc<Unit>| {
+            let segments = &self.partitions.get(&partition_id)?.segments;
+            segments.iter().find(|entry| entry.unit.id() == unit.id())
         };
-        let inputs: HashSet<_> = units.iter().map(|unit| unit.id()).collect();
-        let current = units.iter().map(|unit| {
-            let entry = partition
-                .segments
-                .iter()
-                .find(|entry| entry.unit.id() == unit.id());
-            entry.map(|entry| (&**unit, &*entry.deletes))
-        });
-        let Some(current) = current.collect::<Option<Vec<_>>>() else {
-            abandon(new);
-            return Ok(());
-        };
-        let carried = carry_deletes(current);
-        let old: HashSet<SegmentId> = partition
-            .segments
+        let current: Option<Vec<_>> = units
             .iter()
-            .filter(|entry| inputs.contains(&entry.unit.id()))
-            .map(|entry| entry.segment.meta.id)
+            .map(|unit| entry_of(unit).map(|entry| (unit, entry)))
             .collect();
+        let Some(current) = current else {
+            // The partition was dropped meanwhile.
+            if let Some(new) = new {
+                self.files.discard(new.segment.meta.id).await;
+            }
+            return Ok(());
+        };
+        let old: HashSet<SegmentId> = current.iter().map(|(_, entry)| entry.segment.meta.id).collect();
+        let carried = carry_deletes(current.iter().map(|(unit, entry)| (&***unit, &*entry.deletes)));
         let version = self.store.manifest().version + 1;
         let mut added: Option<(SegmentMeta, SegmentEntry)> = None;
         if let Some(new) = new {
@@ -363,7 +330,13 @@ impl Writer {
             let mut meta = new.segment.meta.clone();
             meta.indexes = new.files.into_iter().filter(|file| kept(file.index_id)).collect();
             if !carried.is_empty() {
-                meta.deletes = Some(self.files.write_deletes(meta.id, version, &carried).await?);
+                match self.files.write_deletes(meta.id, version, &carried).await {
+                    Ok(deletes) => meta.deletes = Some(deletes),
+                    Err(error) => {
+                        self.files.discard(meta.id).await;
+                        return Err(error.into());
+                    }
+                }
             }
             let indexes = new.indexes.into_iter().filter(|(_, (id, _))| kept(*id)).collect();
             let persisted = carried.len();
@@ -379,8 +352,10 @@ impl Writer {
             })
             .await;
         if let Err(error) = committed {
-            self.fail(error.to_string());
-            return Err(error.into());
+            return Err(self.stopped_by(error));
+        }
+        if let Some((_, entry)) = &added {
+            self.pins.add(&entry.segment);
         }
         if let Some(partition) = self.partitions.get_mut(&partition_id) {
             partition
@@ -391,6 +366,66 @@ impl Writer {
         self.publish();
         self.collect_garbage().await;
         Ok(())
+    }
+}
+
+/// Runs a job to a result even when it panics: one that never reports would hold up its collection for good.
+async fn guarded<T: Send + 'static>(job: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(job).await {
+        Ok(result) => result,
+        Err(error) => Err(elanus_storage::Error::Task(error.to_string()).into()),
+    }
+}
+
+/// Writes the units of each partition as a segment: all of them, or none.
+async fn flush_all(
+    files: SegmentFiles,
+    schema: SchemaRef,
+    primary_key: String,
+    work: Vec<(i64, Vec<Arc<Unit>>)>,
+) -> Result<Vec<FlushOutput>> {
+    let mut outputs = Vec::with_capacity(work.len());
+    for (partition, units) in work {
+        match merge(&files, &schema, &primary_key, partition, &units).await {
+            Ok(segment) => outputs.push(FlushOutput {
+                partition,
+                units,
+                segment,
+            }),
+            Err(error) => {
+                discard(&files, &outputs).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(outputs)
+}
+
+/// Writes the live rows of some units as a segment and opens it; `None` when no row is live.
+async fn merge(
+    files: &SegmentFiles,
+    schema: &SchemaRef,
+    primary_key: &str,
+    partition: i64,
+    units: &[Arc<Unit>],
+) -> Result<Option<Arc<SealedSegment>>> {
+    let Some(meta) = merge_units(files, schema, primary_key, partition, units).await? else {
+        return Ok(None);
+    };
+    let id = meta.id;
+    match SealedSegment::open(files.clone(), meta, Arc::clone(schema), primary_key).await {
+        Ok(segment) => Ok(Some(Arc::new(segment))),
+        Err(error) => {
+            files.discard(id).await;
+            Err(error)
+        }
+    }
+}
+
+/// Removes what a flush wrote and nobody will commit.
+async fn discard(files: &SegmentFiles, outputs: &[FlushOutput]) {
+    for segment in outputs.iter().filter_map(|output| output.segment.as_ref()) {
+        files.discard(segment.meta.id).await;
     }
 }
 
@@ -417,6 +452,33 @@ struct Job {
 }
 
 impl Job {
+    /// Merges units into one segment and builds its indexes.
+    async fn compact(
+        self,
+        schema: SchemaRef,
+        primary_key: String,
+        partition: i64,
+        units: Vec<Arc<Unit>>,
+        defs: Vec<IndexDef>,
+    ) -> Result<Option<NewSegment>> {
+        let Some(segment) = merge(&self.files, &schema, &primary_key, partition, &units).await? else {
+            return Ok(None);
+        };
+        let (mut files, mut indexes) = (Vec::new(), HashMap::new());
+        for def in &defs {
+            // A failed build leaves the segment without this index; it is tried on its own later.
+            if let Ok((file, index)) = self.build(&segment, None, def).await {
+                files.push(file);
+                indexes.insert(def.field.clone(), (def.id, index));
+            }
+        }
+        Ok(Some(NewSegment {
+            segment,
+            files,
+            indexes,
+        }))
+    }
+
     /// Builds, writes and maps the index of one definition over one segment.
     async fn build(
         &self,

@@ -170,13 +170,40 @@ pub enum Error {
     /// The collection was dropped or the engine is shutting down.
     #[error("collection '{0}' is closed")]
     Closed(String),
-    /// An earlier failure stopped the writer; reads go on, writes need a restart.
+    /// A write of unknown outcome stopped the writer; reads go on. The collection is opened again after a while, unless
+    /// another writer has taken it over.
     #[error("collection '{collection}' takes no writes since an earlier failure: {reason}")]
     WriterFailed {
         /// The collection.
         collection: String,
         /// What failed.
         reason: String,
+    },
+    /// Rows could not be put into segments; they are safe in the log and in memory.
+    #[error("collection '{collection}' could not be flushed, which is tried again by itself: {reason}")]
+    FlushFailed {
+        /// The collection.
+        collection: String,
+        /// What failed.
+        reason: String,
+    },
+    /// Segments could not be merged; they stay as they are.
+    #[error("collection '{collection}' could not be compacted, its segments stay as they are: {reason}")]
+    CompactionFailed {
+        /// The collection.
+        collection: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The catalog never gave out the id of a collection that is there: it is missing or of an older copy.
+    #[error(
+        "collection files c/{id} are newer than the catalog, which gave out ids below {next_id} only: catalog/ is missing or from an older copy; restore it, or move c/{id} away"
+    )]
+    StaleCatalog {
+        /// Id of the collection.
+        id: i64,
+        /// The id that the catalog would give out next.
+        next_id: i64,
     },
     /// The collection's files cannot be opened.
     #[error("collection '{collection}' cannot be opened: {reason}")]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::load::{LoadScope, LoadState};
+use crate::state::CollectionState;
 use crate::unit::{Block, Unit};
 
 /// Memory promised to loaded collections.
@@ -27,7 +28,8 @@ impl Budget {
     }
 
     /// Promises `bytes` to a collection in place of what it was promised before.
-    fn promise(&self, id: i64, name: &str, bytes: u64) -> Result<()> {
+    fn promise(&self, id: i64, name: &str, bytes: Option<u64>) -> Result<()> {
+        let bytes = bytes.unwrap_or(0);
         let mut promised = self.promised.lock();
         let used: u64 = promised
             .iter()
@@ -48,8 +50,16 @@ impl Budget {
         Ok(())
     }
 
+    /// Counts `bytes` for a collection, whatever the limit; none at all when it is not loaded.
+    fn set(&self, id: i64, bytes: Option<u64>) {
+        match bytes {
+            Some(bytes) => self.promised.lock().insert(id, bytes),
+            None => self.promised.lock().remove(&id),
+        };
+    }
+
     pub fn release(&self, id: i64) {
-        self.promised.lock().remove(&id);
+        self.set(id, None);
     }
 }
 
@@ -60,6 +70,8 @@ pub(crate) struct Warmup {
     done: AtomicU64,
     /// Counts loads and releases: an older warming stops when it sees a newer number.
     generation: AtomicU64,
+    /// The fields that are warmed; `None`: all.
+    fields: Mutex<Option<Vec<String>>>,
 }
 
 impl Collection {
@@ -83,35 +95,39 @@ impl Collection {
     /// As [`Collection::load`]; only the vector fields among `fields` need an index.
     pub async fn load_fields(&self, partitions: Option<&[String]>, fields: Option<&[String]>) -> Result<()> {
         let state = self.shared.state.load_full();
-        let unindexed: Vec<_> = self
+        let wanted = self
             .schema()
             .vector_fields()
-            .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
-            .filter(|field| !state.indexes.iter().any(|def| def.field == field.name))
-            .map(|field| field.name.clone())
-            .collect();
-        if !unindexed.is_empty() {
-            return Err(Error::IndexNotFound {
-                collection: self.name(),
-                index: format!(
-                    "there is no vector index on field: [{}], please create index firstly",
-                    unindexed.join(" ")
-                ),
-            });
-        }
+            .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)));
+        let vectors: Vec<String> = wanted.map(|field| field.name.clone()).collect();
+        need_indexes(&self.name(), &vectors, &state)?;
         let ids = partitions.map(|names| state.partition_ids(names)).transpose()?;
         let scope = match &ids {
             None => LoadScope::All,
             Some(ids) => state.load.with(ids),
         };
-        let bytes = self.units_in(&scope).iter().map(|unit| load_bytes(unit)).sum();
-        self.budget.promise(self.id(), &self.name(), bytes)?;
-        let wish = scope.clone();
-        self.edit(Box::new(move |state| {
-            state.load = wish;
-            Ok(0)
-        }))
-        .await?;
+        self.budget
+            .promise(self.id(), &self.name(), self.bytes_of(&scope))?;
+        let (collection, names) = (self.name(), partitions.map(<[String]>::to_vec));
+        // All is looked at again where nothing can change it: another load, a drop of the partition or of the index
+        // may have come first.
+        let edited = self
+            .edit(Box::new(move |state| {
+                need_indexes(&collection, &vectors, state)?;
+                state.load = match names {
+                    None => LoadScope::All,
+                    Some(names) => state.load.with(&state.partition_ids(&names)?),
+                };
+                Ok(0)
+            }))
+            .await;
+        let scope = self.shared.state.load().load.clone();
+        if matches!(edited, Err(Error::Closed(_))) {
+            self.budget.release(self.id());
+        } else {
+            self.budget.set(self.id(), self.bytes_of(&scope));
+        }
+        edited?;
         self.warm_up(&scope, fields);
         Ok(())
     }
@@ -131,17 +147,28 @@ impl Collection {
             Ok(0)
         }))
         .await?;
-        self.warmup.generation.fetch_add(1, Ordering::Relaxed);
         let scope = self.shared.state.load().load.clone();
+        if scope == LoadScope::None || self.warm_percent() == 100 {
+            self.warmup.generation.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // Stops the warming that runs and goes on with what is still wanted.
+            let fields = self.warmup.fields.lock().clone();
+            self.warm_up(&scope, fields.as_deref());
+        }
         for unit in &self.snapshot().units {
             if let (Block::Sealed(segment), false) = (unit.block(), scope.covers(unit.partition())) {
                 segment.release();
             }
         }
-        if scope == LoadScope::None {
-            self.budget.release(self.id());
-        }
+        self.budget.set(self.id(), self.bytes_of(&scope));
         Ok(())
+    }
+
+    /// Takes a load up again that was asked for before a restart. It was within the budget of that time, so it counts
+    /// now even when the budget is smaller.
+    pub(crate) fn resume_load(&self, scope: &LoadScope) {
+        self.budget.set(self.id(), self.bytes_of(scope));
+        self.warm_up(scope, None);
     }
 
     /// The load state of these partitions, or of the collection when none are named.
@@ -215,6 +242,11 @@ impl Collection {
             .map_or(100, |percent| u32::try_from(percent).unwrap_or(100))
     }
 
+    /// What this scope is counted with in the budget; `None` when nothing is loaded.
+    fn bytes_of(&self, scope: &LoadScope) -> Option<u64> {
+        (*scope != LoadScope::None).then(|| self.units_in(scope).iter().map(|unit| load_bytes(unit)).sum())
+    }
+
     fn units_in(&self, scope: &LoadScope) -> Vec<Arc<Unit>> {
         self.snapshot()
             .units
@@ -229,9 +261,12 @@ impl Collection {
         let units = self.units_in(scope);
         let warmup = Arc::clone(&self.warmup);
         let generation = warmup.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        *warmup.fields.lock() = fields.map(<[String]>::to_vec);
         warmup.done.store(0, Ordering::Relaxed);
         warmup.total.store(units.len() as u64, Ordering::Relaxed);
         let name = self.name();
+        let shared = Arc::clone(&self.shared);
+        let is_wanted = move |partition| shared.state.load().load.covers(partition);
         let columns: Vec<String> = self
             .schema()
             .fields
@@ -250,10 +285,33 @@ impl Collection {
                     // The rows stay readable one by one; the first query that needs them reports it.
                     tracing::error!(collection = %name, unit = %unit.id(), %error, "warming failed");
                 }
+                if warmup.generation.load(Ordering::Relaxed) != generation {
+                    // Released while it was read.
+                    if let (Block::Sealed(segment), false) = (unit.block(), is_wanted(unit.partition())) {
+                        segment.release();
+                    }
+                    return;
+                }
                 warmup.done.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
+}
+
+/// Refuses unless each of these vector fields has an index.
+fn need_indexes(collection: &str, fields: &[String], state: &CollectionState) -> Result<()> {
+    let lacks = |field: &&String| !state.indexes.iter().any(|def| def.field == **field);
+    let unindexed: Vec<&str> = fields.iter().filter(lacks).map(String::as_str).collect();
+    if unindexed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::IndexNotFound {
+        collection: collection.to_string(),
+        index: format!(
+            "there is no vector index on field: [{}], please create index firstly",
+            unindexed.join(" ")
+        ),
+    })
 }
 
 fn load_bytes(unit: &Unit) -> u64 {

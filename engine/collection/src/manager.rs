@@ -1,9 +1,9 @@
 //! Every database, collection and alias of one root.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use elanus_storage::{Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry};
+use elanus_storage::{Catalog, CatalogStore, CollectionEntry};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -19,27 +19,17 @@ use crate::partition::{DEFAULT_KEY_PARTITIONS, DEFAULT_PARTITION, MAX_PARTITIONS
 use crate::schema::CollectionSchema;
 use crate::state::CollectionState;
 
-/// Most databases of one root.
-const MAX_DATABASES: usize = 64;
+mod aliases;
+mod databases;
+
+pub use databases::DatabaseInfo;
+
 /// Most collections of one root.
 const MAX_COLLECTIONS: usize = 65_536;
 /// Most shards that may be asked for.
 const MAX_SHARDS: i32 = 16;
 /// Collections opened at the same time when the engine starts.
 const OPEN_AT_ONCE: usize = 8;
-
-/// A database.
-#[derive(Debug, Clone)]
-pub struct DatabaseInfo {
-    /// Name.
-    pub name: String,
-    /// Id, never reused.
-    pub id: i64,
-    /// When it was made; 0 for the default database.
-    pub created_ts: Timestamp,
-    /// Properties by name.
-    pub properties: BTreeMap<String, String>,
-}
 
 /// A request to make a collection.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +53,8 @@ pub struct Collections {
     open: RwLock<HashMap<i64, std::result::Result<Arc<Collection>, String>>>,
     /// One change of the set of names at a time.
     ddl: Mutex<()>,
+    /// Itself, for work that goes on when its caller goes away.
+    this: Weak<Self>,
 }
 
 impl Collections {
@@ -72,7 +64,7 @@ impl Collections {
     /// [`Error::Broken`] when it is asked for.
     ///
     /// # Errors
-    /// A storage error of the catalog.
+    /// A storage error of the catalog; a catalog that is older than the collections.
     pub async fn open(store: Arc<dyn ObjectStore>, options: Options) -> Result<Arc<Self>> {
         let catalog = CatalogStore::open(Arc::clone(&store)).await?;
         let context = Context {
@@ -81,10 +73,17 @@ impl Collections {
             options: Arc::new(options),
             oracle: Arc::default(),
             maintenance_permits: Arc::new(tokio::sync::Semaphore::new(1)),
+            chunk_ids: Arc::default(),
         };
         let current = catalog.current();
         // What a crash in the middle of a create or drop left behind.
         for id in elanus_storage::list_collections(store.as_ref()).await? {
+            if id >= current.next_id {
+                return Err(Error::StaleCatalog {
+                    id,
+                    next_id: current.next_id,
+                });
+            }
             if !current.collections.contains_key(&id) {
                 elanus_storage::remove_collection(store.as_ref(), id).await?;
             }
@@ -104,12 +103,29 @@ impl Collections {
                 opened.insert(**id, result.map_err(|error| error.to_string()));
             }
         }
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|this| Self {
             context,
             catalog,
             open: RwLock::new(opened),
             ddl: Mutex::new(()),
+            this: Weak::clone(this),
         }))
+    }
+
+    /// Runs a change of several steps to its end even when the caller goes away in between (a client that hangs up
+    /// drops its request): the catalog and what is open must not fall apart.
+    async fn finish<T, F>(&self, change: impl FnOnce(Arc<Self>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let Some(this) = self.this.upgrade() else {
+            return Err(Error::Closed("the engine".to_string()));
+        };
+        match tokio::spawn(change(this)).await {
+            Ok(result) => result,
+            Err(error) => Err(elanus_storage::Error::Task(error.to_string()).into()),
+        }
     }
 
     /// Stops all writers; what was acknowledged is durable.
@@ -133,114 +149,22 @@ impl Collections {
         &self.context.oracle
     }
 
-    // ---- databases ----
-
-    /// All databases by name.
-    pub fn databases(&self) -> Vec<DatabaseInfo> {
-        self.catalog
-            .current()
-            .databases
-            .iter()
-            .map(|(name, entry)| info(name, entry))
-            .collect()
-    }
-
-    /// The database of this name.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseNotFound`].
-    pub fn database(&self, name: &str) -> Result<DatabaseInfo> {
-        let catalog = self.catalog.current();
-        let entry = catalog.databases.get(name).ok_or_else(|| no_database(name))?;
-        Ok(info(name, entry))
-    }
-
-    /// Makes a database.
-    ///
-    /// # Errors
-    /// A bad name, a name in use, or too many databases.
-    pub async fn create_database(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
-        validate_name(NameKind::Database, name)?;
-        let _one = self.ddl.lock().await;
-        let created_ts = self.context.oracle.next();
-        self.catalog
-            .update(|catalog| {
-                if catalog.databases.contains_key(name) {
-                    return Err(Error::DatabaseExists {
-                        database: name.to_string(),
-                    });
-                }
-                if catalog.databases.len() >= MAX_DATABASES {
-                    return Err(Error::LimitExceeded(format!(
-                        "exceeds max database number: {MAX_DATABASES}, drop one first"
-                    )));
-                }
-                let id = take_id(catalog);
-                let entry = DatabaseEntry {
-                    id,
-                    created_ts,
-                    properties: properties.clone(),
-                };
-                catalog.databases.insert(name.to_string(), entry);
-                Ok(())
-            })
-            .await
-    }
-
-    /// Drops an empty database.
-    ///
-    /// # Errors
-    /// The default database, an unknown name, or one that still has collections.
-    pub async fn drop_database(&self, name: &str) -> Result<()> {
-        if name == DEFAULT_DATABASE {
-            return Err(Error::InvalidParameter("can not drop default database".into()));
-        }
-        let _one = self.ddl.lock().await;
-        self.catalog
-            .update(|catalog| {
-                if !catalog.databases.contains_key(name) {
-                    return Err(no_database(name));
-                }
-                if catalog.collections.values().any(|entry| entry.database == name) {
-                    return Err(Error::DatabaseNotEmpty {
-                        database: name.to_string(),
-                    });
-                }
-                catalog.databases.remove(name);
-                catalog.aliases.remove(name);
-                Ok(())
-            })
-            .await
-    }
-
-    /// Sets and removes properties of a database.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseNotFound`].
-    pub async fn alter_database(
-        &self,
-        name: &str,
-        set: BTreeMap<String, String>,
-        unset: &[String],
-    ) -> Result<()> {
-        let _one = self.ddl.lock().await;
-        self.catalog
-            .update(|catalog| {
-                let entry = catalog.databases.get_mut(name).ok_or_else(|| no_database(name))?;
-                entry.properties.extend(set.clone());
-                entry.properties.retain(|key, _| !unset.contains(key));
-                Ok(())
-            })
-            .await
-    }
-
-    // ---- collections ----
-
     /// Makes a collection.
     ///
     /// # Errors
     /// A bad name, a name in use, an unknown database, or a schema that breaks a rule.
     pub async fn create_collection(
+        &self,
+        database: &str,
+        name: &str,
+        spec: CollectionSpec,
+    ) -> Result<Arc<Collection>> {
+        let (database, name) = (database.to_string(), name.to_string());
+        self.finish(|this| async move { this.create_collection_now(&database, &name, spec).await })
+            .await
+    }
+
+    async fn create_collection_now(
         &self,
         database: &str,
         name: &str,
@@ -337,6 +261,12 @@ impl Collections {
     /// # Errors
     /// [`Error::CollectionNotFound`], [`Error::CollectionHasAliases`].
     pub async fn drop_collection(&self, database: &str, name: &str) -> Result<()> {
+        let (database, name) = (database.to_string(), name.to_string());
+        self.finish(|this| async move { this.drop_collection_now(&database, &name).await })
+            .await
+    }
+
+    async fn drop_collection_now(&self, database: &str, name: &str) -> Result<()> {
         let _one = self.ddl.lock().await;
         let id = self
             .catalog
@@ -362,7 +292,10 @@ impl Collections {
             collection.close().await;
         }
         self.context.budget.release(id);
-        elanus_storage::remove_collection(self.context.store.as_ref(), id).await?;
+        if let Err(error) = elanus_storage::remove_collection(self.context.store.as_ref(), id).await {
+            // The catalog has forgotten it: it is dropped.
+            tracing::warn!(collection = name, %error, "files of a dropped collection stay until the next start");
+        }
         Ok(())
     }
 
@@ -371,6 +304,21 @@ impl Collections {
     /// # Errors
     /// An unknown collection or database, a bad name or a name in use.
     pub async fn rename_collection(
+        &self,
+        database: &str,
+        old: &str,
+        new_database: &str,
+        new: &str,
+    ) -> Result<()> {
+        let [database, old, new_database, new] = [database, old, new_database, new].map(str::to_string);
+        self.finish(|this| async move {
+            this.rename_collection_now(&database, &old, &new_database, &new)
+                .await
+        })
+        .await
+    }
+
+    async fn rename_collection_now(
         &self,
         database: &str,
         old: &str,
@@ -408,135 +356,11 @@ impl Collections {
         }
         Ok(())
     }
-
-    // ---- aliases ----
-
-    /// Gives a collection a second name.
-    ///
-    /// # Errors
-    /// A bad name, a name in use, or an unknown collection.
-    pub async fn create_alias(&self, database: &str, alias: &str, collection: &str) -> Result<()> {
-        validate_name(NameKind::Alias, alias)?;
-        let _one = self.ddl.lock().await;
-        self.catalog
-            .update(|catalog| {
-                let id = find(catalog, database, collection)?;
-                if named(catalog, database, alias).is_some() {
-                    return Err(Error::AliasCollectionNameConflict {
-                        database: database.to_string(),
-                        name: alias.to_string(),
-                    });
-                }
-                let aliases = catalog.aliases.entry(database.to_string()).or_default();
-                match aliases.get(alias) {
-                    Some(other) if *other != id => {
-                        let collection = catalog.collections.get(other).map(|entry| entry.name.clone());
-                        Err(Error::AliasExists {
-                            database: database.to_string(),
-                            alias: alias.to_string(),
-                            collection: collection.unwrap_or_default(),
-                        })
-                    }
-                    Some(_) => Ok(()),
-                    None => {
-                        aliases.insert(alias.to_string(), id);
-                        Ok(())
-                    }
-                }
-            })
-            .await
-    }
-
-    /// Takes a second name away; one that is not there is no error.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseNotFound`].
-    pub async fn drop_alias(&self, database: &str, alias: &str) -> Result<()> {
-        let _one = self.ddl.lock().await;
-        self.catalog
-            .update(|catalog| {
-                if !catalog.databases.contains_key(database) {
-                    return Err(no_database(database));
-                }
-                if let Some(aliases) = catalog.aliases.get_mut(database) {
-                    aliases.remove(alias);
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Moves an alias to another collection in one step.
-    ///
-    /// # Errors
-    /// [`Error::AliasNotFound`], [`Error::CollectionNotFound`].
-    pub async fn alter_alias(&self, database: &str, alias: &str, collection: &str) -> Result<()> {
-        let _one = self.ddl.lock().await;
-        self.catalog
-            .update(|catalog| {
-                let id = find(catalog, database, collection)?;
-                let slot = catalog
-                    .aliases
-                    .get_mut(database)
-                    .and_then(|aliases| aliases.get_mut(alias));
-                *slot.ok_or_else(|| no_alias(database, alias))? = id;
-                Ok(())
-            })
-            .await
-    }
-
-    /// The name of the collection that an alias stands for.
-    ///
-    /// # Errors
-    /// [`Error::AliasNotFound`].
-    pub fn alias(&self, database: &str, alias: &str) -> Result<String> {
-        let catalog = self.catalog.current();
-        let id = catalog
-            .aliases
-            .get(database)
-            .and_then(|aliases| aliases.get(alias));
-        id.and_then(|id| catalog.collections.get(id))
-            .map(|entry| entry.name.clone())
-            .ok_or_else(|| no_alias(database, alias))
-    }
-
-    /// The aliases of a collection, or of the whole database, sorted.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseNotFound`], [`Error::CollectionNotFound`].
-    pub fn aliases(&self, database: &str, collection: Option<&str>) -> Result<Vec<String>> {
-        let catalog = self.catalog.current();
-        match collection {
-            Some(name) => Ok(aliases_of(&catalog, database, find(&catalog, database, name)?)),
-            None if !catalog.databases.contains_key(database) => Err(no_database(database)),
-            None => Ok(catalog
-                .aliases
-                .get(database)
-                .map(|aliases| aliases.keys().cloned().collect())
-                .unwrap_or_default()),
-        }
-    }
-}
-
-fn info(name: &str, entry: &DatabaseEntry) -> DatabaseInfo {
-    DatabaseInfo {
-        name: name.to_string(),
-        id: entry.id,
-        created_ts: entry.created_ts,
-        properties: entry.properties.clone(),
-    }
 }
 
 fn no_database(name: &str) -> Error {
     Error::DatabaseNotFound {
         database: name.to_string(),
-    }
-}
-
-fn no_alias(database: &str, alias: &str) -> Error {
-    Error::AliasNotFound {
-        database: database.to_string(),
-        alias: alias.to_string(),
     }
 }
 

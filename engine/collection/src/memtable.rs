@@ -17,6 +17,9 @@ use crate::unit::{Block, Unit};
 
 /// Chunks are merged up to this many rows; larger batches stay as they came.
 const MERGE_ROWS: usize = 16_384;
+/// Chunks are merged up to this many bytes: copying more costs more than visiting them, and the offsets of a text
+/// column end at 2 GiB.
+const MERGE_BYTES: u64 = 64 << 20;
 
 /// One chunk and the unit readers see it as.
 #[derive(Debug, Clone)]
@@ -63,14 +66,15 @@ impl Memtable {
         primary_key: &str,
         mut next_chunk: impl FnMut() -> u64,
     ) -> Result<()> {
-        self.bytes += batch.get_array_memory_size();
-        self.rows += batch.num_rows() as u64;
         let chunk = Arc::new(GrowingChunk::new(next_chunk(), batch, primary_key)?);
+        self.bytes += chunk.bytes;
+        self.rows += chunk.batch.num_rows() as u64;
         self.entries
             .push(GrowingEntry::new(chunk, partition, Arc::default()));
         while let [.., older, newer] = self.entries.as_slice() {
             let (older_rows, newer_rows) = (older.chunk.batch.num_rows(), newer.chunk.batch.num_rows());
-            if older_rows > 2 * newer_rows || older_rows + newer_rows > MERGE_ROWS {
+            let bytes = older.unit.bytes() + newer.unit.bytes();
+            if older_rows > 2 * newer_rows || older_rows + newer_rows > MERGE_ROWS || bytes > MERGE_BYTES {
                 break;
             }
             let merged = concat_batches(

@@ -27,6 +27,8 @@ pub struct Options {
     pub seed: u64,
     /// Unreferenced files younger than this are kept.
     pub gc_grace: Duration,
+    /// How long to wait before what failed is tried again: a flush, or opening a collection whose writer had to stop.
+    pub retry: Duration,
     /// Whether sealing, index builds and compaction run by themselves; tests switch it off to drive them.
     pub background: bool,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             build_threads: 0,
             seed: 42,
             gc_grace: Duration::from_secs(60),
+            retry: Duration::from_secs(5),
             background: true,
         }
     }

@@ -211,6 +211,8 @@ impl SealedSegment {
 pub(crate) struct GrowingChunk {
     pub id: u64,
     pub batch: RecordBatch,
+    /// Bytes of the rows.
+    pub bytes: usize,
     vectors: HashMap<String, VectorColumn>,
     key_index: OnceLock<Option<KeyIndex>>,
     primary_key: String,
@@ -224,9 +226,11 @@ impl GrowingChunk {
                 vectors.insert(field.name().clone(), vector);
             }
         }
+        let bytes = batch.columns().iter().map(bytes_of).sum();
         Ok(Self {
             id,
             batch,
+            bytes,
             vectors,
             key_index: OnceLock::new(),
             primary_key: primary_key.to_string(),
@@ -263,6 +267,13 @@ impl GrowingChunk {
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {
         self.vectors.get(field)
     }
+}
+
+/// Bytes of the values of a column. Arrow's own count is of whole buffers, and all columns of a batch that came from the
+/// log share one.
+fn bytes_of(column: &ArrayRef) -> usize {
+    let sliced = column.to_data().get_slice_memory_size();
+    sliced.unwrap_or_else(|_| column.get_array_memory_size())
 }
 
 fn batch_of(schema: &SchemaRef, names: &[&str], arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {

@@ -22,7 +22,7 @@ pub use crate::segment::VectorColumn;
 pub enum UnitId {
     /// A segment on disk.
     Sealed(SegmentId),
-    /// A chunk of rows in memory, numbered within the process.
+    /// A chunk of rows in memory; all collections of an engine number theirs from one counter.
     Growing(u64),
 }
 
@@ -127,7 +127,7 @@ impl Unit {
     pub fn bytes(&self) -> u64 {
         match &self.block {
             Block::Sealed(segment) => segment.meta.bytes,
-            Block::Growing(chunk) => chunk.batch.get_array_memory_size() as u64,
+            Block::Growing(chunk) => chunk.bytes as u64,
         }
     }
 
@@ -135,7 +135,7 @@ impl Unit {
     pub fn resident_bytes(&self) -> usize {
         match &self.block {
             Block::Sealed(segment) => segment.resident_bytes(),
-            Block::Growing(chunk) => chunk.batch.get_array_memory_size(),
+            Block::Growing(chunk) => chunk.bytes,
         }
     }
 

@@ -284,3 +284,92 @@ async fn a_second_engine_on_the_same_files_fences_the_first() {
     first.close().await;
     second.close().await;
 }
+
+#[tokio::test]
+async fn units_of_different_collections_never_share_an_id() {
+    let store = memory();
+    let engine = open(&store, manual()).await.unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for round in 0..3 {
+        for name in ["a", "b"] {
+            let collection = engine.create_collection("default", name, spec()).await.unwrap();
+            collection.insert(rows(&[(1, round)]), None).await.unwrap();
+            for unit in &collection.snapshot().units {
+                assert!(seen.insert(unit.id()), "{} twice", unit.id());
+            }
+            engine.drop_collection("default", name).await.unwrap();
+        }
+    }
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn loads_at_the_same_time_add_up_and_count_after_a_restart() {
+    let store = memory();
+    let options = || Options {
+        memory_limit: Some(1 << 20),
+        ..manual()
+    };
+    let engine = open(&store, options()).await.unwrap();
+    let batch: Vec<_> = (0..16_000).map(|key| (key, 0)).collect();
+    for name in ["one", "two"] {
+        let collection = engine.create_collection("default", name, spec()).await.unwrap();
+        collection
+            .create_index(&IndexSpec {
+                index_type: "FLAT".into(),
+                ..hnsw()
+            })
+            .await
+            .unwrap();
+        collection.create_partition("p").await.unwrap();
+        collection.insert(rows(&batch), None).await.unwrap();
+    }
+    let one = engine.collection("default", "one").unwrap();
+    let (p, default) = (["p".to_string()], ["_default".to_string()]);
+    let (left, right) = futures::join!(one.load(Some(&p)), one.load(Some(&default)));
+    left.unwrap();
+    right.unwrap();
+    assert_eq!(one.loaded_partitions().unwrap().len(), 2);
+    let refused = |error: Error| assert!(matches!(error, Error::MemoryBudget { .. }), "{error}");
+    refused(
+        engine
+            .collection("default", "two")
+            .unwrap()
+            .load(None)
+            .await
+            .unwrap_err(),
+    );
+    engine.close().await;
+    let engine = open(&store, options()).await.unwrap();
+    let two = engine.collection("default", "two").unwrap();
+    refused(two.load(None).await.unwrap_err());
+    // Letting a part go makes room.
+    engine
+        .collection("default", "one")
+        .unwrap()
+        .release(Some(&default))
+        .await
+        .unwrap();
+    two.load(None).await.unwrap();
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn an_index_is_dropped_by_its_own_name_before_that_of_a_field() {
+    let store = memory();
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    let scalar = |name: &str, field: &str| IndexSpec {
+        name: Some(name.into()),
+        field: field.into(),
+        ..Default::default()
+    };
+    collection.create_index(&scalar("x", "note")).await.unwrap();
+    collection.create_index(&scalar("note", "id")).await.unwrap();
+    collection.drop_index("note").await.unwrap();
+    let left: Vec<_> = collection.indexes().into_iter().map(|index| index.name).collect();
+    assert_eq!(left, ["x"]);
+    collection.drop_index("note").await.unwrap();
+    assert!(collection.indexes().is_empty());
+    engine.close().await;
+}

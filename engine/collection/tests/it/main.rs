@@ -6,6 +6,7 @@
 )]
 
 mod crash;
+mod failures;
 mod lifecycle;
 mod model;
 mod support;

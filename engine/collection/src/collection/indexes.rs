@@ -1,0 +1,148 @@
+//! Indexes of a collection: defining and dropping them, and how far their builds are.
+
+use std::sync::atomic::Ordering;
+
+use super::Collection;
+use crate::error::{Error, Result};
+use crate::index_def::{IndexDef, IndexInfo, IndexSpec, IndexState};
+use crate::load::LoadScope;
+use crate::names::{NameKind, validate_name};
+
+impl Collection {
+    /// Defines an index; builds run in the background.
+    ///
+    /// Asking again for the same index changes nothing.
+    ///
+    /// # Errors
+    /// An unknown field, a type or parameter the field does not allow, or another index on it.
+    pub async fn create_index(&self, spec: &IndexSpec) -> Result<()> {
+        let field = self.field(&spec.field)?;
+        let mut def = IndexDef::check(spec, field)?;
+        validate_name(NameKind::Index, &def.name)?;
+        def.created_ts = self.oracle.next();
+        let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
+        self.edit(Box::new(move |state| {
+            for other in &state.indexes {
+                if other.same_as(&def) {
+                    return Ok(other.id);
+                }
+                if other.name == def.name && other.field != def.field {
+                    return Err(Error::IndexExists(format!(
+                        "CreateIndex failed: index '{}' already exists on field '{}'",
+                        other.name, other.field
+                    )));
+                }
+                if other.field == def.field {
+                    return Err(Error::IndexExists(if named && other.name != def.name {
+                        "CreateIndex failed: creating multiple indexes on same field is not supported".to_string()
+                    } else {
+                        format!(
+                            "at most one distinct index is allowed per field: field '{}' has index '{}' of type {}, drop it first",
+                            other.field, other.name, other.index_type
+                        )
+                    }));
+                }
+            }
+            def.id = state.take_id();
+            let id = def.id;
+            state.indexes.push(def);
+            Ok(id)
+        }))
+        .await
+        .map(|_| ())
+    }
+
+    /// Drops an index by its name or its field's name.
+    ///
+    /// # Errors
+    /// [`Error::IndexNotFound`], or [`Error::StillLoaded`] for a vector index of a loaded collection.
+    pub async fn drop_index(&self, name: &str) -> Result<()> {
+        let collection = self.name();
+        let name = name.to_string();
+        self.edit(Box::new(move |state| {
+            // An index may be called like the field of another one: its own name counts first.
+            let position =
+                |is: fn(&IndexDef, &str) -> bool| state.indexes.iter().position(|def| is(def, &name));
+            let named = position(|def, name| def.name == name);
+            let Some(at) = named.or_else(|| position(|def, name| def.field == name)) else {
+                return Err(Error::IndexNotFound {
+                    collection,
+                    index: name,
+                });
+            };
+            if state.indexes[at].metric.is_some() && state.load != LoadScope::None {
+                return Err(Error::StillLoaded {
+                    what: format!("vector index '{name}' cannot be dropped: collection '{collection}'"),
+                });
+            }
+            Ok(state.indexes.remove(at).id)
+        }))
+        .await
+        .map(|_| ())
+    }
+
+    /// All indexes and how far they are.
+    pub fn indexes(&self) -> Vec<IndexInfo> {
+        let state = self.shared.state.load();
+        let progress = self.shared.indexes.load();
+        let building = self.shared.building.load();
+        let live = self.row_count();
+        state
+            .indexes
+            .iter()
+            .map(|def| {
+                let built = def.build();
+                let progress = progress.get(&def.id).cloned().unwrap_or_default();
+                let (mut indexed, total) = match built {
+                    Some(_) => (progress.indexed_rows, progress.total_rows),
+                    None => (live, live),
+                };
+                if let Some(control) = building.as_ref()
+                    && built.is_some()
+                    && i64::try_from(control.index_id.load(Ordering::Relaxed)) == Ok(def.id)
+                {
+                    // A build that has seen its last row is still to be written: not all are indexed yet.
+                    let rows_done = control.rows_done.load(Ordering::Relaxed);
+                    indexed = (indexed + rows_done).min(total.saturating_sub(1)).max(indexed);
+                }
+                let finished = built.is_none() || progress.indexed_rows == total;
+                let index_state = match (&progress.failure, finished) {
+                    (Some(_), false) => IndexState::Failed,
+                    (_, true) => IndexState::Finished,
+                    (None, false) => IndexState::InProgress,
+                };
+                IndexInfo {
+                    id: def.id,
+                    name: def.name.clone(),
+                    field: def.field.clone(),
+                    index_type: def.index_type.clone(),
+                    metric: built.as_ref().map(|(metric, _)| *metric),
+                    params: def.params.clone(),
+                    build: built.map(|(_, params)| params),
+                    total_rows: total,
+                    indexed_rows: indexed,
+                    pending_rows: total - indexed,
+                    state: index_state,
+                    fail_reason: progress.failure.unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+
+    fn field(&self, name: &str) -> Result<&crate::types::Field> {
+        self.schema.field(name).ok_or_else(|| {
+            let mut near: Vec<_> = self
+                .schema
+                .fields
+                .iter()
+                .filter(|field| strsim::jaro_winkler(&field.name, name) > 0.8)
+                .map(|field| field.name.clone())
+                .collect();
+            near.truncate(2);
+            Error::FieldNotFound {
+                field: name.to_string(),
+                near,
+            }
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! Changes of the collection's state: properties, partitions, index definitions, what is loaded.
+
+use super::{Edit, Writer};
+use crate::error::Result;
+use crate::state::CollectionState;
+
+impl Writer {
+    /// Changes the collection state and commits it.
+    pub(super) async fn edit_state(&mut self, edit: Edit) -> Result<i64> {
+        if let Some(error) = self.failed() {
+            return Err(error);
+        }
+        let mut state = self.state.clone();
+        let value = edit(&mut state)?;
+        if state != self.state {
+            let new_index = state.indexes.len() > self.state.indexes.len();
+            self.commit_state(state).await?;
+            // A new index should cover what is there, so the growing rows are sealed for it.
+            if new_index && self.options.background && self.growing_rows() > 0 {
+                self.want_flush = true;
+            }
+            self.publish();
+        }
+        Ok(value)
+    }
+
+    async fn commit_state(&mut self, state: CollectionState) -> Result<()> {
+        let bytes = state.encode()?;
+        let kept: Vec<i64> = state.indexes.iter().map(|def| def.id).collect();
+        let partitions: Vec<i64> = state.partitions.iter().map(|partition| partition.id).collect();
+        self.store
+            .commit(|manifest| {
+                manifest.state.clone_from(&bytes);
+                manifest
+                    .segments
+                    .retain(|segment| partitions.contains(&segment.partition));
+                for segment in &mut manifest.segments {
+                    segment.indexes.retain(|file| kept.contains(&file.index_id));
+                }
+            })
+            .await
+            .map_err(|error| self.stopped_by(error))?;
+        for id in &partitions {
+            self.partitions.entry(*id).or_default();
+        }
+        self.partitions.retain(|id, _| partitions.contains(id));
+        for entry in self
+            .partitions
+            .values_mut()
+            .flat_map(|partition| &mut partition.segments)
+        {
+            let before = entry.indexes.len();
+            entry.indexes.retain(|_, (id, _)| kept.contains(id));
+            entry.failed.retain(|id, _| kept.contains(id));
+            if entry.indexes.len() != before {
+                entry.refresh();
+            }
+        }
+        self.state = state;
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! Sealing the growing rows and putting the segments that come of it into the collection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use elanus_storage::{DeletesRef, SegmentId, SegmentMeta};
+use roaring::RoaringBitmap;
+use tokio::time::Instant;
+
+use super::{SegmentEntry, Writer};
+use crate::background::FlushOutput;
+use crate::compaction::carry_deletes;
+use crate::error::{Error, Result};
+use crate::segment::SealedSegment;
+
+/// A flush that failed: what to tell, and when to try again.
+pub(super) struct FailedFlush {
+    pub reason: String,
+    pub retry_at: Instant,
+}
+
+/// New segments as the manifest and as the writer know them, and the new bitmaps of old segments.
+type Written = (Vec<(SegmentMeta, SegmentEntry)>, HashMap<SegmentId, DeletesRef>);
+
+impl Writer {
+    /// When the growing rows are sealed, or a failed flush is tried again, if nothing else happens.
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        if self.failure.is_some() || self.flushing.is_some() {
+            return None;
+        }
+        if let Some(failed) = &self.failed_flush {
+            return Some(failed.retry_at);
+        }
+        if !self.options.background {
+            return None;
+        }
+        let oldest = self.oldest_unflushed? + self.options.seal_age;
+        match self.newest_growing {
+            Some(newest) if self.growing_rows() >= self.options.seal_rows => {
+                Some(oldest.min(newest + self.options.seal_idle))
+            }
+            _ => Some(oldest),
+        }
+    }
+
+    /// Seals the growing rows when they are large, old, or someone asked.
+    pub(super) fn start_flush_if_due(&mut self) {
+        if self.failure.is_some() || self.flushing.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        // Looked at here and not only when the timer fires, which it does not while requests keep coming.
+        if self.flush_at().is_some_and(|at| at <= now) {
+            self.want_flush = true;
+        }
+        let large = self.options.background && self.growing_bytes() >= self.options.seal_bytes;
+        let waiting = self
+            .failed_flush
+            .as_ref()
+            .is_some_and(|failed| failed.retry_at > now);
+        if waiting || !(large || self.want_flush) {
+            return;
+        }
+        self.want_flush = false;
+        self.oldest_unflushed = None;
+        self.newest_growing = None;
+        self.flushing = Some(self.last_sequence);
+        let mut work = Vec::new();
+        for (id, partition) in &mut self.partitions {
+            let growing = std::mem::take(&mut partition.growing);
+            partition.sealing.extend(growing.entries);
+            if !partition.sealing.is_empty() {
+                work.push((
+                    *id,
+                    partition
+                        .sealing
+                        .iter()
+                        .map(|entry| Arc::clone(&entry.unit))
+                        .collect::<Vec<_>>(),
+                ));
+            }
+        }
+        self.spawn_flush(work);
+        self.publish();
+    }
+
+    /// Installs what a flush wrote: segments, deletes and the log mark in one commit.
+    pub async fn finish_flush(&mut self, outputs: Result<Vec<FlushOutput>>) {
+        let Some(sequence) = self.flushing.take() else {
+            return;
+        };
+        let installed = match outputs {
+            Ok(outputs) => self.install_flush(outputs, sequence).await,
+            Err(error) => Err(error),
+        };
+        match installed {
+            Ok(()) => {
+                self.failed_flush = None;
+                // There is room on the disk again, or other segments to choose from.
+                self.compaction_failed = None;
+            }
+            Err(error) => self.flush_failed(&error),
+        }
+        self.publish();
+    }
+
+    /// Takes the rows back into memory; the log has them too.
+    fn flush_failed(&mut self, error: &Error) {
+        tracing::error!(collection = %self.name, %error, "flush failed, the rows stay in the log and in memory");
+        for partition in self.partitions.values_mut() {
+            let mut entries = std::mem::take(&mut partition.sealing);
+            partition.growing.bytes += entries.iter().map(|e| e.chunk.bytes).sum::<usize>();
+            partition.growing.rows += entries.iter().map(|e| u64::from(e.unit.rows())).sum::<u64>();
+            entries.append(&mut partition.growing.entries);
+            partition.growing.entries = entries;
+        }
+        let now = Instant::now();
+        self.oldest_unflushed = Some(now);
+        self.newest_growing = Some(now);
+        let reason = error.to_string();
+        for reply in std::mem::take(&mut self.flush_waiters)
+            .into_iter()
+            .map(|(_, reply)| reply)
+            .chain(std::mem::take(&mut self.settle_waiters))
+        {
+            drop(reply.send(Err(Error::FlushFailed {
+                collection: self.name.clone(),
+                reason: reason.clone(),
+            })));
+        }
+        self.failed_flush = Some(FailedFlush {
+            reason,
+            retry_at: now + self.options.retry,
+        });
+    }
+
+    async fn install_flush(&mut self, outputs: Vec<FlushOutput>, sequence: u64) -> Result<()> {
+        let mut added = Vec::new();
+        for output in outputs {
+            let Some(segment) = output.segment else { continue };
+            let Some(partition) = self.partitions.get(&output.partition) else {
+                self.files.discard(segment.meta.id).await;
+                continue;
+            };
+            let current = output
+                .units
+                .iter()
+                .zip(&partition.sealing)
+                .map(|(unit, entry)| (&**unit, &*entry.deletes));
+            let carried = carry_deletes(current);
+            added.push((segment, carried));
+        }
+        let new_segments: Vec<_> = added.iter().map(|(segment, _)| segment.meta.id).collect();
+        let (new_entries, dirty) = match self.write_all_deletes(added).await {
+            Ok(written) => written,
+            Err(error) => {
+                for segment in new_segments {
+                    self.files.discard(segment).await;
+                }
+                return Err(error);
+            }
+        };
+        let last_timestamp = self.last_timestamp;
+        self.store
+            .commit(|manifest| {
+                for segment in &mut manifest.segments {
+                    if let Some(deletes) = dirty.get(&segment.id) {
+                        segment.deletes = Some(deletes.clone());
+                    }
+                }
+                manifest
+                    .segments
+                    .extend(new_entries.iter().map(|(meta, _)| meta.clone()));
+                manifest.wal_flushed = sequence;
+                manifest.last_timestamp = last_timestamp;
+            })
+            .await
+            .map_err(|error| self.stopped_by(error))?;
+        for entry in self
+            .partitions
+            .values_mut()
+            .flat_map(|partition| &mut partition.segments)
+        {
+            entry.persisted = entry.deletes.len();
+        }
+        for (_, entry) in new_entries {
+            self.pins.add(&entry.segment);
+            if let Some(partition) = self.partitions.get_mut(&entry.segment.meta.partition) {
+                partition.segments.push(entry);
+            }
+        }
+        for partition in self.partitions.values_mut() {
+            partition.sealing.clear();
+        }
+        self.collect_garbage().await;
+        Ok(())
+    }
+
+    /// Writes the delete bitmaps of new segments and those of old ones that have changed since the last commit.
+    async fn write_all_deletes(&self, added: Vec<(Arc<SealedSegment>, RoaringBitmap)>) -> Result<Written> {
+        let version = self.store.manifest().version + 1;
+        let mut new_entries = Vec::with_capacity(added.len());
+        for (segment, deletes) in added {
+            let mut meta = segment.meta.clone();
+            if !deletes.is_empty() {
+                meta.deletes = Some(self.files.write_deletes(meta.id, version, &deletes).await?);
+            }
+            let persisted = deletes.len();
+            new_entries.push((
+                meta,
+                SegmentEntry::new(segment, deletes, persisted, HashMap::new()),
+            ));
+        }
+        let mut dirty: HashMap<SegmentId, DeletesRef> = HashMap::new();
+        for entry in self.partitions.values().flat_map(|partition| &partition.segments) {
+            if entry.deletes.len() != entry.persisted {
+                let id = entry.segment.meta.id;
+                match self.files.write_deletes(id, version, &entry.deletes).await {
+                    Ok(deletes) => {
+                        dirty.insert(id, deletes);
+                    }
+                    Err(error) => {
+                        for (segment, deletes) in &dirty {
+                            self.files.abandon_file(*segment, &deletes.file);
+                        }
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        Ok((new_entries, dirty))
+    }
+
+    /// Removes files that nothing names; failing to is only logged.
+    pub async fn collect_garbage(&mut self) {
+        // Snapshots that readers still hold keep their segments' files.
+        let pinned = self.pins.held();
+        if let Err(error) = self.store.collect_garbage(&pinned, self.options.gc_grace).await {
+            tracing::warn!(collection = %self.name, %error, "garbage collection failed, it will be tried again");
+        }
+    }
+}
