@@ -29,9 +29,10 @@ pub enum Command {
     /// there without the dashes: --milvus-addr is the key `milvus_addr`. An option on the command line wins over the
     /// variable, the variable over the file.
     Serve(ServeArgs),
-    /// Run one SQL statement on a data directory that no server has open
+    /// Run SQL on a data directory that no server has open
     ///
-    /// The result is printed as a table. Errors go to standard error and the exit code is 1.
+    /// Each result is printed as a table. Errors go to standard error and the exit code is 1; statements before the one
+    /// that failed have taken effect.
     Sql(SqlArgs),
     /// See it work: real data, an index, SQL and a Milvus client, in a temporary directory
     Demo,

@@ -2,17 +2,32 @@
 //! A closed pipe (`elanus sql .. | head -1`) is not an error.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Writes one line to standard output.
-pub fn line(text: impl Display) {
+use anyhow::Context;
+
+/// Writes one line of a result to standard output.
+///
+/// # Errors
+/// It cannot be written, to a full disk for example: what a script reads would be incomplete.
+pub fn result(text: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    // The only thing that can go wrong is a reader that has gone away.
-    let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _written_or_closed => Ok(()),
+    }
 }
 
-/// Writes `error: ..` with the chain of causes on one line to standard error; the exit code of a failed command.
+/// Writes one line for people to standard output.
+pub fn line(text: impl Display) {
+    // Nobody misses a message that has nowhere to go.
+    let _unwritten = result(text);
+}
+
+/// Writes `error: ..` with the chain of causes to standard error; the exit code of a failed command.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     let _closed = writeln!(std::io::stderr().lock(), "error: {error:#}");
     ExitCode::FAILURE

@@ -16,10 +16,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
 use elanus_query::{Engine, EngineOptions};
@@ -61,6 +62,10 @@ impl Database {
     /// # Errors
     /// Another process has the directory, or its files are damaged.
     pub async fn open(directory: &str, limits: &Limits) -> anyhow::Result<Self> {
+        ensure!(
+            !Path::new(directory).is_file(),
+            "the data directory {directory} is a file: name a directory; it is created when it does not exist"
+        );
         let root = elanus_storage::open_root(directory)?;
         let options = Options {
             memory_limit: limits.memory.map(ByteSize::bytes),
@@ -110,6 +115,11 @@ impl Server {
     /// # Errors
     /// An address that cannot or must not be opened, a data directory that is in use or damaged.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        ensure!(
+            settings.http_addr != settings.milvus_addr || settings.http_addr.picks_port(),
+            "the milvus door (--milvus-addr) and the http door (--http-addr) are both on {}: give them different ports",
+            settings.http_addr
+        );
         let http_listener = settings
             .http_addr
             .bind("http", "--http-addr", settings.insecure)

@@ -30,10 +30,10 @@ pub struct ServeArgs {
     #[arg(long, env = "ELANUS_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
-    /// Memory that loaded collections may take, such as 8GiB; a load beyond it is refused
+    /// Memory that loaded collections may take, such as 8GiB; a load beyond it is refused [default: no limit]
     #[arg(long, env = "ELANUS_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
-    /// Memory that sorts, joins and aggregates of SQL may take before they spill to disk
+    /// Memory that sorts, joins and aggregates of SQL may take before they spill to disk [default: no limit]
     #[arg(long, env = "ELANUS_SQL_MEMORY_LIMIT", value_name = "SIZE")]
     pub sql_memory_limit: Option<ByteSize>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]

@@ -1,4 +1,4 @@
-//! `elanus sql`: one statement on a data directory, without a server.
+//! `elanus sql`: statements on a data directory, without a server.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,7 +16,8 @@ pub struct SqlArgs {
     /// Data directory; created when it does not exist
     #[arg(long, env = "ELANUS_DATA", value_name = "DIR")]
     pub data: String,
-    /// The statement; of several, separated by semicolons, the answer is the last one's
+    /// The statement, or several separated by semicolons: they run one after the other until one fails, and the result of
+    /// each is printed
     #[arg(short = 'c', long = "command", value_name = "STATEMENT")]
     pub command: String,
     /// Database that unqualified names mean
@@ -27,22 +28,31 @@ pub struct SqlArgs {
     pub log: String,
 }
 
-/// Runs the statement and prints its rows.
+/// Runs the statements and prints the result of each.
 ///
 /// # Errors
-/// The directory is in use by a server or damaged, or the statement fails.
+/// The directory is in use by a server or damaged, a statement fails, or the results cannot be written.
 pub async fn run(arguments: SqlArgs) -> anyhow::Result<()> {
     logging::start(&arguments.log)?;
     let database = Database::open(&arguments.data, &Limits::default())
         .await
         .map_err(explain_lock)?;
-    let outcome = Box::pin(database.engine.sql(&arguments.database, &arguments.command)).await;
-    // Closed before the result is shown, so that whoever reads it can open the directory.
+    let mut outputs = Vec::new();
+    let outcome = match database.engine.session(&arguments.database) {
+        Ok(session) => {
+            let engine = &database.engine;
+            Box::pin(engine.sql_each(&session, &arguments.command, |output| outputs.push(output))).await
+        }
+        Err(error) => Err(error),
+    };
+    // Closed before the results are shown, so that whoever reads them can open the directory.
     database.close().await;
-    for line in render(&outcome?)? {
-        console::line(line);
+    for output in &outputs {
+        for line in render(output)? {
+            console::result(&line)?;
+        }
     }
-    Ok(())
+    Ok(outcome?)
 }
 
 /// A statement's result as a table with its number of rows, or how many rows it changed.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use elanus_collection::{Collection, Collections};
+use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -13,6 +14,8 @@ use super::{descriptions, int_gauges, values};
 /// Looks at every collection at every scrape.
 pub struct CollectionMetrics {
     collections: Arc<Collections>,
+    /// Held from the first count to the last read: two scrapes at once would count into each other's figures.
+    scrape: Mutex<()>,
     collection_num: IntGaugeVec,
     partition_num: IntGaugeVec,
     segment_num: IntGaugeVec,
@@ -28,6 +31,7 @@ impl CollectionMetrics {
         const BY_STATE: [&str; 3] = ["db_name", "collection_name", "segment_state"];
         Ok(Self {
             collections,
+            scrape: Mutex::new(()),
             collection_num: int_gauges("milvus_rootcoord_collection_num", "Collections.", &["db_name"])?,
             partition_num: int_gauges("milvus_rootcoord_partition_num", "Partitions.", &["db_name"])?,
             segment_num: int_gauges(
@@ -124,6 +128,7 @@ impl Collector for CollectionMetrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let _one_at_a_time = self.scrape.lock();
         self.refresh();
         values(&self.all().map(|gauges| gauges as &dyn Collector))
     }
@@ -131,4 +136,34 @@ impl Collector for CollectionMetrics {
 
 fn as_gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use elanus_collection::Options;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn scrapes_at_once_do_not_disturb_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = elanus_storage::open_root(directory.path().to_str().unwrap()).unwrap();
+        let collections = Collections::open(root.store, Options::default()).await.unwrap();
+        let metrics = CollectionMetrics::new(Arc::clone(&collections)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let families = metrics.collect();
+                        let databases = families
+                            .iter()
+                            .find(|family| family.name() == "milvus_rootcoord_collection_num")
+                            .map(|family| family.get_metric().len());
+                        assert_eq!(databases, Some(1), "the default database");
+                    }
+                });
+            }
+        });
+        collections.close().await;
+    }
 }

@@ -45,6 +45,13 @@ impl Address {
         }
     }
 
+    /// Whether the operating system picks the port.
+    pub fn picks_port(&self) -> bool {
+        self.text
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse() == Ok(0u16))
+    }
+
     /// Opens the port for `door`. Unless `insecure`, only addresses of this machine are accepted, since nothing asks
     /// clients for a password.
     ///
@@ -65,8 +72,7 @@ impl Address {
         TcpListener::bind(resolved.as_slice()).await.map_err(|error| {
             if error.kind() == std::io::ErrorKind::AddrInUse {
                 anyhow!(
-                    "cannot open the {door} door: {} is already in use by another process; choose another address with \
-                     {flag}",
+                    "cannot open the {door} door: {} is already in use; choose another address with {flag}",
                     self.text
                 )
             } else {

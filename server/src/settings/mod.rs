@@ -33,7 +33,7 @@ pub struct Settings {
     pub http_addr: Address,
     /// Listen on addresses that other machines reach although no authentication is configured.
     pub insecure: bool,
-    /// Bytes that loaded collections may take; none: the collection crate's default.
+    /// Bytes that loaded collections may take; none: no limit.
     pub memory_limit: Option<ByteSize>,
     /// Bytes that SQL may take before it spills; none: no limit.
     pub sql_memory_limit: Option<ByteSize>,

@@ -111,6 +111,17 @@ fn a_wrong_value_names_its_key() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path().to_owned(), directory.path().join("missing.toml")] {
+        let finished = run(elanus().arg("serve").arg("--config").arg(&path));
+        assert_eq!(finished.code, Some(1));
+        let expected = format!("cannot read the configuration file {}", path.display());
+        assert!(finished.err.contains(&expected), "{}", finished.err);
+    }
+}
+
+#[test]
 fn without_a_data_directory_nothing_starts() {
     let finished = run(elanus().arg("serve"));
     assert_eq!(finished.code, Some(1));

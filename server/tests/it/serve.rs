@@ -79,6 +79,42 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn two_doors_on_one_address_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = elanus();
+    command.arg("serve").arg("--data").arg(directory.path());
+    let finished = run(command.args(["--milvus-addr", "127.0.0.1:9091"]));
+    assert_eq!(finished.code, Some(1));
+    for part in ["--milvus-addr", "--http-addr", "127.0.0.1:9091"] {
+        assert!(finished.err.contains(part), "{part} is missing: {}", finished.err);
+    }
+}
+
+#[test]
+fn a_file_in_place_of_the_data_directory_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut command = elanus();
+    command.args([
+        "serve",
+        "--milvus-addr",
+        "127.0.0.1:0",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ]);
+    for finished in [
+        run(&mut command),
+        run(elanus().args(["sql", "-c", "SELECT 1", "--data", path])),
+    ] {
+        assert_eq!(finished.code, Some(1));
+        let expected = format!("the data directory {path} is a file");
+        assert!(finished.err.contains(&expected), "{}", finished.err);
+    }
+}
+
+#[test]
 fn other_machines_are_let_in_only_when_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let serve = |extra: &[&str]| {

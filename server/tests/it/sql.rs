@@ -48,6 +48,94 @@ fn a_table_is_made_filled_and_printed() {
 }
 
 #[test]
+fn several_statements_print_each_result_until_one_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let out = sql_ok(
+        data,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(2));
+         INSERT INTO t VALUES (1, '[1,0]'); SELECT id FROM t; SELECT v FROM t;",
+    );
+    let expected = "\
+OK
+1 row affected
++----+
+| id |
++----+
+| 1  |
++----+
+(1 row)
++------------+
+| v          |
++------------+
+| [1.0, 0.0] |
++------------+
+(1 row)
+";
+    assert_eq!(out, expected);
+    let finished = sql(
+        data,
+        "INSERT INTO t VALUES (2, '[0,1]'); SELECT missing FROM t; DELETE FROM t",
+    );
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert_eq!(finished.out, "1 row affected\n");
+    assert!(finished.err.contains("missing"), "{}", finished.err);
+    let finished = sql(data, "DELETE FROM t; SELEKT 1");
+    assert_eq!((finished.code, finished.out.as_str()), (Some(1), ""));
+    let out = sql_ok(data, "SELECT count(*) AS rows FROM t");
+    assert!(
+        out.contains("| 2    |"),
+        "nothing ran before the mistake was found: {out}"
+    );
+}
+
+#[test]
+fn all_statements_share_one_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = sql_ok(
+        directory.path(),
+        "PREPARE next(BIGINT) AS SELECT $1 + 1 AS n; EXECUTE next(41)",
+    );
+    assert!(out.starts_with("OK\n") && out.contains("| 42 |"), "{out}");
+}
+
+/// `/dev/full` is a disk without room.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = elanus();
+    command
+        .args(["sql", "-c", "SELECT 1", "--data"])
+        .arg(directory.path());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = command.stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = elanus();
+    command
+        .args(["sql", "-c", "SELECT 1", "--data"])
+        .arg(directory.path());
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_database_that_does_not_exist_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(elanus()
+        .args(["sql", "-c", "SELECT 1", "--database", "nowhere", "--data"])
+        .arg(directory.path()));
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.err.contains("nowhere"), "{}", finished.err);
+}
+
+#[test]
 fn a_mistake_is_one_line_on_standard_error() {
     let directory = tempfile::tempdir().unwrap();
     for statement in ["SELEKT 1", "SELECT * FROM missing_table"] {

@@ -7,9 +7,10 @@ mod digits;
 mod report;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use elanus_index::{Metric, SearchStats, Vectors, exact_search};
@@ -21,6 +22,7 @@ use self::report::Report;
 use super::sql::render;
 use crate::server::Server;
 use crate::settings::{Address, Settings};
+use crate::shutdown::Signals;
 use crate::{console, logging};
 
 const DATABASE: &str = "default";
@@ -50,15 +52,23 @@ const RECALL_QUERIES: usize = 200;
 /// The image whose neighbours are looked for.
 const QUERY: usize = 1234;
 
-/// Runs the demo.
+/// Runs the demo. Ctrl-C ends it too, and its directory is removed all the same.
 ///
 /// # Errors
 /// Any step that fails or gives another answer than expected.
 pub async fn run() -> anyhow::Result<()> {
     logging::start("error")?;
+    let mut signals = Signals::catch()?;
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
+    tokio::select! {
+        shown = Box::pin(show(directory.path())) => shown,
+        signal = signals.next() => bail!("stopped by {signal}"),
+    }
+}
+
+async fn show(directory: &Path) -> anyhow::Result<()> {
     let settings = Settings {
-        data: directory.path().join("data").display().to_string(),
+        data: directory.join("data").display().to_string(),
         milvus_addr: Address::free_loopback_port(),
         http_addr: Address::free_loopback_port(),
         insecure: false,
@@ -395,7 +405,7 @@ fn plan_text(output: &SqlOutput, kind: &str) -> anyhow::Result<String> {
             return Ok(plan.unwrap_or_default().to_owned());
         }
     }
-    anyhow::bail!("EXPLAIN gave no {kind}")
+    bail!("EXPLAIN gave no {kind}")
 }
 
 /// A vector as SQL writes it.
