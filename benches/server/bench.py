@@ -254,7 +254,7 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
     return figures
 
 
-SMALLER_IS_BETTER = (", s", ", ms", "MiB", "%", "bytes")
+SMALLER_IS_BETTER = (", s", ", ms", "MiB", "of one core", "bytes")
 
 
 def show(results: dict[str, dict[str, float]]) -> None:
