@@ -14,6 +14,12 @@ use super::operand::{Kind, Operand, Origin, literal};
 use crate::ast::{Span, TimeCompare};
 use crate::error::{Issue, Result};
 
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// Longest interval whose months are added row by row.
+const MAX_YEARS: i64 = 10_000;
+
 /// A duration with its two parts of different nature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Duration {
@@ -57,7 +63,11 @@ pub(crate) fn time_compare(compare: &TimeCompare, field: Operand, span: Span) ->
             instant_literal(&scalar.data_type, instant),
         ));
     };
-    let out_of_range = || Issue::parse(span, "the interval leaves the range of timestamps");
+    let out_of_range = || {
+        let message =
+            format!("the interval leaves the range of timestamps; at most {MAX_YEARS} years are allowed");
+        Issue::parse(span, message)
+    };
     let Some(duration) = parse_duration(text) else {
         let message = format!("invalid interval {text:?}; one is an ISO 8601 duration like P1D or P1DT2H30M");
         return Err(Issue::parse(span, message));
@@ -77,9 +87,12 @@ pub(crate) fn time_compare(compare: &TimeCompare, field: Operand, span: Span) ->
             instant_literal(&scalar.data_type, moved),
         ));
     }
-    let months = i32::try_from(duration.months).map_err(|_| out_of_range())?;
-    let nanoseconds = duration.microseconds.checked_mul(1000).ok_or_else(out_of_range)?;
-    let interval = IntervalMonthDayNano::new(months, 0, nanoseconds);
+    // rows hold the years 0 to 9999; what is further away than that would fail at the first row
+    let (days, rest) = (duration.microseconds / DAY, duration.microseconds % DAY);
+    if duration.months.abs() > MAX_YEARS * 12 || days.abs() > MAX_YEARS * 366 {
+        return Err(out_of_range());
+    }
+    let interval = IntervalMonthDayNano::new(duration.months as i32, days as i32, rest * 1_000);
     let moved = binary_expr(
         scalar.expr,
         Operator::Plus,
@@ -162,8 +175,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
                 duration.months = duration.months.checked_add(number.parse().ok()?)?;
                 continue;
             }
-            ('W', false) => 7 * 86_400_000_000,
-            ('D', false) => 86_400_000_000,
+            ('W', false) => 7 * DAY,
+            ('D', false) => DAY,
             ('H', true) => 3_600_000_000,
             ('M', true) => 60_000_000,
             ('S', true) => {

@@ -318,6 +318,14 @@ fn type_rules_are_milvus_own() {
             "invalid interval \"day\"; one is an ISO 8601 duration like P1D or P1DT2H30M (line 1, column 1)",
         ),
         (
+            "ts + INTERVAL 'P300000Y' > ISO '2025-01-01'",
+            "the interval leaves the range of timestamps; at most 10000 years are allowed (line 1, column 1)",
+        ),
+        (
+            "ts + INTERVAL 'P1MT1000000000H' > ISO '2025-01-01'",
+            "the interval leaves the range of timestamps; at most 10000 years are allowed (line 1, column 1)",
+        ),
+        (
             "id == null",
             "NULL literal is not supported in expressions; write field is null (line 1, column 7)",
         ),
