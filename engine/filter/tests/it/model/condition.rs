@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::datum::{Datum, list_text, quoted};
+use elanus_filter::{TemplateValue, Templates};
+
+use super::datum::Datum;
 use super::row::{Field, Row};
 
 pub const DAY: i64 = 86_400_000_000;
@@ -62,6 +64,39 @@ pub enum Condition {
     Or(Vec<Condition>),
 }
 
+/// How a filter gets its constants: written into the text, or as templates beside it.
+#[derive(Debug, Default)]
+pub struct Constants {
+    pub as_templates: bool,
+    pub templates: Templates,
+}
+
+impl Constants {
+    fn text(&mut self, value: &Datum) -> String {
+        if !self.as_templates {
+            return value.text();
+        }
+        let name = format!("t{}", self.templates.0.len());
+        self.templates.0.insert(name.clone(), template(value));
+        format!("{{{name}}}")
+    }
+
+    fn list(&mut self, values: &[Datum]) -> String {
+        self.text(&Datum::Array(values.to_vec()))
+    }
+}
+
+fn template(value: &Datum) -> TemplateValue {
+    match value {
+        Datum::Bool(value) => TemplateValue::Bool(*value),
+        Datum::Int(value) => TemplateValue::Int(*value),
+        Datum::Float(value) => TemplateValue::Float(*value),
+        Datum::Text(text) => TemplateValue::String(text.clone()),
+        Datum::Array(values) => TemplateValue::Array(values.iter().map(template).collect()),
+        Datum::Null | Datum::Object => panic!("{value:?} is no constant"),
+    }
+}
+
 /// A piece of a `like` pattern.
 #[derive(Debug, Clone, Copy)]
 pub enum Pattern {
@@ -73,7 +108,7 @@ pub enum Pattern {
 }
 
 impl Condition {
-    pub fn text(&self) -> String {
+    pub fn text(&self, constants: &mut Constants) -> String {
         match self {
             Self::Compare {
                 field,
@@ -81,7 +116,7 @@ impl Condition {
                 constant,
                 constant_first,
             } => {
-                let (field, constant) = (field.name(), constant.text());
+                let (field, constant) = (field.name(), constants.text(constant));
                 if *constant_first {
                     format!("{constant} {op} {field}")
                 } else {
@@ -89,9 +124,9 @@ impl Condition {
                 }
             }
             Self::Fields(left, op, right) => format!("{} {op} {}", left.name(), right.name()),
-            Self::In(field, constants, negated) => {
+            Self::In(field, list, negated) => {
                 let op = if *negated { "not in" } else { "in" };
-                format!("{} {op} {}", field.name(), list_text(constants))
+                format!("{} {op} {}", field.name(), constants.list(list))
             }
             Self::Range {
                 field,
@@ -103,7 +138,7 @@ impl Condition {
                 let op =
                     |(_, included): &(Datum, bool)| format!("{sign}{}", if *included { "=" } else { "" });
                 let (first, last) = if *falling { (high, low) } else { (low, high) };
-                let (left, right) = (first.0.text(), last.0.text());
+                let (left, right) = (constants.text(&first.0), constants.text(&last.0));
                 format!("{left} {} {} {} {right}", op(first), field.name(), op(last))
             }
             Self::Arithmetic {
@@ -113,16 +148,20 @@ impl Condition {
                 comparison,
                 constant,
             } => {
-                let constant = constant.text();
+                let (operand, constant) = (constants.text(&Datum::Int(*operand)), constants.text(constant));
                 format!("({} {op} {operand}) {comparison} {constant}", field.name())
             }
             Self::Like(field, pattern) => {
                 let pattern: String = pattern.iter().map(Pattern::text).collect();
-                format!("{} like {}", field.name(), quoted(&pattern))
+                format!("{} like {}", field.name(), constants.text(&Datum::Text(pattern)))
             }
             Self::Regex(field, letters, negated) => {
                 let op = if *negated { "!~" } else { "=~" };
-                format!("{} {op} {}", field.name(), quoted(letters))
+                format!(
+                    "{} {op} {}",
+                    field.name(),
+                    constants.text(&Datum::Text(letters.clone()))
+                )
             }
             Self::IsNull(field, negated) => {
                 let test = if *negated { "is not null" } else { "is null" };
@@ -131,12 +170,15 @@ impl Condition {
             Self::Exists(field) => format!("exists {}", field.name()),
             Self::Contains(function, field, elements) => {
                 let elements = match elements.as_slice() {
-                    [one] if is_one(function) => one.text(),
-                    many => list_text(many),
+                    [one] if is_one(function) => constants.text(one),
+                    many => constants.list(many),
                 };
                 format!("{function}({}, {elements})", field.name())
             }
-            Self::Length(field, op, length) => format!("array_length({}) {op} {length}", field.name()),
+            Self::Length(field, op, length) => {
+                let length = constants.text(&Datum::Int(*length));
+                format!("array_length({}) {op} {length}", field.name())
+            }
             Self::Time {
                 days,
                 op,
@@ -154,9 +196,9 @@ impl Condition {
                     format!("{field} {op} ISO '{instant}'")
                 }
             }
-            Self::Not(inner) => format!("not ({})", inner.text()),
-            Self::And(inner) => join(inner, " and "),
-            Self::Or(inner) => join(inner, " or "),
+            Self::Not(inner) => format!("not ({})", inner.text(constants)),
+            Self::And(inner) => join(inner, " and ", constants),
+            Self::Or(inner) => join(inner, " or ", constants),
         }
     }
 
@@ -329,10 +371,10 @@ fn matches(text: &[char], pattern: &[Pattern]) -> bool {
     }
 }
 
-fn join(inner: &[Condition], separator: &str) -> String {
+fn join(inner: &[Condition], separator: &str, constants: &mut Constants) -> String {
     inner
         .iter()
-        .map(|inner| format!("({})", inner.text()))
+        .map(|inner| format!("({})", inner.text(constants)))
         .collect::<Vec<_>>()
         .join(separator)
 }

@@ -22,7 +22,10 @@ impl Datum {
             Self::Int(value) => value.to_string(),
             Self::Float(value) => format!("{value:?}"),
             Self::Text(text) => quoted(text),
-            Self::Array(values) => list_text(values),
+            Self::Array(values) => {
+                let values: Vec<_> = values.iter().map(Datum::text).collect();
+                format!("[{}]", values.join(", "))
+            }
             Self::Object => "{}".to_owned(),
         }
     }
@@ -61,14 +64,8 @@ impl Datum {
     }
 }
 
-/// `[1, 2, 3]`
-pub fn list_text(values: &[Datum]) -> String {
-    let values: Vec<_> = values.iter().map(Datum::text).collect();
-    format!("[{}]", values.join(", "))
-}
-
 /// In double quotes; the texts of the model need no other escapes.
-pub fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

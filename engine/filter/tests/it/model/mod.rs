@@ -12,9 +12,9 @@ mod datum;
 mod row;
 mod strategy;
 
-use elanus_filter::Templates;
 use proptest::prelude::*;
 
+use self::condition::Constants;
 use crate::table::truth;
 
 proptest! {
@@ -24,12 +24,14 @@ proptest! {
     fn conditions_hold_where_the_model_says(
         rows in prop::collection::vec(strategy::row(), 1..24),
         condition in strategy::condition(),
+        as_templates in any::<bool>(),
     ) {
         let batch = row::batch(&rows);
-        let filter = condition.text();
-        let found = truth(&batch, &filter, &Templates::new()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let mut constants = Constants { as_templates, ..Constants::default() };
+        let filter = condition.text(&mut constants);
+        let found = truth(&batch, &filter, &constants.templates).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for (row, found) in rows.iter().zip(found) {
-            prop_assert_eq!(found, condition.truth(row), "{} on {:?}", filter, row);
+            prop_assert_eq!(found, condition.truth(row), "{} with {:?} on {:?}", filter, constants, row);
         }
     }
 }
