@@ -133,7 +133,6 @@ impl Router<'_> {
                 if_exists,
                 names,
                 table,
-                temporary: false,
                 ..
             } => self.drop(&object_type, &names, if_exists, table.as_ref()).await,
             SqlStatement::ShowTables { show_options, .. } => self.show_tables(&show_options).await,
