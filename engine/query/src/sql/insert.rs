@@ -6,8 +6,7 @@
 //!                                                       FROM (SELECT id, text FROM s) AS source (c0, c1)
 //! ```
 //!
-//! `DEFAULT` as a value becomes the column's default, or NULL when it has none; for a key that the
-//! collection assigns NULL is what asks for it.
+//! `DEFAULT` as a value becomes the column's default, or NULL when it has none.
 
 use elanus_collection::{CollectionSchema, DataType, Field};
 use sqlparser::ast::{
@@ -94,9 +93,6 @@ fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
     if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
     {
         *cell = field.default.as_ref().and_then(literal).unwrap_or_else(null);
-        if field.auto_id {
-            return Ok(());
-        }
     }
     if matches!(
         cell,
