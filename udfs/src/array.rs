@@ -16,6 +16,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, kernels::cmp::eq};
 use arrow::datatypes::DataType;
+use datafusion::common::utils::normalize_float_zero;
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -161,7 +162,9 @@ impl ScalarUDFImpl for ArrayFunction {
 
 /// Elements equal to needle `index`, over all rows; NULL elements equal nothing.
 fn mask(lists: &ListArray, needles: &ArrayRef, index: usize) -> Result<BooleanBuffer> {
-    let mask = eq(lists.values(), &Scalar::new(needles.slice(index, 1)))?;
+    // Arrow compares bits; the two zeros are one number.
+    let needle = normalize_float_zero(&needles.slice(index, 1));
+    let mask = eq(&normalize_float_zero(lists.values()), &Scalar::new(needle))?;
     Ok(match mask.nulls() {
         Some(nulls) => mask.values() & nulls.inner(),
         None => mask.values().clone(),

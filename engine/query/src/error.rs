@@ -167,8 +167,12 @@ fn schema_message(error: &SchemaError) -> String {
 
 /// `; did you mean a or b?`, or what there is when nothing is near, or nothing when there is nothing.
 pub(crate) fn did_you_mean(given: &str, known: &[&str], what: &str) -> String {
+    // A name of another length is not near; comparing long ones would cost their product.
+    let length = given.chars().count();
+    let alike = |name: &&&str| name.chars().count().abs_diff(length) <= (name.chars().count() + 1) / 3;
     let mut near: Vec<(usize, &str)> = known
         .iter()
+        .filter(alike)
         .map(|name| {
             (
                 strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()),

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take_record_batch;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use elanus_collection::{Unit, UnitId};
@@ -98,6 +99,23 @@ pub(crate) struct SelectionCache {
     next_name: AtomicU64,
 }
 
+/// A filter of more nodes than this is not remembered; it could be a list of a million values.
+const LARGE_FILTER: usize = 1_000;
+
+fn is_large(filter: &Expr) -> bool {
+    let mut nodes = 0;
+    // The walk cannot fail: the closure does not.
+    let walked = filter.apply(|_| {
+        nodes += 1;
+        Ok(if nodes > LARGE_FILTER {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    });
+    walked.is_err() || nodes > LARGE_FILTER
+}
+
 /// Predicates that keep their name while others come and go.
 const NAMED_PREDICATES: usize = 1_024;
 
@@ -125,14 +143,11 @@ impl SelectionCache {
     /// an expression would not do, it is the same for the lists `['a, b']` and `['a', 'b']`. A filter
     /// that was forgotten gets a new name, never one that another had.
     pub fn name(&self, collection: i64, filter: &Expr) -> FilterName {
-        let mut names = self.names.lock();
-        let number = match names.get(filter) {
-            Some(number) => *number,
-            None => {
-                let number = self.next_name.fetch_add(1, Ordering::Relaxed);
-                names.put(filter.clone(), number);
-                number
-            }
+        let fresh = || self.next_name.fetch_add(1, Ordering::Relaxed);
+        let number = if is_large(filter) {
+            fresh()
+        } else {
+            *self.names.lock().get_or_insert(filter.clone(), fresh)
         };
         FilterName { collection, number }
     }

@@ -49,4 +49,11 @@ async fn arrays_are_tested_against_literal_lists() {
     )
     .await;
     assert_eq!(text.unwrap(), ["true", "false"]);
+    let zeros = rows(
+        &session,
+        "SELECT elanus_array_contains(a, [0.0::double], 'one') AND elanus_array_equals(a, [0.0::double, 1.0]) \
+         FROM (VALUES ([-0.0::double, 1.0])) AS t(a)",
+    )
+    .await;
+    assert_eq!(zeros.unwrap(), ["true"]);
 }

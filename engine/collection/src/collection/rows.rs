@@ -62,7 +62,7 @@ impl Collection {
             .load()
             .properties
             .get(ALLOW_INSERT_AUTO_ID)
-            .is_some_and(|value| value == "true");
+            .is_some_and(|value| is_true(value));
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
         let oracle = Arc::clone(&self.oracle);
@@ -235,4 +235,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::InvalidData(format!("the write stopped before it began: {e}")))?
+}
+
+/// Whether a property is on, in the spellings that Milvus takes for a boolean.
+fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_true;
+
+    #[test]
+    fn python_spells_true_with_a_capital() {
+        assert!(is_true("True") && is_true("true") && is_true("1"));
+        assert!(!is_true("False") && !is_true("yes") && !is_true(""));
+    }
 }

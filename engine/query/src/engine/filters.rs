@@ -14,7 +14,7 @@ use crate::selection::{SelectionCache, bounded};
 
 /// Compiled filters kept.
 const CAPACITY: usize = 1_024;
-/// A filter text longer than this is compiled every time.
+/// A filter whose text and template values are longer than this together is compiled every time.
 const MAX_CACHED_TEXT: usize = 16 << 10;
 
 /// A collection never changes its schema, so its id, the text and the template values say it all.
@@ -45,12 +45,9 @@ impl FilterCache {
         let Some(filter) = filter.filter(|filter| !filter.text.trim().is_empty()) else {
             return Ok(Vec::new());
         };
-        let cacheable = filter.text.len() <= MAX_CACHED_TEXT;
-        let key = (
-            collection.id(),
-            filter.text.clone(),
-            format!("{:?}", filter.templates),
-        );
+        let templates = format!("{:?}", filter.templates);
+        let cacheable = filter.text.len() + templates.len() <= MAX_CACHED_TEXT;
+        let key = (collection.id(), filter.text.clone(), templates);
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
             return Ok(vec![Arc::clone(predicate)]);
         }
