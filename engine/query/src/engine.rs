@@ -1,23 +1,28 @@
 //! [`Engine`]: what both doors, the server and tests call.
 
 mod filters;
+mod ingest;
 mod query;
 mod search;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use elanus_collection::{Collection, Collections};
 
-use crate::error::Result;
+use crate::error::{QueryError, Result};
 use crate::predicate::Predicate;
 use crate::request::{FilterText, SqlOutput};
 use crate::resources::Resources;
 use crate::sql::threads::SqlThreads;
+use crate::statement::{Answer, Pinned, Place, Prepared};
 use crate::{session, sql};
 
 use filters::FilterCache;
+pub use ingest::IngestMode;
 
 /// Sizes of an engine.
 #[derive(Debug, Clone)]
@@ -133,15 +138,69 @@ impl Engine {
         text: &str,
         mut answer: impl FnMut(SqlOutput) + Send,
     ) -> Result<()> {
-        let Inner {
-            collections,
-            sql_threads,
-            ..
-        } = self.inner.as_ref();
+        let place = self.place(session);
         for statement in sql::parse(session, text)? {
-            answer(sql::run(collections, sql_threads, session, statement).await?);
+            let prepared = Prepared::new(place, statement).await?;
+            answer(prepared.run(place, None).await?.collect().await?);
         }
         Ok(())
+    }
+
+    /// Plans the one statement of a text, to be run with [`Engine::execute`].
+    ///
+    /// # Errors
+    /// [`QueryError::Syntax`] for several statements, and whatever planning refuses.
+    pub async fn prepare(&self, session: &SessionContext, text: &str) -> Result<Prepared> {
+        let mut statements = sql::parse(session, text)?;
+        let (Some(statement), None) = (statements.pop_front(), statements.pop_front()) else {
+            return Err(QueryError::Syntax(
+                "several statements where one is expected: send them one by one".into(),
+            ));
+        };
+        Prepared::new(self.place(session), statement).await
+    }
+
+    /// Runs a prepared statement, once for each row of `parameters`. Rows are computed as they are
+    /// read, a few batches ahead of the reader.
+    ///
+    /// # Errors
+    /// Parameters that do not fit, or what makes the statement fail before its first row.
+    pub async fn execute(
+        &self,
+        session: &SessionContext,
+        prepared: &Prepared,
+        parameters: Option<RecordBatch>,
+    ) -> Result<Answer> {
+        prepared.run(self.place(session), parameters).await
+    }
+
+    /// Plans one run of a query, so that its parts can be read later and separately with [`Engine::read`].
+    ///
+    /// # Errors
+    /// As [`Engine::execute`].
+    pub async fn pin(
+        &self,
+        session: &SessionContext,
+        prepared: &Prepared,
+        parameters: Option<RecordBatch>,
+    ) -> Result<Pinned> {
+        prepared.pin(self.place(session), parameters).await
+    }
+
+    /// The rows of one part of a pinned query.
+    ///
+    /// # Errors
+    /// What makes the query fail before its first row.
+    pub async fn read(&self, pinned: &Pinned, part: usize) -> Result<SendableRecordBatchStream> {
+        pinned.read(&self.inner.sql_threads, part).await
+    }
+
+    fn place<'a>(&'a self, session: &'a SessionContext) -> Place<'a> {
+        Place {
+            collections: &self.inner.collections,
+            threads: &self.inner.sql_threads,
+            session,
+        }
     }
 
     /// The predicates of a Milvus expression.

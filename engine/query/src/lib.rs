@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Engine`] (`engine`) | the entry: SQL text, and typed search, query, count, delete requests |
 //! | `sql` | dialect, types, statement router, DDL |
+//! | `statement` | statements planned once and run many times, with parameters |
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
@@ -41,11 +42,15 @@ mod selection;
 mod session;
 mod settings;
 mod sql;
+mod statement;
 mod table;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_SCHEMA};
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use request::{FilterText, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput};
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;
+pub use sql::check_syntax;
+pub use sql::split::{Statements, split};
+pub use statement::{Answer, Pinned, Prepared};

@@ -8,7 +8,6 @@ use sqlparser::ast::{ObjectName, ObjectType};
 use super::create_index::plain_name;
 use super::{Router, database_name};
 use crate::error::{QueryError, Result};
-use crate::request::SqlOutput;
 
 /// What is to be dropped.
 enum Found {
@@ -25,7 +24,7 @@ impl Router<'_> {
         names: &[ObjectName],
         if_exists: bool,
         table: Option<&ObjectName>,
-    ) -> Result<SqlOutput> {
+    ) -> Result<()> {
         let mut there = Vec::with_capacity(names.len());
         for name in names {
             there.extend(self.find(kind, name, if_exists, table)?);
@@ -37,7 +36,7 @@ impl Router<'_> {
                 Found::Database(name) => self.collections.drop_database(&name).await?,
             }
         }
-        Ok(SqlOutput::done())
+        Ok(())
     }
 
     /// What a DROP names. A drop of what is not there succeeds at the collections; SQL wants an error.

@@ -2,9 +2,8 @@
 //! by DataFusion (queries and writes).
 //!
 //! ```text
-//!   text -> statements -> CREATE/DROP TABLE, INDEX, SCHEMA, SHOW, USE -> the collections, here
-//!                      -> SELECT, INSERT, DELETE, EXPLAIN, SET        -> DataFusion, with our rules,
-//!                                                                        on threads of its own
+//!   text -> statements -> CREATE/DROP TABLE, INDEX, SCHEMA, USE, SET -> a command, run here
+//!                      -> SELECT, INSERT, DELETE, EXPLAIN, SHOW      -> a plan of DataFusion, with our rules
 //!                      -> anything else                               -> "not supported: X"
 //! ```
 
@@ -15,6 +14,9 @@ mod delete;
 pub(crate) mod dialect;
 mod drop;
 mod insert;
+mod offsets;
+mod question_marks;
+pub(crate) mod split;
 pub(crate) mod threads;
 pub(crate) mod types;
 pub(crate) mod vector_cast;
@@ -24,26 +26,22 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::UInt64Type;
-use datafusion::config::ExtensionOptions;
+use datafusion::config::{ConfigOptions, ExtensionOptions};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, ResetStatement, Statement};
+use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
 use elanus_collection::{Collections, Error};
 use sqlparser::ast::{
-    CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
+    CreateIndex, CreateTable, Delete, Ident, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 
 use crate::catalog::{CATALOG, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
-use crate::request::SqlOutput;
 use crate::settings::ElanusSettings;
 use create_table::normalized;
-use threads::SqlThreads;
 use vector_cast::VectorCastRule;
 
 /// Longest SQL text.
@@ -54,21 +52,35 @@ const MAX_TEXT: usize = 64 << 20;
 /// # Errors
 /// [`QueryError::Syntax`].
 pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Statement>> {
-    if text.len() > MAX_TEXT {
-        return Err(QueryError::Syntax(format!(
-            "a statement of {} bytes is too long: at most {MAX_TEXT}",
-            text.len()
-        )));
-    }
     let depth = session
         .state_ref()
         .read()
         .config_options()
         .sql_parser
         .recursion_limit;
-    let mut parser: DFParser<'_> = DFParserBuilder::new(text)
+    parse_to_depth(depth.into(), text)
+}
+
+/// Whether every statement of a text can be parsed; without an engine, for clients of one.
+///
+/// # Errors
+/// [`QueryError::Syntax`].
+pub fn check_syntax(text: &str) -> Result<()> {
+    let depth = ConfigOptions::default().sql_parser.recursion_limit;
+    parse_to_depth(depth.into(), text).map(|_| ())
+}
+
+fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
+    if text.len() > MAX_TEXT {
+        return Err(QueryError::Syntax(format!(
+            "a statement of {} bytes is too long: at most {MAX_TEXT}",
+            text.len()
+        )));
+    }
+    let text = question_marks::numbered(text)?;
+    let mut parser: DFParser<'_> = DFParserBuilder::new(text.as_ref())
         .with_dialect(&PostgreSqlDialect {})
-        .with_recursion_limit(depth.into())
+        .with_recursion_limit(depth)
         .build()?;
     let statements = parser.parse_statements()?;
     if statements.is_empty() {
@@ -77,39 +89,100 @@ pub(crate) fn parse(session: &SessionContext, text: &str) -> Result<VecDeque<Sta
     Ok(statements)
 }
 
-/// Runs one statement.
+/// The plan of a statement that DataFusion runs; `None` for one that [`command`] runs.
 ///
 /// # Errors
 /// [`QueryError`].
-pub(crate) async fn run(
+pub(crate) async fn plan(
     collections: &Collections,
-    threads: &SqlThreads,
     session: &SessionContext,
     statement: Statement,
-) -> Result<SqlOutput> {
+) -> Result<Option<LogicalPlan>> {
     clauses::refuse(&statement)?;
-    let router = Router {
-        collections,
-        threads,
-        session,
-    };
+    let router = Router { collections, session };
+    match router.planned_form(statement)? {
+        Some(statement) => router.plan(statement).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Runs a statement that has no plan: definitions and what changes the session.
+///
+/// # Errors
+/// [`QueryError`].
+pub(crate) async fn command(
+    collections: &Collections,
+    session: &SessionContext,
+    statement: Statement,
+) -> Result<()> {
+    let router = Router { collections, session };
     match statement {
-        Statement::Statement(inner) => router.statement(*inner).await,
-        Statement::Explain(explain) => router.explain(explain).await,
+        Statement::Statement(inner) => router.command(*inner).await,
         Statement::Reset(ResetStatement::Variable(name)) => router.reset(name).await,
         Statement::CreateExternalTable(_) => Err(QueryError::Unsupported("CREATE EXTERNAL TABLE".into())),
         Statement::CopyTo(_) => Err(QueryError::Unsupported("COPY".into())),
+        Statement::Explain(_) => Err(QueryError::Internal("EXPLAIN has a plan".into())),
     }
 }
 
 struct Router<'a> {
     collections: &'a Collections,
-    threads: &'a SqlThreads,
     session: &'a SessionContext,
 }
 
 impl Router<'_> {
-    async fn statement(&self, statement: SqlStatement) -> Result<SqlOutput> {
+    /// The statement as DataFusion should plan it; `None` for a command.
+    fn planned_form(&self, statement: Statement) -> Result<Option<Statement>> {
+        let inner = match statement {
+            Statement::Statement(inner) => *inner,
+            Statement::Explain(mut explain) => {
+                if let Statement::Statement(inner) = explain.statement.as_mut() {
+                    self.make_ready("EXPLAIN", inner)?;
+                }
+                return Ok(Some(Statement::Explain(explain)));
+            }
+            Statement::Reset(_) | Statement::CreateExternalTable(_) | Statement::CopyTo(_) => {
+                return Ok(None);
+            }
+        };
+        let planned = match inner {
+            SqlStatement::Insert(insert) => SqlStatement::Insert(self.insert(insert)?),
+            SqlStatement::Delete(delete) => SqlStatement::Delete(self.delete(delete)?),
+            SqlStatement::ShowTables { show_options, .. } => {
+                refuse_show_options(&show_options)?;
+                let database = self.database().replace('\'', "''");
+                return self
+                    .text(&format!(
+                        "SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}' ORDER BY 1"
+                    ))
+                    .map(Some);
+            }
+            SqlStatement::ShowDatabases { show_options, .. }
+            | SqlStatement::ShowSchemas { show_options, .. } => {
+                refuse_show_options(&show_options)?;
+                return self
+                    .text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1")
+                    .map(Some);
+            }
+            SqlStatement::ShowVariable { variable } if self.shown_setting(&variable).is_some() => {
+                let (name, value) = self.shown_setting(&variable).unwrap_or_default();
+                return self
+                    .text(&format!("SELECT 'elanus.{name}' AS name, '{value}' AS value"))
+                    .map(Some);
+            }
+            query @ (SqlStatement::Query(_)
+            | SqlStatement::ShowVariable { .. }
+            | SqlStatement::ShowColumns { .. }
+            | SqlStatement::ShowFunctions { .. }
+            | SqlStatement::ExplainTable { .. }
+            | SqlStatement::Explain { .. }
+            | SqlStatement::Execute { .. }) => query,
+            _ => return Ok(None),
+        };
+        Ok(Some(Statement::Statement(Box::new(planned))))
+    }
+
+    async fn command(&self, statement: SqlStatement) -> Result<()> {
         match statement {
             SqlStatement::CreateTable(create) => self.create_table(&create).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
@@ -135,36 +208,19 @@ impl Router<'_> {
                 table,
                 ..
             } => self.drop(&object_type, &names, if_exists, table.as_ref()).await,
-            SqlStatement::ShowTables { show_options, .. } => self.show_tables(&show_options).await,
-            SqlStatement::ShowDatabases { show_options, .. }
-            | SqlStatement::ShowSchemas { show_options, .. } => {
-                refuse_show_options(&show_options)?;
-                self.text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1")
-                    .await
-            }
             SqlStatement::Use(target) => self.use_database(&target),
-            SqlStatement::Insert(insert) => {
-                let insert = self.insert(insert)?;
-                self.planned(Statement::Statement(Box::new(SqlStatement::Insert(insert))))
-                    .await
-            }
-            SqlStatement::Delete(delete) => {
-                let delete = self.delete(delete)?;
-                self.planned(Statement::Statement(Box::new(SqlStatement::Delete(delete))))
-                    .await
-            }
             SqlStatement::Prepare {
                 name,
                 data_types,
                 mut statement,
             } => {
                 self.make_ready("PREPARE", &mut statement)?;
-                let prepare = SqlStatement::Prepare {
+                self.in_session(SqlStatement::Prepare {
                     name,
                     data_types,
                     statement,
-                };
-                self.planned(Statement::Statement(Box::new(prepare))).await
+                })
+                .await
             }
             SqlStatement::Set(Set::SingleAssignment { variable, values, .. })
                 if our_setting(&variable).is_some() =>
@@ -175,15 +231,9 @@ impl Router<'_> {
                     .collect();
                 self.set(&our_setting(&variable).unwrap_or_default(), &values.join(","))
             }
-            planned @ (SqlStatement::Query(_)
-            | SqlStatement::Set(_)
-            | SqlStatement::ShowVariable { .. }
-            | SqlStatement::ShowColumns { .. }
-            | SqlStatement::ShowFunctions { .. }
-            | SqlStatement::ExplainTable { .. }
-            | SqlStatement::Explain { .. }
-            | SqlStatement::Execute { .. }
-            | SqlStatement::Deallocate { .. }) => self.planned(Statement::Statement(Box::new(planned))).await,
+            of_session @ (SqlStatement::Set(_) | SqlStatement::Deallocate { .. }) => {
+                self.in_session(of_session).await
+            }
             other => Err(QueryError::Unsupported(statement_name(&other))),
         }
     }
@@ -202,19 +252,13 @@ impl Router<'_> {
         Ok(())
     }
 
-    async fn explain(&self, mut explain: ExplainStatement) -> Result<SqlOutput> {
-        if let Statement::Statement(inner) = explain.statement.as_mut() {
-            self.make_ready("EXPLAIN", inner)?;
-        }
-        self.planned(Statement::Explain(explain)).await
-    }
-
     /// DataFusion resets its own settings only.
-    async fn reset(&self, name: ObjectName) -> Result<SqlOutput> {
+    async fn reset(&self, name: ObjectName) -> Result<()> {
         let Some(key) = our_setting(&name) else {
-            return self
-                .planned(Statement::Reset(ResetStatement::Variable(name)))
-                .await;
+            let reset = Statement::Reset(ResetStatement::Variable(name));
+            let plan = self.session.state().statement_to_plan(reset).await?;
+            self.session.execute_logical_plan(plan).await?;
+            return Ok(());
         };
         let defaults = ElanusSettings::default().entries();
         let default = defaults
@@ -224,8 +268,21 @@ impl Router<'_> {
         self.set(&key, &default.unwrap_or_default())
     }
 
+    /// Key and value of one of our settings in a SHOW; DataFusion shows its own only.
+    fn shown_setting(&self, variable: &[Ident]) -> Option<(String, String)> {
+        let parts: Vec<String> = variable.iter().map(normalized).collect();
+        let [prefix, key] = parts.as_slice() else {
+            return None;
+        };
+        let entries = ElanusSettings::of(self.session.state_ref().read().config_options()).entries();
+        let entry = entries
+            .into_iter()
+            .find(|entry| prefix == "elanus" && &entry.key == key)?;
+        Some((entry.key, entry.value.unwrap_or_default()))
+    }
+
     /// Sets `elanus.{key}`.
-    fn set(&self, key: &str, value: &str) -> Result<SqlOutput> {
+    fn set(&self, key: &str, value: &str) -> Result<()> {
         let entries = ElanusSettings::default().entries();
         let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
         let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
@@ -248,15 +305,37 @@ impl Router<'_> {
                     entry.description
                 ))
             })?;
-        Ok(SqlOutput::done())
+        Ok(())
     }
 
-    /// Runs a statement that DataFusion plans.
-    async fn planned(&self, statement: Statement) -> Result<SqlOutput> {
-        let session = self.session.clone();
-        let run = async move { plan_and_run(&session, statement).await };
-        let output = self.threads.run(run).await?;
-        output.map_err(|error| self.with_near_tables(error))
+    async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+        match self.plan_as_is(statement).await? {
+            // What was prepared under the name of an EXECUTE, with its values.
+            plan @ LogicalPlan::Statement(_) => {
+                let frame = self.session.execute_logical_plan(plan).await?;
+                Ok(frame.into_unoptimized_plan())
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    /// Runs a statement that changes what DataFusion keeps of the session.
+    async fn in_session(&self, statement: SqlStatement) -> Result<()> {
+        let statement = Statement::Statement(Box::new(statement));
+        let mut plan = self.plan_as_is(statement).await?;
+        // What is prepared is optimized at once, before any analyzer rule has seen it.
+        if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
+            let input = prepare.input.as_ref().clone();
+            let state = self.session.state();
+            prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
+        }
+        self.session.execute_logical_plan(plan).await?;
+        Ok(())
+    }
+
+    async fn plan_as_is(&self, statement: Statement) -> Result<LogicalPlan> {
+        let plan = self.session.state().statement_to_plan(statement).await;
+        plan.map_err(|error| self.with_near_tables(error.into()))
     }
 
     /// Adds the names that an unknown table's name may have meant.
@@ -285,26 +364,24 @@ impl Router<'_> {
         ))
     }
 
-    async fn text(&self, query: &str) -> Result<SqlOutput> {
-        let mut statements = parse(self.session, query)?;
-        match statements.pop_front() {
-            Some(statement) => self.planned(statement).await,
-            None => Ok(SqlOutput::done()),
-        }
+    fn text(&self, query: &str) -> Result<Statement> {
+        parse(self.session, query)?
+            .pop_front()
+            .ok_or_else(|| QueryError::Internal("a statement of our own is empty".into()))
     }
 
     // ---- definitions ----
 
-    async fn create_table(&self, create: &CreateTable) -> Result<SqlOutput> {
+    async fn create_table(&self, create: &CreateTable) -> Result<()> {
         let (database, name) = self.table_name(&create.name)?;
         let spec = create_table::collection_spec(create)?;
         match self.collections.create_collection(&database, &name, spec).await {
-            Err(Error::CollectionExists { .. }) if create.if_not_exists => Ok(SqlOutput::done()),
-            created => created.map(|_| SqlOutput::done()).map_err(QueryError::from),
+            Err(Error::CollectionExists { .. }) if create.if_not_exists => Ok(()),
+            created => created.map(|_| ()).map_err(QueryError::from),
         }
     }
 
-    async fn create_index(&self, create: &CreateIndex) -> Result<SqlOutput> {
+    async fn create_index(&self, create: &CreateIndex) -> Result<()> {
         let (database, name) = self.table_name(&create.table_name)?;
         let collection = self.collections.collection(&database, &name)?;
         let schema = collection.schema();
@@ -317,7 +394,7 @@ impl Router<'_> {
         let wanted = spec.name.as_deref().unwrap_or(&spec.field);
         if let Some(existing) = collection.indexes().iter().find(|index| index.name == wanted) {
             if create.if_not_exists {
-                return Ok(SqlOutput::done());
+                return Ok(());
             }
             return Err(Error::IndexExists(format!("index '{}' already exists", existing.name)).into());
         }
@@ -325,10 +402,10 @@ impl Router<'_> {
         // As in PostgreSQL, the rows of this moment are indexed when the statement returns.
         collection.flush().await?;
         collection.settle().await?;
-        Ok(SqlOutput::done())
+        Ok(())
     }
 
-    async fn create_database(&self, name: &ObjectName, if_not_exists: bool) -> Result<SqlOutput> {
+    async fn create_database(&self, name: &ObjectName, if_not_exists: bool) -> Result<()> {
         let name = database_name(name)?;
         if name == INFO_SCHEMA || name == "information_schema" {
             return Err(QueryError::InvalidParameter(format!(
@@ -336,8 +413,8 @@ impl Router<'_> {
             )));
         }
         match self.collections.create_database(&name, BTreeMap::new()).await {
-            Err(Error::DatabaseExists { .. }) if if_not_exists => Ok(SqlOutput::done()),
-            created => created.map(|()| SqlOutput::done()).map_err(QueryError::from),
+            Err(Error::DatabaseExists { .. }) if if_not_exists => Ok(()),
+            created => created.map_err(QueryError::from),
         }
     }
 
@@ -379,7 +456,7 @@ impl Router<'_> {
         Ok((database, table))
     }
 
-    fn use_database(&self, target: &Use) -> Result<SqlOutput> {
+    fn use_database(&self, target: &Use) -> Result<()> {
         let name = match target {
             Use::Object(name) | Use::Database(name) | Use::Schema(name) => database_name(name)?,
             Use::Default => crate::catalog::DEFAULT_DATABASE.to_string(),
@@ -393,16 +470,7 @@ impl Router<'_> {
             .options_mut()
             .catalog
             .default_schema = name;
-        Ok(SqlOutput::done())
-    }
-
-    async fn show_tables(&self, options: &ShowStatementOptions) -> Result<SqlOutput> {
-        refuse_show_options(options)?;
-        let database = self.database().replace('\'', "''");
-        self.text(&format!(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}' ORDER BY 1"
-        ))
-        .await
+        Ok(())
     }
 
     fn delete(&self, delete: Delete) -> Result<Delete> {
@@ -426,35 +494,6 @@ impl Router<'_> {
         }
         Ok(insert)
     }
-}
-
-async fn plan_and_run(session: &SessionContext, statement: Statement) -> Result<SqlOutput> {
-    let state = session.state();
-    let mut plan = state.statement_to_plan(statement).await?;
-    // What is prepared is optimized at once, before any analyzer rule has seen it.
-    if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
-        let input = prepare.input.as_ref().clone();
-        prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
-    }
-    let frame = session.execute_logical_plan(plan).await?;
-    // An EXECUTE has become what was prepared by now.
-    let writes = matches!(frame.logical_plan(), LogicalPlan::Dml(_));
-    let schema = Arc::clone(frame.schema().inner());
-    let batches = frame.collect().await?;
-    if writes {
-        let counts = batches
-            .iter()
-            .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
-        return Ok(SqlOutput::affected(
-            counts.flat_map(|counts| counts.values().iter()).sum(),
-        ));
-    }
-    let schema = batches.first().map_or(schema, |batch| batch.schema());
-    Ok(SqlOutput {
-        schema,
-        batches,
-        affected: None,
-    })
 }
 
 /// The key behind `elanus.`, when the setting is one of ours.

@@ -7,6 +7,9 @@
 
 use std::future::Future;
 
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use futures::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -44,6 +47,26 @@ impl SqlThreads {
         (&mut task.0)
             .await
             .map_err(|e| QueryError::Internal(format!("a statement stopped unexpectedly: {e}")))
+    }
+
+    /// Reads `rows` there, at most two batches ahead of the caller; dropping the result ends it.
+    pub fn stream(&self, mut rows: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+        let Some(runtime) = &self.runtime else {
+            return Err(QueryError::Internal("the SQL threads are stopped".into()));
+        };
+        let mut ahead = RecordBatchReceiverStreamBuilder::new(rows.schema(), 2);
+        let sender = ahead.tx();
+        let read = async move {
+            while let Some(batch) = rows.next().await {
+                // Nobody listens any more: the work ends here.
+                if sender.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        ahead.spawn_on(read, runtime.handle());
+        Ok(ahead.build())
     }
 }
 

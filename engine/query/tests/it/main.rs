@@ -8,4 +8,5 @@
 mod requests;
 mod rewrite;
 mod sessions;
+mod statements;
 mod support;

@@ -131,3 +131,19 @@ async fn deeply_nested_text_is_refused_and_not_a_crash() {
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
     assert!(engine.sql(DEFAULT_DATABASE, &deep).await.is_err());
 }
+
+#[tokio::test]
+async fn a_setting_is_shown_as_it_was_set() {
+    let engine = engine().await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    engine
+        .sql_in(&session, "SET elanus.ef_search = 321")
+        .await
+        .unwrap();
+    let shown = engine.sql_in(&session, "SHOW elanus.ef_search").await.unwrap();
+    let text = format!("{:?}", shown.batches);
+    assert!(
+        text.contains("elanus.ef_search") && text.contains("321"),
+        "{text}"
+    );
+}

@@ -1,0 +1,427 @@
+//! Statements in two steps: planned once ([`Prepared`]), run many times with other parameters.
+//!
+//! ```text
+//!   text -> parsed -> command (DDL, SET, USE)  -> run by the router each time
+//!                  -> plan -> optimized once, when the types of all parameters are known
+//!                                |
+//!   parameters ----------------> bound -> physical plan (a snapshot of now) -> rows, a batch at a time
+//! ```
+//!
+//! A value that is not exactly of a parameter's inferred type (a double for a REAL column) is bound
+//! before optimization instead, so that types are reconciled as they are for a literal. A statement
+//! whose tables were dropped or made anew meanwhile, or whose session's `elanus.exact` has changed, is
+//! planned again.
+
+mod parameters;
+mod pinned;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef, UInt64Type};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::DefaultTableSource;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use elanus_collection::Collections;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::catalog::CATALOG;
+use crate::error::{QueryError, Result};
+use crate::request::SqlOutput;
+use crate::settings::ElanusSettings;
+use crate::sql;
+use crate::sql::threads::SqlThreads;
+use crate::table::CollectionTable;
+
+use parameters::Parameters;
+pub use pinned::Pinned;
+
+/// A statement that has been parsed and planned. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    statement: Statement,
+    form: ArcSwap<Form>,
+}
+
+/// What running one statement gives.
+pub enum Answer {
+    /// Rows, computed as they are read; dropping the stream ends the work.
+    Rows(SendableRecordBatchStream),
+    /// So many rows were written.
+    Affected(u64),
+    /// The statement has taken effect and has nothing to show.
+    Done,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rows(rows) => write!(f, "Rows({})", rows.schema()),
+            Self::Affected(rows) => write!(f, "Affected({rows})"),
+            Self::Done => f.write_str("Done"),
+        }
+    }
+}
+
+impl Answer {
+    /// Everything at once.
+    ///
+    /// # Errors
+    /// What made the query fail.
+    pub async fn collect(self) -> Result<SqlOutput> {
+        match self {
+            Self::Rows(rows) => {
+                let schema = rows.schema();
+                let batches: Vec<RecordBatch> = rows.try_collect().await?;
+                Ok(SqlOutput {
+                    schema,
+                    batches,
+                    affected: None,
+                })
+            }
+            Self::Affected(rows) => Ok(SqlOutput::affected(rows)),
+            Self::Done => Ok(SqlOutput::done()),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Form {
+    /// Run by the router.
+    Command,
+    /// Run by DataFusion.
+    Plan(Arc<Planned>),
+}
+
+#[derive(Debug)]
+struct Planned {
+    /// As the SQL planner made it, parameters typed where that is known.
+    plan: LogicalPlan,
+    /// Analyzed and optimized; `None` when that needs the values of parameters.
+    optimized: Option<LogicalPlan>,
+    /// Schema of the rows.
+    schema: SchemaRef,
+    writes: bool,
+    /// The session's `elanus.exact`, which the optimizer reads.
+    exact: bool,
+    parameters: Parameters,
+    tables: Vec<Table>,
+}
+
+/// A collection that a plan was made for.
+#[derive(Debug)]
+struct Table {
+    database: String,
+    name: String,
+    id: i64,
+}
+
+/// What statements run with.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub collections: &'a Arc<Collections>,
+    /// Plans are made and run there. Commands are not: what they start has to outlive the engine, and
+    /// must not wait behind a join.
+    pub threads: &'a SqlThreads,
+    pub session: &'a SessionContext,
+}
+
+impl Prepared {
+    /// Plans `statement`.
+    ///
+    /// # Errors
+    /// [`QueryError::Plan`], [`QueryError::Unsupported`] and others.
+    pub(crate) async fn new(place: Place<'_>, statement: Statement) -> Result<Self> {
+        let form = Form::of(place, &statement).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                statement,
+                form: ArcSwap::from_pointee(form),
+            }),
+        })
+    }
+
+    /// Schema of the rows that it gives; `None` for a statement that gives none.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        match self.inner.form.load().as_ref() {
+            Form::Command => None,
+            Form::Plan(planned) => (!planned.writes).then(|| Arc::clone(&planned.schema)),
+        }
+    }
+
+    /// One field for each parameter, in the order of `$1, $2, ..`; of type Null when any type will do.
+    pub fn parameters(&self) -> Schema {
+        match self.inner.form.load().as_ref() {
+            Form::Command => Schema::empty(),
+            Form::Plan(planned) => planned.parameters.schema(),
+        }
+    }
+
+    /// Runs the statement for every row of `parameters` (for one row without any parameters); the rows
+    /// of the answers follow each other.
+    ///
+    /// # Errors
+    /// [`QueryError`]; of several runs of a statement that writes, those before the failing one have
+    /// taken effect, except that an INSERT of parameter rows is one write.
+    pub(crate) async fn run(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Answer> {
+        let form = self.form(place).await?;
+        let Form::Plan(planned) = form.as_ref() else {
+            parameters::refuse(parameters.as_ref())?;
+            let statement = self.inner.statement.clone();
+            sql::command(place.collections, place.session, statement).await?;
+            return Ok(Answer::Done);
+        };
+        let rows = planned.parameters.check(parameters)?;
+        let (planned, session) = (Arc::clone(planned), place.session.clone());
+        let run = async move {
+            if planned.writes {
+                planned.write(&session, rows.as_ref()).await.map(Answer::Affected)
+            } else {
+                planned.read(&session, rows.as_ref()).await.map(Answer::Rows)
+            }
+        };
+        Ok(match place.threads.run(run).await?? {
+            Answer::Rows(rows) => Answer::Rows(place.threads.stream(rows)?),
+            answer @ (Answer::Affected(_) | Answer::Done) => answer,
+        })
+    }
+
+    /// Plans one run of a query over the state of now.
+    ///
+    /// # Errors
+    /// As [`Prepared::run`]; [`QueryError::Internal`] for a statement that is not a query.
+    pub(crate) async fn pin(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Pinned> {
+        let form = self.form(place).await?;
+        let planned = match form.as_ref() {
+            Form::Plan(planned) if !planned.writes => Arc::clone(planned),
+            Form::Plan(_) | Form::Command => {
+                return Err(QueryError::Internal("only a query can be pinned".into()));
+            }
+        };
+        let rows = planned.parameters.check(parameters)?;
+        let session = place.session.clone();
+        let pin = async move {
+            let physical = planned.physical(&session, rows.as_ref(), 0).await?;
+            let schema = Arc::clone(&planned.schema);
+            Ok(Pinned::new(physical, session.task_ctx(), schema))
+        };
+        place.threads.run(pin).await?
+    }
+
+    /// The plan, made again if its tables are not those any more.
+    async fn form(&self, place: Place<'_>) -> Result<Arc<Form>> {
+        let form = self.inner.form.load_full();
+        if !form.is_stale(place) {
+            return Ok(form);
+        }
+        let form = Arc::new(Form::of(place, &self.inner.statement).await?);
+        self.inner.form.store(Arc::clone(&form));
+        Ok(form)
+    }
+}
+
+impl Form {
+    async fn of(place: Place<'_>, statement: &Statement) -> Result<Self> {
+        let (collections, session) = (Arc::clone(place.collections), place.session.clone());
+        let statement = statement.clone();
+        let make = async move {
+            Ok(match sql::plan(&collections, &session, statement).await? {
+                Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan)?)),
+                None => Self::Command,
+            })
+        };
+        place.threads.run(make).await?
+    }
+
+    fn is_stale(&self, place: Place<'_>) -> bool {
+        let Self::Plan(planned) = self else {
+            return false;
+        };
+        let moved = |table: &Table| {
+            place
+                .collections
+                .collection(&table.database, &table.name)
+                .map_or(true, |collection| collection.id() != table.id)
+        };
+        planned.exact != exact(place.session) || planned.tables.iter().any(moved)
+    }
+}
+
+impl Planned {
+    fn new(session: &SessionContext, plan: LogicalPlan) -> Result<Self> {
+        let (plan, parameters) = Parameters::infer(plan)?;
+        let writes = matches!(plan, LogicalPlan::Dml(_));
+        let optimized = if !writes && parameters.fixed_by_types(&plan)? {
+            Some(session.state().optimize(&plan)?)
+        } else {
+            None
+        };
+        let default = session
+            .state_ref()
+            .read()
+            .config_options()
+            .catalog
+            .default_schema
+            .clone();
+        Ok(Self {
+            schema: Arc::clone(plan.schema().inner()),
+            tables: tables_of(&plan, &default)?,
+            plan,
+            optimized,
+            writes,
+            exact: exact(session),
+            parameters,
+        })
+    }
+
+    async fn read(
+        &self,
+        session: &SessionContext,
+        rows: Option<&RecordBatch>,
+    ) -> Result<SendableRecordBatchStream> {
+        let count = rows.map_or(1, RecordBatch::num_rows);
+        if count == 1 {
+            let physical = self.physical(session, rows, 0).await?;
+            let rows = execute_stream(physical, session.task_ctx())?;
+            return Ok(announced(Arc::clone(&self.schema), rows));
+        }
+        // One plan for each row of parameters, all planned before the first is run, so that all of
+        // them see about the same state; neighbours in the batch run at the same time.
+        let mut plans = Vec::with_capacity(count);
+        for row in 0..count {
+            plans.push(self.physical(session, rows, row).await?);
+        }
+        let context = session.task_ctx();
+        let together = session.state_ref().read().config().target_partitions();
+        let runs = futures::stream::iter(plans)
+            .map(move |plan| {
+                let context = Arc::clone(&context);
+                async move { datafusion::physical_plan::collect(plan, context).await }
+            })
+            .buffered(together)
+            .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten();
+        let rows = RecordBatchStreamAdapter::new(Arc::clone(&self.schema), runs);
+        Ok(announced(Arc::clone(&self.schema), Box::pin(rows)))
+    }
+
+    async fn physical(
+        &self,
+        session: &SessionContext,
+        rows: Option<&RecordBatch>,
+        row: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let state = session.state();
+        let Some(rows) = rows else {
+            return Ok(match &self.optimized {
+                Some(plan) => state.query_planner().create_physical_plan(plan, &state).await?,
+                None => state.create_physical_plan(&self.plan).await?,
+            });
+        };
+        let values = self.parameters.row(rows, row)?;
+        if let (Some(plan), Some(values)) = (&self.optimized, values.exact()) {
+            let bound = plan.clone().replace_params_with_values(&values)?;
+            return Ok(state.query_planner().create_physical_plan(&bound, &state).await?);
+        }
+        let bound = self.plan.clone().with_param_values(values.as_given())?;
+        Ok(state.create_physical_plan(&bound).await?)
+    }
+
+    async fn write(&self, session: &SessionContext, rows: Option<&RecordBatch>) -> Result<u64> {
+        let Some(rows) = rows else {
+            return affected(session, self.plan.clone()).await;
+        };
+        if let Some(bulk) = self.parameters.as_table(&self.plan, rows)? {
+            return affected(session, bulk).await;
+        }
+        let mut written = 0;
+        for row in 0..rows.num_rows() {
+            let values = self.parameters.row(rows, row)?;
+            let bound = self.plan.clone().with_param_values(values.as_given())?;
+            written += affected(session, bound).await?;
+        }
+        Ok(written)
+    }
+}
+
+/// Runs a plan that writes; it answers with numbers of rows.
+async fn affected(session: &SessionContext, plan: LogicalPlan) -> Result<u64> {
+    let physical = session.state().create_physical_plan(&plan).await?;
+    let batches = datafusion::physical_plan::collect(physical, session.task_ctx()).await?;
+    let counts = batches
+        .iter()
+        .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
+    Ok(counts.flat_map(|counts| counts.values().iter()).sum())
+}
+
+/// The rows under the schema that was announced: operators may know better that a column is never NULL.
+fn announced(schema: SchemaRef, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    if rows.schema() == schema {
+        return rows;
+    }
+    let target = Arc::clone(&schema);
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&target), batch.columns().to_vec(), &options)
+            .map_err(Into::into)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// The collections that a plan names.
+fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
+    let mut note = |name: &TableReference, source: &Arc<dyn TableSource>| {
+        let provider = source.downcast_ref::<DefaultTableSource>();
+        let table = provider.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
+        if let Some(table) = table {
+            let name = name.clone().resolve(CATALOG, default_database);
+            tables.push(Table {
+                database: name.schema.to_string(),
+                name: name.table.to_string(),
+                id: table.collection().id(),
+            });
+        }
+    };
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => note(&scan.table_name, &scan.source),
+            LogicalPlan::Dml(dml) => note(&dml.table_name, &dml.target),
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
+}
+
+fn exact(session: &SessionContext) -> bool {
+    let state = session.state_ref();
+    ElanusSettings::of(state.read().config_options()).exact
+}
+
+/// A field of a parameter whose type is not known.
+fn untyped(name: &str) -> Field {
+    Field::new(name, arrow::datatypes::DataType::Null, true)
+}
+
+/// The schema of one node's inputs, for looking up the types of its expressions.
+fn input_schema(plan: &LogicalPlan) -> Result<DFSchema> {
+    Ok(match plan {
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?
+        }
+        plan => datafusion::logical_expr::utils::merge_schema(&plan.inputs()),
+    })
+}

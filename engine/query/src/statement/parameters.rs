@@ -1,0 +1,375 @@
+//! Parameters of a statement: which there are, of what types, and their values in a plan.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ParamValues, ScalarValue};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, cast};
+
+use super::{input_schema, untyped};
+use crate::error::{QueryError, Result};
+use crate::plan::distance::is_vector;
+use crate::sql::vector_text::vector_of_scalar;
+
+/// The parameters of one plan, in the order in which values are given.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    /// Name with its `$`, and the type when it is known.
+    fields: Vec<(String, Option<FieldRef>)>,
+    numbered: bool,
+}
+
+/// The values of one run.
+pub(super) struct Row<'a> {
+    parameters: &'a Parameters,
+    values: Vec<ScalarValue>,
+}
+
+impl Parameters {
+    /// Finds the parameters of `plan`, and gives those in a distance their type.
+    ///
+    /// # Errors
+    /// One parameter of two types, or numbers with gaps.
+    pub fn infer(plan: LogicalPlan) -> Result<(LogicalPlan, Self)> {
+        let names = plan.get_parameter_names()?;
+        if names.is_empty() {
+            let fields = Vec::new();
+            return Ok((
+                plan,
+                Self {
+                    fields,
+                    numbered: true,
+                },
+            ));
+        }
+        let plan = with_inferred_types(plan)?;
+        let mut known = plan.get_parameter_fields()?;
+        let numbers: Option<BTreeMap<usize, &String>> =
+            names.iter().map(|name| Some((number(name)?, name))).collect();
+        let Some(numbers) = numbers else {
+            let names: std::collections::BTreeSet<&String> = names.iter().collect();
+            let fields = names
+                .into_iter()
+                .map(|name| (name.clone(), known.remove(name).flatten()))
+                .collect();
+            return Ok((
+                plan,
+                Self {
+                    fields,
+                    numbered: false,
+                },
+            ));
+        };
+        let highest = numbers.keys().next_back().copied().unwrap_or_default();
+        if highest > MAX_PARAMETERS {
+            return Err(QueryError::Plan(format!(
+                "parameter ${highest} is out of range: allowed are $1 to ${MAX_PARAMETERS}"
+            )));
+        }
+        let fields = (1..=highest)
+            .map(|number| {
+                let name = format!("${number}");
+                let field = known.remove(&name).flatten();
+                (name, field)
+            })
+            .collect();
+        Ok((
+            plan,
+            Self {
+                fields,
+                numbered: true,
+            },
+        ))
+    }
+
+    /// The parameters as a schema.
+    pub fn schema(&self) -> Schema {
+        let fields = self.fields.iter().map(|(name, field)| match field {
+            Some(field) => field.as_ref().clone().with_name(name).with_nullable(true),
+            None => untyped(name),
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    /// Whether the types of the parameters are all that optimizing `plan` needs of them.
+    pub fn fixed_by_types(&self, plan: &LogicalPlan) -> Result<bool> {
+        if self.fields.iter().any(|(_, field)| field.is_none()) {
+            return Ok(false);
+        }
+        // The rules read a LIMIT's number.
+        let mut fixed = true;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::Limit(limit) = node {
+                let mut numbers = limit.skip.iter().chain(&limit.fetch);
+                fixed &= numbers.all(|number| matches!(number.as_ref(), Expr::Literal(..)));
+            }
+            if matches!(node, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) {
+                fixed = false;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(fixed)
+    }
+
+    /// `rows` when their number of columns fits; `None` for a statement without parameters.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] saying how many values are missing or too many.
+    pub fn check(&self, rows: Option<RecordBatch>) -> Result<Option<RecordBatch>> {
+        let given = rows.as_ref().map_or(0, RecordBatch::num_columns);
+        if given != self.fields.len() {
+            let names: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(QueryError::InvalidParameter(format!(
+                "the statement has {} parameters{}, {given} values are given",
+                self.fields.len(),
+                if names.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", names.join(", "))
+                }
+            )));
+        }
+        Ok(rows.filter(|_| given > 0))
+    }
+
+    /// The values in one row of `rows`.
+    pub fn row(&self, rows: &RecordBatch, row: usize) -> Result<Row<'_>> {
+        let values = (0..self.fields.len())
+            .map(|index| ScalarValue::try_from_array(rows.column(self.column(rows, index)), row))
+            .collect::<datafusion::error::Result<_>>()?;
+        Ok(Row {
+            parameters: self,
+            values,
+        })
+    }
+
+    /// Where in `rows` the parameter is: numbered ones by position, named ones by name if it is there.
+    fn column(&self, rows: &RecordBatch, index: usize) -> usize {
+        let name = self
+            .fields
+            .get(index)
+            .map(|(name, _)| name.trim_start_matches('$'));
+        match name {
+            Some(name) if !self.numbered => rows.schema().index_of(name).unwrap_or(index),
+            Some(_) | None => index,
+        }
+    }
+
+    /// `INSERT .. VALUES ($1, f($2))` as an INSERT from the table of all parameter rows, so that many
+    /// rows are one write; `None` when the plan is of another form.
+    pub fn as_table(&self, plan: &LogicalPlan, rows: &RecordBatch) -> Result<Option<LogicalPlan>> {
+        if !matches!(plan, LogicalPlan::Dml(_)) {
+            return Ok(None);
+        }
+        let mut holders = 0;
+        let mut elsewhere = false;
+        plan.apply_with_subqueries(|node| {
+            let mut has = false;
+            node.apply_expressions(|expr| {
+                has |= has_placeholder(expr)?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            match node {
+                LogicalPlan::Values(values) if has && values.values.len() == 1 => holders += 1,
+                _ => elsewhere |= has,
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if holders != 1 || elsewhere {
+            return Ok(None);
+        }
+        let bulk = plan.clone().transform_down(|node| match &node {
+            LogicalPlan::Values(values) if values_hold_parameters(values)? => {
+                let table = self.parameter_table(values, rows)?;
+                Ok(Transformed::new(table, true, TreeNodeRecursion::Jump))
+            }
+            _ => Ok(Transformed::no(node)),
+        })?;
+        Ok(Some(bulk.data))
+    }
+
+    fn parameter_table(&self, values: &Values, rows: &RecordBatch) -> datafusion::error::Result<LogicalPlan> {
+        const TABLE: &str = "parameters";
+        let columns = (0..self.fields.len()).map(|index| Arc::clone(rows.column(self.column(rows, index))));
+        let columns: Vec<_> = columns.collect();
+        let schema: Schema = self
+            .fields
+            .iter()
+            .zip(&columns)
+            .map(|((name, _), column)| Field::new(name, column.data_type().clone(), true))
+            .collect::<Vec<_>>()
+            .into_schema();
+        let batch = RecordBatch::try_new(Arc::new(schema.clone()), columns)?;
+        let table = MemTable::try_new(Arc::new(schema), vec![vec![batch]])?;
+        let scan = LogicalPlanBuilder::scan(TABLE, provider_as_source(Arc::new(table)), None)?.build()?;
+        let below = Arc::clone(scan.schema());
+        let cells = values.values.first().map(Vec::as_slice).unwrap_or_default();
+        let mut outputs = Vec::with_capacity(cells.len());
+        for (cell, field) in cells.iter().zip(values.schema.fields()) {
+            let expr = cell.clone().transform_up(|expr| {
+                let Expr::Placeholder(Placeholder { id, field }) = &expr else {
+                    return Ok(Transformed::no(expr));
+                };
+                let column = Expr::Column(Column::new(Some(TABLE), id));
+                Ok(Transformed::yes(match field {
+                    Some(field) if field.data_type() != &column.get_type(&below)? => {
+                        cast(column, field.data_type().clone())
+                    }
+                    Some(_) | None => column,
+                }))
+            })?;
+            outputs.push(expr.data.alias(field.name()));
+        }
+        LogicalPlanBuilder::from(scan).project(outputs)?.build()
+    }
+}
+
+/// Most parameters of a statement, as in PostgreSQL.
+const MAX_PARAMETERS: usize = 65_535;
+
+trait IntoSchema {
+    fn into_schema(self) -> Schema;
+}
+
+impl IntoSchema for Vec<Field> {
+    fn into_schema(self) -> Schema {
+        Schema::new(self)
+    }
+}
+
+impl Row<'_> {
+    /// The values in the inferred types; `None` when one of them would change by the conversion.
+    pub fn exact(&self) -> Option<ParamValues> {
+        let fields = self.parameters.fields.iter();
+        let values = fields.zip(&self.values).map(|((_, field), value)| {
+            let wanted = field.as_ref()?.data_type();
+            lossless(value, wanted)
+        });
+        Some(self.named(values.collect::<Option<_>>()?))
+    }
+
+    /// The values in the types in which they came.
+    pub fn as_given(&self) -> ParamValues {
+        self.named(self.values.clone())
+    }
+
+    fn named(&self, values: Vec<ScalarValue>) -> ParamValues {
+        if self.parameters.numbered {
+            return ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
+        }
+        let names = self.parameters.fields.iter().map(|(name, _)| name);
+        let named: HashMap<String, ScalarAndMetadata> = names
+            .zip(values)
+            .map(|(name, value)| (name.trim_start_matches('$').to_string(), value.into()))
+            .collect();
+        ParamValues::Map(named)
+    }
+}
+
+/// `value` as `wanted`, when it means the same there.
+fn lossless(value: &ScalarValue, wanted: &DataType) -> Option<ScalarValue> {
+    let given = value.data_type();
+    if &given == wanted {
+        return Some(value.clone());
+    }
+    if value.is_null() {
+        return ScalarValue::try_from(wanted).ok();
+    }
+    if is_vector(wanted) {
+        return as_vector(value, wanted);
+    }
+    let there = value.cast_to(wanted).ok().filter(|there| !there.is_null())?;
+    (there.cast_to(&given).ok()? == *value).then_some(there)
+}
+
+fn as_vector(value: &ScalarValue, wanted: &DataType) -> Option<ScalarValue> {
+    let DataType::FixedSizeList(item, dim) = wanted else {
+        return None;
+    };
+    let floats = vector_of_scalar(value, "", usize::try_from(*dim).ok()?).ok()??;
+    let values = Arc::new(arrow::array::Float32Array::from(floats));
+    let list = arrow::array::FixedSizeListArray::try_new(Arc::clone(item), *dim, values, None).ok()?;
+    Some(ScalarValue::FixedSizeList(Arc::new(list)))
+}
+
+fn number(name: &str) -> Option<usize> {
+    name.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)
+}
+
+/// Types that DataFusion does not infer: `distance(v, $1)` is of a vector like `v`, `CAST($1 AS t)` is of a `t`.
+fn with_inferred_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let typed = plan.transform_up_with_subqueries(|node| {
+        let schema = input_schema(&node)?;
+        node.map_expressions(|expr| expr.transform_up(|expr| infer(expr, &schema)))
+    })?;
+    Ok(typed.data)
+}
+
+fn infer(expr: Expr, schema: &DFSchema) -> datafusion::error::Result<Transformed<Expr>> {
+    match expr {
+        Expr::ScalarFunction(call) => {
+            let vector = call.args.iter().find_map(|arg| {
+                let data_type = arg.get_type(schema).ok()?;
+                is_vector(&data_type).then_some(data_type)
+            });
+            let (Some(vector), true) = (vector, call.args.iter().any(is_untyped)) else {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            };
+            let args = call.args.into_iter().map(|arg| typed(arg, &vector)).collect();
+            let call = ScalarFunction::new_udf(call.func, args);
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        Expr::Cast(mut cast) if is_untyped(&cast.expr) => {
+            *cast.expr = typed(*cast.expr, cast.field.data_type());
+            Ok(Transformed::yes(Expr::Cast(cast)))
+        }
+        expr => Ok(Transformed::no(expr)),
+    }
+}
+
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
+}
+
+/// A parameter without a type as one of `data_type`; anything else as it is.
+fn typed(expr: Expr, data_type: &DataType) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => Expr::Placeholder(Placeholder {
+            id,
+            field: Some(Arc::new(Field::new("", data_type.clone(), true))),
+        }),
+        expr => expr,
+    }
+}
+
+fn has_placeholder(expr: &Expr) -> datafusion::error::Result<bool> {
+    expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))))
+}
+
+fn values_hold_parameters(values: &Values) -> datafusion::error::Result<bool> {
+    for cell in values.values.iter().flatten() {
+        if has_placeholder(cell)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// For a statement that takes none.
+///
+/// # Errors
+/// [`QueryError::InvalidParameter`] when there are some.
+pub(super) fn refuse(rows: Option<&RecordBatch>) -> Result<()> {
+    match rows.map_or(0, RecordBatch::num_columns) {
+        0 => Ok(()),
+        given => Err(QueryError::InvalidParameter(format!(
+            "the statement has no parameters, {given} values are given"
+        ))),
+    }
+}
