@@ -1,0 +1,179 @@
+//! Catalogs, databases, tables and keys, from what the session's catalog has.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::sql::{
+    CommandGetCatalogs, CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTableTypes, CommandGetTables,
+};
+use datafusion::logical_expr::TableType;
+use elanus_query::{CATALOG, DEFAULT_DATABASE, Engine};
+use flight_tonic::Status;
+
+use crate::status;
+
+/// Type of a table that rows can be written to, and of one that only tells about others.
+const TABLE: &str = "TABLE";
+const SYSTEM_TABLE: &str = "SYSTEM TABLE";
+const VIEW: &str = "VIEW";
+
+/// The schema with every `catalog_name` nullable, as the protocol has it; some clients check.
+pub(crate) fn nullable_names(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.name().as_str() {
+        "catalog_name" | "db_schema_name" => field.as_ref().clone().with_nullable(true),
+        _ => field.as_ref().clone(),
+    });
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+}
+
+fn with_nullable_names(batch: Result<RecordBatch, impl Into<Status>>) -> Result<RecordBatch, Status> {
+    let batch = batch.map_err(Into::into)?;
+    answer(nullable_names(&batch.schema()), batch.columns().to_vec())
+}
+
+fn answer(schema: Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, Status> {
+    RecordBatch::try_new(Arc::new(schema), columns)
+        .map_err(|e| Status::internal(format!("cannot make the answer: {e}")))
+}
+
+pub(crate) fn catalogs(query: CommandGetCatalogs) -> Result<RecordBatch, Status> {
+    let mut catalogs = query.into_builder();
+    catalogs.append(CATALOG);
+    with_nullable_names(catalogs.build())
+}
+
+/// Databases, and the schemas that only tell about others.
+fn schema_names(engine: &Engine) -> Result<Vec<String>, Status> {
+    let session = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
+    let mut names = session
+        .catalog(CATALOG)
+        .map(|catalog| catalog.schema_names())
+        .unwrap_or_default();
+    names.push("information_schema".to_string());
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+pub(crate) fn schemas(engine: &Engine, query: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
+    let mut schemas = query.into_builder();
+    for name in schema_names(engine)? {
+        schemas.append(CATALOG, name);
+    }
+    with_nullable_names(schemas.build())
+}
+
+pub(crate) async fn tables(engine: &Engine, query: CommandGetTables) -> Result<RecordBatch, Status> {
+    let session = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
+    let with_schema = query.include_schema;
+    let mut tables = query.into_builder();
+    let Some(catalog) = session.catalog(CATALOG) else {
+        return with_nullable_names(tables.build());
+    };
+    for schema_name in catalog.schema_names() {
+        let Some(schema) = catalog.schema(&schema_name) else {
+            continue;
+        };
+        let is_database = engine.collections().database(&schema_name).is_ok();
+        for name in schema.table_names() {
+            // One that was dropped meanwhile is not listed.
+            let Some(table) = schema.table(&name).await.map_err(|e| status::of(e.into()))? else {
+                continue;
+            };
+            let kind = match table.table_type() {
+                TableType::View => VIEW,
+                TableType::Base | TableType::Temporary if is_database => TABLE,
+                TableType::Base | TableType::Temporary => SYSTEM_TABLE,
+            };
+            let columns = if with_schema {
+                table.schema()
+            } else {
+                SchemaRef::new(Schema::empty())
+            };
+            tables
+                .append(CATALOG, &schema_name, &name, kind, &columns)
+                .map_err(Status::from)?;
+        }
+    }
+    with_nullable_names(tables.build())
+}
+
+pub(crate) fn table_types(query: CommandGetTableTypes) -> Result<RecordBatch, Status> {
+    let mut types = query.into_builder();
+    for name in [SYSTEM_TABLE, TABLE, VIEW] {
+        types.append(name);
+    }
+    types.build().map_err(Status::from)
+}
+
+pub(crate) fn primary_key_schema() -> Schema {
+    Schema::new(vec![
+        Field::new("catalog_name", DataType::Utf8, true),
+        Field::new("db_schema_name", DataType::Utf8, true),
+        Field::new("table_name", DataType::Utf8, false),
+        Field::new("column_name", DataType::Utf8, false),
+        Field::new("key_name", DataType::Utf8, true),
+        Field::new("key_sequence", DataType::Int32, false),
+    ])
+}
+
+/// The primary key of one table.
+pub(crate) fn primary_keys(engine: &Engine, query: &CommandGetPrimaryKeys) -> Result<RecordBatch, Status> {
+    if query
+        .catalog
+        .as_deref()
+        .is_some_and(|name| !name.is_empty() && name != CATALOG)
+    {
+        return Ok(RecordBatch::new_empty(Arc::new(primary_key_schema())));
+    }
+    let database = query
+        .db_schema
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or(DEFAULT_DATABASE);
+    let collection = engine
+        .collections()
+        .collection(database, &query.table)
+        .map_err(|e| status::of(e.into()))?;
+    let key = collection
+        .schema()
+        .primary_key()
+        .map_err(|e| status::of(e.into()))?
+        .name
+        .clone();
+    let texts = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    let columns = vec![
+        texts(CATALOG),
+        texts(database),
+        texts(&query.table),
+        texts(&key),
+        texts(&format!("{}_pkey", query.table)),
+        Arc::new(Int32Array::from(vec![1])) as ArrayRef,
+    ];
+    answer(primary_key_schema(), columns)
+}
+
+pub(crate) fn foreign_key_schema() -> Schema {
+    let text = |name: &str, nullable: bool| Field::new(name, DataType::Utf8, nullable);
+    Schema::new(vec![
+        text("pk_catalog_name", true),
+        text("pk_db_schema_name", true),
+        text("pk_table_name", false),
+        text("pk_column_name", false),
+        text("fk_catalog_name", true),
+        text("fk_db_schema_name", true),
+        text("fk_table_name", false),
+        text("fk_column_name", false),
+        Field::new("key_sequence", DataType::Int32, false),
+        text("fk_key_name", true),
+        text("pk_key_name", true),
+        Field::new("update_rule", DataType::UInt8, false),
+        Field::new("delete_rule", DataType::UInt8, false),
+    ])
+}
+
+/// Tables have no foreign keys.
+pub(crate) fn no_foreign_keys() -> RecordBatch {
+    RecordBatch::new_empty(Arc::new(foreign_key_schema()))
+}

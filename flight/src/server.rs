@@ -1,0 +1,87 @@
+//! The socket side: message size limits, health, serving and draining.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use elanus_query::Engine;
+use flight_tonic::codec::CompressionEncoding;
+use flight_tonic::transport::Server;
+use futures::StreamExt;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::connection::Connection;
+use crate::door::Door;
+use crate::service::Service;
+
+/// Largest message, in bytes, that is taken or sent: one record batch of an ingest is one message.
+pub const MAX_MESSAGE_BYTES: usize = 512 << 20;
+
+/// HTTP/2 flow control windows, so that a bulk ingest does not wait for round trips.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+const MAX_FRAME: u32 = 4 << 20;
+/// How often results that nobody fetched are let go.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Why the door stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listening socket could not be read.
+    #[error("cannot read the address of the Flight listener: {0}")]
+    Listener(#[from] std::io::Error),
+    /// The gRPC server failed.
+    #[error("the Flight door on {address} failed: {source}")]
+    Transport {
+        /// Where it listened.
+        address: SocketAddr,
+        /// What failed.
+        source: flight_tonic::transport::Error,
+    },
+}
+
+/// Answers Flight SQL clients on a bound listener until `shutdown` resolves; then no new call is
+/// taken, calls that are running finish, and the function returns.
+///
+/// Compressed requests are understood; replies are not compressed, since every gRPC client claims to
+/// accept gzip and vectors do not compress.
+///
+/// # Errors
+/// [`ServeError`] when the socket fails.
+pub async fn serve(
+    engine: Arc<Engine>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    let service = Service::new(engine);
+    let results = service.results();
+    let flight = FlightServiceServer::new(Door::new(service))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<FlightServiceServer<Door>>().await;
+    let connections = TcpListenerStream::new(listener).map(|stream| stream.map(Connection::new));
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .add_service(health)
+        .add_service(flight)
+        .serve_with_incoming_shutdown(connections, shutdown);
+    let sweep = async {
+        let mut ticks = tokio::time::interval(SWEEP);
+        loop {
+            ticks.tick().await;
+            results.sweep();
+        }
+    };
+    tokio::select! {
+        served = server => served.map_err(|source| ServeError::Transport { address, source }),
+        () = sweep => Ok(()),
+    }
+}

@@ -1,0 +1,647 @@
+//! [`Service`]: the commands of Flight SQL.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::{
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, Command,
+    CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+    CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
+    SqlInfo, TicketStatementQuery,
+};
+use arrow_flight::{
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, SchemaAsIpc, SchemaResult, Ticket,
+};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
+use elanus_query::{Answer, Engine, Prepared};
+use flight_prost::Message;
+use flight_tonic::{Request, Response, Status, Streaming};
+use futures::stream::Abortable;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use crate::connection::Client;
+use crate::metadata::{self, catalog};
+use crate::results::{Cancelled, Results};
+use crate::session_options;
+use crate::status;
+use crate::ticket::{Part, read_values, write_values};
+
+/// A stream of answers.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// Results of `ActionCancelQuery`, an enumeration that `arrow-flight` keeps to itself.
+const CANCELLED: i32 = 1;
+const NOT_CANCELLABLE: i32 = 3;
+
+type Flight = Result<Response<FlightInfo>, Status>;
+type Rows = Result<Response<Answers<FlightData>>, Status>;
+
+/// The service behind the door. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Service {
+    engine: Arc<Engine>,
+    results: Arc<Results>,
+}
+
+impl Service {
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            results: Arc::default(),
+        }
+    }
+
+    /// The results that wait to be fetched.
+    pub fn results(&self) -> Arc<Results> {
+        Arc::clone(&self.results)
+    }
+
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The client behind a request, and its session.
+    pub fn client<T>(&self, request: &Request<T>) -> Result<(Arc<Client>, SessionContext), Status> {
+        let client = request
+            .extensions()
+            .get::<Arc<Client>>()
+            .map(Arc::clone)
+            .ok_or_else(|| Status::internal("a request came over no connection"))?;
+        let session = client.session(&self.engine)?;
+        Ok((client, session))
+    }
+
+    /// Plans a statement.
+    pub async fn prepare(&self, session: &SessionContext, sql: &str) -> Result<Prepared, Status> {
+        self.engine.prepare(session, sql).await.map_err(status::of)
+    }
+
+    /// Runs a statement for [`Service::fetch`]: a query is planned over the state of now and runs as its
+    /// parts are fetched; everything else has run when this returns.
+    async fn announce(
+        &self,
+        session: &SessionContext,
+        sql: &str,
+        statement: &Prepared,
+        values: Option<RecordBatch>,
+        descriptor: FlightDescriptor,
+    ) -> Flight {
+        let mut part = Part {
+            parts: 1,
+            ..Part::default()
+        };
+        let Some(schema) = statement.schema() else {
+            let answer = self.engine.execute(session, statement, values).await;
+            if let Answer::Rows(_) = answer.map_err(status::of)? {
+                return Err(Status::internal("a statement without rows has rows"));
+            }
+            return info(descriptor, &Schema::empty(), vec![endpoint(&part)]);
+        };
+        part.sql = sql.to_string();
+        part.database = session_options::database(session);
+        part.settings = session_options::changed(session);
+        if let Some(values) = &values {
+            part.values = write_values(values)?;
+        }
+        let several_runs = values.as_ref().is_some_and(|values| values.num_rows() != 1);
+        let mut expires = None;
+        if several_runs {
+            part.set_result(u128::from(ulid::Ulid::new()));
+        } else {
+            let pinned = self.engine.pin(session, statement, values).await;
+            let pinned = pinned.map_err(status::of)?;
+            part.parts = u32::try_from(pinned.parts()).unwrap_or(1);
+            let (id, until) = self.results.keep(pinned);
+            part.set_result(id);
+            expires = (part.parts > 1).then_some(until);
+        }
+        let endpoints = (0..part.parts).map(|number| {
+            part.part = number;
+            let mut endpoint = endpoint(&part);
+            endpoint.expiration_time = expires;
+            endpoint
+        });
+        info(descriptor, &schema, endpoints.collect())
+    }
+
+    /// The rows of one part of an announced result.
+    async fn fetch(&self, part: &Part) -> Rows {
+        if part.sql.is_empty() {
+            let schema = Arc::new(Schema::empty());
+            return Ok(Response::new(encoded(schema, futures::stream::empty())));
+        }
+        let id = part.result();
+        let (reader, registration) = self.results.reader(id);
+        let rows = match self.results.read(id) {
+            Some(pinned) => {
+                let number = usize::try_from(part.part).unwrap_or(usize::MAX);
+                if number >= pinned.parts() {
+                    return Err(Status::invalid_argument(format!(
+                        "the ticket asks for part {number} of {}",
+                        pinned.parts()
+                    )));
+                }
+                self.engine.read(&pinned, number).await.map_err(status::of)?
+            }
+            None if part.parts > 1 => {
+                return Err(Status::not_found(
+                    "the result has expired: run the statement again",
+                ));
+            }
+            None => self.compute(part).await?,
+        };
+        let schema = rows.schema();
+        let rows = Abortable::new(rows.map_err(|e| status::of(e.into())), registration);
+        let ended = futures::stream::once(async move {
+            if reader.is_cancelled() {
+                Err(Status::cancelled("the query was cancelled"))
+            } else {
+                Ok(None)
+            }
+        });
+        let rows = rows.map_ok(Some).chain(ended).try_filter_map(futures::future::ok);
+        Ok(Response::new(encoded(schema, rows)))
+    }
+
+    /// Runs the statement in a ticket.
+    async fn compute(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
+        let session = self.engine.session(&part.database).map_err(status::of)?;
+        session_options::restore(&session, &part.settings)?;
+        let values = read_values(&part.values)?;
+        let statement = self.prepare(&session, &part.sql).await?;
+        if statement.schema().is_none() {
+            return Err(Status::invalid_argument("the ticket is not for a query"));
+        }
+        match self.engine.execute(&session, &statement, values).await {
+            Ok(Answer::Rows(rows)) => Ok(rows),
+            Ok(Answer::Affected(_) | Answer::Done) => Err(Status::internal("a query has no rows")),
+            Err(error) => Err(status::of(error)),
+        }
+    }
+
+    /// Runs a statement for the number of rows that it writes.
+    async fn update(
+        &self,
+        session: &SessionContext,
+        statement: &Prepared,
+        values: Option<RecordBatch>,
+    ) -> Result<i64, Status> {
+        let answer = self.engine.execute(session, statement, values).await;
+        match answer.map_err(status::of)? {
+            Answer::Affected(rows) => Ok(i64::try_from(rows).unwrap_or(i64::MAX)),
+            Answer::Done => Ok(0),
+            // A query run as an update: its rows are not wanted, its effects and errors are.
+            Answer::Rows(rows) => {
+                let drained = rows.try_for_each(|_| futures::future::ok(())).await;
+                drained.map_err(|e| status::of(e.into()))?;
+                Ok(-1)
+            }
+        }
+    }
+
+    /// The schema of what a command would answer, without running it.
+    pub async fn schema(&self, request: Request<FlightDescriptor>) -> Result<SchemaResult, Status> {
+        let (client, session) = self.client(&request)?;
+        let any = Any::decode(&*request.get_ref().cmd).map_err(|e| status::malformed("the command", e))?;
+        let command = Command::try_from(any).map_err(|e| status::malformed("the command", e))?;
+        let schema = if let Command::CommandStatementQuery(query) = command {
+            self.prepare(&session, &query.query).await?.schema()
+        } else if let Command::CommandPreparedStatementQuery(query) = command {
+            let bound = client.prepared(&query.prepared_statement_handle)?;
+            bound.statement.schema()
+        } else {
+            let info = self.get_flight_info(request).await?.into_inner();
+            return Ok(SchemaResult { schema: info.schema });
+        };
+        let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+        Ok(SchemaResult {
+            schema: ipc(&schema)?,
+        })
+    }
+
+    /// Ends a result by its tickets.
+    pub fn cancel(&self, info: &FlightInfo) -> Result<Cancelled, Status> {
+        let mut outcome = Cancelled::Gone;
+        for endpoint in &info.endpoint {
+            let Some(ticket) = &endpoint.ticket else { continue };
+            let part = part_of(ticket)?;
+            if self.results.cancel(part.result()) == Cancelled::Yes {
+                outcome = Cancelled::Yes;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The answer to a command whose rows are made at once: its ticket is the command itself.
+    fn announce_metadata(schema: &Schema, request: Request<FlightDescriptor>) -> Flight {
+        let descriptor = request.into_inner();
+        let ticket = Ticket::new(descriptor.cmd.clone());
+        let endpoint = FlightEndpoint::new().with_ticket(ticket);
+        info(descriptor, schema, vec![endpoint])
+    }
+}
+
+/// What a ticket of ours says.
+pub(crate) fn part_of(ticket: &Ticket) -> Result<Part, Status> {
+    let any = Any::decode(&*ticket.ticket).map_err(|e| status::malformed("the ticket", e))?;
+    let command = Command::try_from(any).map_err(|e| status::malformed("the ticket", e))?;
+    let Command::TicketStatementQuery(ticket) = command else {
+        return Err(Status::invalid_argument("the ticket is not one of a statement"));
+    };
+    Part::read(&ticket.statement_handle)
+}
+
+fn endpoint(part: &Part) -> FlightEndpoint {
+    FlightEndpoint::new().with_ticket(part.ticket())
+}
+
+fn info(descriptor: FlightDescriptor, schema: &Schema, endpoints: Vec<FlightEndpoint>) -> Flight {
+    let mut info = FlightInfo::new()
+        .try_with_schema(schema)
+        .map_err(|e| Status::internal(format!("cannot write a schema: {e}")))?
+        .with_descriptor(descriptor);
+    info.endpoint = endpoints;
+    Ok(Response::new(info))
+}
+
+fn encoded(
+    schema: SchemaRef,
+    rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
+) -> Answers<FlightData> {
+    let rows = rows.map_err(|status| FlightError::Tonic(Box::new(status)));
+    FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .build(rows)
+        .map_err(Status::from)
+        .boxed()
+}
+
+fn rows_at_once(batch: Result<RecordBatch, Status>) -> Rows {
+    let batch = batch?;
+    let schema = batch.schema();
+    let rows = futures::stream::once(async { Ok(batch) });
+    Ok(Response::new(encoded(schema, rows)))
+}
+
+/// The batches that a client uploads, with the schema that they come under.
+async fn uploaded(
+    request: Request<PeekableFlightDataStream>,
+) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
+    let data = request.into_inner().into_peekable().map_err(FlightError::from);
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+    let mut all = Vec::new();
+    while let Some(batch) = batches.next().await {
+        all.push(batch.map_err(Status::from)?);
+    }
+    let schema = batches
+        .schema()
+        .cloned()
+        .ok_or_else(|| Status::invalid_argument("no schema was uploaded"))?;
+    Ok((schema, all))
+}
+
+/// Bound values; none when the client binds no columns.
+async fn bound_values(request: Request<PeekableFlightDataStream>) -> Result<Option<RecordBatch>, Status> {
+    let (schema, batches) = uploaded(request).await?;
+    if schema.fields().is_empty() {
+        return Ok(None);
+    }
+    concat_batches(&schema, &batches)
+        .map(Some)
+        .map_err(|e| status::malformed("the bound values", e))
+}
+
+fn ipc(schema: &Schema) -> Result<bytes::Bytes, Status> {
+    let options = arrow::ipc::writer::IpcWriteOptions::default();
+    IpcMessage::try_from(SchemaAsIpc::new(schema, &options))
+        .map(|message| message.0)
+        .map_err(|e| Status::internal(format!("cannot write a schema: {e}")))
+}
+
+fn refuse_transaction(id: Option<&bytes::Bytes>) -> Result<(), Status> {
+    match id {
+        Some(id) if !id.is_empty() => Err(Status::unimplemented(
+            "not supported: transactions of several statements; every statement is one of its own",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[flight_tonic::async_trait]
+impl FlightSqlService for Service {
+    type FlightService = Self;
+
+    /// Any name and password is accepted while authentication is off; no token is needed afterwards.
+    async fn do_handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Answers<HandshakeResponse>>, Status> {
+        let answer = HandshakeResponse::default();
+        Ok(Response::new(futures::stream::once(async { Ok(answer) }).boxed()))
+    }
+
+    // ---- statements ----
+
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        refuse_transaction(query.transaction_id.as_ref())?;
+        let (_, session) = self.client(&request)?;
+        let statement = self.prepare(&session, &query.query).await?;
+        let descriptor = request.into_inner();
+        self.announce(&session, &query.query, &statement, None, descriptor)
+            .await
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        let (client, session) = self.client(&request)?;
+        let bound = client.prepared(&query.prepared_statement_handle)?;
+        let descriptor = request.into_inner();
+        self.announce(&session, &bound.sql, &bound.statement, bound.values(), descriptor)
+            .await
+    }
+
+    async fn do_get_statement(&self, ticket: TicketStatementQuery, _: Request<Ticket>) -> Rows {
+        let part = Part::read(&ticket.statement_handle)?;
+        self.fetch(&part).await
+    }
+
+    async fn do_get_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<Ticket>,
+    ) -> Rows {
+        let (client, session) = self.client(&request)?;
+        let bound = client.prepared(&query.prepared_statement_handle)?;
+        let answer = self
+            .engine
+            .execute(&session, &bound.statement, bound.values())
+            .await;
+        match answer.map_err(status::of)? {
+            Answer::Rows(rows) => {
+                let schema = rows.schema();
+                let rows = rows.map_err(|e| status::of(e.into()));
+                Ok(Response::new(encoded(schema, rows)))
+            }
+            Answer::Affected(_) | Answer::Done => {
+                rows_at_once(Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))))
+            }
+        }
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        command: CommandStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        refuse_transaction(command.transaction_id.as_ref())?;
+        let (_, session) = self.client(&request)?;
+        let statement = self.prepare(&session, &command.query).await?;
+        self.update(&session, &statement, None).await
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let (client, _) = self.client(&request)?;
+        let bound = client.prepared(&query.prepared_statement_handle)?;
+        bound.bind(bound_values(request).await?);
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(query.prepared_statement_handle),
+        })
+    }
+
+    async fn do_put_prepared_statement_update(
+        &self,
+        query: CommandPreparedStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let (client, session) = self.client(&request)?;
+        let bound = client.prepared(&query.prepared_statement_handle)?;
+        let values = bound_values(request).await?;
+        self.update(&session, &bound.statement, values).await
+    }
+
+    async fn do_put_statement_ingest(
+        &self,
+        command: CommandStatementIngest,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        refuse_transaction(command.transaction_id.as_ref())?;
+        let (_, session) = self.client(&request)?;
+        let mode = metadata::ingest_mode(&command)?;
+        let database = match &command.schema {
+            Some(schema) if !schema.is_empty() => schema.clone(),
+            Some(_) | None => session_options::database(&session),
+        };
+        let (schema, batches) = uploaded(request).await?;
+        let rows = self
+            .engine
+            .ingest(&database, &command.table, mode, schema, batches)
+            .await
+            .map_err(status::of)?;
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
+    async fn do_put_error_callback(
+        &self,
+        _: Request<PeekableFlightDataStream>,
+        error: DoPutError,
+    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
+        Err(Status::invalid_argument(format!(
+            "an upload names what it is for in its first message: {error}"
+        )))
+    }
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        refuse_transaction(query.transaction_id.as_ref())?;
+        let (client, session) = self.client(&request)?;
+        let statement = self.prepare(&session, &query.query).await?;
+        let dataset_schema = match statement.schema() {
+            Some(schema) => ipc(&schema)?,
+            None => bytes::Bytes::new(),
+        };
+        let parameter_schema = ipc(&statement.parameters())?;
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: client.keep(query.query, statement)?,
+            dataset_schema,
+            parameter_schema,
+        })
+    }
+
+    async fn do_action_close_prepared_statement(
+        &self,
+        query: ActionClosePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<(), Status> {
+        let (client, _) = self.client(&request)?;
+        client.forget(&query.prepared_statement_handle);
+        Ok(())
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        query: ActionCancelQueryRequest,
+        _: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let info = FlightInfo::decode(&*query.info).map_err(|e| status::malformed("the flight info", e))?;
+        let result = match self.cancel(&info)? {
+            Cancelled::Yes => CANCELLED,
+            Cancelled::Gone => NOT_CANCELLABLE,
+        };
+        Ok(ActionCancelQueryResult { result })
+    }
+
+    // ---- metadata ----
+
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::nullable_names(&query.into_builder().schema()), request)
+    }
+
+    async fn do_get_catalogs(&self, query: CommandGetCatalogs, _: Request<Ticket>) -> Rows {
+        rows_at_once(catalog::catalogs(query))
+    }
+
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::nullable_names(&query.into_builder().schema()), request)
+    }
+
+    async fn do_get_schemas(&self, query: CommandGetDbSchemas, _: Request<Ticket>) -> Rows {
+        rows_at_once(catalog::schemas(&self.engine, query))
+    }
+
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::nullable_names(&query.into_builder().schema()), request)
+    }
+
+    async fn do_get_tables(&self, query: CommandGetTables, _: Request<Ticket>) -> Rows {
+        rows_at_once(catalog::tables(&self.engine, query).await)
+    }
+
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&query.into_builder().schema(), request)
+    }
+
+    async fn do_get_table_types(&self, query: CommandGetTableTypes, _: Request<Ticket>) -> Rows {
+        rows_at_once(catalog::table_types(query))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::primary_key_schema(), request)
+    }
+
+    async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, _: Request<Ticket>) -> Rows {
+        rows_at_once(catalog::primary_keys(&self.engine, &query))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::foreign_key_schema(), request)
+    }
+
+    async fn do_get_exported_keys(&self, _: CommandGetExportedKeys, _: Request<Ticket>) -> Rows {
+        rows_at_once(Ok(catalog::no_foreign_keys()))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::foreign_key_schema(), request)
+    }
+
+    async fn do_get_imported_keys(&self, _: CommandGetImportedKeys, _: Request<Ticket>) -> Rows {
+        rows_at_once(Ok(catalog::no_foreign_keys()))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        Self::announce_metadata(&catalog::foreign_key_schema(), request)
+    }
+
+    async fn do_get_cross_reference(&self, _: CommandGetCrossReference, _: Request<Ticket>) -> Rows {
+        rows_at_once(Ok(catalog::no_foreign_keys()))
+    }
+
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        let schema = query.into_builder(metadata::sql_info()?).schema();
+        Self::announce_metadata(&schema, request)
+    }
+
+    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, _: Request<Ticket>) -> Rows {
+        let rows = query.into_builder(metadata::sql_info()?).build();
+        rows_at_once(rows.map_err(Status::from))
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Flight {
+        let schema = query.into_builder(metadata::type_info()?).schema();
+        Self::announce_metadata(&schema, request)
+    }
+
+    async fn do_get_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, _: Request<Ticket>) -> Rows {
+        let rows = query.into_builder(metadata::type_info()?).build();
+        rows_at_once(rows.map_err(Status::from))
+    }
+
+    /// `SqlInfo` is built once; nothing registers more.
+    async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
+}
