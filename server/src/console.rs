@@ -13,7 +13,20 @@ use anyhow::Context;
 /// It cannot be written, to a full disk for example: what a script reads would be incomplete.
 pub fn result(text: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    unless_closed(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// Writes a result that is not text to standard output.
+///
+/// # Errors
+/// As [`result`].
+pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    unless_closed(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }

@@ -2,8 +2,8 @@
 //! `elanus demo` both start one.
 //!
 //! ```text
-//! doors:    milvus (tonic)   http (axum)         both wait for the same stop signal
-//!                 \             /
+//! doors:    milvus (gRPC)   flight (gRPC)   http        all wait for the same stop signal
+//!                 \           |            /
 //!                  Engine (elanus-query)
 //!                       |
 //!                  Collections (elanus-collection)
@@ -102,10 +102,12 @@ pub struct Server {
     database: Database,
     health: Arc<Health>,
     milvus_addr: SocketAddr,
+    flight_addr: SocketAddr,
     http_addr: SocketAddr,
     stop: watch::Sender<bool>,
     door_failed: Arc<Notify>,
     milvus: JoinHandle<anyhow::Result<()>>,
+    flight: JoinHandle<anyhow::Result<()>>,
     http: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -128,11 +130,17 @@ impl Server {
             .milvus_addr
             .bind("milvus", "--milvus-addr", settings.insecure)
             .await?;
+        let flight_listener = settings
+            .flight_addr
+            .bind("flight", "--flight-addr", settings.insecure)
+            .await?;
         let (http_addr, milvus_addr) = (http_listener.local_addr()?, milvus_listener.local_addr()?);
+        let flight_addr = flight_listener.local_addr()?;
 
         let health = Arc::new(Health::default());
         health.set("storage", State::Initializing);
         health.set("milvus", State::Initializing);
+        health.set("flight", State::Initializing);
         let registry = Registry::new();
         metrics::register_process(&registry)?;
         let (stop, stopping) = watch::channel(false);
@@ -157,18 +165,25 @@ impl Server {
 
         let metrics = Arc::new(DoorMetrics::new(&registry)?);
         let milvus = spawn_door(&door_failed, {
-            let (engine, stopped) = (Arc::clone(&database.engine), wait_for_stop(stopping));
+            let (engine, stopped) = (Arc::clone(&database.engine), wait_for_stop(stopping.clone()));
             async move { Ok(elanus_milvus::serve(engine, milvus_listener, metrics, stopped).await?) }
         });
         health.set("milvus", State::Healthy);
+        let flight = spawn_door(&door_failed, {
+            let (engine, stopped) = (Arc::clone(&database.engine), wait_for_stop(stopping));
+            async move { Ok(elanus_flight::serve(engine, flight_listener, stopped).await?) }
+        });
+        health.set("flight", State::Healthy);
         Ok(Self {
             database,
             health,
             milvus_addr,
+            flight_addr,
             http_addr,
             stop,
             door_failed,
             milvus,
+            flight,
             http,
         })
     }
@@ -176,6 +191,11 @@ impl Server {
     /// Where Milvus clients connect.
     pub fn milvus_addr(&self) -> SocketAddr {
         self.milvus_addr
+    }
+
+    /// Where Flight SQL clients connect.
+    pub fn flight_addr(&self) -> SocketAddr {
+        self.flight_addr
     }
 
     /// Where health and metrics are.
@@ -201,9 +221,16 @@ impl Server {
         self.health.set_all(State::Stopping);
         // The doors hold the receivers; when both have failed already there is nobody to tell.
         let _nobody_left = self.stop.send(true);
-        let drained = async { (finished(self.milvus).await, finished(self.http).await) };
+        let drained = async {
+            let doors = [
+                finished(self.milvus).await,
+                finished(self.flight).await,
+                finished(self.http).await,
+            ];
+            doors.into_iter().collect()
+        };
         let doors = match tokio::time::timeout(DRAIN, drained).await {
-            Ok((milvus, http)) => milvus.and(http),
+            Ok(doors) => doors,
             Err(_) => {
                 tracing::warn!("requests still run after {} s: leaving them", DRAIN.as_secs());
                 Ok(())

@@ -57,6 +57,7 @@ class Server:
         self.data = pathlib.Path(data)
         self.process: subprocess.Popen | None = None
         self.milvus_port = free_port()
+        self.flight_port = free_port()
         self.http_port = free_port()
         self._lines: list[str] = []
         self._stderr = tempfile.TemporaryFile(mode="w+")
@@ -70,6 +71,10 @@ class Server:
         return f"http://{self.address}"
 
     @property
+    def flight(self) -> str:
+        return f"grpc://127.0.0.1:{self.flight_port}"
+
+    @property
     def http(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
@@ -81,13 +86,14 @@ class Server:
         self.process = subprocess.Popen(
             [
                 str(executable), "serve", "--data", str(self.data),
-                "--milvus-addr", self.address, "--http-addr", f"127.0.0.1:{self.http_port}",
+                "--milvus-addr", self.address, "--flight-addr", f"127.0.0.1:{self.flight_port}",
+                "--http-addr", f"127.0.0.1:{self.http_port}",
             ],
             stdout=subprocess.PIPE, stderr=self._stderr, text=True,
         )  # fmt: skip
         reader = threading.Thread(target=self._read, args=(self.process, self._lines), daemon=True)
         reader.start()
-        wanted = [f":{self.milvus_port}", f":{self.http_port}"]
+        wanted = [f":{self.milvus_port}", f":{self.flight_port}", f":{self.http_port}"]
 
         def ready():
             if self.process.poll() is not None:

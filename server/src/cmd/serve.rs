@@ -20,6 +20,9 @@ pub struct ServeArgs {
     /// Address of the Milvus gRPC door [default: 127.0.0.1:19530]
     #[arg(long, env = "ELANUS_MILVUS_ADDR", value_name = "HOST:PORT")]
     pub milvus_addr: Option<Address>,
+    /// Address of the Arrow Flight SQL door [default: 127.0.0.1:31337]
+    #[arg(long, env = "ELANUS_FLIGHT_ADDR", value_name = "HOST:PORT")]
+    pub flight_addr: Option<Address>,
     /// Address of the HTTP door with /healthz and /metrics [default: 127.0.0.1:9091]
     #[arg(long, env = "ELANUS_HTTP_ADDR", value_name = "HOST:PORT")]
     pub http_addr: Option<Address>,
@@ -64,6 +67,10 @@ pub async fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     console::line(format_args!(
         "elanus: milvus door ready on {}",
         server.milvus_addr()
+    ));
+    console::line(format_args!(
+        "elanus: flight door ready on {}",
+        server.flight_addr()
     ));
     console::line(format_args!("elanus: http door ready on {}", server.http_addr()));
 

@@ -17,6 +17,8 @@ use crate::cmd::serve::ServeArgs;
 
 /// Where Milvus clients expect a server.
 pub const DEFAULT_MILVUS_ADDR: &str = "127.0.0.1:19530";
+/// Where Flight SQL clients expect a server.
+pub const DEFAULT_FLIGHT_ADDR: &str = "127.0.0.1:31337";
 /// Where Milvus has health and metrics.
 pub const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:9091";
 /// What is logged unless asked otherwise: events of our own crates, warnings of everything else.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub data: String,
     /// Address of the Milvus gRPC door.
     pub milvus_addr: Address,
+    /// Address of the Flight SQL door.
+    pub flight_addr: Address,
     /// Address of the HTTP door.
     pub http_addr: Address,
     /// Listen on addresses that other machines reach although no authentication is configured.
@@ -55,6 +59,7 @@ impl Settings {
         };
         let data = file.text("data")?;
         let milvus_addr = file.parsed::<Address>("milvus_addr")?;
+        let flight_addr = file.parsed::<Address>("flight_addr")?;
         let http_addr = file.parsed::<Address>("http_addr")?;
         let insecure = file.boolean("insecure")?;
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
@@ -71,6 +76,10 @@ impl Settings {
             milvus_addr: match arguments.milvus_addr.or(milvus_addr) {
                 Some(address) => address,
                 None => default(DEFAULT_MILVUS_ADDR)?,
+            },
+            flight_addr: match arguments.flight_addr.or(flight_addr) {
+                Some(address) => address,
+                None => default(DEFAULT_FLIGHT_ADDR)?,
             },
             http_addr: match arguments.http_addr.or(http_addr) {
                 Some(address) => address,

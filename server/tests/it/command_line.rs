@@ -31,6 +31,7 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
     for option in [
         "data",
         "milvus-addr",
+        "flight-addr",
         "http-addr",
         "config",
         "insecure",

@@ -22,11 +22,16 @@ fn everything_can_be_in_the_file() {
     let (directory, file) = with_file("");
     let data = directory.path().join("data");
     let text = format!(
-        "data = '{}'\nmilvus_addr = '{FREE}'\nhttp_addr = '{FREE}'\ninsecure = false\nmemory_limit = '1GiB'\nlog = 'debug'\n",
+        "data = '{}'\nmilvus_addr = '{FREE}'\nflight_addr = '{FREE}'\nhttp_addr = '{FREE}'\ninsecure = false\nmemory_limit = '1GiB'\nlog = 'debug'\n",
         data.display()
     );
     std::fs::write(&file, text).unwrap();
-    let server = Server::start_with(elanus().arg("serve").arg("--config").arg(&file));
+    let server = Server::start_with(
+        elanus()
+            .env_remove("ELANUS_FLIGHT_ADDR")
+            .args(["serve", "--config"])
+            .arg(&file),
+    );
     assert!(data.is_dir());
     assert!(server.get("/healthz", "").1.contains("OK"));
 }

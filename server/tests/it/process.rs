@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
-/// `elanus`, without any setting that the environment of the test run may have.
+/// `elanus`, without any setting that the environment of the test run may have; its Flight door takes a free port
+/// unless told otherwise.
 pub fn elanus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elanus"));
     for (name, _) in std::env::vars_os() {
@@ -14,6 +15,7 @@ pub fn elanus() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("ELANUS_FLIGHT_ADDR", "127.0.0.1:0");
     command
 }
 
@@ -66,9 +68,11 @@ impl Server {
             .stderr(err.try_clone().unwrap());
         let mut child = child.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
+        let [milvus, _flight, http] = ["milvus", "flight", "http"]
+            .map(|door| ready(&mut out, door).unwrap_or_else(|| panic!("no {door} door: {}", log(&err))));
         let mut server = Self {
-            milvus: ready(&mut out, "milvus").unwrap_or_else(|| panic!("no milvus door: {}", log(&err))),
-            http: ready(&mut out, "http").unwrap_or_else(|| panic!("no http door: {}", log(&err))),
+            milvus,
+            http,
             child,
             out,
             err,

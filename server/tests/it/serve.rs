@@ -67,10 +67,16 @@ fn a_taken_port_is_named() {
     for (option, other, door) in [
         ("--milvus-addr", "--http-addr", "milvus"),
         ("--http-addr", "--milvus-addr", "http"),
+        ("--flight-addr", "--milvus-addr", "flight"),
     ] {
         let mut command = elanus();
         command.arg("serve").arg("--data").arg(directory.path());
-        let finished = run(command.args([option, &address, other, "127.0.0.1:0"]));
+        let finished = run(command.env("ELANUS_HTTP_ADDR", "127.0.0.1:0").args([
+            option,
+            &address,
+            other,
+            "127.0.0.1:0",
+        ]));
         assert_eq!(finished.code, Some(1));
         for part in [&address, door, option, "already in use"] {
             assert!(finished.err.contains(part), "{part} is missing: {}", finished.err);

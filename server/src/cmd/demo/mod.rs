@@ -70,6 +70,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
     let settings = Settings {
         data: directory.join("data").display().to_string(),
         milvus_addr: Address::free_loopback_port(),
+        flight_addr: Address::free_loopback_port(),
         http_addr: Address::free_loopback_port(),
         insecure: false,
         memory_limit: None,
@@ -360,7 +361,7 @@ async fn wait_for_index(engine: &Engine) -> anyhow::Result<()> {
 }
 
 fn table(output: &SqlOutput) -> anyhow::Result<String> {
-    Ok(render(output)?.join("\n"))
+    render(output)
 }
 
 fn ids(output: &SqlOutput) -> anyhow::Result<Vec<i64>> {

@@ -1,0 +1,170 @@
+//! Where statements run: an engine in this process, or a server over Flight SQL.
+
+use arrow::array::RecordBatch;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use datafusion::prelude::SessionContext;
+use elanus_query::SqlOutput;
+use flight_tonic::transport::{Channel, Endpoint};
+use futures::TryStreamExt;
+
+use crate::server::{Database, Limits};
+
+/// Largest message of an answer, in bytes.
+const MAX_MESSAGE_BYTES: usize = 512 << 20;
+
+/// A session on an engine.
+pub(super) enum Backend {
+    /// The engine is in this process.
+    Embedded {
+        database: Box<Database>,
+        session: Box<SessionContext>,
+    },
+    /// The engine is a server's.
+    Remote {
+        client: Box<FlightSqlServiceClient<Channel>>,
+        uri: String,
+    },
+}
+
+impl Backend {
+    /// Opens a data directory.
+    pub async fn open(directory: &str, name: &str) -> anyhow::Result<Self> {
+        let database = Database::open(directory, &Limits::default())
+            .await
+            .map_err(explain_lock)?;
+        match database.engine.session(name) {
+            Ok(session) => Ok(Self::Embedded {
+                database: Box::new(database),
+                session: Box::new(session),
+            }),
+            Err(error) => {
+                database.close().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Connects to a server.
+    pub async fn connect(uri: &str, name: &str) -> anyhow::Result<Self> {
+        let address = match uri.split_once("://") {
+            Some(("grpc" | "grpc+tcp" | "http", address)) => address,
+            None => uri,
+            Some((scheme, _)) => {
+                anyhow::bail!("not supported: {scheme}://; a server is named as grpc://host:port")
+            }
+        };
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|_| {
+                anyhow::anyhow!("`{uri}` is not the address of a server, such as grpc://127.0.0.1:31337")
+            })?
+            .connect()
+            .await
+            .map_err(|error| anyhow::anyhow!("cannot connect to {uri}: {}", root_cause(&error)))?;
+        let mut client = FlightSqlServiceClient::new(channel);
+        let inner = client.inner_mut();
+        *inner = inner.clone().max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut backend = Self::Remote {
+            client: Box::new(client),
+            uri: uri.to_owned(),
+        };
+        backend
+            .run(&format!("USE \"{}\"", name.replace('"', "\"\"")))
+            .await?;
+        Ok(backend)
+    }
+
+    /// What it is, for the prompt's greeting.
+    pub fn describe(&self) -> &str {
+        match self {
+            Self::Embedded { .. } => "this process",
+            Self::Remote { uri, .. } => uri,
+        }
+    }
+
+    /// Runs one statement.
+    pub async fn run(&mut self, statement: &str) -> anyhow::Result<SqlOutput> {
+        match self {
+            Self::Embedded { database, session } => {
+                Ok(Box::pin(database.engine.sql_in(session, statement)).await?)
+            }
+            Self::Remote { client, .. } => Box::pin(run_remote(client, statement))
+                .await
+                .map_err(|error| anyhow::anyhow!("{}", message_of(&error))),
+        }
+    }
+
+    /// Closes the data directory or the connection.
+    pub async fn close(self) {
+        match self {
+            Self::Embedded { database, .. } => database.close().await,
+            Self::Remote { .. } => {}
+        }
+    }
+}
+
+async fn run_remote(
+    client: &mut FlightSqlServiceClient<Channel>,
+    statement: &str,
+) -> arrow_flight::error::Result<SqlOutput> {
+    let mut prepared = client.prepare(statement.to_owned(), None).await?;
+    if prepared.dataset_schema()?.fields().is_empty() {
+        let affected = prepared.execute_update().await?;
+        prepared.close().await?;
+        return Ok(match u64::try_from(affected) {
+            Ok(rows) if rows > 0 || writes(statement) => SqlOutput::affected(rows),
+            Ok(_) | Err(_) => SqlOutput::done(),
+        });
+    }
+    let info = prepared.execute().await?;
+    prepared.close().await?;
+    let schema = std::sync::Arc::new(info.clone().try_decode_schema()?);
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    for endpoint in info.endpoint {
+        if let Some(ticket) = endpoint.ticket {
+            batches.extend(client.do_get(ticket).await?.try_collect::<Vec<_>>().await?);
+        }
+    }
+    Ok(SqlOutput {
+        schema,
+        batches,
+        affected: None,
+    })
+}
+
+/// Whether a statement that gives no rows counts them: the protocol tells 0 for definitions too.
+fn writes(statement: &str) -> bool {
+    let first = statement.split_whitespace().next().unwrap_or_default();
+    ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXECUTE"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
+}
+
+/// The server's words, without the names of the layers that carried them.
+fn message_of(error: &arrow_flight::error::FlightError) -> String {
+    match error {
+        arrow_flight::error::FlightError::Tonic(status) => status.message().to_owned(),
+        other @ (arrow_flight::error::FlightError::Arrow(_)
+        | arrow_flight::error::FlightError::NotYetImplemented(_)
+        | arrow_flight::error::FlightError::ProtocolError(_)
+        | arrow_flight::error::FlightError::DecodeError(_)
+        | arrow_flight::error::FlightError::ExternalError(_)) => other.to_string(),
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A locked directory most often means that a server is up: say what to do.
+fn explain_lock(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<elanus_storage::Error>() {
+        Some(elanus_storage::Error::Locked { .. }) => {
+            anyhow::anyhow!("{error}; stop that process, or connect to it with --connect grpc://host:port")
+        }
+        _other => error,
+    }
+}
