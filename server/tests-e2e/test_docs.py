@@ -6,7 +6,8 @@ at most one server:
 
 - `bash`  runs with `elanus` on the PATH. A block that is one `elanus serve ...` command starts that server (on free
           ports) for the blocks that follow. A block with `elanus sql` stops it first, as the reader is told to.
-- `python` runs in the page's namespace; `localhost:19530` and `127.0.0.1:19530` mean the page's server.
+- `python` runs in the page's namespace; `localhost` and `127.0.0.1` with port 19530 or 31337 mean the page's
+          server.
 - `sql`   runs statement by statement (each ends with `;` at the end of a line) on the page's folder `./data`.
 - A block with the info string `text output` right after one of these is what it printed, without regard to spaces at
   the ends of lines.
@@ -100,6 +101,7 @@ class Reader:
     def python(self, text: str) -> str:
         if self.server:
             text = re.sub(r"(localhost|127\.0\.0\.1):19530", self.server.address, text)
+            text = re.sub(r"(localhost|127\.0\.0\.1):31337", f"127.0.0.1:{self.server.flight_port}", text)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.chdir(self.folder):
             exec(compile(text, "page", "exec"), self.namespace)  # noqa: S102: the page's code is what is tested
