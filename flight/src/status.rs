@@ -16,6 +16,7 @@ pub(crate) fn of(error: QueryError) -> Status {
         | QueryError::Execution(_) => Code::InvalidArgument,
         QueryError::Unsupported(_) => Code::Unimplemented,
         QueryError::Resources(_) => Code::ResourceExhausted,
+        QueryError::Timeout(_) => Code::DeadlineExceeded,
         QueryError::Internal(_) | _ => Code::Internal,
     };
     Status::new(code, error.to_string())

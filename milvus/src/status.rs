@@ -328,7 +328,7 @@ impl From<QueryError> for Error {
             | QueryError::Plan(what)
             | QueryError::Execution(what)
             | QueryError::Internal(what) => Self::unexpected(what),
-            other => Self::unexpected(other),
+            other @ (QueryError::Timeout(_) | _) => Self::unexpected(other),
         }
     }
 }

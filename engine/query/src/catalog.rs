@@ -51,7 +51,10 @@ impl CatalogProvider for ElanusCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == INFO_SCHEMA {
-            return Some(Arc::new(InfoSchema::new(Arc::clone(&self.collections.0))));
+            return Some(Arc::new(InfoSchema::new(
+                Arc::clone(&self.collections.0),
+                Arc::clone(&self.resources.running),
+            )));
         }
         self.collections.0.database(name).ok()?;
         Some(Arc::new(DatabaseSchema {

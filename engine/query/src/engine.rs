@@ -192,13 +192,19 @@ impl Engine {
     /// # Errors
     /// What makes the query fail before its first row.
     pub async fn read(&self, pinned: &Pinned, part: usize) -> Result<SendableRecordBatchStream> {
-        pinned.read(&self.inner.sql_threads, part).await
+        let Inner {
+            sql_threads,
+            resources,
+            ..
+        } = self.inner.as_ref();
+        pinned.read(sql_threads, &resources.running, part).await
     }
 
     fn place<'a>(&'a self, session: &'a SessionContext) -> Place<'a> {
         Place {
             collections: &self.inner.collections,
             threads: &self.inner.sql_threads,
+            running: &self.inner.resources.running,
             session,
         }
     }

@@ -37,6 +37,9 @@ pub enum QueryError {
     /// A value made the running query fail.
     #[error("{0}")]
     Execution(String),
+    /// A query took longer than the session allows.
+    #[error("the query took longer than {0} ms, the elanus.statement_timeout of this session")]
+    Timeout(u64),
     /// A memory or size limit was reached.
     #[error("resources exhausted: {0}")]
     Resources(String),

@@ -5,10 +5,15 @@
 //! | `collections` | a collection of any database |
 //! | `segments` | a block of rows: a sealed segment or rows still in memory |
 //! | `indexes` | an index and how far its build is |
+//! | `queries` | a SQL statement that runs now |
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
@@ -16,20 +21,23 @@ use datafusion::error::{DataFusionError, Result};
 use elanus_collection::{Collection, Collections, IndexState};
 
 use crate::catalog::Handle;
+use crate::sql::running::Running;
 
-const TABLES: [&str; 3] = ["collections", "segments", "indexes"];
+const TABLES: [&str; 4] = ["collections", "segments", "indexes", "queries"];
 
 /// The schema with tables about collections.
 #[derive(Debug)]
 pub(crate) struct InfoSchema {
     collections: Handle,
+    running: Arc<Running>,
 }
 
 impl InfoSchema {
-    /// Over everything in `collections`.
-    pub fn new(collections: Arc<Collections>) -> Self {
+    /// Over everything in `collections`, and the statements that run.
+    pub fn new(collections: Arc<Collections>, running: Arc<Running>) -> Self {
         Self {
             collections: Handle(collections),
+            running,
         }
     }
 
@@ -53,6 +61,7 @@ impl SchemaProvider for InfoSchema {
             "collections" => collections(&self.all())?,
             "segments" => segments(&self.all())?,
             "indexes" => indexes(&self.all())?,
+            "queries" => queries(&self.running)?,
             _ => return Ok(None),
         };
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
@@ -140,6 +149,38 @@ fn indexes(all: &[Arc<Collection>]) -> Result<RecordBatch> {
         text(
             "state",
             rows.iter().map(|(_, index)| Some(state(index.state).to_string())),
+        ),
+    ])
+}
+
+fn queries(running: &Running) -> Result<RecordBatch> {
+    let all = running.all();
+    let micros = |since: SystemTime| {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    };
+    let started = all.iter().map(|statement| micros(statement.since));
+    let started = TimestampMicrosecondArray::from_iter_values(started).with_timezone("UTC");
+    let elapsed = all
+        .iter()
+        .map(|statement| statement.elapsed().as_secs_f64() * 1e3);
+    table(vec![
+        count("id", all.iter().map(|statement| statement.id)),
+        text(
+            "database",
+            all.iter().map(|statement| Some(statement.database.clone())),
+        ),
+        text(
+            "statement",
+            all.iter().map(|statement| Some(statement.text.to_string())),
+        ),
+        (
+            Field::new("started", started.data_type().clone(), false),
+            Arc::new(started),
+        ),
+        (
+            Field::new("elapsed_ms", DataType::Float64, false),
+            Arc::new(Float64Array::from_iter_values(elapsed)),
         ),
     ])
 }

@@ -1,8 +1,11 @@
 //! What all queries of one engine share: the query threads and the bitsets of recent filters.
 
+use std::sync::Arc;
+
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::selection::SelectionCache;
+use crate::sql::running::Running;
 
 /// Shared by tables, operators and direct requests.
 #[derive(Debug)]
@@ -11,6 +14,8 @@ pub(crate) struct Resources {
     pub compute: Compute,
     /// Bitsets of recent filters.
     pub selections: SelectionCache,
+    /// SQL statements that run now.
+    pub running: Arc<Running>,
 }
 
 impl Resources {
@@ -19,6 +24,7 @@ impl Resources {
         Ok(Self {
             compute: Compute::new(threads)?,
             selections: SelectionCache::new(cache_bytes),
+            running: Arc::default(),
         })
     }
 }

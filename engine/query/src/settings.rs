@@ -14,6 +14,8 @@ extensions_options! {
         pub nprobe: u32, default = 0
         /// Whether every ORDER BY distance LIMIT k is computed exactly, without an index
         pub exact: bool, default = false
+        /// Milliseconds that a query may take before it is ended; 0 means no limit
+        pub statement_timeout: u64, default = 0
     }
 }
 

@@ -16,6 +16,7 @@ mod drop;
 mod insert;
 mod offsets;
 mod question_marks;
+pub(crate) mod running;
 pub(crate) mod split;
 pub(crate) mod threads;
 pub(crate) mod types;

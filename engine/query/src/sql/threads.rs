@@ -6,14 +6,17 @@
 //! not wait behind a join.
 
 use std::future::Future;
+use std::time::Duration;
 
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::error::{QueryError, Result};
+use super::running::RunningGuard;
+use crate::error::{QueryError, Result, external};
 
 /// A runtime of its own for SQL.
 #[derive(Debug)]
@@ -49,21 +52,47 @@ impl SqlThreads {
             .map_err(|e| QueryError::Internal(format!("a statement stopped unexpectedly: {e}")))
     }
 
-    /// Reads `rows` there, at most two batches ahead of the caller; dropping the result ends it.
-    pub fn stream(&self, mut rows: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+    /// As [`SqlThreads::run`], for a query that may take so long.
+    pub async fn run_query<T: Send + 'static>(
+        &self,
+        limit: TimeLimit,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::select! {
+            outcome = self.run(work) => outcome,
+            () = limit.reached() => Err(limit.error()),
+        }
+    }
+
+    /// Reads `rows` there, at most two batches ahead of the caller; dropping the result ends it. `running`
+    /// is dropped at the end.
+    pub fn stream(
+        &self,
+        limit: TimeLimit,
+        running: RunningGuard,
+        mut rows: SendableRecordBatchStream,
+    ) -> Result<SendableRecordBatchStream> {
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::Internal("the SQL threads are stopped".into()));
         };
         let mut ahead = RecordBatchReceiverStreamBuilder::new(rows.schema(), 2);
         let sender = ahead.tx();
         let read = async move {
-            while let Some(batch) = rows.next().await {
-                // Nobody listens any more: the work ends here.
-                if sender.send(batch).await.is_err() {
-                    break;
+            let send_all = async {
+                while let Some(batch) = rows.next().await {
+                    // Nobody listens any more: the work ends here.
+                    if sender.send(batch).await.is_err() {
+                        break;
+                    }
                 }
-            }
-            Ok(())
+                Ok(())
+            };
+            let outcome = tokio::select! {
+                outcome = send_all => outcome,
+                () = limit.reached() => Err(external(limit.error())),
+            };
+            drop(running);
+            outcome
         };
         ahead.spawn_on(read, runtime.handle());
         Ok(ahead.build())
@@ -76,6 +105,36 @@ impl Drop for SqlThreads {
             // Waiting for the threads would block, and an engine may be dropped in async code.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// When a query has to have ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimit {
+    millis: u64,
+    at: Option<Instant>,
+}
+
+impl TimeLimit {
+    /// `millis` from now on; 0 means never.
+    pub fn new(millis: u64) -> Self {
+        // A limit of centuries is none.
+        let at = Instant::now().checked_add(Duration::from_millis(millis));
+        Self {
+            millis,
+            at: at.filter(|_| millis > 0),
+        }
+    }
+
+    async fn reached(self) {
+        match self.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn error(self) -> QueryError {
+        QueryError::Timeout(self.millis)
     }
 }
 

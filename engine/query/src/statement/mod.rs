@@ -36,7 +36,8 @@ use crate::error::{QueryError, Result};
 use crate::request::SqlOutput;
 use crate::settings::ElanusSettings;
 use crate::sql;
-use crate::sql::threads::SqlThreads;
+use crate::sql::running::{Running, RunningGuard, shown};
+use crate::sql::threads::{SqlThreads, TimeLimit};
 use crate::table::CollectionTable;
 
 use parameters::Parameters;
@@ -51,6 +52,8 @@ pub struct Prepared {
 #[derive(Debug)]
 struct Inner {
     statement: Statement,
+    /// The beginning of the statement, to be shown.
+    text: Arc<str>,
     form: ArcSwap<Form>,
 }
 
@@ -134,7 +137,22 @@ pub(crate) struct Place<'a> {
     /// Plans are made and run there. Commands are not: what they start has to outlive the engine, and
     /// must not wait behind a join.
     pub threads: &'a SqlThreads,
+    pub running: &'a Arc<Running>,
     pub session: &'a SessionContext,
+}
+
+impl Place<'_> {
+    fn starts(&self, text: &Arc<str>) -> RunningGuard {
+        let state = self.session.state_ref();
+        let database = state.read().config_options().catalog.default_schema.clone();
+        self.running.start(database, Arc::clone(text))
+    }
+
+    fn time_limit(&self) -> TimeLimit {
+        let state = self.session.state_ref();
+        let settings = ElanusSettings::of(state.read().config_options());
+        TimeLimit::new(settings.statement_timeout)
+    }
 }
 
 impl Prepared {
@@ -146,6 +164,7 @@ impl Prepared {
         let form = Form::of(place, &statement).await?;
         Ok(Self {
             inner: Arc::new(Inner {
+                text: shown(&statement.to_string()),
                 statement,
                 form: ArcSwap::from_pointee(form),
             }),
@@ -175,6 +194,7 @@ impl Prepared {
     /// [`QueryError`]; of several runs of a statement that writes, those before the failing one have
     /// taken effect, except that an INSERT of parameter rows is one write.
     pub(crate) async fn run(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Answer> {
+        let (running, limit) = (place.starts(&self.inner.text), place.time_limit());
         let form = self.form(place).await?;
         let Form::Plan(planned) = form.as_ref() else {
             parameters::refuse(parameters.as_ref())?;
@@ -184,17 +204,13 @@ impl Prepared {
         };
         let rows = planned.parameters.check(parameters)?;
         let (planned, session) = (Arc::clone(planned), place.session.clone());
-        let run = async move {
-            if planned.writes {
-                planned.write(&session, rows.as_ref()).await.map(Answer::Affected)
-            } else {
-                planned.read(&session, rows.as_ref()).await.map(Answer::Rows)
-            }
-        };
-        Ok(match place.threads.run(run).await?? {
-            Answer::Rows(rows) => Answer::Rows(place.threads.stream(rows)?),
-            answer @ (Answer::Affected(_) | Answer::Done) => answer,
-        })
+        if planned.writes {
+            let write = async move { planned.write(&session, rows.as_ref()).await };
+            return place.threads.run(write).await?.map(Answer::Affected);
+        }
+        let read = async move { planned.read(&session, rows.as_ref()).await };
+        let rows = place.threads.run_query(limit, read).await??;
+        place.threads.stream(limit, running, rows).map(Answer::Rows)
     }
 
     /// Plans one run of a query over the state of now.
@@ -202,6 +218,7 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::run`]; [`QueryError::Internal`] for a statement that is not a query.
     pub(crate) async fn pin(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Pinned> {
+        let limit = place.time_limit();
         let form = self.form(place).await?;
         let planned = match form.as_ref() {
             Form::Plan(planned) if !planned.writes => Arc::clone(planned),
@@ -210,13 +227,13 @@ impl Prepared {
             }
         };
         let rows = planned.parameters.check(parameters)?;
-        let session = place.session.clone();
+        let (session, text) = (place.session.clone(), Arc::clone(&self.inner.text));
         let pin = async move {
             let physical = planned.physical(&session, rows.as_ref(), 0).await?;
             let schema = Arc::clone(&planned.schema);
-            Ok(Pinned::new(physical, session.task_ctx(), schema))
+            Ok(Pinned::new(physical, &session, schema, text))
         };
-        place.threads.run(pin).await?
+        place.threads.run_query(limit, pin).await?
     }
 
     /// The plan, made again if its tables are not those any more.

@@ -13,11 +13,14 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, execute_stream,
 };
+use datafusion::prelude::SessionContext;
 
 use super::announced;
 use crate::error::Result;
 use crate::operators::collection_scan::CollectionScanExec;
-use crate::sql::threads::SqlThreads;
+use crate::settings::ElanusSettings;
+use crate::sql::running::Running;
+use crate::sql::threads::{SqlThreads, TimeLimit};
 
 /// A planned query and the snapshot that it reads. Its parts together are the result; each can be
 /// read at any time and more than once, by whoever holds this.
@@ -27,10 +30,22 @@ pub struct Pinned {
     context: Arc<TaskContext>,
     schema: SchemaRef,
     split: bool,
+    database: String,
+    text: Arc<str>,
+    time_limit_millis: u64,
 }
 
 impl Pinned {
-    pub(super) fn new(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, schema: SchemaRef) -> Self {
+    pub(super) fn new(
+        plan: Arc<dyn ExecutionPlan>,
+        session: &SessionContext,
+        schema: SchemaRef,
+        text: Arc<str>,
+    ) -> Self {
+        let context = session.task_ctx();
+        let options = context.session_config().options();
+        let database = options.catalog.default_schema.clone();
+        let time_limit_millis = ElanusSettings::of(options).statement_timeout;
         let whole = Arc::clone(&plan);
         let (plan, split) = match row_wise(plan) {
             Some(plan) if plan.output_partitioning().partition_count() > 1 => (plan, true),
@@ -41,6 +56,9 @@ impl Pinned {
             context,
             schema,
             split,
+            database,
+            text,
+            time_limit_millis,
         }
     }
 
@@ -58,10 +76,18 @@ impl Pinned {
         }
     }
 
-    pub(crate) async fn read(&self, threads: &SqlThreads, part: usize) -> Result<SendableRecordBatchStream> {
+    pub(crate) async fn read(
+        &self,
+        threads: &SqlThreads,
+        running: &Arc<Running>,
+        part: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let running = running.start(self.database.clone(), Arc::clone(&self.text));
+        let limit = TimeLimit::new(self.time_limit_millis);
         let pinned = self.clone();
-        let rows = threads.run(async move { pinned.start(part) }).await??;
-        threads.stream(rows)
+        let start = async move { pinned.start(part) };
+        let rows = threads.run_query(limit, start).await??;
+        threads.stream(limit, running, rows)
     }
 
     fn start(&self, part: usize) -> Result<SendableRecordBatchStream> {

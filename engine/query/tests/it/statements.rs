@@ -268,3 +268,41 @@ async fn the_parts_of_a_pinned_query_are_disjoint_and_see_one_state() {
         assert_eq!(ints(&rows), [40]);
     }
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended_and_named() {
+    let engine = engine().await;
+    line(&engine, 200).await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    engine
+        .sql_in(&session, "SET elanus.statement_timeout = 50")
+        .await
+        .unwrap();
+    let endless = "SELECT sum(a.id * b.id + c.id * d.id) FROM t a, t b, t c, t d";
+    let error = engine.sql_in(&session, endless).await.unwrap_err();
+    assert!(matches!(error, QueryError::Timeout(50)), "{error}");
+    // A limit is one of queries that are read: others go on.
+    engine.sql_in(&session, "SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn running_statements_are_listed_until_they_end() {
+    let engine = engine().await;
+    line(&engine, 200).await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    let endless = "SELECT a.id FROM t a, t b, t c, t d WHERE a.id + b.id + c.id + d.id < 0";
+    let prepared = engine.prepare(&session, endless).await.unwrap();
+    let Answer::Rows(rows) = engine.execute(&session, &prepared, None).await.unwrap() else {
+        panic!("a query has rows");
+    };
+    let listed = async || {
+        let output = sql(&engine, "SELECT statement FROM elanus_catalog.queries").await;
+        format!("{:?}", output.batches)
+    };
+    assert!(listed().await.contains("FROM t AS a"), "{}", listed().await);
+    drop(rows);
+    // Ended by going away; the task notices at its next step.
+    while listed().await.contains("FROM t AS a") {
+        tokio::task::yield_now().await;
+    }
+}
