@@ -35,7 +35,7 @@ use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Stateme
 use elanus_collection::{Collections, Error};
 use sqlparser::ast::{
     CreateIndex, CreateTable, Delete, Ident, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
-    Statement as SqlStatement, TableObject, Use,
+    Statement as SqlStatement, TableObject, Truncate, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 
@@ -149,6 +149,7 @@ impl Router<'_> {
         let planned = match inner {
             SqlStatement::Insert(insert) => SqlStatement::Insert(self.insert(insert)?),
             SqlStatement::Delete(delete) => SqlStatement::Delete(self.delete(delete)?),
+            SqlStatement::Truncate(truncate) => return self.truncate(&truncate).map(Some),
             SqlStatement::ShowTables { show_options, .. } => {
                 refuse_show_options(&show_options)?;
                 let database = self.database().replace('\'', "''");
@@ -472,6 +473,23 @@ impl Router<'_> {
             .catalog
             .default_schema = name;
         Ok(())
+    }
+
+    /// `TRUNCATE` deletes every row, and counts them.
+    fn truncate(&self, truncate: &Truncate) -> Result<Statement> {
+        let [target] = truncate.table_names.as_slice() else {
+            return Err(QueryError::Unsupported("TRUNCATE of several tables".into()));
+        };
+        let clauses = truncate.if_exists
+            || truncate.partitions.is_some()
+            || truncate.identity.is_some()
+            || truncate.cascade.is_some()
+            || truncate.on_cluster.is_some();
+        if clauses {
+            return Err(QueryError::Unsupported("options of TRUNCATE".into()));
+        }
+        self.written_table(&target.name)?;
+        self.text(&format!("DELETE FROM {}", target.name))
     }
 
     fn delete(&self, delete: Delete) -> Result<Delete> {
