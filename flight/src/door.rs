@@ -28,7 +28,7 @@ const ACTIONS: [(&str, &str); 5] = [
     (RENEW_FLIGHT_ENDPOINT, "Keep a result longer"),
     (
         SET_SESSION_OPTIONS,
-        "Set options of the connection: schema, elanus.* and datafusion.*",
+        "Set options of the connection: schema and elanus.*",
     ),
     (GET_SESSION_OPTIONS, "Read the options of the connection"),
     (

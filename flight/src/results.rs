@@ -8,20 +8,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use elanus_query::Pinned;
 use flight_prost_types::Timestamp;
-use futures::stream::{AbortHandle, AbortRegistration};
+use flight_tonic::Status;
 use lru::LruCache;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// How long a result waits for its next reader.
 const KEPT: Duration = Duration::from_secs(600);
-/// Most results that wait; the one that was read longest ago makes room.
+/// Most results that wait.
 const WAITING: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+
+/// Cancelled results that are remembered.
+const CANCELLED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// The results of one server.
 pub(crate) struct Results {
     waiting: Mutex<LruCache<u128, Waiting>>,
-    running: Mutex<HashMap<u128, BTreeMap<u64, AbortHandle>>>,
+    running: Mutex<HashMap<u128, BTreeMap<u64, Arc<Notify>>>>,
     next_reader: AtomicU64,
+    /// Results that were cancelled: a ticket of one is good for nothing any more.
+    cancelled: Mutex<LruCache<u128, ()>>,
 }
 
 /// Someone who reads a result; forgotten when dropped.
@@ -29,13 +35,13 @@ pub(crate) struct Reader {
     results: Arc<Results>,
     result: u128,
     number: u64,
-    handle: AbortHandle,
+    told: Arc<Notify>,
 }
 
 impl Reader {
-    /// Whether the result was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.handle.is_aborted()
+    /// Waits until the result is cancelled.
+    pub async fn cancelled(&self) {
+        self.told.notified().await;
     }
 }
 
@@ -62,6 +68,7 @@ impl Default for Results {
             waiting: Mutex::new(LruCache::new(WAITING)),
             running: Mutex::default(),
             next_reader: AtomicU64::new(0),
+            cancelled: Mutex::new(LruCache::new(CANCELLED)),
         }
     }
 }
@@ -81,11 +88,30 @@ pub(crate) enum Cancelled {
 
 impl Results {
     /// Keeps a result under a new id that cannot be guessed; also says until when at least.
-    pub fn keep(&self, pinned: Pinned) -> (u128, Timestamp) {
+    pub fn keep(&self, pinned: Pinned) -> Result<(u128, Timestamp), Status> {
         let id = u128::from(ulid::Ulid::new());
-        let until = Instant::now() + KEPT;
-        self.waiting.lock().put(id, Waiting { pinned, until });
-        (id, expiry())
+        let now = Instant::now();
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= WAITING.get() {
+            // One of one part can be computed again; one of several is promised to its readers.
+            let replaceable =
+                |(_, result): &(&u128, &Waiting)| result.until <= now || result.pinned.parts() == 1;
+            let oldest = waiting.iter().rev().find(replaceable).map(|(id, _)| *id);
+            let Some(oldest) = oldest else {
+                return Err(Status::resource_exhausted(format!(
+                    "{WAITING} results in parts wait for their readers: read some, or try later"
+                )));
+            };
+            waiting.pop(&oldest);
+        }
+        waiting.put(
+            id,
+            Waiting {
+                pinned,
+                until: now + KEPT,
+            },
+        );
+        Ok((id, expiry()))
     }
 
     /// The result, for reading one of its parts. One of a single part is not kept for a second reader,
@@ -100,30 +126,34 @@ impl Results {
         Some(result.pinned.clone())
     }
 
-    /// Notes that someone reads the result; the registration is for the stream that is read.
-    pub fn reader(self: &Arc<Self>, result: u128) -> (Reader, AbortRegistration) {
-        let (handle, registration) = AbortHandle::new_pair();
+    /// Notes that someone reads the result.
+    pub fn reader(self: &Arc<Self>, result: u128) -> Result<Reader, Status> {
+        if self.cancelled.lock().contains(&result) {
+            return Err(Status::cancelled("the query was cancelled"));
+        }
+        let told = Arc::new(Notify::new());
         let number = self.next_reader.fetch_add(1, Ordering::Relaxed);
         self.running
             .lock()
             .entry(result)
             .or_default()
-            .insert(number, handle.clone());
-        let reader = Reader {
+            .insert(number, Arc::clone(&told));
+        Ok(Reader {
             results: Arc::clone(self),
             result,
             number,
-            handle,
-        };
-        (reader, registration)
+            told,
+        })
     }
 
     /// Ends all readers of a result, and lets it go.
     pub fn cancel(&self, id: u128) -> Cancelled {
+        self.cancelled.lock().put(id, ());
         let waited = self.waiting.lock().pop(&id).is_some();
         let readers = self.running.lock().remove(&id).unwrap_or_default();
         for reader in readers.values() {
-            reader.abort();
+            // Kept for a reader that does not listen yet.
+            reader.notify_one();
         }
         if waited || !readers.is_empty() {
             Cancelled::Yes

@@ -24,6 +24,8 @@ pub const MAX_MESSAGE_BYTES: usize = 512 << 20;
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 const MAX_FRAME: u32 = 4 << 20;
+/// How often a silent client is asked whether it is still there; without an answer its queries end.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How often results that nobody fetched are let go.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -70,6 +72,7 @@ pub async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
+        .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(health)
         .add_service(flight)
         .serve_with_incoming_shutdown(connections, shutdown);

@@ -28,8 +28,8 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use elanus_query::{Answer, Engine, Prepared};
 use flight_prost::Message;
+use flight_tonic::metadata::MetadataValue;
 use flight_tonic::{Request, Response, Status, Streaming};
-use futures::stream::Abortable;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::connection::Client;
@@ -41,6 +41,9 @@ use crate::ticket::{Part, read_values, write_values};
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// Most bytes of one upload, which is kept in memory until it is written.
+const MAX_UPLOAD_BYTES: usize = 4 << 30;
+
 /// Results of `ActionCancelQuery`, an enumeration that `arrow-flight` keeps to itself.
 const CANCELLED: i32 = 1;
 const NOT_CANCELLABLE: i32 = 3;
@@ -102,7 +105,7 @@ impl Service {
             parts: 1,
             ..Part::default()
         };
-        let Some(schema) = statement.schema() else {
+        let Some(mut schema) = statement.schema() else {
             let answer = self.engine.execute(session, statement, values).await;
             if let Answer::Rows(_) = answer.map_err(status::of)? {
                 return Err(Status::internal("a statement without rows has rows"));
@@ -112,18 +115,20 @@ impl Service {
         part.sql = sql.to_string();
         part.database = session_options::database(session);
         part.settings = session_options::changed(session);
-        if let Some(values) = &values {
-            part.values = write_values(values)?;
-        }
-        let several_runs = values.as_ref().is_some_and(|values| values.num_rows() != 1);
         let mut expires = None;
-        if several_runs {
+        if let Some(values) = values.as_ref().filter(|values| values.num_rows() != 1) {
             part.set_result(u128::from(ulid::Ulid::new()));
+            part.values = write_values(values)?;
         } else {
+            if let Some(values) = &values {
+                part.values = write_values(values)?;
+            }
             let pinned = self.engine.pin(session, statement, values).await;
             let pinned = pinned.map_err(status::of)?;
+            // Values may have types that the statement alone does not.
+            schema = Arc::clone(pinned.schema());
             part.parts = u32::try_from(pinned.parts()).unwrap_or(1);
-            let (id, until) = self.results.keep(pinned);
+            let (id, until) = self.results.keep(pinned)?;
             part.set_result(id);
             expires = (part.parts > 1).then_some(until);
         }
@@ -143,36 +148,49 @@ impl Service {
             return Ok(Response::new(encoded(schema, futures::stream::empty())));
         }
         let id = part.result();
-        let (reader, registration) = self.results.reader(id);
-        let rows = match self.results.read(id) {
-            Some(pinned) => {
-                let number = usize::try_from(part.part).unwrap_or(usize::MAX);
-                if number >= pinned.parts() {
-                    return Err(Status::invalid_argument(format!(
-                        "the ticket asks for part {number} of {}",
-                        pinned.parts()
-                    )));
+        let reader = self.results.reader(id)?;
+        let cancelled = || Status::cancelled("the query was cancelled");
+        let rows = tokio::select! {
+            rows = self.start(part) => rows?,
+            () = reader.cancelled() => return Err(cancelled()),
+        };
+        let schema = rows.schema();
+        let rows = rows.map_err(|e| status::of(e.into()));
+        // The reader is noted for as long as the rows are read, and hears of a cancellation between two batches.
+        let rows = futures::stream::unfold(
+            (rows, reader, false),
+            move |(mut rows, reader, ended)| async move {
+                if ended {
+                    return None;
                 }
-                self.engine.read(&pinned, number).await.map_err(status::of)?
-            }
-            None if part.parts > 1 => {
+                let batch = tokio::select! {
+                    batch = rows.next() => batch?,
+                    () = reader.cancelled() => Err(cancelled()),
+                };
+                let ended = batch.is_err();
+                Some((batch, (rows, reader, ended)))
+            },
+        );
+        Ok(Response::new(encoded(schema, rows.boxed())))
+    }
+
+    async fn start(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
+        let Some(pinned) = self.results.read(part.result()) else {
+            if part.parts > 1 {
                 return Err(Status::not_found(
                     "the result has expired: run the statement again",
                 ));
             }
-            None => self.compute(part).await?,
+            return self.compute(part).await;
         };
-        let schema = rows.schema();
-        let rows = Abortable::new(rows.map_err(|e| status::of(e.into())), registration);
-        let ended = futures::stream::once(async move {
-            if reader.is_cancelled() {
-                Err(Status::cancelled("the query was cancelled"))
-            } else {
-                Ok(None)
-            }
-        });
-        let rows = rows.map_ok(Some).chain(ended).try_filter_map(futures::future::ok);
-        Ok(Response::new(encoded(schema, rows)))
+        let number = usize::try_from(part.part).unwrap_or(usize::MAX);
+        if number >= pinned.parts() {
+            return Err(Status::invalid_argument(format!(
+                "the ticket asks for part {number} of {}",
+                pinned.parts()
+            )));
+        }
+        self.engine.read(&pinned, number).await.map_err(status::of)
     }
 
     /// Runs the statement in a ticket.
@@ -181,8 +199,10 @@ impl Service {
         session_options::restore(&session, &part.settings)?;
         let values = read_values(&part.values)?;
         let statement = self.prepare(&session, &part.sql).await?;
-        if statement.schema().is_none() {
-            return Err(Status::invalid_argument("the ticket is not for a query"));
+        if !statement.is_repeatable() {
+            return Err(Status::not_found(
+                "the result was read already: run the statement again",
+            ));
         }
         match self.engine.execute(&session, &statement, values).await {
             Ok(Answer::Rows(rows)) => Ok(rows),
@@ -295,26 +315,34 @@ fn rows_at_once(batch: Result<RecordBatch, Status>) -> Rows {
     Ok(Response::new(encoded(schema, rows)))
 }
 
-/// The batches that a client uploads, with the schema that they come under.
+/// The batches that a client uploads, with the schema that they come under; `None` without a schema.
 async fn uploaded(
     request: Request<PeekableFlightDataStream>,
-) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
-    let data = request.into_inner().into_peekable().map_err(FlightError::from);
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
-    let mut all = Vec::new();
+) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>, Status> {
+    // A message may be there for its descriptor alone.
+    let has_data = |data: &FlightData| futures::future::ready(!data.data_header.is_empty());
+    let data = request.into_inner().into_peekable().try_filter(has_data);
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
+    let (mut all, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.next().await {
-        all.push(batch.map_err(Status::from)?);
+        let batch = batch.map_err(Status::from)?;
+        bytes += batch.get_array_memory_size();
+        if bytes > MAX_UPLOAD_BYTES {
+            return Err(Status::resource_exhausted(format!(
+                "more than {} MiB in one upload, which is one write: send the rows in several",
+                MAX_UPLOAD_BYTES >> 20
+            )));
+        }
+        all.push(batch);
     }
-    let schema = batches
-        .schema()
-        .cloned()
-        .ok_or_else(|| Status::invalid_argument("no schema was uploaded"))?;
-    Ok((schema, all))
+    Ok(batches.schema().cloned().map(|schema| (schema, all)))
 }
 
 /// Bound values; none when the client binds no columns.
 async fn bound_values(request: Request<PeekableFlightDataStream>) -> Result<Option<RecordBatch>, Status> {
-    let (schema, batches) = uploaded(request).await?;
+    let Some((schema, batches)) = uploaded(request).await? else {
+        return Ok(None);
+    };
     if schema.fields().is_empty() {
         return Ok(None);
     }
@@ -343,13 +371,16 @@ fn refuse_transaction(id: Option<&bytes::Bytes>) -> Result<(), Status> {
 impl FlightSqlService for Service {
     type FlightService = Self;
 
-    /// Any name and password is accepted while authentication is off; no token is needed afterwards.
+    /// Any name and password is accepted while authentication is off. Clients want a token all the same.
     async fn do_handshake(
         &self,
         _: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Answers<HandshakeResponse>>, Status> {
         let answer = HandshakeResponse::default();
-        Ok(Response::new(futures::stream::once(async { Ok(answer) }).boxed()))
+        let mut response = Response::new(futures::stream::once(async { Ok(answer) }).boxed());
+        let token = MetadataValue::from_static("Bearer none");
+        response.metadata_mut().insert("authorization", token);
+        Ok(response)
     }
 
     // ---- statements ----
@@ -438,7 +469,7 @@ impl FlightSqlService for Service {
     ) -> Result<i64, Status> {
         let (client, session) = self.client(&request)?;
         let bound = client.prepared(&query.prepared_statement_handle)?;
-        let values = bound_values(request).await?;
+        let values = bound_values(request).await?.or_else(|| bound.values());
         self.update(&session, &bound.statement, values).await
     }
 
@@ -454,7 +485,9 @@ impl FlightSqlService for Service {
             Some(schema) if !schema.is_empty() => schema.clone(),
             Some(_) | None => session_options::database(&session),
         };
-        let (schema, batches) = uploaded(request).await?;
+        let (schema, batches) = uploaded(request)
+            .await?
+            .ok_or_else(|| Status::invalid_argument("no schema was uploaded"))?;
         let rows = self
             .engine
             .ingest(&database, &command.table, mode, schema, batches)

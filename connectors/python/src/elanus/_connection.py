@@ -62,7 +62,8 @@ class Connection:
 
     def sql_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> Result:
         """Runs a statement for many rows of parameters: an INSERT as one write, a query as one batch."""
-        return self._run(statement, _arrow.parameters(rows))
+        rows = list(rows)
+        return self._run(statement, _arrow.parameters(rows)) if rows else Result(pa.table({}))
 
     def _run(self, statement: str, parameters: pa.RecordBatch | None) -> Result:
         with self.adbc.cursor() as cursor:

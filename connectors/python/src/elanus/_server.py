@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -46,9 +47,12 @@ class Server:
         self.flight_uri = f"grpc://{doors['flight']}"
         self.milvus_uri = f"http://{doors['milvus']}"
         self.http_uri = f"http://{doors['http']}"
+        # A kernel that ends takes its server along, so that the directory is free.
+        atexit.register(self.stop)
 
     def stop(self) -> None:
         """Ends the server after its running requests; what was acknowledged is on disk."""
+        atexit.unregister(self.stop)
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait()

@@ -47,6 +47,26 @@ impl Engine {
         schema: SchemaRef,
         batches: Vec<RecordBatch>,
     ) -> Result<u64> {
+        // A client that goes away does not leave it half done.
+        let (engine, database, table) = (self.clone(), database.to_string(), table.to_string());
+        let whole = async move {
+            engine
+                .ingest_whole(&database, &table, mode, schema, batches)
+                .await
+        };
+        tokio::spawn(whole)
+            .await
+            .map_err(|e| QueryError::Internal(format!("an ingest stopped unexpectedly: {e}")))?
+    }
+
+    async fn ingest_whole(
+        &self,
+        database: &str,
+        table: &str,
+        mode: IngestMode,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<u64> {
         let collections = &self.inner.collections;
         let there = match collections.collection(database, table) {
             Ok(collection) => Some(collection),
@@ -71,16 +91,37 @@ impl Engine {
                 self.create_filled(database, table, &schema, batches).await
             }
             (IngestMode::Replace, Some(old)) => {
-                // The new table is complete before the old one goes.
-                let draft = format!("{}_{}", table.chars().take(200).collect::<String>(), old.id());
-                let rows = self.create_filled(database, &draft, &schema, batches).await?;
-                collections.drop_collection(database, table).await?;
-                collections
-                    .rename_collection(database, &draft, database, table)
-                    .await?;
-                Ok(rows)
+                self.replace(database, table, old.id(), &schema, batches).await
             }
         }
+    }
+
+    /// The new table is complete before the old one goes; for a moment between the two there is none.
+    async fn replace(
+        &self,
+        database: &str,
+        table: &str,
+        old: i64,
+        schema: &SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<u64> {
+        let collections = &self.inner.collections;
+        let stem: String = table.chars().take(200).collect();
+        let draft = format!("{stem}_{old}_{}", collections.oracle().next());
+        let rows = self.create_filled(database, &draft, schema, batches).await?;
+        // One with aliases is not dropped.
+        if let Err(error) = collections.drop_collection(database, table).await {
+            collections.drop_collection(database, &draft).await?;
+            return Err(error.into());
+        }
+        let renamed = collections
+            .rename_collection(database, &draft, database, table)
+            .await;
+        renamed.map(|()| rows).map_err(|error| {
+            QueryError::Execution(format!(
+                "'{table}' was dropped, and its new rows are in '{draft}', which could not be renamed: {error}"
+            ))
+        })
     }
 
     async fn create_filled(
@@ -148,12 +189,18 @@ pub(crate) fn schema_for(schema: &Schema) -> Result<CollectionSchema> {
         let mut column = Field::new(field.name(), column_type(field)?);
         if key.is_some_and(|key| key.name() == field.name()) {
             column.primary_key = true;
-            if column.data_type
-                != (DataType::VarChar {
-                    max_length: TEXT_BYTES,
-                })
-            {
-                column.data_type = DataType::Int64;
+            match &column.data_type {
+                DataType::VarChar { .. } => {}
+                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+                    column.data_type = DataType::Int64;
+                }
+                other => {
+                    return Err(QueryError::Plan(format!(
+                        "column '{}' of type {} cannot be the primary key: allowed are integers and text",
+                        field.name(),
+                        other.name()
+                    )));
+                }
             }
         } else {
             column.nullable = field.is_nullable();
@@ -164,7 +211,10 @@ pub(crate) fn schema_for(schema: &Schema) -> Result<CollectionSchema> {
 }
 
 fn can_be_key(data_type: &ArrowType) -> bool {
-    data_type.is_integer() || is_text(data_type)
+    match data_type {
+        ArrowType::Dictionary(_, value) => can_be_key(value),
+        other => other.is_integer() || is_text(other),
+    }
 }
 
 fn is_text(data_type: &ArrowType) -> bool {

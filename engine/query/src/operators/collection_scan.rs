@@ -38,7 +38,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream,
 };
-use elanus_collection::{Collection, Snapshot, Unit};
+use elanus_collection::{Collection, Keys, Snapshot, Unit};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{column_names, filter_text, group_units};
@@ -111,6 +111,15 @@ impl CollectionScanExec {
     /// What all queries share.
     pub fn resources(&self) -> &Arc<Resources> {
         &self.resources
+    }
+
+    /// About how many rows come out at most: a key mostly names one row.
+    pub fn row_bound(&self) -> usize {
+        let by_key = self.predicates.iter().filter_map(|predicate| predicate.keys());
+        let keys = by_key.map(Keys::len).min().unwrap_or(usize::MAX);
+        self.live_rows(None)
+            .min(keys)
+            .min(self.limit.unwrap_or(usize::MAX))
     }
 
     fn live_rows(&self, partition: Option<usize>) -> usize {

@@ -41,14 +41,15 @@ impl QueryPlanner for ElanusQueryPlanner {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ElanusExtensionPlanner)]);
         match session.as_any().downcast_ref::<SessionState>() {
-            Some(state) => {
+            // The statement of several runs has brought its own.
+            Some(state) if state.config().get_extension::<StatementSnapshots>().is_none() => {
                 let mut state = state.clone();
                 state
                     .config_mut()
                     .set_extension(Arc::new(StatementSnapshots::default()));
                 planner.create_physical_plan(plan, &state).await
             }
-            None => planner.create_physical_plan(plan, session).await,
+            Some(_) | None => planner.create_physical_plan(plan, session).await,
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Where tokens are in a text, in bytes: the tokenizer counts lines and characters.
 
-use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::dialect::Dialect;
 use sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
 
-/// Byte offsets of the tokens that `wanted` holds for, in order.
+/// The tokens of a text but white space and comments, each with its offset in bytes.
 ///
 /// # Errors
 /// The text ends inside a string, a name or a comment, or has a character that belongs to no token.
-pub(super) fn offsets_of(text: &str, wanted: impl Fn(&Token) -> bool) -> Result<Vec<usize>, TokenizerError> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location()?;
-    let mut places = tokens
-        .iter()
-        .filter(|token| wanted(&token.token))
-        .map(|token| (token.span.start.line, token.span.start.column))
+pub(super) fn tokens_of(dialect: &dyn Dialect, text: &str) -> Result<Vec<(usize, Token)>, TokenizerError> {
+    let mut tokens = Tokenizer::new(dialect, text)
+        .tokenize_with_location()?
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
         .peekable();
-    let mut offsets = Vec::new();
+    let mut placed = Vec::new();
     let (mut line, mut column) = (1, 1);
     for (offset, char) in text.char_indices() {
-        if places.next_if_eq(&(line, column)).is_some() {
-            offsets.push(offset);
+        let here = |place: sqlparser::tokenizer::Location| (place.line, place.column) == (line, column);
+        if let Some(token) = tokens.next_if(|token| here(token.span.start)) {
+            placed.push((offset, token.token));
         }
         if char == '\n' {
             line += 1;
@@ -27,5 +27,5 @@ pub(super) fn offsets_of(text: &str, wanted: impl Fn(&Token) -> bool) -> Result<
             column += 1;
         }
     }
-    Ok(offsets)
+    Ok(placed)
 }

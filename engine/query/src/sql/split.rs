@@ -1,8 +1,9 @@
 //! Taking a text apart at its semicolons, for whoever sends statements one by one.
 
+use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::Token;
 
-use super::offsets::offsets_of;
+use super::offsets::tokens_of;
 
 /// The statements of a text that end with a semicolon, and what follows the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,27 +14,38 @@ pub struct Statements<'a> {
     pub rest: &'a str,
 }
 
-/// Splits at semicolons outside strings, names and comments; comments between statements are left out. A text that ends inside one of these is
-/// all `rest`.
+/// Splits at semicolons outside strings, names and comments; comments between statements are left out.
+/// A text that ends inside one of these is all `rest`; one that has a character which belongs to no
+/// token is one statement, for the parser to refuse.
 pub fn split(text: &str) -> Statements<'_> {
-    let meaningful = |token: &Token| !matches!(token, Token::Whitespace(_));
-    let Ok(tokens) = offsets_of(text, meaningful) else {
-        return Statements {
-            complete: Vec::new(),
-            rest: text,
-        };
+    let tokens = match tokens_of(&PostgreSqlDialect {}, text) {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let open = error.message.starts_with("Unterminated")
+                || error.message.contains("Expected close delimiter");
+            let open = open || error.message.contains("Unexpected EOF");
+            let text = text.trim();
+            return Statements {
+                complete: if open || text.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![text]
+                },
+                rest: if open { text } else { "" },
+            };
+        }
     };
     let mut complete = Vec::new();
     let mut start = None;
-    for token in tokens {
-        let ends = text.as_bytes().get(token) == Some(&b';');
-        match (start, ends) {
-            (None, false) => start = Some(token),
-            (Some(first), true) => {
-                complete.push(text.get(first..token).unwrap_or_default().trim_end());
+    for (offset, token) in tokens {
+        match (start, token) {
+            (None, Token::SemiColon) => {}
+            (None, _) => start = Some(offset),
+            (Some(first), Token::SemiColon) => {
+                complete.push(text.get(first..offset).unwrap_or_default().trim_end());
                 start = None;
             }
-            (None, true) | (Some(_), false) => {}
+            (Some(_), _) => {}
         }
     }
     Statements {
@@ -55,7 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn an_open_string_is_not_finished() {
-        assert_eq!(split("SELECT 1; SELECT 'a;").complete, Vec::<&str>::new());
+    fn an_open_string_name_or_comment_is_not_finished() {
+        for text in [
+            "SELECT 1; SELECT 'a;",
+            "SELECT \"a;",
+            "SELECT 1 /* ;",
+            "SELECT $$a;",
+        ] {
+            assert_eq!(split(text).complete, Vec::<&str>::new(), "{text}");
+            assert_eq!(split(text).rest, text);
+        }
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! A value that is not exactly of a parameter's inferred type (a double for a REAL column) is bound
 //! before optimization instead, so that types are reconciled as they are for a literal. A statement
-//! whose tables were dropped or made anew meanwhile, or whose session's `elanus.exact` has changed, is
-//! planned again.
+//! whose tables were dropped or made anew meanwhile, or whose session's settings have changed, is planned
+//! again, and one with `now()` in it is optimized each time.
 
 mod parameters;
 mod pinned;
@@ -19,12 +19,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Field, Schema, SchemaRef, UInt64Type};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, TableReference};
+use datafusion::config::ConfigOptions;
 use datafusion::datasource::DefaultTableSource;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -38,7 +41,7 @@ use crate::settings::ElanusSettings;
 use crate::sql;
 use crate::sql::running::{Running, RunningGuard, shown};
 use crate::sql::threads::{SqlThreads, TimeLimit};
-use crate::table::CollectionTable;
+use crate::table::{CollectionTable, StatementSnapshots};
 
 use parameters::Parameters;
 pub use pinned::Pinned;
@@ -116,10 +119,12 @@ struct Planned {
     /// Schema of the rows.
     schema: SchemaRef,
     writes: bool,
-    /// The session's `elanus.exact`, which the optimizer reads.
-    exact: bool,
     parameters: Parameters,
     tables: Vec<Table>,
+    /// Whether all that it reads are collections; other tables are filled when the plan is made.
+    lasting: bool,
+    /// The settings that it was made under; every SET makes a new one.
+    options: Arc<ConfigOptions>,
 }
 
 /// A collection that a plan was made for.
@@ -179,6 +184,17 @@ impl Prepared {
         }
     }
 
+    /// Whether it can be run again for the same answer: not when reading the answer changes something.
+    pub fn is_repeatable(&self) -> bool {
+        match self.inner.form.load().as_ref() {
+            Form::Command => false,
+            Form::Plan(planned) => {
+                let writes = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Dml(_)));
+                matches!(planned.plan.exists(writes), Ok(false))
+            }
+        }
+    }
+
     /// One field for each parameter, in the order of `$1, $2, ..`; of type Null when any type will do.
     pub fn parameters(&self) -> Schema {
         match self.inner.form.load().as_ref() {
@@ -208,7 +224,7 @@ impl Prepared {
             let write = async move { planned.write(&session, rows.as_ref()).await };
             return place.threads.run(write).await?.map(Answer::Affected);
         }
-        let read = async move { planned.read(&session, rows.as_ref()).await };
+        let read = planned.read(session, rows);
         let rows = place.threads.run_query(limit, read).await??;
         place.threads.stream(limit, running, rows).map(Answer::Rows)
     }
@@ -229,8 +245,7 @@ impl Prepared {
         let rows = planned.parameters.check(parameters)?;
         let (session, text) = (place.session.clone(), Arc::clone(&self.inner.text));
         let pin = async move {
-            let physical = planned.physical(&session, rows.as_ref(), 0).await?;
-            let schema = Arc::clone(&planned.schema);
+            let (physical, schema) = planned.physical(&session.state(), rows.as_ref(), 0).await?;
             Ok(Pinned::new(physical, &session, schema, text))
         };
         place.threads.run_query(limit, pin).await?
@@ -271,7 +286,9 @@ impl Form {
                 .collection(&table.database, &table.name)
                 .map_or(true, |collection| collection.id() != table.id)
         };
-        planned.exact != exact(place.session) || planned.tables.iter().any(moved)
+        !planned.lasting
+            || !Arc::ptr_eq(&planned.options, &options(place.session))
+            || planned.tables.iter().any(moved)
     }
 }
 
@@ -284,75 +301,76 @@ impl Planned {
         } else {
             None
         };
-        let default = session
-            .state_ref()
-            .read()
-            .config_options()
-            .catalog
-            .default_schema
-            .clone();
+        let options = options(session);
+        let (tables, lasting) = tables_of(&plan, &options.catalog.default_schema)?;
         Ok(Self {
             schema: Arc::clone(plan.schema().inner()),
-            tables: tables_of(&plan, &default)?,
+            tables,
+            lasting,
             plan,
             optimized,
             writes,
-            exact: exact(session),
+            options,
             parameters,
         })
     }
 
     async fn read(
-        &self,
-        session: &SessionContext,
-        rows: Option<&RecordBatch>,
+        self: Arc<Self>,
+        session: SessionContext,
+        rows: Option<RecordBatch>,
     ) -> Result<SendableRecordBatchStream> {
-        let count = rows.map_or(1, RecordBatch::num_rows);
-        if count == 1 {
-            let physical = self.physical(session, rows, 0).await?;
-            let rows = execute_stream(physical, session.task_ctx())?;
-            return Ok(announced(Arc::clone(&self.schema), rows));
-        }
-        // One plan for each row of parameters, all planned before the first is run, so that all of
-        // them see about the same state; neighbours in the batch run at the same time.
-        let mut plans = Vec::with_capacity(count);
-        for row in 0..count {
-            plans.push(self.physical(session, rows, row).await?);
-        }
+        let count = rows.as_ref().map_or(1, RecordBatch::num_rows);
         let context = session.task_ctx();
-        let together = session.state_ref().read().config().target_partitions();
-        let runs = futures::stream::iter(plans)
-            .map(move |plan| {
-                let context = Arc::clone(&context);
-                async move { datafusion::physical_plan::collect(plan, context).await }
+        // All runs see one state of each collection, and have rows of one type.
+        let state = with_one_snapshot(session.state());
+        let (first, schema) = self.physical(&state, rows.as_ref(), 0).await?;
+        if count <= 1 {
+            return Ok(announced(schema, execute_stream(first, context)?));
+        }
+        let together = state.config().target_partitions();
+        let (planned, announced_schema) = (self, Arc::clone(&schema));
+        let (rows, state) = (Arc::new(rows), Arc::new(state));
+        // Neighbours run at the same time, each a few batches ahead of the reader.
+        let runs = futures::stream::iter(0..count)
+            .map(move |row| {
+                let (planned, rows, state) = (Arc::clone(&planned), Arc::clone(&rows), Arc::clone(&state));
+                let (context, schema) = (Arc::clone(&context), Arc::clone(&announced_schema));
+                async move {
+                    let (plan, _) = planned.physical(&state, rows.as_ref().as_ref(), row).await?;
+                    tokio::task::yield_now().await;
+                    Ok::<_, DataFusionError>(ahead(announced(schema, execute_stream(plan, context)?)))
+                }
             })
             .buffered(together)
-            .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
             .try_flatten();
-        let rows = RecordBatchStreamAdapter::new(Arc::clone(&self.schema), runs);
-        Ok(announced(Arc::clone(&self.schema), Box::pin(rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, runs)))
     }
 
+    /// The plan of one run, and the schema of its rows, whose types may be those of the values.
     async fn physical(
         &self,
-        session: &SessionContext,
+        state: &SessionState,
         rows: Option<&RecordBatch>,
         row: usize,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let state = session.state();
+    ) -> Result<(Arc<dyn ExecutionPlan>, SchemaRef)> {
+        let as_planned = Arc::clone(&self.schema);
         let Some(rows) = rows else {
-            return Ok(match &self.optimized {
-                Some(plan) => state.query_planner().create_physical_plan(plan, &state).await?,
+            let physical = match &self.optimized {
+                Some(plan) => state.query_planner().create_physical_plan(plan, state).await?,
                 None => state.create_physical_plan(&self.plan).await?,
-            });
+            };
+            return Ok((physical, as_planned));
         };
         let values = self.parameters.row(rows, row)?;
         if let (Some(plan), Some(values)) = (&self.optimized, values.exact()) {
             let bound = plan.clone().replace_params_with_values(&values)?;
-            return Ok(state.query_planner().create_physical_plan(&bound, &state).await?);
+            let physical = state.query_planner().create_physical_plan(&bound, state).await?;
+            return Ok((physical, as_planned));
         }
         let bound = self.plan.clone().with_param_values(values.as_given())?;
-        Ok(state.create_physical_plan(&bound).await?)
+        let physical = state.create_physical_plan(&bound).await?;
+        Ok((physical, Arc::clone(bound.schema().inner())))
     }
 
     async fn write(&self, session: &SessionContext, rows: Option<&RecordBatch>) -> Result<u64> {
@@ -397,9 +415,38 @@ fn announced(schema: SchemaRef, rows: SendableRecordBatchStream) -> SendableReco
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
-/// The collections that a plan names.
-fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<Vec<Table>> {
+fn options(session: &SessionContext) -> Arc<ConfigOptions> {
+    Arc::clone(session.state_ref().read().config().options())
+}
+
+/// A state in which every plan that is made reads the same snapshots.
+fn with_one_snapshot(mut state: SessionState) -> SessionState {
+    state
+        .config_mut()
+        .set_extension(Arc::new(StatementSnapshots::default()));
+    state
+}
+
+/// Reads `rows` in a task of its own, at most two batches ahead.
+fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStreamBuilder::new(rows.schema(), 2);
+    let sender = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            // Nobody listens any more: the work ends here.
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
+}
+
+/// The collections that a plan names, and whether it reads nothing else.
+fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<(Vec<Table>, bool)> {
     let mut tables = Vec::new();
+    let mut lasting = true;
     let mut note = |name: &TableReference, source: &Arc<dyn TableSource>| {
         let provider = source.downcast_ref::<DefaultTableSource>();
         let table = provider.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
@@ -410,6 +457,8 @@ fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<Vec<Table>> {
                 name: name.table.to_string(),
                 id: table.collection().id(),
             });
+        } else {
+            lasting = false;
         }
     };
     plan.apply_with_subqueries(|node| {
@@ -420,17 +469,7 @@ fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<Vec<Table>> {
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(tables)
-}
-
-fn exact(session: &SessionContext) -> bool {
-    let state = session.state_ref();
-    ElanusSettings::of(state.read().config_options()).exact
-}
-
-/// A field of a parameter whose type is not known.
-fn untyped(name: &str) -> Field {
-    Field::new(name, arrow::datatypes::DataType::Null, true)
+    Ok((tables, lasting))
 }
 
 /// The schema of one node's inputs, for looking up the types of its expressions.

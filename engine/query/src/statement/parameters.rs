@@ -1,18 +1,20 @@
 //! Parameters of a statement: which there are, of what types, and their values in a plan.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ParamValues, ScalarValue};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, cast};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, Volatility, WriteOp, cast,
+};
 
-use super::{input_schema, untyped};
+use super::input_schema;
 use crate::error::{QueryError, Result};
 use crate::plan::distance::is_vector;
 use crate::sql::vector_text::vector_of_scalar;
@@ -20,8 +22,8 @@ use crate::sql::vector_text::vector_of_scalar;
 /// The parameters of one plan, in the order in which values are given.
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// Name with its `$`, and the type when it is known.
-    fields: Vec<(String, Option<FieldRef>)>,
+    /// Name with its `$`, and the type when it is known and one.
+    fields: Vec<(String, Option<DataType>)>,
     numbered: bool,
 }
 
@@ -49,11 +51,11 @@ impl Parameters {
             ));
         }
         let plan = with_inferred_types(plan)?;
-        let mut known = plan.get_parameter_fields()?;
+        let mut known = types_in(&plan)?;
         let numbers: Option<BTreeMap<usize, &String>> =
             names.iter().map(|name| Some((number(name)?, name))).collect();
         let Some(numbers) = numbers else {
-            let names: std::collections::BTreeSet<&String> = names.iter().collect();
+            let names: BTreeSet<&String> = names.iter().collect();
             let fields = names
                 .into_iter()
                 .map(|name| (name.clone(), known.remove(name).flatten()))
@@ -75,8 +77,8 @@ impl Parameters {
         let fields = (1..=highest)
             .map(|number| {
                 let name = format!("${number}");
-                let field = known.remove(&name).flatten();
-                (name, field)
+                let data_type = known.remove(&name).flatten();
+                (name, data_type)
             })
             .collect();
         Ok((
@@ -90,9 +92,9 @@ impl Parameters {
 
     /// The parameters as a schema.
     pub fn schema(&self) -> Schema {
-        let fields = self.fields.iter().map(|(name, field)| match field {
-            Some(field) => field.as_ref().clone().with_name(name).with_nullable(true),
-            None => untyped(name),
+        let fields = self.fields.iter().map(|(name, data_type)| {
+            let data_type = data_type.clone().unwrap_or(DataType::Null);
+            Field::new(name, data_type, true)
         });
         Schema::new(fields.collect::<Vec<_>>())
     }
@@ -102,9 +104,13 @@ impl Parameters {
         if self.fields.iter().any(|(_, field)| field.is_none()) {
             return Ok(false);
         }
-        // The rules read a LIMIT's number.
+        // The rules read a LIMIT's number, and put the time of now() in.
         let mut fixed = true;
         plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expr| {
+                fixed &= !expr.exists(|expr| Ok(is_of_the_moment(expr)))?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
             if let LogicalPlan::Limit(limit) = node {
                 let mut numbers = limit.skip.iter().chain(&limit.fetch);
                 fixed &= numbers.all(|number| matches!(number.as_ref(), Expr::Literal(..)));
@@ -135,6 +141,21 @@ impl Parameters {
                 }
             )));
         }
+        if let (Some(rows), false) = (&rows, self.numbered) {
+            let schema = rows.schema();
+            let (found, missing): (Vec<_>, Vec<_>) = self
+                .fields
+                .iter()
+                .map(|(name, _)| name.trim_start_matches('$'))
+                .partition(|name| schema.index_of(name).is_ok());
+            if !found.is_empty() && !missing.is_empty() {
+                return Err(QueryError::InvalidParameter(format!(
+                    "no value is given for {}, though for {}",
+                    missing.join(", "),
+                    found.join(", ")
+                )));
+            }
+        }
         Ok(rows.filter(|_| given > 0))
     }
 
@@ -149,7 +170,7 @@ impl Parameters {
         })
     }
 
-    /// Where in `rows` the parameter is: numbered ones by position, named ones by name if it is there.
+    /// Where in `rows` the parameter is: by position, or by name when the columns have the names.
     fn column(&self, rows: &RecordBatch, index: usize) -> usize {
         let name = self
             .fields
@@ -164,28 +185,27 @@ impl Parameters {
     /// `INSERT .. VALUES ($1, f($2))` as an INSERT from the table of all parameter rows, so that many
     /// rows are one write; `None` when the plan is of another form.
     pub fn as_table(&self, plan: &LogicalPlan, rows: &RecordBatch) -> Result<Option<LogicalPlan>> {
-        if !matches!(plan, LogicalPlan::Dml(_)) {
+        let LogicalPlan::Dml(insert) = plan else {
+            return Ok(None);
+        };
+        if !matches!(insert.op, WriteOp::Insert(_)) || !is_values_of_one_row(&insert.input) {
             return Ok(None);
         }
-        let mut holders = 0;
         let mut elsewhere = false;
         plan.apply_with_subqueries(|node| {
-            let mut has = false;
-            node.apply_expressions(|expr| {
-                has |= has_placeholder(expr)?;
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-            match node {
-                LogicalPlan::Values(values) if has && values.values.len() == 1 => holders += 1,
-                _ => elsewhere |= has,
+            if !matches!(node, LogicalPlan::Values(_)) {
+                node.apply_expressions(|expr| {
+                    elsewhere |= has_placeholder(expr)?;
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        if holders != 1 || elsewhere {
+        if elsewhere {
             return Ok(None);
         }
         let bulk = plan.clone().transform_down(|node| match &node {
-            LogicalPlan::Values(values) if values_hold_parameters(values)? => {
+            LogicalPlan::Values(values) => {
                 let table = self.parameter_table(values, rows)?;
                 Ok(Transformed::new(table, true, TreeNodeRecursion::Jump))
             }
@@ -247,10 +267,9 @@ impl Row<'_> {
     /// The values in the inferred types; `None` when one of them would change by the conversion.
     pub fn exact(&self) -> Option<ParamValues> {
         let fields = self.parameters.fields.iter();
-        let values = fields.zip(&self.values).map(|((_, field), value)| {
-            let wanted = field.as_ref()?.data_type();
-            lossless(value, wanted)
-        });
+        let values = fields
+            .zip(&self.values)
+            .map(|((_, field), value)| lossless(value, field.as_ref()?));
         Some(self.named(values.collect::<Option<_>>()?))
     }
 
@@ -352,13 +371,39 @@ fn has_placeholder(expr: &Expr) -> datafusion::error::Result<bool> {
     expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))))
 }
 
-fn values_hold_parameters(values: &Values) -> datafusion::error::Result<bool> {
-    for cell in values.values.iter().flatten() {
-        if has_placeholder(cell)? {
-            return Ok(true);
-        }
+/// `VALUES` of one row under projections: what `INSERT .. VALUES (..)` is planned as.
+fn is_values_of_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_values_of_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_values_of_one_row(&alias.input),
+        LogicalPlan::Values(values) => values.values.len() == 1,
+        _ => false,
     }
-    Ok(false)
+}
+
+/// A call such as `now()`, with one value in a statement and another one in the next.
+fn is_of_the_moment(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Stable)
+}
+
+/// The type of each parameter; none when it is not known, or differs from place to place.
+fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
+    let mut types: HashMap<String, Option<DataType>> = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Placeholder(Placeholder { id, field }) = expr {
+                    let here = field.as_ref().map(|field| field.data_type().clone());
+                    let known = types.entry(id.clone()).or_insert_with(|| here.clone());
+                    if known != &here {
+                        *known = None;
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
 }
 
 /// For a statement that takes none.

@@ -48,7 +48,7 @@ impl Pinned {
         let time_limit_millis = ElanusSettings::of(options).statement_timeout;
         let whole = Arc::clone(&plan);
         let (plan, split) = match row_wise(plan) {
-            Some(plan) if plan.output_partitioning().partition_count() > 1 => (plan, true),
+            Some(plan) if plan.output_partitioning().partition_count() > 1 && is_large(&plan) => (plan, true),
             Some(_) | None => (whole, false),
         };
         Self {
@@ -98,6 +98,16 @@ impl Pinned {
             execute_stream(reset_plan_states(Arc::clone(&self.plan))?, context)?
         };
         Ok(announced(Arc::clone(&self.schema), rows))
+    }
+}
+
+/// Rows from which on a result is worth reading in parallel.
+const LARGE: usize = 10_000;
+
+fn is_large(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    match plan.downcast_ref::<CollectionScanExec>() {
+        Some(scan) => scan.row_bound() >= LARGE,
+        None => plan.children().into_iter().all(is_large),
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, FixedSizeListArray, Float32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
 };
 use arrow::datatypes::{DataType, Field, Float32Type};
-use elanus_query::{Answer, DEFAULT_DATABASE, Engine, QueryError};
+use elanus_query::{Answer, DEFAULT_DATABASE, Engine, IngestMode, Pinned, QueryError};
 use futures::TryStreamExt;
 
 use crate::support::{engine, ints, line, sql};
@@ -222,51 +222,178 @@ async fn the_wrong_number_of_values_is_an_error_that_counts() {
     }
 }
 
+/// Rows `from..to` of `t`, as [`line`] makes them.
+async fn more(engine: &Engine, from: i64, to: i64) {
+    let rows = format!(
+        "INSERT INTO t SELECT value, CAST(value % 10 AS INT), ARRAY[CAST(value AS REAL), 0.0] \
+         FROM generate_series({from}, {})",
+        to - 1
+    );
+    sql(engine, &rows).await;
+}
+
+async fn ids_of(engine: &Engine, pinned: &Pinned, part: usize) -> Vec<i64> {
+    let rows = engine.read(pinned, part).await.unwrap();
+    ints(&rows.try_collect::<Vec<_>>().await.unwrap())
+}
+
 #[tokio::test]
 async fn the_parts_of_a_pinned_query_are_disjoint_and_see_one_state() {
     let engine = engine().await;
-    let collection = line(&engine, 50).await;
+    let collection = line(&engine, 0).await;
+    more(&engine, 0, 8_000).await;
     collection.flush().await.unwrap();
-    let more: Vec<String> = (50..80).map(|i| format!("({i}, 1, '[{i}, 0]')")).collect();
-    sql(&engine, &format!("INSERT INTO t VALUES {}", more.join(", "))).await;
+    more(&engine, 8_000, 12_000).await;
     let session = engine.session(DEFAULT_DATABASE).unwrap();
-    let all = engine
-        .prepare(&session, "SELECT id FROM t WHERE id >= 0")
-        .await
-        .unwrap();
-    let pinned = engine.pin(&session, &all, None).await.unwrap();
+    let pin = async |text: &str| {
+        let prepared = engine.prepare(&session, text).await.unwrap();
+        engine.pin(&session, &prepared, None).await.unwrap()
+    };
+    let pinned = pin("SELECT id, n FROM t WHERE n >= 0").await;
     assert_eq!(pinned.parts(), 2);
-    sql(&engine, "DELETE FROM t WHERE id < 40").await;
+    sql(&engine, "DELETE FROM t WHERE id < 4000").await;
     for _ in 0..2 {
         let mut found = Vec::new();
         for part in 0..pinned.parts() {
-            let rows: Vec<RecordBatch> = engine
-                .read(&pinned, part)
-                .await
-                .unwrap()
-                .try_collect()
-                .await
-                .unwrap();
-            assert!(!rows.is_empty());
-            found.extend(ints(&rows));
+            let ids = ids_of(&engine, &pinned, part).await;
+            assert!(!ids.is_empty());
+            found.extend(ids);
         }
         found.sort_unstable();
-        assert_eq!(found, (0..80).collect::<Vec<i64>>());
+        assert_eq!(found, (0..12_000).collect::<Vec<i64>>());
     }
-    // A plan that is more than a scan has one part, and can be read again as well.
-    let count = engine.prepare(&session, "SELECT count(*) FROM t").await.unwrap();
-    let pinned = engine.pin(&session, &count, None).await.unwrap();
-    assert_eq!(pinned.parts(), 1);
-    for _ in 0..2 {
-        let rows: Vec<RecordBatch> = engine
+    // A plan that is more than a scan has one part, and can be read again as well; so has one of few rows.
+    for (text, expected) in [
+        ("SELECT count(*) FROM t", vec![8_000]),
+        ("SELECT id FROM t ORDER BY id LIMIT 3", vec![4_000, 4_001, 4_002]),
+        ("SELECT id FROM t WHERE id = 9000", vec![9_000]),
+    ] {
+        let pinned = pin(text).await;
+        assert_eq!(pinned.parts(), 1, "{text}");
+        assert_eq!(ids_of(&engine, &pinned, 0).await, expected);
+        assert_eq!(ids_of(&engine, &pinned, 0).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn one_parameter_may_stand_in_several_places() {
+    let engine = engine().await;
+    line(&engine, 10).await;
+    for text in [
+        "SELECT id FROM t WHERE id = $1 OR n = $1",
+        "SELECT id FROM t WHERE id <= $1 AND id >= $1",
+    ] {
+        let seven = Some(values(vec![Arc::new(Int64Array::from(vec![7]))]));
+        assert_eq!(rows(&engine, text, seven).await, [7], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_alone_has_the_type_of_its_value() {
+    let engine = engine().await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    let echo = engine.prepare(&session, "SELECT $1 AS x").await.unwrap();
+    for (value, data_type) in [
+        (Arc::new(Int64Array::from(vec![5])) as ArrayRef, DataType::Int64),
+        (Arc::new(StringArray::from(vec!["five"])), DataType::Utf8),
+    ] {
+        let pinned = engine
+            .pin(&session, &echo, Some(values(vec![value])))
+            .await
+            .unwrap();
+        assert_eq!(pinned.schema().field(0).data_type(), &data_type);
+        let read: Vec<RecordBatch> = engine
             .read(&pinned, 0)
             .await
             .unwrap()
             .try_collect()
             .await
             .unwrap();
-        assert_eq!(ints(&rows), [40]);
+        assert_eq!(read[0].num_rows(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_prepared_statement_sees_the_time_and_the_settings_of_its_run() {
+    let engine = engine().await;
+    line(&engine, 3).await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    let now = engine
+        .prepare(&session, "SELECT CAST(now() AS BIGINT)")
+        .await
+        .unwrap();
+    let read = async || {
+        ints(
+            &engine
+                .execute(&session, &now, None)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap()
+                .batches,
+        )
+    };
+    let first = read().await;
+    while read().await == first {
+        tokio::task::yield_now().await;
+    }
+    // A table of another database has the name after USE.
+    let count = engine.prepare(&session, "SELECT count(*) FROM t").await.unwrap();
+    let counted = async || {
+        ints(
+            &engine
+                .execute(&session, &count, None)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap()
+                .batches,
+        )
+    };
+    assert_eq!(counted().await, [3]);
+    engine
+        .sql_in(
+            &session,
+            "CREATE DATABASE other; USE other; CREATE TABLE t (id BIGINT PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(counted().await, [0]);
+}
+
+#[tokio::test]
+async fn an_insert_of_a_query_runs_for_every_row_of_parameters() {
+    let engine = engine().await;
+    line(&engine, 0).await;
+    let text = "INSERT INTO t (id, n, v) SELECT 100 + max(x), 1, '[1,1]' FROM (VALUES ($1)) AS p(x)";
+    let three = values(vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]);
+    assert!(matches!(
+        run(&engine, text, Some(three)).await.unwrap(),
+        Answer::Affected(3)
+    ));
+    assert_eq!(
+        rows(&engine, "SELECT id FROM t ORDER BY id", None).await,
+        [101, 102, 103]
+    );
+}
+
+#[tokio::test]
+async fn rows_that_came_out_of_a_table_make_one_with_the_same_key() {
+    let engine = engine().await;
+    sql(
+        &engine,
+        "CREATE TABLE a (id VARCHAR(20) PRIMARY KEY, v VECTOR(2)); INSERT INTO a VALUES ('007', '[1,2]')",
+    )
+    .await;
+    let out = sql(&engine, "SELECT * FROM a").await;
+    let written = engine
+        .ingest(DEFAULT_DATABASE, "b", IngestMode::Create, out.schema, out.batches)
+        .await;
+    assert_eq!(written.unwrap(), 1);
+    let same = sql(&engine, "SELECT count(*) FROM a JOIN b ON a.id = b.id").await;
+    assert_eq!(ints(&same.batches), [1]);
 }
 
 #[tokio::test]

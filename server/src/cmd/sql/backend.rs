@@ -108,15 +108,18 @@ async fn run_remote(
 ) -> arrow_flight::error::Result<SqlOutput> {
     let mut prepared = client.prepare(statement.to_owned(), None).await?;
     if prepared.dataset_schema()?.fields().is_empty() {
-        let affected = prepared.execute_update().await?;
+        let affected = prepared.execute_update().await;
+        // Also one that failed takes room on the server.
         prepared.close().await?;
+        let affected = affected?;
         return Ok(match u64::try_from(affected) {
             Ok(rows) if rows > 0 || writes(statement) => SqlOutput::affected(rows),
             Ok(_) | Err(_) => SqlOutput::done(),
         });
     }
-    let info = prepared.execute().await?;
+    let info = prepared.execute().await;
     prepared.close().await?;
+    let info = info?;
     let schema = std::sync::Arc::new(info.clone().try_decode_schema()?);
     let mut batches: Vec<RecordBatch> = Vec::new();
     for endpoint in info.endpoint {

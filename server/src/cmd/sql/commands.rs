@@ -74,33 +74,19 @@ fn help() {
 }
 
 async fn describe(shell: &mut Shell, table: &str) -> anyhow::Result<()> {
+    shell.statement(&format!("DESCRIBE {table}")).await?;
     // A name as it is written in SQL: unquoted ones are lower case.
     let (database, table) = match table.split_once('.') {
-        Some((database, table)) => (Some(plain(database)), plain(table)),
-        None => (None, plain(table)),
+        Some((database, table)) => (plain(database), plain(table)),
+        None => (shell.database().await?, plain(table)),
     };
-    let in_database = match &database {
-        Some(name) => format!("= {}", quoted(name)),
-        None => "= current_schema()".to_owned(),
-    };
-    let columns = format!(
-        "SELECT column_name AS column, data_type AS type, is_nullable AS nullable FROM information_schema.columns \
-         WHERE table_name = {} AND table_schema {in_database} ORDER BY ordinal_position",
-        quoted(&table)
-    );
-    if shell.count(&columns).await? == 0 {
-        say(format_args!("no table {table}; \\d lists the tables"));
-        return Ok(());
-    }
-    shell.statement(&columns).await?;
     let indexes = format!(
-        "SELECT * FROM elanus_catalog.indexes WHERE collection = {}",
+        "SELECT index, column, type, metric, indexed_rows, total_rows, state FROM elanus_catalog.indexes \
+         WHERE database = {} AND collection = {}",
+        quoted(&database),
         quoted(&table)
     );
-    if shell.count(&indexes).await? > 0 {
-        shell.statement(&indexes).await?;
-    }
-    Ok(())
+    shell.statement(&indexes).await
 }
 
 fn plain(name: &str) -> String {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray};
 use elanus_query::split;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustyline::completion::Completer;
@@ -141,10 +141,17 @@ impl Shell {
         Ok(())
     }
 
-    /// How many rows a query has.
-    pub async fn count(&mut self, query: &str) -> anyhow::Result<usize> {
-        let result = self.backend.run(query).await?;
-        Ok(result.batches.iter().map(RecordBatch::num_rows).sum())
+    /// The database of unqualified names.
+    pub async fn database(&mut self) -> anyhow::Result<String> {
+        let shown = self.backend.run("SHOW datafusion.catalog.default_schema").await?;
+        let value = shown
+            .batches
+            .first()
+            .and_then(|batch| batch.column_by_name("value"));
+        let value = value.and_then(|column| column.as_string_opt::<i32>());
+        Ok(value
+            .filter(|values| !values.is_empty())
+            .map_or_else(String::new, |values| values.value(0).to_owned()))
     }
 
     /// Takes the names of tables and columns for completion.
