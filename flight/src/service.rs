@@ -196,7 +196,7 @@ impl Service {
     /// Runs the statement in a ticket.
     async fn compute(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
         let session = self.engine.session(&part.database).map_err(status::of)?;
-        session_options::restore(&session, &part.settings)?;
+        session_options::restore(&self.engine, &session, &part.settings).await?;
         let values = read_values(&part.values)?;
         let statement = self.prepare(&session, &part.sql).await?;
         if !statement.is_repeatable() {

@@ -163,14 +163,23 @@ pub(crate) fn changed(session: &SessionContext) -> HashMap<String, String> {
 }
 
 /// Sets what [`changed`] told.
-pub(crate) fn restore(session: &SessionContext, settings: &HashMap<String, String>) -> Result<(), Status> {
+pub(crate) async fn restore(
+    engine: &Engine,
+    session: &SessionContext,
+    settings: &HashMap<String, String>,
+) -> Result<(), Status> {
     for (name, value) in settings {
-        if !is_known(session, name) {
+        if CARRIED.contains(&name.as_str()) {
+            // Functions such as now() hear of it by this way only.
+            let set = format!("SET {name} = '{}'", value.replace('\'', "''"));
+            engine.sql_in(session, &set).await.map_err(status::of)?;
+        } else if is_known(session, name) {
+            put(session, name, value)?;
+        } else {
             return Err(Status::invalid_argument(format!(
                 "the ticket has the unknown setting {name}"
             )));
         }
-        put(session, name, value)?;
     }
     Ok(())
 }
@@ -194,7 +203,7 @@ fn put(session: &SessionContext, name: &str, value: &str) -> Result<(), Status> 
 }
 
 fn is_known(session: &SessionContext, name: &str) -> bool {
-    ours(session).any(|(known, _)| known == name) || CARRIED.contains(&name)
+    ours(session).any(|(known, _)| known == name)
 }
 
 fn ours(session: &SessionContext) -> impl Iterator<Item = (String, String)> + use<> {

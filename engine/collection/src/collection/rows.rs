@@ -38,7 +38,19 @@ impl Collection {
     /// # Errors
     /// [`Error::InvalidData`] and others; nothing is written then. A returned result is durable.
     pub async fn insert(&self, rows: RecordBatch, partition: Option<&str>) -> Result<WriteResult> {
-        self.write(rows, partition, WriteMode::Insert).await
+        self.write(vec![rows], partition, WriteMode::Insert).await
+    }
+
+    /// Adds the rows of many batches as one atomic write, without joining them first.
+    ///
+    /// # Errors
+    /// As [`Collection::insert`]; nothing of any batch is written then.
+    pub async fn insert_all(
+        &self,
+        batches: Vec<RecordBatch>,
+        partition: Option<&str>,
+    ) -> Result<WriteResult> {
+        self.write(batches, partition, WriteMode::Insert).await
     }
 
     /// Puts rows in the place of those with the same key, in one atomic step.
@@ -46,12 +58,12 @@ impl Collection {
     /// # Errors
     /// As [`Collection::insert`]; also a key given twice.
     pub async fn upsert(&self, rows: RecordBatch, partition: Option<&str>) -> Result<WriteResult> {
-        self.write(rows, partition, WriteMode::Upsert).await
+        self.write(vec![rows], partition, WriteMode::Upsert).await
     }
 
     async fn write(
         &self,
-        rows: RecordBatch,
+        batches: Vec<RecordBatch>,
         partition: Option<&str>,
         mode: WriteMode,
     ) -> Result<WriteResult> {
@@ -66,22 +78,37 @@ impl Collection {
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
         let oracle = Arc::clone(&self.oracle);
-        let large = rows.get_array_memory_size() > INLINE_BYTES;
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
         let work = move || -> Result<_> {
-            let prepared = prepare(&schema, &arrow, &rows, mode, accept_auto_id, |count| {
-                oracle.reserve(count)
-            })?;
+            let mut keys: Option<Keys> = None;
             let mut ops = Vec::new();
-            if let Some(keys) = prepared.replaced {
-                ops.push(WalOp::Delete {
-                    partition: targets.only(),
-                    keys,
-                });
+            let mut rows = 0;
+            for batch in &batches {
+                let prepared = prepare(&schema, &arrow, batch, mode, accept_auto_id, |count| {
+                    oracle.reserve(count)
+                })?;
+                if let Some(keys) = prepared.replaced {
+                    ops.push(WalOp::Delete {
+                        partition: targets.only(),
+                        keys,
+                    });
+                }
+                ops.extend(targets.split(&schema, prepared.batch)?);
+                rows += batch.num_rows() as u64;
+                match &mut keys {
+                    Some(keys) => keys.append(prepared.keys),
+                    None => keys = Some(prepared.keys),
+                }
             }
-            ops.extend(targets.split(&schema, prepared.batch)?);
+            let Some(keys) = keys else {
+                return Err(Error::InvalidData(
+                    "no rows given: at least one row is needed".into(),
+                ));
+            };
             let encoded = encode_ops(&ops)?;
-            Ok((prepared.keys, rows.num_rows() as u64, ops, encoded))
+            Ok((keys, rows, ops, encoded))
         };
+        let large = bytes > INLINE_BYTES;
         let (keys, rows, ops, encoded) = if large { blocking(work).await? } else { work()? };
         let (reply, answer) = oneshot::channel();
         self.send(Request::Write { ops, encoded, reply }).await?;

@@ -373,3 +373,29 @@ async fn an_index_is_dropped_by_its_own_name_before_that_of_a_field() {
     assert!(collection.indexes().is_empty());
     engine.close().await;
 }
+
+#[tokio::test]
+async fn many_batches_are_one_write_that_survives_a_restart() {
+    let store = memory();
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    let written = collection
+        .insert_all(vec![rows(&[(1, 1), (2, 2)]), rows(&[(3, 3)])], None)
+        .await
+        .unwrap();
+    assert_eq!((written.rows, written.keys), (3, Keys::Int64(vec![1, 2, 3])));
+    // A batch that does not fit takes the others with it.
+    let bad = rows(&[(9, 9)]).project(&[0, 1]).unwrap();
+    assert!(
+        collection
+            .insert_all(vec![rows(&[(4, 4)]), bad], None)
+            .await
+            .is_err()
+    );
+    assert!(collection.insert_all(Vec::new(), None).await.is_err());
+    engine.close().await;
+    let engine = open(&store, manual()).await.unwrap();
+    let found = contents(&engine.collection("default", "c").unwrap()).await;
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    engine.close().await;
+}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use elanus_collection::{
     Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, metadata_keys,
@@ -85,7 +84,7 @@ impl Engine {
             }
             .into()),
             (IngestMode::Append | IngestMode::CreateAppend, Some(collection)) => {
-                write(&collection, &schema, batches).await
+                write(&collection, batches).await
             }
             (IngestMode::Create | IngestMode::CreateAppend | IngestMode::Replace, None) => {
                 self.create_filled(database, table, &schema, batches).await
@@ -138,7 +137,7 @@ impl Engine {
         };
         let collections = &self.inner.collections;
         let collection = collections.create_collection(database, table, spec).await?;
-        let written = write(&collection, schema, batches).await;
+        let written = write(&collection, batches).await;
         if written.is_err() {
             collections.drop_collection(database, table).await?;
         }
@@ -146,15 +145,12 @@ impl Engine {
     }
 }
 
-async fn write(collection: &Collection, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<u64> {
-    let rows = match batches.as_slice() {
-        [batch] => batch.clone(),
-        batches => concat_batches(schema, batches)?,
-    };
-    if rows.num_rows() == 0 {
+async fn write(collection: &Collection, batches: Vec<RecordBatch>) -> Result<u64> {
+    let batches: Vec<RecordBatch> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+    if batches.is_empty() {
         return Ok(0);
     }
-    Ok(collection.insert(rows, None).await?.rows)
+    Ok(collection.insert_all(batches, None).await?.rows)
 }
 
 /// The table for rows of an Arrow schema.

@@ -1,6 +1,6 @@
 //! The payload of a WAL frame: a list of inserts (Arrow IPC) and deletes (plain keys), little-endian.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::{BufMut, Bytes};
@@ -28,6 +28,15 @@ impl Keys {
         match self {
             Self::Int64(keys) => keys.len(),
             Self::VarChar(keys) => keys.len(),
+        }
+    }
+
+    /// Adds `more` behind; keys of another type are left out.
+    pub fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Int64(keys), Self::Int64(more)) => keys.extend(more),
+            (Self::VarChar(keys), Self::VarChar(more)) => keys.extend(more),
+            (Self::Int64(_), Self::VarChar(_)) | (Self::VarChar(_), Self::Int64(_)) => {}
         }
     }
 
@@ -62,7 +71,15 @@ pub enum WalOp {
 /// # Errors
 /// [`Error::Invalid`] when a key list, a key or all of it is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
 pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
-    let mut out = Vec::new();
+    let rows = ops.iter().map(|op| match op {
+        WalOp::Insert { batch, .. } => {
+            let column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
+            batch.columns().iter().map(column).sum::<usize>() + 4_096
+        }
+        WalOp::Delete { keys, .. } => keys.len() * 16,
+    });
+    // A hint: growing step by step would copy what is there again and again.
+    let mut out = Vec::with_capacity(rows.sum::<usize>().min(1 << 30));
     out.put_u32_le(length(ops.len(), "operations")?);
     for op in ops {
         match op {
