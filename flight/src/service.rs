@@ -41,6 +41,8 @@ use crate::ticket::{Part, read_values, write_values};
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// Most bytes of bound values that a ticket carries; a result of more is read once.
+const MAX_TICKET_VALUES: usize = 64 << 10;
 /// Most bytes of one upload, which is kept in memory until it is written.
 const MAX_UPLOAD_BYTES: usize = 4 << 30;
 
@@ -105,33 +107,31 @@ impl Service {
             parts: 1,
             ..Part::default()
         };
-        let Some(mut schema) = statement.schema() else {
+        if statement.schema().is_none() {
             let answer = self.engine.execute(session, statement, values).await;
             if let Answer::Rows(_) = answer.map_err(status::of)? {
                 return Err(Status::internal("a statement without rows has rows"));
             }
             return info(descriptor, &Schema::empty(), vec![endpoint(&part)]);
-        };
+        }
         part.sql = sql.to_string();
         part.database = session_options::database(session);
         part.settings = session_options::changed(session);
-        let mut expires = None;
-        if let Some(values) = values.as_ref().filter(|values| values.num_rows() != 1) {
-            part.set_result(u128::from(ulid::Ulid::new()));
+        if let Some(values) = &values {
             part.values = write_values(values)?;
-        } else {
-            if let Some(values) = &values {
-                part.values = write_values(values)?;
-            }
-            let pinned = self.engine.pin(session, statement, values).await;
-            let pinned = pinned.map_err(status::of)?;
-            // Values may have types that the statement alone does not.
-            schema = Arc::clone(pinned.schema());
-            part.parts = u32::try_from(pinned.parts()).unwrap_or(1);
-            let (id, until) = self.results.keep(pinned)?;
-            part.set_result(id);
-            expires = (part.parts > 1).then_some(until);
+            part.once = part.values.len() > MAX_TICKET_VALUES;
         }
+        if part.once {
+            part.values = bytes::Bytes::new();
+        }
+        let pinned = self.engine.pin(session, statement, values).await;
+        let pinned = pinned.map_err(status::of)?;
+        // Values may have types that the statement alone does not know.
+        let schema = Arc::clone(pinned.schema());
+        part.parts = u32::try_from(pinned.parts()).unwrap_or(1);
+        let (id, until) = self.results.keep(pinned)?;
+        part.set_result(id);
+        let expires = (part.parts > 1 || part.once).then_some(until);
         let endpoints = (0..part.parts).map(|number| {
             part.part = number;
             let mut endpoint = endpoint(&part);
@@ -176,7 +176,7 @@ impl Service {
 
     async fn start(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
         let Some(pinned) = self.results.read(part.result()) else {
-            if part.parts > 1 {
+            if part.parts > 1 || part.once {
                 return Err(Status::not_found(
                     "the result has expired: run the statement again",
                 ));

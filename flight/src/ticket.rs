@@ -41,6 +41,9 @@ pub(crate) struct Part {
     /// Bound values as an Arrow IPC stream; empty when there are none.
     #[prost(bytes = "bytes", tag = "8")]
     pub values: bytes::Bytes,
+    /// Whether the ticket does not carry all, so that the result cannot be computed again.
+    #[prost(bool, tag = "9")]
+    pub once: bool,
 }
 
 impl Part {

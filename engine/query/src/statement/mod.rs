@@ -25,7 +25,7 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::DefaultTableSource;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
@@ -45,6 +45,7 @@ use crate::table::{CollectionTable, StatementSnapshots};
 
 use parameters::Parameters;
 pub use pinned::Pinned;
+use pinned::Source;
 
 /// A statement that has been parsed and planned. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -229,7 +230,7 @@ impl Prepared {
         place.threads.stream(limit, running, rows).map(Answer::Rows)
     }
 
-    /// Plans one run of a query over the state of now.
+    /// Plans a query over the state of now.
     ///
     /// # Errors
     /// As [`Prepared::run`]; [`QueryError::Internal`] for a statement that is not a query.
@@ -245,8 +246,13 @@ impl Prepared {
         let rows = planned.parameters.check(parameters)?;
         let (session, text) = (place.session.clone(), Arc::clone(&self.inner.text));
         let pin = async move {
-            let (physical, schema) = planned.physical(&session.state(), rows.as_ref(), 0).await?;
-            Ok(Pinned::new(physical, &session, schema, text))
+            let state = Arc::new(with_one_snapshot(session.state()));
+            let (physical, schema) = planned.physical(&state, rows.as_ref(), 0).await?;
+            let source = match rows {
+                Some(rows) if rows.num_rows() != 1 => Source::Runs { planned, state, rows },
+                Some(_) | None => Source::of(physical),
+            };
+            Ok(Pinned::new(source, &session, schema, text))
         };
         place.threads.run_query(limit, pin).await?
     }
@@ -320,22 +326,30 @@ impl Planned {
         session: SessionContext,
         rows: Option<RecordBatch>,
     ) -> Result<SendableRecordBatchStream> {
+        let state = Arc::new(with_one_snapshot(session.state()));
+        self.run_all(state, session.task_ctx(), rows).await
+    }
+
+    /// The rows of a run for each row of parameters. All runs see one state of each collection, and have
+    /// rows of one type.
+    async fn run_all(
+        self: Arc<Self>,
+        state: Arc<SessionState>,
+        context: Arc<TaskContext>,
+        rows: Option<RecordBatch>,
+    ) -> Result<SendableRecordBatchStream> {
         let count = rows.as_ref().map_or(1, RecordBatch::num_rows);
-        let context = session.task_ctx();
-        // All runs see one state of each collection, and have rows of one type.
-        let state = with_one_snapshot(session.state());
         let (first, schema) = self.physical(&state, rows.as_ref(), 0).await?;
         if count <= 1 {
             return Ok(announced(schema, execute_stream(first, context)?));
         }
         let together = state.config().target_partitions();
-        let (planned, announced_schema) = (self, Arc::clone(&schema));
-        let (rows, state) = (Arc::new(rows), Arc::new(state));
+        let (planned, rows, of_each) = (self, Arc::new(rows), Arc::clone(&schema));
         // Neighbours run at the same time, each a few batches ahead of the reader.
         let runs = futures::stream::iter(0..count)
             .map(move |row| {
                 let (planned, rows, state) = (Arc::clone(&planned), Arc::clone(&rows), Arc::clone(&state));
-                let (context, schema) = (Arc::clone(&context), Arc::clone(&announced_schema));
+                let (context, schema) = (Arc::clone(&context), Arc::clone(&of_each));
                 async move {
                     let (plan, _) = planned.physical(&state, rows.as_ref().as_ref(), row).await?;
                     tokio::task::yield_now().await;

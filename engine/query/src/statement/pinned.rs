@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states,
 };
@@ -15,7 +16,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::SessionContext;
 
-use super::announced;
+use super::{Planned, announced};
 use crate::error::Result;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::settings::ElanusSettings;
@@ -26,36 +27,51 @@ use crate::sql::threads::{SqlThreads, TimeLimit};
 /// read at any time and more than once, by whoever holds this.
 #[derive(Debug, Clone)]
 pub struct Pinned {
-    plan: Arc<dyn ExecutionPlan>,
+    source: Source,
     context: Arc<TaskContext>,
     schema: SchemaRef,
-    split: bool,
     database: String,
     text: Arc<str>,
     time_limit_millis: u64,
 }
 
+/// Where the rows come from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// A plan of one part.
+    Whole(Arc<dyn ExecutionPlan>),
+    /// A plan whose partitions are the parts.
+    Split(Arc<dyn ExecutionPlan>),
+    /// A run for each row of parameters, one after the other.
+    Runs {
+        planned: Arc<Planned>,
+        state: Arc<SessionState>,
+        rows: RecordBatch,
+    },
+}
+
+impl Source {
+    /// The rows of a plan, in parts when that is worth it.
+    pub fn of(plan: Arc<dyn ExecutionPlan>) -> Self {
+        match row_wise(Arc::clone(&plan)) {
+            Some(plan) if plan.output_partitioning().partition_count() > 1 && is_large(&plan) => {
+                Self::Split(plan)
+            }
+            Some(_) | None => Self::Whole(plan),
+        }
+    }
+}
+
 impl Pinned {
-    pub(super) fn new(
-        plan: Arc<dyn ExecutionPlan>,
-        session: &SessionContext,
-        schema: SchemaRef,
-        text: Arc<str>,
-    ) -> Self {
+    pub(super) fn new(source: Source, session: &SessionContext, schema: SchemaRef, text: Arc<str>) -> Self {
         let context = session.task_ctx();
         let options = context.session_config().options();
         let database = options.catalog.default_schema.clone();
         let time_limit_millis = ElanusSettings::of(options).statement_timeout;
-        let whole = Arc::clone(&plan);
-        let (plan, split) = match row_wise(plan) {
-            Some(plan) if plan.output_partitioning().partition_count() > 1 && is_large(&plan) => (plan, true),
-            Some(_) | None => (whole, false),
-        };
         Self {
-            plan,
+            source,
             context,
             schema,
-            split,
             database,
             text,
             time_limit_millis,
@@ -69,10 +85,9 @@ impl Pinned {
 
     /// How many parts there are: one for each partition of a plain scan, one in all for other plans.
     pub fn parts(&self) -> usize {
-        if self.split {
-            self.plan.output_partitioning().partition_count()
-        } else {
-            1
+        match &self.source {
+            Source::Split(plan) => plan.output_partitioning().partition_count(),
+            Source::Whole(_) | Source::Runs { .. } => 1,
         }
     }
 
@@ -85,17 +100,17 @@ impl Pinned {
         let running = running.start(self.database.clone(), Arc::clone(&self.text));
         let limit = TimeLimit::new(self.time_limit_millis);
         let pinned = self.clone();
-        let start = async move { pinned.start(part) };
+        let start = async move { pinned.start(part).await };
         let rows = threads.run_query(limit, start).await??;
         threads.stream(limit, running, rows)
     }
 
-    fn start(&self, part: usize) -> Result<SendableRecordBatchStream> {
+    async fn start(self, part: usize) -> Result<SendableRecordBatchStream> {
         let context = Arc::clone(&self.context);
-        let rows = if self.split {
-            self.plan.execute(part, context)?
-        } else {
-            execute_stream(reset_plan_states(Arc::clone(&self.plan))?, context)?
+        let rows = match self.source {
+            Source::Split(plan) => plan.execute(part, context)?,
+            Source::Whole(plan) => execute_stream(reset_plan_states(plan)?, context)?,
+            Source::Runs { planned, state, rows } => planned.run_all(state, context, Some(rows)).await?,
         };
         Ok(announced(Arc::clone(&self.schema), rows))
     }
