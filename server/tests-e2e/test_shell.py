@@ -120,7 +120,7 @@ def test_a_person_types_completes_and_leaves(tmp_path):
     assert "[1, 2, 3, 4, .. 2 more]" in terminal.until("(1 row)")
     terminal.until("elanus> ")
     # Tab completes keywords in the case of the word, and names of columns.
-    terminal.type("sel\tnam\tfrom t where id = 2;\r")
+    terminal.type("sel\t nam\t from t where id = 2;\r")
     assert "| two" in terminal.until("(1 row)")
     terminal.until("elanus> ")
     terminal.type("\\d t\r")

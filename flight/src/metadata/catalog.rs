@@ -18,10 +18,13 @@ const TABLE: &str = "TABLE";
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 const VIEW: &str = "VIEW";
 
-/// The schema with every `catalog_name` nullable, as the protocol has it; some clients check.
+/// The schema with every `catalog_name` nullable, and the schema's name of a table too, as the protocol
+/// has them; some clients check.
 pub(crate) fn nullable_names(schema: &Schema) -> Schema {
+    let of_tables = schema.field_with_name("table_name").is_ok();
     let fields = schema.fields().iter().map(|field| match field.name().as_str() {
-        "catalog_name" | "db_schema_name" => field.as_ref().clone().with_nullable(true),
+        "catalog_name" => field.as_ref().clone().with_nullable(true),
+        "db_schema_name" => field.as_ref().clone().with_nullable(of_tables),
         _ => field.as_ref().clone(),
     });
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())

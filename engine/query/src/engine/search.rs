@@ -29,7 +29,7 @@ use crate::search::{
 
 /// Most queries in one request.
 const MAX_QUERIES: usize = 16_384;
-/// Most rows that all queries of one request ask for, skipped ones included.
+/// Most rows that all queries of one request find, skipped ones included.
 const MAX_HITS: usize = 1 << 24;
 
 /// A search request that has been checked.
@@ -61,6 +61,20 @@ impl Engine {
             output,
         } = checked;
         let targets = select_targets(&snapshot, &units, &predicates, resources).await?;
+        let allowed: u64 = targets
+            .iter()
+            .map(|target| target.selection.count(&target.unit))
+            .sum();
+        let found = usize::try_from(allowed).unwrap_or(usize::MAX).min(spec.k);
+        if request.nq.saturating_mul(found) > MAX_HITS {
+            return Err(QueryError::InvalidParameter(format!(
+                "{} queries with limit {} and offset {} find {} rows: at most {MAX_HITS} in one request",
+                request.nq,
+                request.limit,
+                request.offset,
+                request.nq * found
+            )));
+        }
         let metric = spec.metric;
         let steps = cost(&targets, &spec, request.nq);
         let queries = request.queries;
@@ -157,12 +171,6 @@ impl Engine {
             )));
         }
         let k = limit + offset;
-        if nq * k > MAX_HITS {
-            return Err(QueryError::InvalidParameter(format!(
-                "{nq} queries with limit {limit} and offset {offset} ask for {} rows: at most {MAX_HITS} in one request",
-                nq * k
-            )));
-        }
         let dim = vector_dim(collection, &request.field)?;
         if nq.checked_mul(dim) != Some(request.queries.len()) {
             return Err(QueryError::InvalidParameter(format!(
