@@ -18,13 +18,14 @@ const TABLE: &str = "TABLE";
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 const VIEW: &str = "VIEW";
 
-/// The schema with every `catalog_name` nullable, and the schema's name of a table too, as the protocol
-/// has them; some clients check.
+/// The schema with the names of catalog and database nullable where the protocol has them so: both of a
+/// table, the catalog's of a database, none in the list of catalogs. ADBC checks.
 pub(crate) fn nullable_names(schema: &Schema) -> Schema {
-    let of_tables = schema.field_with_name("table_name").is_ok();
+    let has = |name: &str| schema.field_with_name(name).is_ok();
+    let (of_table, of_database) = (has("table_name"), has("db_schema_name"));
     let fields = schema.fields().iter().map(|field| match field.name().as_str() {
-        "catalog_name" => field.as_ref().clone().with_nullable(true),
-        "db_schema_name" => field.as_ref().clone().with_nullable(of_tables),
+        "catalog_name" => field.as_ref().clone().with_nullable(of_database),
+        "db_schema_name" => field.as_ref().clone().with_nullable(of_table),
         _ => field.as_ref().clone(),
     });
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
