@@ -82,7 +82,7 @@ def timed(search, queries: np.ndarray, seconds: float) -> dict:
             times.append(time.perf_counter() - started)
     times = np.array(times)
     return {
-        "qps": len(times) / times.sum(),
+        "qps": float(len(times) / times.sum()),
         "p50_ms": float(np.percentile(times, 50) * 1e3),
         "p99_ms": float(np.percentile(times, 99) * 1e3),
     }
@@ -113,7 +113,8 @@ def elanus(base, queries, truth, efs, seconds) -> dict:
         server = Server(pathlib.Path(folder)).start()
         connection = flightsql.connect(server.flight, autocommit=True)
         cursor = connection.cursor()
-        for batch_rows in (10_000, 50_000):
+        # A message of ADBC has at most 16 MiB unless it is told otherwise.
+        for batch_rows in (10_000, 25_000):
             reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=batch_rows))
             started = time.perf_counter()
             cursor.adbc_ingest("items", reader, mode="replace")
@@ -158,6 +159,8 @@ def elanus(base, queries, truth, efs, seconds) -> dict:
             assert rows.num_rows == len(base)
             figures[name] = {"rows_per_s": len(base) / min(took), "mb_per_s": rows.nbytes / min(took) / 1e6}
             say(f"elanus: {name}: {figures[name]}")
+        search.statement.close()
+        cursor.close()
         connection.close()
         server.stop()
     return figures
@@ -184,7 +187,7 @@ def lancedb(base, queries, truth, efs, seconds) -> dict:
         for ef in efs:
 
             def search(query, ef=ef):
-                found = items.search(query, vector_column_name="v").limit(K).ef(ef).refine_factor(2).select(["id"])
+                found = items.search(query, vector_column_name="v").limit(K).ef(ef).refine_factor(2).select(["id", "_distance"])
                 return found.to_arrow()["id"].to_pylist()
 
             quality = recall([search(query) for query in queries[:200]], truth[:200])
