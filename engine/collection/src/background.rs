@@ -13,12 +13,12 @@ use elanus_index::{BuildOptions, BuildParams, Metric, Progress, VectorIndex};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
 use tokio::sync::mpsc;
 
-use crate::compaction::{carry_deletes, merge_units, pick};
+use crate::compaction::{carry, merge_units, pick};
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::options::Options;
 use crate::segment::SealedSegment;
-use crate::unit::{Block, Unit};
+use crate::unit::{Block, Over, Unit};
 use crate::writer::{SegmentEntry, Writer};
 
 /// Indexes of one segment by field, with the id of their definition.
@@ -322,25 +322,22 @@ impl Writer {
             return Ok(());
         };
         let old: HashSet<SegmentId> = current.iter().map(|(_, entry)| entry.segment.meta.id).collect();
-        let carried = carry_deletes(current.iter().map(|(unit, entry)| (&***unit, &*entry.deletes)));
-        let version = self.store.manifest().version + 1;
+        let carried = carry(current.iter().map(|(unit, entry)| (&***unit, &entry.over)))?;
         let mut added: Option<(SegmentMeta, SegmentEntry)> = None;
         if let Some(new) = new {
             let kept = |id: i64| self.state.indexes.iter().any(|def| def.id == id);
             let mut meta = new.segment.meta.clone();
             meta.indexes = new.files.into_iter().filter(|file| kept(file.index_id)).collect();
-            if !carried.is_empty() {
-                match self.files.write_deletes(meta.id, version, &carried).await {
-                    Ok(deletes) => meta.deletes = Some(deletes),
-                    Err(error) => {
-                        self.files.discard(meta.id).await;
-                        return Err(error.into());
-                    }
+            let (deletes, updates) = (!carried.deletes.is_empty(), !carried.overlay.is_empty());
+            match self.write_over(meta.id, &carried, deletes, updates).await {
+                Ok(files) => files.name_in(&mut meta),
+                Err(error) => {
+                    self.files.discard(meta.id).await;
+                    return Err(error);
                 }
             }
             let indexes = new.indexes.into_iter().filter(|(_, (id, _))| kept(*id)).collect();
-            let persisted = carried.len();
-            added = Some((meta, SegmentEntry::new(new.segment, carried, persisted, indexes)));
+            added = Some((meta, SegmentEntry::new(new.segment, carried, indexes)));
         }
         let committed = self
             .store
@@ -440,7 +437,8 @@ fn everything(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> 
         })
         .cloned()
         .collect();
-    let useful = picked.len() > 1 || picked.iter().any(|unit| !unit.deletes().is_empty());
+    let is_clean = |unit: &Arc<Unit>| unit.deletes().is_empty() && unit.over().overlay.is_empty();
+    let useful = picked.len() > 1 || !picked.iter().all(is_clean);
     useful.then_some(picked)
 }
 
@@ -496,7 +494,7 @@ impl Job {
                 Arc::new(Unit::new(
                     block,
                     segment.meta.partition,
-                    Arc::default(),
+                    Over::default(),
                     HashMap::new(),
                 ))
             }

@@ -17,6 +17,7 @@ use crate::load_budget::{Budget, Warmup};
 use crate::names::{NameKind, validate_name};
 use crate::options::Options;
 use crate::partition::{DEFAULT_PARTITION, MAX_PARTITIONS, PartitionInfo};
+use crate::rows::UNIQUE_KEY;
 use crate::schema::{CollectionSchema, TIMESTAMP_COLUMN};
 use crate::snapshot::Snapshot;
 use crate::state::CollectionState;
@@ -25,7 +26,7 @@ use crate::writer::{Edit, Request, Shared, Writer, WriterParts};
 mod indexes;
 mod rows;
 
-pub use rows::WriteResult;
+pub use rows::{Change, ChangeResult, WriteResult};
 
 /// Requests that may wait for the writer before senders wait too.
 const QUEUE: usize = 1_024;
@@ -195,8 +196,15 @@ impl Collection {
     pub async fn alter_properties(&self, set: BTreeMap<String, String>, unset: &[String]) -> Result<()> {
         let unset = unset.to_vec();
         self.edit(Box::new(move |state| {
+            let unique = state.properties.get(UNIQUE_KEY).cloned();
             state.properties.extend(set);
             state.properties.retain(|key, _| !unset.contains(key));
+            // Rows with the same key may be there already, and whoever relies on there being none would not know.
+            if state.properties.get(UNIQUE_KEY) != unique.as_ref() {
+                return Err(Error::InvalidParameter(format!(
+                    "the property {UNIQUE_KEY} is given when a collection is made and cannot be changed"
+                )));
+            }
             Ok(0)
         }))
         .await

@@ -1,7 +1,7 @@
 //! Turning frozen units into one new segment, and deciding which units that should be.
 //!
 //! A flush and a compaction are the same act: the live rows of some units are written as a segment
-//! that takes their place. Deletes that arrive meanwhile are carried over by row arithmetic.
+//! that takes their place. Deletes and updates that arrive meanwhile are carried over by row arithmetic.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::unit::{Unit, live_batch};
+use crate::overlay::Overlay;
+use crate::unit::{Over, Unit, live_batch};
 
 /// Writes the live rows of these units as one segment; `None` when no row is live.
 ///
@@ -54,23 +55,29 @@ pub(crate) async fn merge_units(
     Ok(Some(files.write_segment(partition, &batch, primary_key).await?))
 }
 
-/// Deletes of the new segment: rows of the inputs deleted since they were frozen.
+/// What lies over the new segment: rows of the inputs deleted or updated since they were frozen.
 ///
-/// Each input is its frozen unit and its deletes now, in the order they were merged.
-pub(crate) fn carry_deletes<'a>(
-    inputs: impl IntoIterator<Item = (&'a Unit, &'a RoaringBitmap)>,
-) -> RoaringBitmap {
-    let mut carried = RoaringBitmap::new();
+/// Each input is its frozen unit and what lies over it now, in the order they were merged.
+pub(crate) fn carry<'a>(inputs: impl IntoIterator<Item = (&'a Unit, &'a Over)>) -> Result<Over> {
+    let mut deletes = RoaringBitmap::new();
+    let mut overlay = Overlay::default();
     let mut base = 0u64;
     for (unit, now) in inputs {
         let frozen = unit.deletes().as_ref();
-        for row in (now - frozen).iter() {
+        let place = |row: u32| {
             let live_before = u64::from(row) - frozen.rank(row);
-            carried.insert(u32::try_from(base + live_before).unwrap_or(u32::MAX));
-        }
+            u32::try_from(base + live_before).unwrap_or(u32::MAX)
+        };
+        deletes.extend((now.deletes.as_ref() - frozen).iter().map(place));
+        let live_place = |row: u32| (!frozen.contains(row)).then(|| place(row));
+        let updates = now.overlay.since(&unit.over().overlay, live_place)?;
+        overlay.put(updates, now.overlay.newest())?;
         base += unit.live_rows();
     }
-    carried
+    Ok(Over {
+        deletes: Arc::new(deletes),
+        overlay: Arc::new(overlay),
+    })
 }
 
 /// Picks the sealed units of one partition that should become one segment, if any.
@@ -130,12 +137,7 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
         let chunk = GrowingChunk::new(1, batch, "id").unwrap();
-        Unit::new(
-            Block::Growing(Arc::new(chunk)),
-            1,
-            Arc::new(deletes),
-            HashMap::new(),
-        )
+        Unit::new(Block::Growing(Arc::new(chunk)), 1, deletes.into(), HashMap::new())
     }
 
     proptest! {
@@ -158,9 +160,10 @@ mod tests {
                         merged_rows.push((at, row));
                     }
                 }
-                units.push((unit(*rows, frozen), now));
+                units.push((unit(*rows, frozen), Over::from(now)));
             }
-            prop_assert_eq!(carry_deletes(units.iter().map(|(unit, now)| (unit, now))), expected);
+            let carried = carry(units.iter().map(|(unit, now)| (unit, now))).unwrap();
+            prop_assert_eq!(carried.deletes.as_ref(), &expected);
         }
     }
 

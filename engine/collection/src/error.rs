@@ -147,6 +147,22 @@ pub enum Error {
     /// A row does not fit the schema.
     #[error("{0}")]
     InvalidData(String),
+    /// A row that a statement has read was changed before the statement's own change arrived; it can be run again.
+    #[error("rows of collection '{collection}' were changed by another write at the same time, try again")]
+    Conflict {
+        /// The collection.
+        collection: String,
+    },
+    /// A key is there already, in a collection with unique keys.
+    #[error(
+        "duplicate key: collection '{collection}' has a row with primary key {key} already, and its keys are unique"
+    )]
+    DuplicateKey {
+        /// The collection.
+        collection: String,
+        /// The key.
+        key: String,
+    },
     /// A limit of the engine is reached.
     #[error("{0}")]
     LimitExceeded(String),

@@ -66,24 +66,34 @@ impl KeyIndex {
     /// Rows with any of these keys, in no particular order. Keys of another type match nothing.
     pub fn find(&self, keys: &Keys) -> Vec<u32> {
         let mut rows = Vec::new();
+        self.find_each(keys, |_, row| rows.push(row));
+        rows
+    }
+
+    /// Calls `found` with the position of each key and each row that has it.
+    pub fn find_each(&self, keys: &Keys, mut found: impl FnMut(usize, u32)) {
         match (&self.column, keys) {
             (KeyColumn::Int64(column), Keys::Int64(keys)) => {
                 let values = column.values();
-                for key in keys {
-                    self.collect(values.len(), |row| values[row].cmp(key), &mut rows);
+                for (position, key) in keys.iter().enumerate() {
+                    self.visit(
+                        values.len(),
+                        |row| values[row].cmp(key),
+                        |row| found(position, row),
+                    );
                 }
             }
             (KeyColumn::VarChar(column), Keys::VarChar(keys)) => {
-                for key in keys {
-                    self.collect(column.len(), |row| column.value(row).cmp(key.as_str()), &mut rows);
+                for (position, key) in keys.iter().enumerate() {
+                    let compare = |row| column.value(row).cmp(key.as_str());
+                    self.visit(column.len(), compare, |row| found(position, row));
                 }
             }
             (KeyColumn::Int64(_), Keys::VarChar(_)) | (KeyColumn::VarChar(_), Keys::Int64(_)) => {}
         }
-        rows
     }
 
-    fn collect(&self, len: usize, compare: impl Fn(usize) -> Ordering, rows: &mut Vec<u32>) {
+    fn visit(&self, len: usize, compare: impl Fn(usize) -> Ordering, mut found: impl FnMut(u32)) {
         let row_at = |position: usize| {
             self.order
                 .as_ref()
@@ -100,7 +110,7 @@ impl KeyIndex {
             }
         }
         while low < len && compare(row_at(low)) == Ordering::Equal {
-            rows.push(u32::try_from(row_at(low)).unwrap_or(u32::MAX));
+            found(u32::try_from(row_at(low)).unwrap_or(u32::MAX));
             low += 1;
         }
     }

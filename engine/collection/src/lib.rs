@@ -21,6 +21,7 @@ mod manager;
 mod memtable;
 mod names;
 mod options;
+mod overlay;
 mod partition;
 mod rows;
 mod schema;
@@ -32,7 +33,7 @@ mod unit;
 mod writer;
 
 pub use clock::{Timestamp, TimestampOracle};
-pub use collection::{Collection, WriteResult};
+pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
@@ -40,9 +41,10 @@ pub use manager::{CollectionSpec, Collections, DatabaseInfo};
 pub use names::{NameKind, validate_name};
 pub use options::Options;
 pub use partition::{DEFAULT_PARTITION, PartitionInfo};
+pub use rows::UNIQUE_KEY;
 pub use schema::{CollectionSchema, DYNAMIC_FIELD, TIMESTAMP_COLUMN, metadata_keys};
 pub use snapshot::Snapshot;
 pub use types::{DataType, Field};
 pub use unit::{Allowed, Unit, UnitId, VectorColumn};
 
-pub use elanus_storage::Keys;
+pub use elanus_storage::{Keys, RowRefs};

@@ -12,8 +12,9 @@ use elanus_storage::Keys;
 use roaring::RoaringBitmap;
 
 use crate::error::Result;
+use crate::overlay::NewValues;
 use crate::segment::GrowingChunk;
-use crate::unit::{Block, Unit};
+use crate::unit::{Block, Over, Unit};
 
 /// Chunks are merged up to this many rows; larger batches stay as they came.
 const MERGE_ROWS: usize = 16_384;
@@ -25,27 +26,58 @@ const MERGE_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct GrowingEntry {
     pub chunk: Arc<GrowingChunk>,
-    pub deletes: Arc<RoaringBitmap>,
     pub unit: Arc<Unit>,
 }
 
 impl GrowingEntry {
-    fn new(chunk: Arc<GrowingChunk>, partition: i64, deletes: Arc<RoaringBitmap>) -> Self {
+    fn new(chunk: Arc<GrowingChunk>, partition: i64, over: Over) -> Self {
         let block = Block::Growing(Arc::clone(&chunk));
-        let unit = Arc::new(Unit::new(block, partition, Arc::clone(&deletes), HashMap::new()));
-        Self { chunk, deletes, unit }
+        let unit = Arc::new(Unit::new(block, partition, over, HashMap::new()));
+        Self { chunk, unit }
+    }
+
+    fn lay(&mut self, over: Over) {
+        *self = Self::new(Arc::clone(&self.chunk), self.unit.partition(), over);
     }
 
     /// Marks the live rows of these keys deleted; returns how many.
     pub fn delete(&mut self, keys: &Keys) -> Result<u64> {
         let rows = self.chunk.key_index()?.find(keys);
-        let before = self.deletes.len();
-        let mut deletes = Arc::clone(&self.deletes);
-        if rows.iter().any(|row| !deletes.contains(*row)) {
-            Arc::make_mut(&mut deletes).extend(rows);
-            *self = Self::new(Arc::clone(&self.chunk), self.unit.partition(), deletes);
+        Ok(self.delete_rows(rows))
+    }
+
+    /// Marks rows deleted; returns how many were live.
+    pub fn delete_rows(&mut self, rows: Vec<u32>) -> u64 {
+        let before = self.unit.over();
+        let count = before.deletes.len();
+        if rows.iter().any(|row| !before.deletes.contains(*row)) {
+            let mut over = before.clone();
+            Arc::make_mut(&mut over.deletes).extend(rows);
+            self.lay(over);
         }
-        Ok(self.deletes.len() - before)
+        self.unit.over().deletes.len() - count
+    }
+
+    /// Lays new values over the rows.
+    pub fn update(&mut self, values: Vec<NewValues>, newest: u64) -> Result<()> {
+        let mut over = self.unit.over().clone();
+        Arc::make_mut(&mut over.overlay).put(values, newest)?;
+        self.lay(over);
+        Ok(())
+    }
+
+    /// The rows as one batch, updates included.
+    fn batch(&self) -> Result<RecordBatch> {
+        let overlay = &self.unit.over().overlay;
+        if overlay.is_empty() {
+            return Ok(self.chunk.batch.clone());
+        }
+        let schema = self.chunk.batch.schema();
+        let columns = schema.fields().iter().zip(self.chunk.batch.columns());
+        let columns = columns
+            .map(|(field, column)| overlay.whole(field.name(), column))
+            .collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(schema, columns)?)
     }
 }
 
@@ -70,24 +102,21 @@ impl Memtable {
         self.bytes += chunk.bytes;
         self.rows += chunk.batch.num_rows() as u64;
         self.entries
-            .push(GrowingEntry::new(chunk, partition, Arc::default()));
+            .push(GrowingEntry::new(chunk, partition, Over::default()));
         while let [.., older, newer] = self.entries.as_slice() {
             let (older_rows, newer_rows) = (older.chunk.batch.num_rows(), newer.chunk.batch.num_rows());
             let bytes = older.unit.bytes() + newer.unit.bytes();
             if older_rows > 2 * newer_rows || older_rows + newer_rows > MERGE_ROWS || bytes > MERGE_BYTES {
                 break;
             }
-            let merged = concat_batches(
-                &older.chunk.batch.schema(),
-                [&older.chunk.batch, &newer.chunk.batch],
-            )?;
-            let mut deletes = RoaringBitmap::clone(&older.deletes);
+            let merged = concat_batches(&older.chunk.batch.schema(), [&older.batch()?, &newer.batch()?])?;
+            let mut deletes = RoaringBitmap::clone(older.unit.deletes());
             let shift = u32::try_from(older_rows).unwrap_or(u32::MAX);
-            deletes.extend(newer.deletes.iter().map(|row| row + shift));
+            deletes.extend(newer.unit.deletes().iter().map(|row| row + shift));
             let chunk = Arc::new(GrowingChunk::new(next_chunk(), merged, primary_key)?);
             self.entries.truncate(self.entries.len() - 2);
             self.entries
-                .push(GrowingEntry::new(chunk, partition, Arc::new(deletes)));
+                .push(GrowingEntry::new(chunk, partition, deletes.into()));
         }
         Ok(())
     }

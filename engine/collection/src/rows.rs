@@ -9,7 +9,7 @@ use arrow::array::{
     Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, kernels::zip::zip};
-use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type, Schema, SchemaRef};
 use elanus_storage::Keys;
 use serde_json::Value;
 
@@ -23,6 +23,14 @@ use check::check_values;
 
 /// Property that lets clients give the values of an auto-id key.
 pub(crate) const ALLOW_INSERT_AUTO_ID: &str = "allow_insert_auto_id";
+
+/// Property of a collection in which no two rows may have the same primary key. Given when it is made, and never changed.
+pub const UNIQUE_KEY: &str = "unique_key";
+
+/// Whether a property is on, in the spellings that Milvus takes for a boolean.
+pub(crate) fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE")
+}
 
 /// How rows arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +126,46 @@ pub(crate) fn prepare(
         keys,
         replaced,
     })
+}
+
+/// Checks new values of rows that are there: a part of the schema's columns (all of them for a whole row), NULL taken as
+/// it is.
+///
+/// # Errors
+/// As [`prepare`]; [`Error::InvalidData`] for a column that decides where its row is kept, or is a vector, unless the
+/// whole row is given.
+pub(crate) fn prepare_update(
+    schema: &CollectionSchema,
+    arrow: &SchemaRef,
+    input: &RecordBatch,
+) -> Result<RecordBatch> {
+    let whole = input.num_columns() == schema.fields.len();
+    let mut fields = Vec::with_capacity(input.num_columns());
+    let mut columns = Vec::with_capacity(input.num_columns());
+    for (given, column) in input.schema_ref().fields().iter().zip(input.columns()) {
+        let field = schema.field(given.name()).ok_or_else(|| Error::FieldNotFound {
+            field: given.name().clone(),
+            near: near(schema, given.name()),
+        })?;
+        let fixed = field.primary_key || field.partition_key || field.data_type.is_vector();
+        if fixed && !whole {
+            return Err(Error::InvalidData(format!(
+                "field '{}' cannot be updated in place",
+                field.name
+            )));
+        }
+        let column = conform(field, column, &field.data_type.to_arrow())?;
+        if let Some(row) = (0..column.len()).find(|row| !field.nullable && column.is_null(*row)) {
+            return Err(Error::InvalidData(format!(
+                "field '{}' is not nullable, but the value of row {row} is null",
+                field.name
+            )));
+        }
+        check_values(field, &column)?;
+        fields.push(arrow.field_with_name(&field.name)?.clone());
+        columns.push(column);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// The primary key values of a column.

@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Float32Type, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch, RecordBatchOptions, UInt64Array,
+};
+use arrow::datatypes::{Float32Type, Schema, SchemaRef, UInt64Type};
 use elanus_index::{Bitset, Vectors};
-use elanus_storage::{SegmentFiles, SegmentMeta};
+use elanus_storage::{SegmentFiles, SegmentMeta, TIMESTAMP_COLUMN};
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
@@ -92,6 +94,7 @@ pub(crate) struct SealedSegment {
     columns: RwLock<HashMap<String, ArrayRef>>,
     reading: tokio::sync::Mutex<()>,
     key_index: tokio::sync::OnceCell<KeyIndex>,
+    timestamps: tokio::sync::OnceCell<UInt64Array>,
     primary_key: String,
 }
 
@@ -126,6 +129,7 @@ impl SealedSegment {
             columns: RwLock::default(),
             reading: tokio::sync::Mutex::new(()),
             key_index: tokio::sync::OnceCell::new(),
+            timestamps: tokio::sync::OnceCell::new(),
             primary_key: primary_key.to_string(),
         })
     }
@@ -201,9 +205,26 @@ impl SealedSegment {
             .await
     }
 
+    /// The timestamps that the rows were written with.
+    pub async fn timestamps(&self) -> Result<&UInt64Array> {
+        self.timestamps
+            .get_or_try_init(|| async {
+                let batch = self.columns(&[TIMESTAMP_COLUMN]).await?;
+                timestamps_of(&batch).cloned()
+            })
+            .await
+    }
+
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {
         self.vectors.get(field)
     }
+}
+
+fn timestamps_of(batch: &RecordBatch) -> Result<&UInt64Array> {
+    batch
+        .column_by_name(TIMESTAMP_COLUMN)
+        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        .ok_or_else(|| Error::InvalidSchema("a block of rows has no timestamps".into()))
 }
 
 /// Rows in memory, one batch of every column including the hidden timestamp.
@@ -262,6 +283,11 @@ impl GrowingChunk {
         self.key_index.get_or_init(build).as_ref().ok_or_else(|| {
             Error::InvalidSchema(format!("chunk has no usable key column '{}'", self.primary_key))
         })
+    }
+
+    /// The timestamps that the rows were written with.
+    pub fn timestamps(&self) -> Result<&UInt64Array> {
+        timestamps_of(&self.batch)
     }
 
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {

@@ -1,4 +1,4 @@
-//! What a reader sees of one block of rows: the block, its deletes frozen, its indexes.
+//! What a reader sees of one block of rows: the block, its deletes and newer values frozen, its indexes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{Bitset, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, exact_search};
-use elanus_storage::{Keys, SegmentId};
+use elanus_storage::{Keys, RowRefs, SegmentId};
+use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
+use crate::overlay::Overlay;
 use crate::segment::{GrowingChunk, SealedSegment};
 
 pub use crate::segment::VectorColumn;
@@ -41,6 +43,74 @@ pub(crate) enum Block {
     Growing(Arc<GrowingChunk>),
 }
 
+/// What lies over a block that never changes. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Over {
+    /// Rows that are gone.
+    pub deletes: Arc<RoaringBitmap>,
+    /// Newer values.
+    pub overlay: Arc<Overlay>,
+}
+
+impl From<RoaringBitmap> for Over {
+    fn from(deletes: RoaringBitmap) -> Self {
+        Self {
+            deletes: Arc::new(deletes),
+            overlay: Arc::default(),
+        }
+    }
+}
+
+impl Block {
+    /// What [`Block::locate`] and [`Block::find`] need to have in memory.
+    pub async fn prepare(&self) -> Result<()> {
+        if let Self::Sealed(segment) = self {
+            segment.key_index().await?;
+            segment.timestamps().await?;
+        }
+        Ok(())
+    }
+
+    /// Rows with any of these keys, deleted ones too.
+    pub async fn find(&self, keys: &Keys) -> Result<Vec<u32>> {
+        Ok(self.key_index().await?.find(keys))
+    }
+
+    /// Calls `found` with the position of each key and each row that has it, deleted ones too.
+    pub async fn find_each(&self, keys: &Keys, found: impl FnMut(usize, u32)) -> Result<()> {
+        self.key_index().await?.find_each(keys, found);
+        Ok(())
+    }
+
+    /// The live ones among these rows that are here: row number and position in `refs`, ascending by row.
+    pub async fn locate(&self, refs: &RowRefs, over: &Over) -> Result<Vec<(u32, usize)>> {
+        let written = match self {
+            Self::Sealed(segment) => segment.timestamps().await?,
+            Self::Growing(chunk) => chunk.timestamps()?,
+        };
+        let mut rows = Vec::new();
+        self.key_index().await?.find_each(&refs.keys, |position, row| {
+            let version = over
+                .overlay
+                .timestamp(row)
+                .or_else(|| written.values().get(row as usize).copied());
+            if version == refs.versions.get(position).copied() && !over.deletes.contains(row) {
+                rows.push((row, position));
+            }
+        });
+        rows.sort_unstable();
+        rows.dedup_by_key(|(row, _)| *row);
+        Ok(rows)
+    }
+
+    async fn key_index(&self) -> Result<&KeyIndex> {
+        match self {
+            Self::Sealed(segment) => segment.key_index().await,
+            Self::Growing(chunk) => chunk.key_index(),
+        }
+    }
+}
+
 /// The rows that a search of a unit may return. Only [`Unit::allow`] makes one, so that deleted
 /// rows and null vectors can never slip in.
 #[derive(Debug, Clone)]
@@ -63,29 +133,36 @@ impl Allowed {
 pub struct Unit {
     block: Block,
     partition: i64,
-    deletes: Arc<RoaringBitmap>,
+    over: Over,
     indexes: HashMap<String, Arc<dyn VectorIndex>>,
     live: OnceLock<Option<Arc<Bitset>>>,
+    /// Whole columns with their newer values, as readers asked for them.
+    renewed: RwLock<HashMap<String, ArrayRef>>,
 }
 
 impl Unit {
     pub(crate) fn new(
         block: Block,
         partition: i64,
-        deletes: Arc<RoaringBitmap>,
+        over: Over,
         indexes: HashMap<String, Arc<dyn VectorIndex>>,
     ) -> Self {
         Self {
             block,
             partition,
-            deletes,
+            over,
             indexes,
             live: OnceLock::new(),
+            renewed: RwLock::default(),
         }
     }
 
+    pub(crate) fn over(&self) -> &Over {
+        &self.over
+    }
+
     pub(crate) fn deletes(&self) -> &Arc<RoaringBitmap> {
-        &self.deletes
+        &self.over.deletes
     }
 
     pub(crate) fn block(&self) -> &Block {
@@ -120,7 +197,7 @@ impl Unit {
 
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
-        u64::from(self.rows()) - self.deletes.len()
+        u64::from(self.rows()) - self.over.deletes.len()
     }
 
     /// Bytes of the unit's files or of its memory.
@@ -134,7 +211,7 @@ impl Unit {
     /// Bytes of scalar columns that the unit holds in memory.
     pub fn resident_bytes(&self) -> usize {
         match &self.block {
-            Block::Sealed(segment) => segment.resident_bytes(),
+            Block::Sealed(segment) => segment.resident_bytes() + self.over.overlay.bytes(),
             Block::Growing(chunk) => chunk.bytes,
         }
     }
@@ -142,15 +219,20 @@ impl Unit {
     /// Changes whenever rows of the unit are deleted; with [`Unit::id`] a key for caches.
     pub fn deletes_version(&self) -> u64 {
         // Deletes of a unit only ever grow, so their number names their state.
-        self.deletes.len()
+        self.over.deletes.len()
+    }
+
+    /// Changes whenever a value of one of these columns is updated; with [`Unit::id`] a key for caches.
+    pub fn values_version(&self, names: &[&str]) -> u64 {
+        self.over.overlay.version_of(names)
     }
 
     /// The rows that are not deleted; `None` when all are live.
     pub fn live_rows_set(&self) -> Option<&Bitset> {
         let build = || {
-            (!self.deletes.is_empty()).then(|| {
+            (!self.over.deletes.is_empty()).then(|| {
                 let mut live = Bitset::full(self.rows() as usize);
-                for row in self.deletes.iter() {
+                for row in self.over.deletes.iter() {
                     live.clear(row as usize);
                 }
                 Arc::new(live)
@@ -172,7 +254,7 @@ impl Unit {
     /// [`Error::FieldNotFound`] when `field` is not a vector field.
     pub fn allow(&self, field: &str, filter: Option<&Bitset>) -> Result<Allowed> {
         let valid = self.vectors(field)?.valid();
-        let live = match (self.live.get(), self.deletes.is_empty()) {
+        let live = match (self.live.get(), self.over.deletes.is_empty()) {
             (_, true) => None,
             (Some(Some(live)), false) if valid.is_none() && filter.is_none() => {
                 return Ok(Allowed(Some(Arc::clone(live))));
@@ -192,10 +274,11 @@ impl Unit {
 
     /// All rows, deleted ones included, of these columns in this order, when no read is needed.
     pub fn columns_in_memory(&self, names: &[&str]) -> Option<Result<RecordBatch>> {
-        match &self.block {
-            Block::Sealed(segment) => segment.cached(names),
-            Block::Growing(chunk) => Some(chunk.columns(names)),
-        }
+        let written = match &self.block {
+            Block::Sealed(segment) => segment.cached(names)?,
+            Block::Growing(chunk) => chunk.columns(names),
+        };
+        Some(written.and_then(|batch| self.renew(names, batch)))
     }
 
     /// All rows, deleted ones included, of these columns in this order; read once and kept.
@@ -203,10 +286,8 @@ impl Unit {
     /// # Errors
     /// [`Error::FieldNotFound`] or a storage error.
     pub async fn columns(&self, names: &[&str]) -> Result<RecordBatch> {
-        match &self.block {
-            Block::Sealed(segment) => segment.columns(names).await,
-            Block::Growing(chunk) => chunk.columns(names),
-        }
+        let written = self.written(names).await?;
+        self.renew(names, written)
     }
 
     /// These rows of these columns, in the order of `rows`.
@@ -214,8 +295,52 @@ impl Unit {
     /// # Errors
     /// As [`Unit::columns`]; a row out of range is an error of Arrow.
     pub async fn take(&self, names: &[&str], rows: &[u32]) -> Result<RecordBatch> {
-        let all = self.columns(names).await?;
-        Ok(take_record_batch(&all, &UInt32Array::from(rows.to_vec()))?)
+        let written = self.written(names).await?;
+        let taken = take_record_batch(&written, &UInt32Array::from(rows.to_vec()))?;
+        let overlay = &self.over.overlay;
+        if !overlay.touches(names) {
+            return Ok(taken);
+        }
+        let columns = names.iter().zip(taken.columns());
+        let columns = columns
+            .map(|(name, column)| overlay.taken(name, column, rows))
+            .collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(taken.schema(), columns)?)
+    }
+
+    /// All rows of these columns as they were written.
+    async fn written(&self, names: &[&str]) -> Result<RecordBatch> {
+        match &self.block {
+            Block::Sealed(segment) => segment.columns(names).await,
+            Block::Growing(chunk) => chunk.columns(names),
+        }
+    }
+
+    /// Whole columns with the newer values in them.
+    fn renew(&self, names: &[&str], written: RecordBatch) -> Result<RecordBatch> {
+        let overlay = &self.over.overlay;
+        if !overlay.touches(names) {
+            return Ok(written);
+        }
+        let renew = |(name, column): (&&str, &ArrayRef)| {
+            if !overlay.touches(&[name]) {
+                return Ok(Arc::clone(column));
+            }
+            if let Some(kept) = self.renewed.read().get(*name) {
+                return Ok(Arc::clone(kept));
+            }
+            let renewed = overlay.whole(name, column)?;
+            self.renewed
+                .write()
+                .insert((*name).to_string(), Arc::clone(&renewed));
+            Ok(renewed)
+        };
+        let columns = names
+            .iter()
+            .zip(written.columns())
+            .map(renew)
+            .collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(written.schema(), columns)?)
     }
 
     /// A vector column.
@@ -247,12 +372,8 @@ impl Unit {
     /// # Errors
     /// A storage error when the key column has to be read.
     pub async fn find_keys(&self, keys: &Keys) -> Result<Vec<u32>> {
-        let index: &KeyIndex = match &self.block {
-            Block::Sealed(segment) => segment.key_index().await?,
-            Block::Growing(chunk) => chunk.key_index()?,
-        };
-        let mut rows = index.find(keys);
-        rows.retain(|row| !self.deletes.contains(*row));
+        let mut rows = self.block.find(keys).await?;
+        rows.retain(|row| !self.over.deletes.contains(*row));
         rows.sort_unstable();
         rows.dedup();
         Ok(rows)

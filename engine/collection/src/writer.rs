@@ -1,7 +1,7 @@
 //! The one writer of a collection: a task that owns its manifest, its log and its growing rows.
 //!
 //! ```text
-//!  insert, upsert, delete ──► group ──► WAL append (one fsync) ──► growing rows ──► publish ──► ack
+//!  insert, update, delete ──► group ──► WAL append (one fsync) ──► growing rows ──► publish ──► ack
 //!  flush ───────────────────► seal growing rows ──► background merge ──► commit (segments, deletes, WAL mark)
 //!  create index, load, ... ─► edit of the collection state ──► commit
 //! ```
@@ -12,10 +12,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use elanus_storage::{CollectionStore, SegmentFiles, WalEntry, WalOp};
@@ -29,13 +28,16 @@ use crate::options::Options;
 use crate::snapshot::Snapshot;
 use crate::state::CollectionState;
 
+mod apply;
 mod edit;
 mod entry;
 mod flush;
+mod group;
 mod recover;
 
 pub(crate) use entry::{PartitionData, Pins, SegmentEntry};
 use flush::FailedFlush;
+use group::Group;
 use recover::Failure;
 
 /// Most bytes of one group commit.
@@ -47,34 +49,30 @@ type Reply<T> = oneshot::Sender<Result<T>>;
 
 /// What the writer is asked to do.
 pub(crate) enum Request {
-    Write {
-        ops: Vec<WalOp>,
-        encoded: Bytes,
-        reply: Reply<Written>,
-    },
-    Edit {
-        edit: Edit,
-        reply: Reply<i64>,
-    },
-    Flush {
-        reply: Reply<()>,
-    },
-    Compact {
-        reply: Reply<()>,
-    },
-    Settle {
-        reply: Reply<()>,
-    },
-    Close {
-        reply: oneshot::Sender<()>,
-    },
+    Write(Write),
+    Edit { edit: Edit, reply: Reply<i64> },
+    Flush { reply: Reply<()> },
+    Compact { reply: Reply<()> },
+    Settle { reply: Reply<()> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// One atomic write. Rows that it removes or updates must be there as they are named, or it is refused as a whole.
+pub(crate) struct Write {
+    pub ops: Vec<WalOp>,
+    /// The operations as the log keeps them.
+    pub encoded: Bytes,
+    /// Whether it is a conflict when there is a row with the key of a new one.
+    pub new_keys: bool,
+    pub reply: Reply<Written>,
 }
 
 /// Outcome of a write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     pub timestamp: Timestamp,
-    pub deleted: u64,
+    /// Rows deleted, removed or updated.
+    pub changed: u64,
 }
 
 /// How far the index of one definition is.
@@ -223,9 +221,7 @@ impl Writer {
                         reply.send(()).ok();
                         break;
                     }
-                    Some(Request::Write { ops, encoded, reply }) => {
-                        self.handle_writes((ops, encoded, reply), &mut requests).await;
-                    }
+                    Some(Request::Write(write)) => self.handle_writes(write, &mut requests).await,
                     Some(request) => self.handle_request(request).await,
                 },
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -276,7 +272,7 @@ impl Writer {
                 self.compact_waiters.push(reply);
             }
             Request::Settle { reply } => self.settle_waiters.push(reply),
-            Request::Write { reply, .. } => drop(reply.send(Err(Error::Closed(self.name.clone())))),
+            Request::Write(write) => drop(write.reply.send(Err(Error::Closed(self.name.clone())))),
             Request::Close { reply } => drop(reply.send(())),
         }
     }
@@ -338,19 +334,15 @@ impl Writer {
     }
 
     /// Appends this write and those queued behind it as one durable group.
-    async fn handle_writes(
-        &mut self,
-        first: (Vec<WalOp>, Bytes, Reply<Written>),
-        requests: &mut mpsc::Receiver<Request>,
-    ) {
-        let mut bytes = first.1.len();
+    async fn handle_writes(&mut self, first: Write, requests: &mut mpsc::Receiver<Request>) {
+        let mut bytes = first.encoded.len();
         let mut group = vec![first];
         let mut after = None;
         while bytes < GROUP_BYTES {
             match requests.try_recv() {
-                Ok(Request::Write { ops, encoded, reply }) => {
-                    bytes += encoded.len();
-                    group.push((ops, encoded, reply));
+                Ok(Request::Write(write)) => {
+                    bytes += write.encoded.len();
+                    group.push(write);
                 }
                 Ok(other) => {
                     after = Some(other);
@@ -359,7 +351,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        self.append_group(group).await;
+        self.append_all(group).await;
         if let Some(request) = after {
             if let Request::Close { reply } = request {
                 // Nothing may follow a close; the loop ends when the channel closes with it.
@@ -372,38 +364,58 @@ impl Writer {
         }
     }
 
-    async fn append_group(&mut self, group: Vec<(Vec<WalOp>, Bytes, Reply<Written>)>) {
-        let mut accepted = Vec::with_capacity(group.len());
-        for (ops, encoded, reply) in group {
-            match self.admit(&ops).await {
-                Ok(()) => accepted.push((ops, encoded, self.oracle.next(), reply)),
-                Err(error) => drop(reply.send(Err(error))),
+    /// Appends writes as durable groups: one, as long as none depends on another one before it.
+    async fn append_all(&mut self, mut writes: Vec<Write>) {
+        while !writes.is_empty() {
+            writes = self.append_group(writes).await;
+        }
+    }
+
+    /// Appends writes as one durable group; gives back those that have to come after it.
+    async fn append_group(&mut self, writes: Vec<Write>) -> Vec<Write> {
+        let mut group = Group::default();
+        let mut accepted = Vec::with_capacity(writes.len());
+        let mut later = Vec::new();
+        for write in writes {
+            if group.meets(&write, self.unique_key()) {
+                later.push(write);
+                continue;
+            }
+            match self.admit(&write).await {
+                Ok(()) => {
+                    group.add(&write.ops, self.unique_key());
+                    let versions: u64 = write.ops.iter().map(WalOp::new_versions).sum();
+                    accepted.push((self.oracle.reserve(versions), write));
+                }
+                Err(error) => drop(write.reply.send(Err(error))),
             }
         }
         if accepted.is_empty() {
-            return;
+            return later;
         }
         let frames = accepted
             .iter()
-            .map(|(_, encoded, timestamp, _)| (*timestamp, encoded.clone()))
+            .map(|(timestamp, write)| (*timestamp, write.encoded.clone()))
             .collect();
         match self.store.append(frames).await {
             Ok(sequences) => self.last_sequence = sequences.last().copied().unwrap_or(self.last_sequence),
             Err(error) => {
                 drop(self.stopped_by(error.clone()));
-                for (.., reply) in accepted {
-                    drop(reply.send(Err(error.clone().into())));
+                for (_, write) in accepted {
+                    drop(write.reply.send(Err(error.clone().into())));
                 }
-                return;
+                return later;
             }
         }
         let mut replies = Vec::with_capacity(accepted.len());
-        for (ops, _, timestamp, reply) in accepted {
-            let mut deleted = 0;
+        for (first, write) in accepted {
+            let mut changed = 0;
+            let mut next = first;
             let mut result = Ok(());
-            for op in ops {
-                match self.apply(op, timestamp).await {
-                    Ok(count) => deleted += count,
+            for op in write.ops {
+                let versions = op.new_versions();
+                match self.apply(op, next).await {
+                    Ok(count) => changed += count,
                     Err(error) => {
                         // Durable but not visible: memory and log differ, so nothing more may be written.
                         self.fail(error.to_string());
@@ -411,90 +423,17 @@ impl Writer {
                         break;
                     }
                 }
+                next += versions;
             }
+            let timestamp = first.max(next.saturating_sub(1));
             self.last_timestamp = timestamp;
-            replies.push((reply, result.map(|()| Written { timestamp, deleted })));
+            replies.push((write.reply, result.map(|()| Written { timestamp, changed })));
         }
         self.publish();
         for (reply, result) in replies {
             drop(reply.send(result));
         }
-    }
-
-    /// Whether a write can be applied once it is durable.
-    async fn admit(&self, ops: &[WalOp]) -> Result<()> {
-        if let Some(error) = self.failed() {
-            return Err(error);
-        }
-        if let Some(failed) = &self.failed_flush
-            && self.full()
-            && ops.iter().any(|op| matches!(op, WalOp::Insert { .. }))
-        {
-            return Err(Error::FlushFailed {
-                collection: self.name.clone(),
-                reason: format!("{}; until then no more rows fit into memory", failed.reason),
-            });
-        }
-        for op in ops {
-            match op {
-                WalOp::Insert { partition, .. }
-                | WalOp::Delete {
-                    partition: Some(partition),
-                    ..
-                } if !self.partitions.contains_key(partition) => {
-                    return Err(Error::PartitionNotFound {
-                        name: format!("id {partition}"),
-                    });
-                }
-                WalOp::Delete { .. } => {
-                    // Reading key columns can fail; it must not fail after the log has the delete.
-                    for partition in self.partitions.values() {
-                        for entry in &partition.segments {
-                            entry.segment.key_index().await?;
-                        }
-                    }
-                }
-                WalOp::Insert { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies one operation to memory; returns the number of rows deleted.
-    async fn apply(&mut self, op: WalOp, timestamp: Timestamp) -> Result<u64> {
-        match op {
-            WalOp::Insert { partition, batch } => {
-                // An unknown partition can only come from the log: it was dropped afterwards.
-                let Some(data) = self.partitions.get_mut(&partition) else {
-                    return Ok(0);
-                };
-                let batch = with_timestamp(&self.stored_schema, &batch, timestamp)?;
-                data.growing.append(batch, partition, &self.primary_key, || {
-                    self.chunk_ids.fetch_add(1, Ordering::Relaxed)
-                })?;
-                let now = Instant::now();
-                self.oldest_unflushed.get_or_insert(now);
-                self.newest_growing = Some(now);
-                Ok(0)
-            }
-            WalOp::Delete { partition, keys } => {
-                self.oldest_unflushed.get_or_insert_with(Instant::now);
-                let mut deleted = 0;
-                for (id, data) in &mut self.partitions {
-                    if partition.is_some_and(|only| only != *id) {
-                        continue;
-                    }
-                    for entry in &mut data.segments {
-                        let rows = entry.segment.key_index().await?.find(&keys);
-                        deleted += entry.delete(rows);
-                    }
-                    for entry in data.sealing.iter_mut().chain(&mut data.growing.entries) {
-                        deleted += entry.delete(&keys)?;
-                    }
-                }
-                Ok(deleted)
-            }
-        }
+        later
     }
 
     /// Makes the current state visible to readers.
@@ -559,11 +498,4 @@ impl Writer {
         }
         error.into()
     }
-}
-
-/// The stored form of a batch: with the hidden timestamp column.
-fn with_timestamp(stored: &SchemaRef, batch: &RecordBatch, timestamp: Timestamp) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    columns.push(Arc::new(UInt64Array::from_value(timestamp, batch.num_rows())));
-    Ok(RecordBatch::try_new(Arc::clone(stored), columns)?)
 }

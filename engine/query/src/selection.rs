@@ -87,8 +87,8 @@ pub(crate) struct FilterName {
     number: u64,
 }
 
-/// Unit, its rows, its deletes, the predicate's name.
-type Key = (UnitId, u32, u64, FilterName);
+/// Unit, its rows, its deletes and updates, the predicate's name.
+type Key = (UnitId, u32, (u64, u64), FilterName);
 
 /// Bitsets of recently used predicates, bounded by their bytes.
 #[derive(Debug)]
@@ -208,9 +208,10 @@ async fn select_live(
         return select_among(unit, predicate, rows, &resources.compute).await;
     }
     let cache = &resources.selections;
-    let key = predicate
-        .cache_key()
-        .map(|name| (unit.id(), unit.rows(), unit.deletes_version(), name));
+    let key = predicate.cache_key().map(|name| {
+        let values = unit.values_version(&predicate.columns());
+        (unit.id(), unit.rows(), (unit.deletes_version(), values), name)
+    });
     if let Some(bits) = key.as_ref().and_then(|key| cache.get(key)) {
         return Ok(Selection::Rows(bits));
     }
@@ -239,15 +240,28 @@ async fn select_among(
     if candidates.is_empty() {
         return Ok(Selection::of_rows(unit.rows(), []));
     }
-    let batch = read_columns(unit, &predicate.columns()).await?;
-    let cost = cost(candidates.len(), &batch);
+    let names = predicate.columns();
     let predicate = Arc::clone(predicate);
+    if candidates.len() <= FEW_ROWS && !names.is_empty() {
+        // Whole columns may have to be made anew for the updates in them.
+        let batch = unit.take(&names, &candidates).await.map_err(external)?;
+        let passed = predicate.evaluate(&batch)?;
+        let rows = passed
+            .set_indices()
+            .filter_map(|position| candidates.get(position));
+        return Ok(Selection::of_rows(unit.rows(), rows.copied()));
+    }
+    let batch = read_columns(unit, &names).await?;
+    let cost = cost(candidates.len(), &batch);
     let bits = compute
         .run(cost, move |_| evaluate_rows(&predicate, &batch, &candidates))
         .await
         .map_err(external)??;
     Ok(Selection::Rows(Arc::new(bits)))
 }
+
+/// So many rows are taken out of their columns before anything is computed.
+pub(crate) const FEW_ROWS: usize = 1_024;
 
 /// Elementary steps of a predicate over the columns of `batch`, for so many rows.
 fn cost(rows: usize, batch: &RecordBatch) -> u64 {
@@ -374,7 +388,7 @@ mod tests {
                 collection: 1,
                 number,
             };
-            (UnitId::Growing(1), 640, 0, name)
+            (UnitId::Growing(1), 640, (0, 0), name)
         };
         for number in 0..3 {
             cache.put(key(number), Arc::new(Bitset::new(640)));

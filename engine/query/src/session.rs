@@ -13,7 +13,7 @@ use elanus_collection::Collections;
 
 use crate::catalog::{CATALOG, DEFAULT_DATABASE, ElanusCatalog};
 use crate::error::Result;
-use crate::plan::delete_rows::DeleteRule;
+use crate::plan::change_rows::ChangeRule;
 use crate::plan::planner::ElanusQueryPlanner;
 use crate::plan::rule::AnnSearchRule;
 use crate::resources::Resources;
@@ -37,7 +37,7 @@ pub(crate) fn base_state(
     let functions = elanus_udfs::all();
     let mut analyzer = Analyzer::new();
     analyzer.rules.insert(0, Arc::new(VectorCastRule));
-    analyzer.rules.insert(0, Arc::new(DeleteRule));
+    analyzer.rules.insert(0, Arc::new(ChangeRule));
     let mut optimizer = Optimizer::new();
     optimizer.rules.push(Arc::new(AnnSearchRule));
     let mut builder = SessionStateBuilder::new()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, not_impl_err, project_schema};
@@ -11,11 +11,12 @@ use datafusion::datasource::sink::DataSinkExec;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use elanus_collection::{Collection, Snapshot};
+use elanus_collection::{Collection, Snapshot, TIMESTAMP_COLUMN};
 use parking_lot::Mutex;
 
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::insert_sink::CollectionSink;
+use crate::plan::change_rows::NewKeys;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 
@@ -45,6 +46,8 @@ impl StatementSnapshots {
 pub(crate) struct CollectionTable {
     collection: Arc<Collection>,
     schema: SchemaRef,
+    /// How a statement that is planned with this table adds rows.
+    new_keys: NewKeys,
     resources: Arc<Resources>,
 }
 
@@ -55,7 +58,35 @@ impl CollectionTable {
         Self {
             collection,
             schema,
+            new_keys: NewKeys::Any,
             resources,
+        }
+    }
+
+    /// The same table for a statement that adds rows like this.
+    pub fn with_new_keys(&self, new_keys: NewKeys) -> Self {
+        Self {
+            collection: Arc::clone(&self.collection),
+            schema: Arc::clone(&self.schema),
+            new_keys,
+            resources: Arc::clone(&self.resources),
+        }
+    }
+
+    /// See [`CollectionTable::with_new_keys`].
+    pub fn new_keys(&self) -> NewKeys {
+        self.new_keys
+    }
+
+    /// The same table with the hidden column that names each state of a row, for statements that change rows.
+    pub fn with_versions(&self) -> Self {
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(TIMESTAMP_COLUMN, DataType::UInt64, false)));
+        Self {
+            collection: Arc::clone(&self.collection),
+            schema: Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone())),
+            new_keys: self.new_keys,
+            resources: Arc::clone(&self.resources),
         }
     }
 

@@ -8,6 +8,7 @@
 //! c/{id}/segments/{ulid}/{field}.vec.arrow            one vector column, mapped
 //! c/{id}/segments/{ulid}/{field}.{index}.{ulid}.idx   one index, mapped
 //! c/{id}/segments/{ulid}/deletes.{version}.{ulid}.roar   deleted rows
+//! c/{id}/segments/{ulid}/updates.{version}.{ulid}.arrows   newer values of some rows
 //! ```
 //!
 //! Objects are immutable. What is true is decided in two places only, both by *create if absent*: the newest catalog
@@ -40,8 +41,8 @@ pub use error::{Error, Result};
 pub use fault::{Fault, FaultStore, Operation, OperationKind};
 pub use gc::GcReport;
 pub use local::DurableLocalStore;
-pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta};
+pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef};
 pub use root::{DirLock, Root, open_root};
 pub use segment::{SegmentFiles, TIMESTAMP_COLUMN};
 pub use versioned::{Outcome, Versioned, VersionedLog};
-pub use wal::{Keys, WalEntry, WalOp, decode_ops, encode_ops};
+pub use wal::{Keys, RowRefs, WalEntry, WalOp, decode_ops, encode_ops};

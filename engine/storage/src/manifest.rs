@@ -73,6 +73,17 @@ pub struct DeletesRef {
     pub file: FileRef,
 }
 
+/// The newer values of a segment's columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatesRef {
+    /// Grows with every new file of the segment.
+    pub version: u64,
+    /// Number of values.
+    pub count: u64,
+    /// The file.
+    pub file: FileRef,
+}
+
 /// An index blob of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexFile {
@@ -110,6 +121,8 @@ pub struct SegmentMeta {
     pub files: Vec<FileRef>,
     /// The newest delete bitmap.
     pub deletes: Option<DeletesRef>,
+    /// The newest values of updated rows.
+    pub updates: Option<UpdatesRef>,
     /// Built indexes.
     pub indexes: Vec<IndexFile>,
     /// Smallest row timestamp.
@@ -124,8 +137,9 @@ impl SegmentMeta {
     /// Every file that belongs to the segment now.
     pub fn all_files(&self) -> impl Iterator<Item = &FileRef> {
         let deletes = self.deletes.iter().map(|deletes| &deletes.file);
+        let updates = self.updates.iter().map(|updates| &updates.file);
         let indexes = self.indexes.iter().map(|index| &index.file);
-        self.files.iter().chain(deletes).chain(indexes)
+        self.files.iter().chain(deletes).chain(updates).chain(indexes)
     }
 
     /// Rows that are not deleted.
@@ -151,7 +165,7 @@ pub struct Manifest {
     pub schema: SchemaRef,
     /// The segments.
     pub segments: Vec<SegmentMeta>,
-    /// All WAL sequences up to this one are contained in segments and delete bitmaps.
+    /// All WAL sequences up to this one are contained in segments, delete bitmaps and update files.
     pub wal_flushed: u64,
     /// State of the layer above, opaque here.
     pub state: Vec<u8>,
@@ -271,6 +285,7 @@ mod tests {
                 bytes: numbers.2,
                 vector_fields,
                 files: std::iter::once(data).chain(vector_files).collect(),
+                updates: deletes.clone().map(|((version, count), file)| UpdatesRef { version, count, file }),
                 deletes: deletes.map(|((version, count), file)| DeletesRef { version, count, file }),
                 indexes: indexes.into_iter().map(|(field, index_id, file)| IndexFile { field, index_id, file }).collect(),
                 min_ts: numbers.3,

@@ -1,11 +1,12 @@
-//! Segment files: scalars in Parquet ([`data`]), vectors in mapped Arrow files ([`vectors`]), index blobs and delete
-//! bitmaps.
+//! Segment files: scalars in Parquet ([`data`]), vectors in mapped Arrow files ([`vectors`]), index blobs, delete
+//! bitmaps and the newer values of updated rows ([`updates`]).
 //!
 //! A segment becomes part of a collection when a manifest names it; until then its files are an attempt. Every file is
 //! checked against the length and CRC32C in the manifest when this process first reads it.
 
 mod data;
 pub(crate) mod fetch;
+mod updates;
 mod vectors;
 
 use std::collections::HashSet;
@@ -24,7 +25,9 @@ use ulid::Ulid;
 
 use crate::codec::{blocking, check_crc, seal, unseal};
 use crate::error::{Error, Result};
-use crate::manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta};
+use crate::manifest::{
+    DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef,
+};
 use crate::versioned::remove_if_present;
 
 /// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
@@ -229,6 +232,41 @@ impl SegmentFiles {
         Ok(rows)
     }
 
+    /// Writes the newer values of columns: for each column a batch of row offsets (UInt32) and values. They count once
+    /// a commit puts the result into the segment's `updates`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn write_updates(
+        &self,
+        segment: SegmentId,
+        version: u64,
+        columns: Vec<RecordBatch>,
+    ) -> Result<UpdatesRef> {
+        let count = columns.iter().map(|column| column.num_rows() as u64).sum();
+        let content = blocking(move || updates::encode(&columns)).await?;
+        let name = format!("updates.{version:020}.{}.arrows", Ulid::new());
+        Ok(UpdatesRef {
+            version,
+            count,
+            file: self.write(segment, name, content).await?,
+        })
+    }
+
+    /// Reads what [`write_updates`](Self::write_updates) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn read_updates(
+        &self,
+        segment: &SegmentMeta,
+        updates: &UpdatesRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let (path, bytes) = self.open(segment.id, &updates.file).await?;
+        let (rows, count) = (segment.rows, updates.count);
+        blocking(move || updates::decode(path.as_ref(), bytes, rows, count)).await
+    }
+
     /// Removes a segment for which no commit was ever tried. What cannot be removed now is left to garbage collection.
     pub async fn discard(&self, segment: SegmentId) {
         self.abandon(segment);
@@ -382,6 +420,7 @@ fn encode_segment(
         vector_fields,
         files: Vec::new(),
         deletes: None,
+        updates: None,
         indexes: Vec::new(),
         min_ts,
         max_ts,

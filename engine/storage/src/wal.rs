@@ -7,7 +7,7 @@
 pub(crate) mod object;
 mod ops;
 
-pub use ops::{Keys, WalOp, decode_ops, encode_ops};
+pub use ops::{Keys, RowRefs, WalOp, decode_ops, encode_ops};
 
 /// One atomic write: after a crash all of its operations are there, or none.
 #[derive(Debug, Clone, PartialEq)]

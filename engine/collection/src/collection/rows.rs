@@ -1,20 +1,22 @@
 //! Writing rows: checked and encoded on the caller's side, handed to the writer whole.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
-use elanus_storage::{Keys, WalOp, encode_ops};
+use bytes::Bytes;
+use elanus_storage::{Keys, RowRefs, WalOp, encode_ops};
 use tokio::sync::oneshot;
 
 use super::Collection;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::partition::{DEFAULT_PARTITION, partition_of_int, partition_of_text};
-use crate::rows::{ALLOW_INSERT_AUTO_ID, WriteMode, prepare};
+use crate::rows::{ALLOW_INSERT_AUTO_ID, UNIQUE_KEY, WriteMode, is_true, prepare, prepare_update};
 use crate::schema::CollectionSchema;
-use crate::writer::Request;
+use crate::writer::{Request, Write, Written};
 
 /// Batches above this size are checked and encoded off the calling thread.
 const INLINE_BYTES: usize = 256 << 10;
@@ -30,6 +32,51 @@ pub struct WriteResult {
     pub deleted: u64,
     /// Timestamp of the write; later reads see it.
     pub timestamp: Timestamp,
+}
+
+/// One atomic change of rows that a statement has read. Rows are named by key and version, the value of the hidden
+/// [`TIMESTAMP_COLUMN`](crate::TIMESTAMP_COLUMN).
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Rows that go.
+    pub remove: Option<RowRefs>,
+    /// Rows that get new values in some columns, which are neither vectors nor the primary or the partition key.
+    pub update: Option<(RowRefs, RecordBatch)>,
+    /// Rows that go and what comes in their place, with every column.
+    pub rewrite: Option<(RowRefs, RecordBatch)>,
+    /// New rows, as in [`Collection::insert`].
+    pub insert: Vec<RecordBatch>,
+    /// Whether it is a conflict when there is a row with the key of a new one.
+    pub new_keys: bool,
+}
+
+/// What a [`Change`] did.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeResult {
+    /// Rows removed, updated or rewritten.
+    pub changed: u64,
+    /// New rows.
+    pub inserted: u64,
+    /// Timestamp of the write; later reads see it.
+    pub timestamp: Timestamp,
+}
+
+/// A row that a statement names twice would get the values of either.
+fn refuse_twice(rows: &RowRefs) -> Result<()> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    match rows.versions.iter().position(|version| !seen.insert(*version)) {
+        None => Ok(()),
+        Some(position) => {
+            let key = match &rows.keys {
+                Keys::Int64(keys) => keys.get(position).map(i64::to_string),
+                Keys::VarChar(keys) => keys.get(position).map(|key| format!("'{key}'")),
+            };
+            Err(Error::InvalidData(format!(
+                "the row with primary key {} would be changed more than once by one statement",
+                key.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 impl Collection {
@@ -68,13 +115,9 @@ impl Collection {
         mode: WriteMode,
     ) -> Result<WriteResult> {
         let targets = self.targets(partition)?;
-        let accept_auto_id = self
-            .shared
-            .state
-            .load()
-            .properties
-            .get(ALLOW_INSERT_AUTO_ID)
-            .is_some_and(|value| is_true(value));
+        let accept_auto_id = self.has_property(ALLOW_INSERT_AUTO_ID);
+        // A key that is unique may be in any partition.
+        let replaced_in = targets.only().filter(|_| !self.has_unique_key());
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
         let oracle = Arc::clone(&self.oracle);
@@ -89,7 +132,7 @@ impl Collection {
                 })?;
                 if let Some(keys) = prepared.replaced {
                     ops.push(WalOp::Delete {
-                        partition: targets.only(),
+                        partition: replaced_in,
                         keys,
                     });
                 }
@@ -110,13 +153,11 @@ impl Collection {
         };
         let large = bytes > INLINE_BYTES;
         let (keys, rows, ops, encoded) = if large { blocking(work).await? } else { work()? };
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Write { ops, encoded, reply }).await?;
-        let written = self.receive(answer).await?;
+        let written = self.commit(ops, encoded, false).await?;
         Ok(WriteResult {
             keys,
             rows,
-            deleted: written.deleted,
+            deleted: written.changed,
             timestamp: written.timestamp,
         })
     }
@@ -161,15 +202,103 @@ impl Collection {
             });
         }
         let encoded = encode_ops(&ops)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Write { ops, encoded, reply }).await?;
-        let written = self.receive(answer).await?;
+        let written = self.commit(ops, encoded, false).await?;
         Ok(WriteResult {
             keys,
-            rows: written.deleted,
-            deleted: written.deleted,
+            rows: written.changed,
+            deleted: written.changed,
             timestamp: written.timestamp,
         })
+    }
+
+    /// Changes rows that a statement has read, and adds rows, in one atomic step.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when one of the rows is no longer as it was read; [`Error::DuplicateKey`];
+    /// [`Error::InvalidData`] and others. Nothing is written then.
+    pub async fn change(&self, change: Change) -> Result<ChangeResult> {
+        let targets = self.targets(None)?;
+        let new_keys = change.new_keys;
+        let schema = Arc::clone(&self.schema);
+        let arrow = Arc::clone(&self.arrow_schema);
+        let oracle = Arc::clone(&self.oracle);
+        let accept_auto_id = self.has_property(ALLOW_INSERT_AUTO_ID);
+        let work = move || -> Result<_> {
+            let mut ops = Vec::new();
+            let mut inserted = 0;
+            let mut removed = change.remove;
+            if let Some((rows, _)) = &change.rewrite {
+                match &mut removed {
+                    Some(removed) => {
+                        removed.keys.append(rows.keys.clone());
+                        removed.versions.extend(&rows.versions);
+                    }
+                    None => removed = Some(rows.clone()),
+                }
+            }
+            if let Some(rows) = removed.filter(|rows| !rows.is_empty()) {
+                refuse_twice(&rows)?;
+                ops.push(WalOp::Remove { rows });
+            }
+            if let Some((rows, batch)) = change.update.filter(|(rows, _)| !rows.is_empty()) {
+                refuse_twice(&rows)?;
+                let batch = prepare_update(&schema, &arrow, &batch)?;
+                ops.push(WalOp::Update { rows, batch });
+            }
+            if let Some((_, batch)) = change.rewrite.filter(|(rows, _)| !rows.is_empty()) {
+                ops.extend(targets.split(&schema, prepare_update(&schema, &arrow, &batch)?)?);
+            }
+            for batch in change.insert.iter().filter(|batch| batch.num_rows() > 0) {
+                let prepared = prepare(
+                    &schema,
+                    &arrow,
+                    batch,
+                    WriteMode::Insert,
+                    accept_auto_id,
+                    |count| oracle.reserve(count),
+                )?;
+                inserted += batch.num_rows() as u64;
+                ops.extend(targets.split(&schema, prepared.batch)?);
+            }
+            let encoded = encode_ops(&ops)?;
+            Ok((inserted, ops, encoded))
+        };
+        let (inserted, ops, encoded) = blocking(work).await?;
+        if ops.is_empty() {
+            return Ok(ChangeResult {
+                changed: 0,
+                inserted: 0,
+                timestamp: self.snapshot().timestamp,
+            });
+        }
+        let written = self.commit(ops, encoded, new_keys).await?;
+        Ok(ChangeResult {
+            changed: written.changed,
+            inserted,
+            timestamp: written.timestamp,
+        })
+    }
+
+    /// Whether no two rows may have the same primary key.
+    pub fn has_unique_key(&self) -> bool {
+        self.has_property(UNIQUE_KEY)
+    }
+
+    fn has_property(&self, name: &str) -> bool {
+        let state = self.shared.state.load();
+        state.properties.get(name).is_some_and(|value| is_true(value))
+    }
+
+    async fn commit(&self, ops: Vec<WalOp>, encoded: Bytes, new_keys: bool) -> Result<Written> {
+        let (reply, answer) = oneshot::channel();
+        let write = Write {
+            ops,
+            encoded,
+            new_keys,
+            reply,
+        };
+        self.send(Request::Write(write)).await?;
+        self.receive(answer).await
     }
 
     fn targets(&self, partition: Option<&str>) -> Result<Targets> {
@@ -264,14 +393,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| Error::InvalidData(format!("the write stopped before it began: {e}")))?
 }
 
-/// Whether a property is on, in the spellings that Milvus takes for a boolean.
-fn is_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::is_true;
+    use crate::rows::is_true;
 
     #[test]
     fn python_spells_true_with_a_capital() {

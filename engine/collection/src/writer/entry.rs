@@ -5,18 +5,19 @@ use std::sync::{Arc, Weak};
 
 use elanus_index::VectorIndex;
 use elanus_storage::SegmentId;
-use roaring::RoaringBitmap;
 
+use crate::error::Result;
 use crate::memtable::{GrowingEntry, Memtable};
+use crate::overlay::NewValues;
 use crate::segment::SealedSegment;
-use crate::unit::{Block, Unit};
+use crate::unit::{Block, Over, Unit};
 
 /// A sealed segment as the writer tracks it.
 pub(crate) struct SegmentEntry {
     pub segment: Arc<SealedSegment>,
-    pub deletes: Arc<RoaringBitmap>,
-    /// Deletes that the manifest names already.
-    pub persisted: u64,
+    pub over: Over,
+    /// What the manifest names already: the number of deletes, the newest update.
+    pub persisted: (u64, u64),
     /// Built indexes by field, with the id of their definition.
     pub indexes: HashMap<String, (i64, Arc<dyn VectorIndex>)>,
     /// Definitions whose build failed here, and why.
@@ -25,18 +26,17 @@ pub(crate) struct SegmentEntry {
 }
 
 impl SegmentEntry {
+    /// An entry of a segment whose deletes and updates the manifest names.
     pub fn new(
         segment: Arc<SealedSegment>,
-        deletes: RoaringBitmap,
-        persisted: u64,
+        over: Over,
         indexes: HashMap<String, (i64, Arc<dyn VectorIndex>)>,
     ) -> Self {
-        let deletes = Arc::new(deletes);
-        let unit = Self::make_unit(&segment, &deletes, &indexes);
+        let unit = Self::make_unit(&segment, &over, &indexes);
         Self {
             segment,
-            deletes,
-            persisted,
+            persisted: state_of(&over),
+            over,
             indexes,
             failed: HashMap::new(),
             unit,
@@ -45,7 +45,7 @@ impl SegmentEntry {
 
     fn make_unit(
         segment: &Arc<SealedSegment>,
-        deletes: &Arc<RoaringBitmap>,
+        over: &Over,
         indexes: &HashMap<String, (i64, Arc<dyn VectorIndex>)>,
     ) -> Arc<Unit> {
         let indexes = indexes
@@ -53,27 +53,48 @@ impl SegmentEntry {
             .map(|(field, (_, index))| (field.clone(), Arc::clone(index)))
             .collect();
         let block = Block::Sealed(Arc::clone(segment));
-        Arc::new(Unit::new(
-            block,
-            segment.meta.partition,
-            Arc::clone(deletes),
-            indexes,
-        ))
+        Arc::new(Unit::new(block, segment.meta.partition, over.clone(), indexes))
     }
 
     pub fn refresh(&mut self) {
-        self.unit = Self::make_unit(&self.segment, &self.deletes, &self.indexes);
+        self.unit = Self::make_unit(&self.segment, &self.over, &self.indexes);
     }
 
     /// Marks rows deleted; returns how many were live.
     pub fn delete(&mut self, rows: Vec<u32>) -> u64 {
-        let before = self.deletes.len();
-        if rows.iter().any(|row| !self.deletes.contains(*row)) {
-            Arc::make_mut(&mut self.deletes).extend(rows);
+        let before = self.over.deletes.len();
+        if rows.iter().any(|row| !self.over.deletes.contains(*row)) {
+            Arc::make_mut(&mut self.over.deletes).extend(rows);
             self.refresh();
         }
-        self.deletes.len() - before
+        self.over.deletes.len() - before
     }
+
+    /// Lays new values over the rows.
+    pub fn update(&mut self, values: Vec<NewValues>, newest: u64) -> Result<()> {
+        Arc::make_mut(&mut self.over.overlay).put(values, newest)?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Whether there are deletes that the manifest does not name.
+    pub fn has_new_deletes(&self) -> bool {
+        self.persisted.0 != self.over.deletes.len()
+    }
+
+    /// Whether there are updates that the manifest does not name.
+    pub fn has_new_updates(&self) -> bool {
+        self.persisted.1 != self.over.overlay.newest()
+    }
+
+    /// Notes that the manifest names all deletes and updates.
+    pub fn is_persisted(&mut self) {
+        self.persisted = state_of(&self.over);
+    }
+}
+
+fn state_of(over: &Over) -> (u64, u64) {
+    (over.deletes.len(), over.overlay.newest())
 }
 
 /// The rows of one partition.

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use elanus_storage::{DeletesRef, SegmentId, SegmentMeta};
-use roaring::RoaringBitmap;
+use elanus_storage::{DeletesRef, SegmentId, SegmentMeta, UpdatesRef};
 use tokio::time::Instant;
 
 use super::{SegmentEntry, Writer};
 use crate::background::FlushOutput;
-use crate::compaction::carry_deletes;
+use crate::compaction::carry;
 use crate::error::{Error, Result};
 use crate::segment::SealedSegment;
+use crate::unit::Over;
 
 /// A flush that failed: what to tell, and when to try again.
 pub(super) struct FailedFlush {
@@ -19,8 +19,27 @@ pub(super) struct FailedFlush {
     pub retry_at: Instant,
 }
 
-/// New segments as the manifest and as the writer know them, and the new bitmaps of old segments.
-type Written = (Vec<(SegmentMeta, SegmentEntry)>, HashMap<SegmentId, DeletesRef>);
+/// New segments as the manifest and as the writer know them, and what is new of old segments.
+type Written = (Vec<(SegmentMeta, SegmentEntry)>, HashMap<SegmentId, OverFiles>);
+
+/// The files of what lies over a segment; `None` for what has not changed.
+#[derive(Default)]
+pub(crate) struct OverFiles {
+    pub deletes: Option<DeletesRef>,
+    pub updates: Option<UpdatesRef>,
+}
+
+impl OverFiles {
+    /// Names the files in the manifest's entry of their segment.
+    pub fn name_in(&self, meta: &mut SegmentMeta) {
+        if let Some(deletes) = &self.deletes {
+            meta.deletes = Some(deletes.clone());
+        }
+        if let Some(updates) = &self.updates {
+            meta.updates = Some(updates.clone());
+        }
+    }
+}
 
 impl Writer {
     /// When the growing rows are sealed, or a failed flush is tried again, if nothing else happens.
@@ -146,12 +165,12 @@ impl Writer {
                 .units
                 .iter()
                 .zip(&partition.sealing)
-                .map(|(unit, entry)| (&**unit, &*entry.deletes));
-            let carried = carry_deletes(current);
+                .map(|(unit, entry)| (&**unit, entry.unit.over()));
+            let carried = carry(current)?;
             added.push((segment, carried));
         }
         let new_segments: Vec<_> = added.iter().map(|(segment, _)| segment.meta.id).collect();
-        let (new_entries, dirty) = match self.write_all_deletes(added).await {
+        let (new_entries, dirty) = match self.write_all_overs(added).await {
             Ok(written) => written,
             Err(error) => {
                 for segment in new_segments {
@@ -164,8 +183,8 @@ impl Writer {
         self.store
             .commit(|manifest| {
                 for segment in &mut manifest.segments {
-                    if let Some(deletes) = dirty.get(&segment.id) {
-                        segment.deletes = Some(deletes.clone());
+                    if let Some(files) = dirty.get(&segment.id) {
+                        files.name_in(segment);
                     }
                 }
                 manifest
@@ -181,7 +200,7 @@ impl Writer {
             .values_mut()
             .flat_map(|partition| &mut partition.segments)
         {
-            entry.persisted = entry.deletes.len();
+            entry.is_persisted();
         }
         for (_, entry) in new_entries {
             self.pins.add(&entry.segment);
@@ -196,39 +215,69 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the delete bitmaps of new segments and those of old ones that have changed since the last commit.
-    async fn write_all_deletes(&self, added: Vec<(Arc<SealedSegment>, RoaringBitmap)>) -> Result<Written> {
-        let version = self.store.manifest().version + 1;
+    /// Writes deletes and updates of new segments, and those of old ones that have changed since the last commit.
+    async fn write_all_overs(&self, added: Vec<(Arc<SealedSegment>, Over)>) -> Result<Written> {
         let mut new_entries = Vec::with_capacity(added.len());
-        for (segment, deletes) in added {
+        for (segment, over) in added {
             let mut meta = segment.meta.clone();
-            if !deletes.is_empty() {
-                meta.deletes = Some(self.files.write_deletes(meta.id, version, &deletes).await?);
-            }
-            let persisted = deletes.len();
-            new_entries.push((
-                meta,
-                SegmentEntry::new(segment, deletes, persisted, HashMap::new()),
-            ));
+            self.write_over(meta.id, &over, !over.deletes.is_empty(), !over.overlay.is_empty())
+                .await?
+                .name_in(&mut meta);
+            new_entries.push((meta, SegmentEntry::new(segment, over, HashMap::new())));
         }
-        let mut dirty: HashMap<SegmentId, DeletesRef> = HashMap::new();
+        let mut dirty: HashMap<SegmentId, OverFiles> = HashMap::new();
         for entry in self.partitions.values().flat_map(|partition| &partition.segments) {
-            if entry.deletes.len() != entry.persisted {
+            let (deletes, updates) = (entry.has_new_deletes(), entry.has_new_updates());
+            if deletes || updates {
                 let id = entry.segment.meta.id;
-                match self.files.write_deletes(id, version, &entry.deletes).await {
-                    Ok(deletes) => {
-                        dirty.insert(id, deletes);
+                match self.write_over(id, &entry.over, deletes, updates).await {
+                    Ok(files) => {
+                        dirty.insert(id, files);
                     }
                     Err(error) => {
-                        for (segment, deletes) in &dirty {
-                            self.files.abandon_file(*segment, &deletes.file);
+                        for (segment, files) in &dirty {
+                            self.abandon_over(*segment, files);
                         }
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
         }
         Ok((new_entries, dirty))
+    }
+
+    /// Writes the deletes and the updates of a segment, if wanted: both, or neither.
+    pub(crate) async fn write_over(
+        &self,
+        segment: SegmentId,
+        over: &Over,
+        deletes: bool,
+        updates: bool,
+    ) -> Result<OverFiles> {
+        let version = self.store.manifest().version + 1;
+        let mut files = OverFiles::default();
+        if deletes {
+            files.deletes = Some(self.files.write_deletes(segment, version, &over.deletes).await?);
+        }
+        if updates {
+            let columns = over.overlay.to_batches()?;
+            match self.files.write_updates(segment, version, columns).await {
+                Ok(updates) => files.updates = Some(updates),
+                Err(error) => {
+                    self.abandon_over(segment, &files);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn abandon_over(&self, segment: SegmentId, files: &OverFiles) {
+        let deletes = files.deletes.iter().map(|deletes| &deletes.file);
+        let updates = files.updates.iter().map(|updates| &updates.file);
+        for file in deletes.chain(updates) {
+            self.files.abandon_file(segment, file);
+        }
     }
 
     /// Removes files that nothing names; failing to is only logged.

@@ -14,8 +14,10 @@ use tokio::time::Instant;
 use super::{PartitionData, SegmentEntry, Writer};
 use crate::background::open_index;
 use crate::error::Result;
+use crate::overlay::Overlay;
 use crate::segment::SealedSegment;
 use crate::state::CollectionState;
+use crate::unit::Over;
 
 /// Why the writer stopped, and when it opens its collection again (`None`: never).
 pub(super) struct Failure {
@@ -96,10 +98,15 @@ impl Writer {
         self.last_timestamp = self.last_timestamp.max(manifest.last_timestamp);
         for entry in wal {
             self.last_sequence = entry.sequence;
-            self.last_timestamp = self.last_timestamp.max(entry.timestamp);
+            let mut versions = entry.timestamp;
             for op in entry.ops {
-                self.apply(op, entry.timestamp).await?;
+                let next = versions + op.new_versions();
+                self.apply(op, versions).await?;
+                versions = next;
             }
+            self.last_timestamp = self
+                .last_timestamp
+                .max(entry.timestamp.max(versions.saturating_sub(1)));
         }
         self.oracle.advance_past(self.last_timestamp);
         Ok(())
@@ -137,8 +144,15 @@ impl Writer {
                     }
                 }
             }
-            let persisted = deletes.len();
-            let entry = SegmentEntry::new(segment, deletes, persisted, indexes);
+            let overlay = match &meta.updates {
+                Some(updates) => Overlay::from_batches(&self.files.read_updates(meta, updates).await?)?,
+                None => Overlay::default(),
+            };
+            let over = Over {
+                deletes: Arc::new(deletes),
+                overlay: Arc::new(overlay),
+            };
+            let entry = SegmentEntry::new(segment, over, indexes);
             partitions.entry(meta.partition).or_default().segments.push(entry);
         }
         Ok(partitions)

@@ -10,3 +10,4 @@ mod failures;
 mod lifecycle;
 mod model;
 mod support;
+mod updates;

@@ -42,9 +42,10 @@ use elanus_collection::{Collection, Keys, Snapshot, Unit};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{column_names, filter_text, group_units};
+use crate::error::external;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
-use crate::selection::{Selection, read_columns, select};
+use crate::selection::{FEW_ROWS, Selection, read_columns, select};
 
 /// Leaf operator: reads columns of the selected rows of a collection.
 #[derive(Debug, Clone)]
@@ -282,10 +283,25 @@ impl Reader {
             Selection::Live if unit.live_rows_set().is_none() => None,
             Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),
         };
+        let names = column_names(&self.schema);
+        if let Some(rows) = all
+            .as_ref()
+            .filter(|rows| rows.len() <= FEW_ROWS && !names.is_empty())
+        {
+            let taken = unit.take(&names, rows).await.map_err(external)?;
+            timer.done();
+            return Ok(Rows {
+                batch: RecordBatch::try_new(Arc::clone(&self.schema), taken.columns().to_vec())?,
+                rows: None,
+                next: 0,
+                step: self.batch_rows.max(1),
+                elapsed: self.elapsed.clone(),
+            });
+        }
         let batch = if all.as_ref().is_some_and(Vec::is_empty) {
             RecordBatch::new_empty(Arc::clone(&self.schema))
         } else {
-            let batch = read_columns(&unit, &column_names(&self.schema)).await?;
+            let batch = read_columns(&unit, &names).await?;
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?
         };

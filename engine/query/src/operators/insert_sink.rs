@@ -65,7 +65,7 @@ impl DataSink for CollectionSink {
 
 /// Leaves out the columns that the statement did not name: they arrive as all NULL, and the
 /// collection fills in what belongs there (an assigned key, a default, NULL) or says what is missing.
-fn without_unset(collection: &Collection, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn without_unset(collection: &Collection, rows: &RecordBatch) -> Result<RecordBatch> {
     let schema = collection.schema();
     let unset = |index: usize| {
         let field = schema.field(rows.schema().field(index).name());

@@ -3,7 +3,7 @@
 //! ```text
 //!   ORDER BY v <-> q LIMIT k              SELECT .. WHERE ..      INSERT        DELETE
 //!
-//!        TakeRowsExec                     CollectionScanExec      DataSinkExec  DeleteRowsExec
+//!        TakeRowsExec                     CollectionScanExec      DataSinkExec  ChangeRowsExec
 //!             |                                                    (CollectionSink)    |
 //!   SortPreservingMergeExec fetch=k                                    |         CollectionScanExec
 //!   (TopKPerQueryExec when nq > 1)                                   source
@@ -12,8 +12,9 @@
 //! ```
 
 pub(crate) mod ann_search;
+pub(crate) mod change_rows;
 pub(crate) mod collection_scan;
-pub(crate) mod delete_rows;
+
 pub(crate) mod insert_sink;
 pub(crate) mod take_rows;
 pub(crate) mod top_k_per_query;

@@ -15,12 +15,12 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use super::delete_rows::DeleteRows;
+use super::change_rows::ChangeRows;
 use super::vector_search::VectorSearch;
 use crate::error::external;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
+use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
-use crate::operators::delete_rows::DeleteRowsExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::{group_units, hit_ordering};
 use crate::predicate::Predicate;
@@ -54,7 +54,7 @@ impl QueryPlanner for ElanusQueryPlanner {
     }
 }
 
-/// Plans [`VectorSearch`] and [`DeleteRows`].
+/// Plans [`VectorSearch`] and [`ChangeRows`].
 #[derive(Debug)]
 struct ElanusExtensionPlanner;
 
@@ -72,20 +72,17 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
         if let Some(search) = node.as_any().downcast_ref::<VectorSearch>() {
             return plan_search(planner, search, inputs, session, context).map(Some);
         }
-        if let Some(delete) = node.as_any().downcast_ref::<DeleteRows>() {
+        if let Some(change) = node.as_any().downcast_ref::<ChangeRows>() {
             let [input] = inputs else {
-                return internal_err!("DeleteRows has one input");
+                return internal_err!("{} has one input", change.effect.name);
             };
-            let schema = delete_schema(delete);
-            let exec = DeleteRowsExec::new(Arc::clone(input), Arc::clone(&delete.collection), schema);
+            let schema = Arc::clone(UserDefinedLogicalNode::schema(change).inner());
+            let (collection, effect) = (Arc::clone(&change.collection), Arc::clone(&change.effect));
+            let exec = ChangeRowsExec::new(Arc::clone(input), collection, effect, schema);
             return Ok(Some(Arc::new(exec)));
         }
         Ok(None)
     }
-}
-
-fn delete_schema(delete: &DeleteRows) -> arrow::datatypes::SchemaRef {
-    Arc::clone(UserDefinedLogicalNode::schema(delete).inner())
 }
 
 fn plan_search(

@@ -1,6 +1,8 @@
 //! `CREATE TABLE`: a collection from column definitions.
 
-use elanus_collection::{CollectionSchema, CollectionSpec, DataType, Field};
+use std::collections::BTreeMap;
+
+use elanus_collection::{CollectionSchema, CollectionSpec, DataType, Field, UNIQUE_KEY};
 use sqlparser::ast::{
     ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, IndexColumn, SqlOption, TableConstraint,
     UnaryOperator, Value,
@@ -21,7 +23,7 @@ const CONSISTENCY: i32 = 2;
 /// without exactly one primary key.
 pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec> {
     refuse_clauses(statement)?;
-    let dynamic = dynamic_field_option(&statement.table_options)?;
+    let options = table_options(&statement.table_options)?;
     let mut fields = statement.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
     for constraint in &statement.constraints {
         let TableConstraint::PrimaryKey(key) = constraint else {
@@ -54,7 +56,7 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
         )));
     }
     let schema = CollectionSchema::new(fields);
-    let schema = if dynamic {
+    let schema = if options.dynamic {
         schema.with_dynamic_field()
     } else {
         schema
@@ -63,6 +65,7 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
         schema,
         shards: SHARDS,
         consistency: CONSISTENCY,
+        properties: options.properties,
         ..CollectionSpec::default()
     })
 }
@@ -98,41 +101,57 @@ fn refuse_clauses(statement: &CreateTable) -> Result<()> {
     }
 }
 
-/// Whether `WITH (dynamic_field = true)` is given.
-fn dynamic_field_option(options: &CreateTableOptions) -> Result<bool> {
-    let options = match options {
-        CreateTableOptions::None => return Ok(false),
-        CreateTableOptions::With(options) => options,
+/// What `WITH (..)` says.
+#[derive(Default)]
+struct TableOptions {
+    dynamic: bool,
+    properties: BTreeMap<String, String>,
+}
+
+const TABLE_OPTIONS: &str = "allowed are dynamic_field = true, unique_key = true";
+
+fn table_options(given: &CreateTableOptions) -> Result<TableOptions> {
+    let mut options = TableOptions::default();
+    let given = match given {
+        CreateTableOptions::None => return Ok(options),
+        CreateTableOptions::With(given) => given,
         CreateTableOptions::Options(_)
         | CreateTableOptions::Plain(_)
         | CreateTableOptions::TableProperties(_) => {
             return Err(QueryError::Unsupported(format!(
-                "table options {options}; allowed is WITH (dynamic_field = true)"
+                "table options {given}; WITH (..): {TABLE_OPTIONS}"
             )));
         }
     };
-    let mut dynamic = false;
-    for option in options {
-        match option {
-            SqlOption::KeyValue { key, value } if key.value.eq_ignore_ascii_case("dynamic_field") => {
-                dynamic = match value.to_string().trim_matches('\'').to_lowercase().as_str() {
-                    "true" => true,
-                    "false" => false,
-                    other => {
-                        return Err(QueryError::InvalidParameter(format!(
-                            "dynamic_field must be true or false, got {other}"
-                        )));
-                    }
-                };
-            }
+    for option in given {
+        let SqlOption::KeyValue { key, value } = option else {
+            return Err(QueryError::Unsupported(format!(
+                "table option {option}; {TABLE_OPTIONS}"
+            )));
+        };
+        let on = match value.to_string().trim_matches('\'').to_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
             other => {
+                return Err(QueryError::InvalidParameter(format!(
+                    "{} must be true or false, got {other}",
+                    key.value
+                )));
+            }
+        };
+        match key.value.to_lowercase().as_str() {
+            "dynamic_field" => options.dynamic = on,
+            UNIQUE_KEY => {
+                options.properties.insert(UNIQUE_KEY.into(), on.to_string());
+            }
+            _ => {
                 return Err(QueryError::Unsupported(format!(
-                    "table option {other}; allowed is dynamic_field = true"
+                    "table option {option}; {TABLE_OPTIONS}"
                 )));
             }
         }
     }
-    Ok(dynamic)
+    Ok(options)
 }
 
 fn field(column: &ColumnDef) -> Result<Field> {

@@ -17,6 +17,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::create_table::normalized;
+use super::types::type_name;
 use crate::error::{QueryError, Result};
 
 /// Refuses the clauses of an INSERT that a collection cannot honour.
@@ -29,7 +30,6 @@ pub(crate) fn refuse_clauses(insert: &Insert) -> Result<()> {
         (insert.ignore, "IGNORE"),
         (insert.overwrite, "OVERWRITE"),
         (insert.replace_into, "REPLACE INTO"),
-        (insert.on.is_some(), "ON CONFLICT"),
         (insert.returning.is_some() || insert.output.is_some(), "RETURNING"),
         (insert.partitioned.is_some(), "PARTITION"),
         (!insert.assignments.is_empty(), "SET"),
@@ -47,15 +47,7 @@ pub(crate) fn refuse_clauses(insert: &Insert) -> Result<()> {
 /// [`QueryError::Plan`] for a literal NULL in a column that cannot be NULL, [`QueryError::Internal`]
 /// when the cast cannot be written.
 pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> Result<()> {
-    let targets: Vec<Option<&Field>> = if insert.columns.is_empty() {
-        schema.fields.iter().map(Some).collect()
-    } else {
-        insert
-            .columns
-            .iter()
-            .map(|name| named_field(name, schema))
-            .collect()
-    };
+    let targets = targets_of(insert, schema);
     let Some(source) = insert.source.as_mut() else {
         return Ok(());
     };
@@ -72,6 +64,15 @@ pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> 
         **source = cast_query(source, &targets)?;
     }
     Ok(())
+}
+
+/// The fields that the columns of the source go to.
+fn targets_of<'a>(insert: &Insert, schema: &'a CollectionSchema) -> Vec<Option<&'a Field>> {
+    if insert.columns.is_empty() {
+        return schema.fields.iter().map(Some).collect();
+    }
+    let names = insert.columns.iter();
+    names.map(|name| named_field(name, schema)).collect()
 }
 
 fn named_field<'a>(name: &ObjectName, schema: &'a CollectionSchema) -> Option<&'a Field> {
@@ -92,7 +93,7 @@ fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
     let null = || Expr::Value(Value::Null.into());
     if matches!(cell, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
     {
-        *cell = field.default.as_ref().and_then(literal).unwrap_or_else(null);
+        *cell = default_of(field);
     }
     if matches!(
         cell,
@@ -117,6 +118,35 @@ fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
     Ok(())
 }
 
+/// What `DEFAULT` stands for in a column.
+pub(super) fn default_of(field: &Field) -> Expr {
+    let default = field.default.as_ref().and_then(literal);
+    default.unwrap_or_else(|| Expr::Value(Value::Null.into()))
+}
+
+/// Gives the parameters among the values of an INSERT the types of their columns.
+pub(super) fn type_parameters(insert: &mut Insert, schema: &CollectionSchema) -> Result<()> {
+    let targets = targets_of(insert, schema);
+    let Some(source) = insert.source.as_mut() else {
+        return Ok(());
+    };
+    let SetExpr::Values(values) = source.body.as_mut() else {
+        return Ok(());
+    };
+    for row in &mut values.rows {
+        for (cell, field) in row.content.iter_mut().zip(&targets) {
+            if let (Some(field), true) = (field, is_placeholder(cell)) {
+                let text = format!("CAST({cell} AS {})", type_name(&field.data_type));
+                *cell = Parser::new(&PostgreSqlDialect {})
+                    .try_with_sql(&text)
+                    .and_then(|mut parser| parser.parse_expr())
+                    .map_err(|e| QueryError::Internal(format!("a typed parameter: {e}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A column's default as SQL.
 fn literal(value: &serde_json::Value) -> Option<Expr> {
     let text = match value {
@@ -133,7 +163,7 @@ fn literal(value: &serde_json::Value) -> Option<Expr> {
         .ok()
 }
 
-fn is_placeholder(expr: &Expr) -> bool {
+pub(super) fn is_placeholder(expr: &Expr) -> bool {
     matches!(
         expr,
         Expr::Value(ValueWithSpan {
@@ -143,7 +173,7 @@ fn is_placeholder(expr: &Expr) -> bool {
     )
 }
 
-fn cast_to_vector(expr: Expr, dim: u32) -> Expr {
+pub(super) fn cast_to_vector(expr: Expr, dim: u32) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),

@@ -7,6 +7,7 @@
 //!                      -> anything else                               -> "not supported: X"
 //! ```
 
+mod change;
 mod clauses;
 mod create_index;
 mod create_table;
@@ -23,11 +24,12 @@ pub(crate) mod types;
 pub(crate) mod vector_cast;
 pub(crate) mod vector_text;
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
 
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::{ConfigOptions, ExtensionOptions};
+use datafusion::datasource::{DefaultTableSource, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
@@ -41,7 +43,9 @@ use sqlparser::dialect::PostgreSqlDialect;
 
 use crate::catalog::{CATALOG, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
+use crate::plan::change_rows::NewKeys;
 use crate::settings::ElanusSettings;
+use crate::table::CollectionTable;
 use create_table::normalized;
 use vector_cast::VectorCastRule;
 
@@ -100,7 +104,7 @@ pub(crate) async fn plan(
     statement: Statement,
 ) -> Result<Option<LogicalPlan>> {
     clauses::refuse(&statement)?;
-    let router = Router { collections, session };
+    let router = Router::new(collections, session);
     match router.planned_form(statement)? {
         Some(statement) => router.plan(statement).await.map(Some),
         None => Ok(None),
@@ -116,7 +120,7 @@ pub(crate) async fn command(
     session: &SessionContext,
     statement: Statement,
 ) -> Result<()> {
-    let router = Router { collections, session };
+    let router = Router::new(collections, session);
     match statement {
         Statement::Statement(inner) => router.command(*inner).await,
         Statement::Reset(ResetStatement::Variable(name)) => router.reset(name).await,
@@ -129,9 +133,19 @@ pub(crate) async fn command(
 struct Router<'a> {
     collections: &'a Collections,
     session: &'a SessionContext,
+    /// How the rows of an INSERT with ON CONFLICT are added.
+    new_keys: OnceLock<NewKeys>,
 }
 
-impl Router<'_> {
+impl<'a> Router<'a> {
+    fn new(collections: &'a Collections, session: &'a SessionContext) -> Self {
+        Self {
+            collections,
+            session,
+            new_keys: OnceLock::new(),
+        }
+    }
+
     /// The statement as DataFusion should plan it; `None` for a command.
     fn planned_form(&self, statement: Statement) -> Result<Option<Statement>> {
         let inner = match statement {
@@ -147,8 +161,10 @@ impl Router<'_> {
             }
         };
         let planned = match inner {
-            SqlStatement::Insert(insert) => SqlStatement::Insert(self.insert(insert)?),
-            SqlStatement::Delete(delete) => SqlStatement::Delete(self.delete(delete)?),
+            change @ (SqlStatement::Insert(_)
+            | SqlStatement::Update(_)
+            | SqlStatement::Merge(_)
+            | SqlStatement::Delete(_)) => self.change(change)?,
             SqlStatement::Truncate(truncate) => return self.truncate(&truncate).map(Some),
             SqlStatement::ShowTables { show_options, .. } => {
                 refuse_show_options(&show_options)?;
@@ -243,8 +259,13 @@ impl Router<'_> {
     /// Prepares the statement inside another one.
     fn make_ready(&self, verb: &str, statement: &mut SqlStatement) -> Result<()> {
         match statement {
-            SqlStatement::Insert(insert) => *insert = self.insert(insert.clone())?,
-            SqlStatement::Delete(delete) => *delete = self.delete(delete.clone())?,
+            SqlStatement::Insert(insert) if insert.on.is_some() && verb == "PREPARE" => {
+                return Err(QueryError::Unsupported("PREPARE INSERT .. ON CONFLICT".into()));
+            }
+            SqlStatement::Insert(_)
+            | SqlStatement::Update(_)
+            | SqlStatement::Merge(_)
+            | SqlStatement::Delete(_) => *statement = self.change(statement.clone())?,
             SqlStatement::Query(_) => {}
             other => {
                 let what = statement_name(other);
@@ -317,7 +338,10 @@ impl Router<'_> {
                 let frame = self.session.execute_logical_plan(plan).await?;
                 Ok(frame.into_unoptimized_plan())
             }
-            plan => Ok(plan),
+            plan => match self.new_keys.get() {
+                Some(new_keys) => with_new_keys(plan, *new_keys),
+                None => Ok(plan),
+            },
         }
     }
 
@@ -492,6 +516,36 @@ impl Router<'_> {
         self.text(&format!("DELETE FROM {}", target.name))
     }
 
+    /// A statement that changes rows, as the planner should see it.
+    fn change(&self, statement: SqlStatement) -> Result<SqlStatement> {
+        let schema = |name: &ObjectName| {
+            let (database, table) = self.written_table(name)?;
+            let collection = self.collections.collection(&database, &table).ok();
+            Ok(collection.map(|collection| Arc::clone(collection.schema())))
+        };
+        Ok(match statement {
+            SqlStatement::Insert(insert) if insert.on.is_some() => self.insert_on_conflict(insert)?,
+            SqlStatement::Insert(insert) => SqlStatement::Insert(self.insert(insert)?),
+            SqlStatement::Delete(delete) => SqlStatement::Delete(self.delete(delete)?),
+            SqlStatement::Update(update) => change::prepare_update(update, schema)?,
+            SqlStatement::Merge(merge) => SqlStatement::Merge(change::prepare_merge(merge, schema)?),
+            other => other,
+        })
+    }
+
+    fn insert_on_conflict(&self, insert: Insert) -> Result<SqlStatement> {
+        let mut insert = self.insert(insert)?;
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(QueryError::Unsupported("INSERT INTO a table function".into()));
+        };
+        let (database, table) = self.written_table(name)?;
+        let collection = self.collections.collection(&database, &table)?;
+        insert::type_parameters(&mut insert, collection.schema())?;
+        let (merge, new_keys) = change::merge_of(insert, collection.schema())?;
+        self.new_keys.get_or_init(|| new_keys);
+        Ok(merge)
+    }
+
     fn delete(&self, delete: Delete) -> Result<Delete> {
         delete::prepare(delete, |name| {
             let (database, table) = self.written_table(name)?;
@@ -513,6 +567,22 @@ impl Router<'_> {
         }
         Ok(insert)
     }
+}
+
+/// The plan of an `INSERT .. ON CONFLICT`: its table says how rows are added.
+fn with_new_keys(plan: LogicalPlan, new_keys: NewKeys) -> Result<LogicalPlan> {
+    let told = plan.transform_down(|node| {
+        let LogicalPlan::Dml(mut dml) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let source = dml.target.downcast_ref::<DefaultTableSource>();
+        let table = source.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
+        if let Some(table) = table {
+            dml.target = provider_as_source(Arc::new(table.with_new_keys(new_keys)));
+        }
+        Ok(Transformed::yes(LogicalPlan::Dml(dml)))
+    })?;
+    Ok(told.data)
 }
 
 /// The key behind `elanus.`, when the setting is one of ours.

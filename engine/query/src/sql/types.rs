@@ -72,6 +72,27 @@ fn is_float(sql: &SqlType) -> bool {
     )
 }
 
+/// A type as SQL spells it; [`column_type`] of it is the type again.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Bool => "BOOLEAN".into(),
+        DataType::Int8 => "TINYINT".into(),
+        DataType::Int16 => "SMALLINT".into(),
+        DataType::Int32 => "INTEGER".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float => "REAL".into(),
+        DataType::Double => "DOUBLE PRECISION".into(),
+        DataType::VarChar { max_length } => format!("VARCHAR({max_length})"),
+        DataType::Json => "JSON".into(),
+        DataType::TimestampTz => "TIMESTAMPTZ".into(),
+        DataType::Array {
+            element,
+            max_capacity,
+        } => format!("{}[{max_capacity}]", type_name(element)),
+        DataType::FloatVector { dim } => format!("VECTOR({dim})"),
+    }
+}
+
 /// The collection type that a column of this SQL type has.
 ///
 /// # Errors

@@ -26,12 +26,12 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::DefaultTableSource;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::logical_expr::{LogicalPlan, TableSource, WriteOp};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use elanus_collection::Collections;
+use elanus_collection::{Collections, Error as CollectionError};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::catalog::CATALOG;
@@ -302,7 +302,8 @@ impl Planned {
     fn new(session: &SessionContext, plan: LogicalPlan) -> Result<Self> {
         let (plan, parameters) = Parameters::infer(plan)?;
         let writes = matches!(plan, LogicalPlan::Dml(_));
-        let optimized = if !writes && parameters.fixed_by_types(&plan)? {
+        let inserts = matches!(&plan, LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)));
+        let optimized = if !inserts && parameters.fixed_by_types(&plan)? {
             Some(session.state().optimize(&plan)?)
         } else {
             None
@@ -388,25 +389,47 @@ impl Planned {
     }
 
     async fn write(&self, session: &SessionContext, rows: Option<&RecordBatch>) -> Result<u64> {
-        let Some(rows) = rows else {
-            return affected(session, self.plan.clone()).await;
-        };
-        if let Some(bulk) = self.parameters.as_table(&self.plan, rows)? {
-            return affected(session, bulk).await;
+        if let Some(rows) = rows
+            && let Some(bulk) = self.parameters.as_table(&self.plan, rows)?
+        {
+            let physical = session.state().create_physical_plan(&bulk).await?;
+            return affected(physical, session).await;
         }
         let mut written = 0;
-        for row in 0..rows.num_rows() {
-            let values = self.parameters.row(rows, row)?;
-            let bound = self.plan.clone().with_param_values(values.as_given())?;
-            written += affected(session, bound).await?;
+        for row in 0..rows.map_or(1, RecordBatch::num_rows) {
+            written += self.write_one(session, rows, row).await?;
         }
         Ok(written)
     }
+
+    /// One write. When another one has changed what it had read, it reads again.
+    async fn write_one(
+        &self,
+        session: &SessionContext,
+        rows: Option<&RecordBatch>,
+        row: usize,
+    ) -> Result<u64> {
+        let mut attempts = 1;
+        loop {
+            let state = with_one_snapshot(session.state());
+            let (physical, _) = self.physical(&state, rows, row).await?;
+            match affected(physical, session).await {
+                Err(QueryError::Collection(CollectionError::Conflict { .. })) if attempts < MAX_ATTEMPTS => {
+                    attempts += 1;
+                    tokio::task::yield_now().await;
+                }
+                other => return other,
+            }
+        }
+    }
 }
 
+/// How often a write is tried that meets another one each time. Whoever it met has gone on, so this many in a row mean
+/// that as many others change the same rows at the same time.
+const MAX_ATTEMPTS: usize = 1_000;
+
 /// Runs a plan that writes; it answers with numbers of rows.
-async fn affected(session: &SessionContext, plan: LogicalPlan) -> Result<u64> {
-    let physical = session.state().create_physical_plan(&plan).await?;
+async fn affected(physical: Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<u64> {
     let batches = datafusion::physical_plan::collect(physical, session.task_ctx()).await?;
     let counts = batches
         .iter()

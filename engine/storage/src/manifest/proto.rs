@@ -3,7 +3,7 @@
 
 use ulid::Ulid;
 
-use super::{DeletesRef, FileRef, IndexFile, KeyRange, SegmentId, SegmentMeta};
+use super::{DeletesRef, FileRef, IndexFile, KeyRange, SegmentId, SegmentMeta, UpdatesRef};
 use crate::error::{Error, Result};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -57,6 +57,8 @@ pub(super) struct Segment {
     pub(super) max_ts: u64,
     #[prost(oneof = "Keys", tags = "11, 12")]
     pub(super) key_range: Option<Keys>,
+    #[prost(message, optional, tag = "13")]
+    pub(super) updates: Option<Updates>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,6 +73,16 @@ pub(super) struct File {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Deletes {
+    #[prost(uint64, tag = "1")]
+    pub(super) version: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) count: u64,
+    #[prost(message, optional, tag = "3")]
+    pub(super) file: Option<File>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Updates {
     #[prost(uint64, tag = "1")]
     pub(super) version: u64,
     #[prost(uint64, tag = "2")]
@@ -156,6 +168,11 @@ impl From<&SegmentMeta> for Segment {
             count: deletes.count,
             file: Some(File::from(&deletes.file)),
         });
+        let updates = segment.updates.as_ref().map(|updates| Updates {
+            version: updates.version,
+            count: updates.count,
+            file: Some(File::from(&updates.file)),
+        });
         let indexes = segment.indexes.iter().map(|index| Index {
             field: index.field.clone(),
             index_id: index.index_id,
@@ -177,6 +194,7 @@ impl From<&SegmentMeta> for Segment {
             min_ts: segment.min_ts,
             max_ts: segment.max_ts,
             key_range,
+            updates,
         }
     }
 }
@@ -201,6 +219,14 @@ impl Segment {
                 file: required(path, deletes.file)?,
             }),
         };
+        let updates = match self.updates {
+            None => None,
+            Some(updates) => Some(UpdatesRef {
+                version: updates.version,
+                count: updates.count,
+                file: required(path, updates.file)?,
+            }),
+        };
         let indexes = self.indexes.into_iter().map(|index| {
             Ok(IndexFile {
                 field: index.field,
@@ -220,6 +246,7 @@ impl Segment {
                 .map(|file| file.into_ref(path))
                 .collect::<Result<_>>()?,
             deletes,
+            updates,
             indexes: indexes.collect::<Result<_>>()?,
             min_ts: self.min_ts,
             max_ts: self.max_ts,

@@ -1,4 +1,5 @@
-//! The payload of a WAL frame: a list of inserts (Arrow IPC) and deletes (plain keys), little-endian.
+//! The payload of a WAL frame: a list of inserts (Arrow IPC), deletes (plain keys), and removals and updates of single
+//! rows (key and version), little-endian.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::ipc::reader::StreamReader;
@@ -11,6 +12,10 @@ use crate::error::{Error, Result};
 const INSERT: u8 = 1;
 const DELETE_INT64: u8 = 2;
 const DELETE_VARCHAR: u8 = 3;
+const REMOVE: u8 = 4;
+const UPDATE: u8 = 5;
+const KEYS_INT64: u8 = 1;
+const KEYS_VARCHAR: u8 = 2;
 
 /// Primary keys of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,30 @@ impl Keys {
     }
 }
 
+/// Single rows: row `i` is the one with key `keys[i]` and version `versions[i]`. A version names one row of a
+/// collection for ever: every row that is written and every update of one gives a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRefs {
+    /// Primary keys.
+    pub keys: Keys,
+    /// As many versions, the values of [`TIMESTAMP_COLUMN`](crate::TIMESTAMP_COLUMN).
+    pub versions: Vec<u64>,
+}
+
+impl RowRefs {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+}
+
 /// One operation of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WalOp {
@@ -64,6 +93,29 @@ pub enum WalOp {
         /// The keys; unknown ones are ignored.
         keys: Keys,
     },
+    /// Removes single rows, wherever they are.
+    Remove {
+        /// The rows.
+        rows: RowRefs,
+    },
+    /// Gives single rows new values in some columns, and new versions.
+    Update {
+        /// The rows.
+        rows: RowRefs,
+        /// Their new values: one row for each, in the same order, in the columns that change.
+        batch: RecordBatch,
+    },
+}
+
+impl WalOp {
+    /// How many versions the operation gives out: one for each row that it writes.
+    #[must_use]
+    pub fn new_versions(&self) -> u64 {
+        match self {
+            Self::Insert { batch, .. } | Self::Update { batch, .. } => batch.num_rows() as u64,
+            Self::Delete { .. } | Self::Remove { .. } => 0,
+        }
+    }
 }
 
 /// Encodes the operations of one entry. The heavy part of a write: call it outside the writer.
@@ -71,12 +123,15 @@ pub enum WalOp {
 /// # Errors
 /// [`Error::Invalid`] when a key list, a key or all of it is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
 pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
+    let bytes = |batch: &RecordBatch| {
+        let column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
+        batch.columns().iter().map(column).sum::<usize>() + 4_096
+    };
     let rows = ops.iter().map(|op| match op {
-        WalOp::Insert { batch, .. } => {
-            let column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
-            batch.columns().iter().map(column).sum::<usize>() + 4_096
-        }
+        WalOp::Insert { batch, .. } => bytes(batch),
+        WalOp::Update { rows, batch } => rows.len() * 24 + bytes(batch),
         WalOp::Delete { keys, .. } => keys.len() * 16,
+        WalOp::Remove { rows } => rows.len() * 24,
     });
     // A hint: growing step by step would copy what is there again and again.
     let mut out = Vec::with_capacity(rows.sum::<usize>().min(1 << 30));
@@ -86,17 +141,7 @@ pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
             WalOp::Insert { partition, batch } => {
                 out.put_u8(INSERT);
                 out.put_i64_le(*partition);
-                let length_at = out.len();
-                out.put_u64_le(0);
-                let mut writer = StreamWriter::try_new(&mut out, batch.schema_ref())?;
-                writer.write(batch)?;
-                writer.finish()?;
-                drop(writer);
-                let start = length_at + size_of::<u64>();
-                let stream_len = (out.len() - start) as u64;
-                if let Some(slot) = out.get_mut(length_at..start) {
-                    slot.copy_from_slice(&stream_len.to_le_bytes());
-                }
+                put_batch(&mut out, batch)?;
             }
             WalOp::Delete { partition, keys } => {
                 out.put_u8(match keys {
@@ -105,22 +150,68 @@ pub fn encode_ops(ops: &[WalOp]) -> Result<Bytes> {
                 });
                 out.put_u8(u8::from(partition.is_some()));
                 out.put_i64_le(partition.unwrap_or(0));
-                out.put_u32_le(length(keys.len(), "keys")?);
-                match keys {
-                    Keys::Int64(keys) => keys.iter().for_each(|key| out.put_i64_le(*key)),
-                    Keys::VarChar(keys) => {
-                        for key in keys {
-                            out.put_u32_le(length(key.len(), "bytes of a key")?);
-                            out.put_slice(key.as_bytes());
-                        }
-                    }
-                }
+                put_keys(&mut out, keys)?;
+            }
+            WalOp::Remove { rows } => {
+                out.put_u8(REMOVE);
+                put_rows(&mut out, rows)?;
+            }
+            WalOp::Update { rows, batch } => {
+                out.put_u8(UPDATE);
+                put_rows(&mut out, rows)?;
+                put_batch(&mut out, batch)?;
             }
         }
     }
     // A frame has 32 bits for its length.
     length(out.len(), "bytes")?;
     Ok(out.into())
+}
+
+fn put_batch(out: &mut Vec<u8>, batch: &RecordBatch) -> Result<()> {
+    let length_at = out.len();
+    out.put_u64_le(0);
+    let mut writer = StreamWriter::try_new(&mut *out, batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    let start = length_at + size_of::<u64>();
+    let stream_len = (out.len() - start) as u64;
+    if let Some(slot) = out.get_mut(length_at..start) {
+        slot.copy_from_slice(&stream_len.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn put_keys(out: &mut Vec<u8>, keys: &Keys) -> Result<()> {
+    out.put_u32_le(length(keys.len(), "keys")?);
+    match keys {
+        Keys::Int64(keys) => keys.iter().for_each(|key| out.put_i64_le(*key)),
+        Keys::VarChar(keys) => {
+            for key in keys {
+                out.put_u32_le(length(key.len(), "bytes of a key")?);
+                out.put_slice(key.as_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put_rows(out: &mut Vec<u8>, rows: &RowRefs) -> Result<()> {
+    if rows.keys.len() != rows.versions.len() {
+        return Err(Error::Invalid(format!(
+            "{} keys for {} row versions",
+            rows.keys.len(),
+            rows.versions.len()
+        )));
+    }
+    out.put_u8(match rows.keys {
+        Keys::Int64(_) => KEYS_INT64,
+        Keys::VarChar(_) => KEYS_VARCHAR,
+    });
+    put_keys(out, &rows.keys)?;
+    rows.versions.iter().for_each(|version| out.put_u64_le(*version));
+    Ok(())
 }
 
 fn length(len: usize, what: &str) -> Result<u32> {
@@ -140,13 +231,21 @@ pub fn decode_ops(path: &str, payload: Bytes) -> Result<Vec<WalOp>> {
         let op = match cursor.u8().ok_or_else(ends)? {
             INSERT => {
                 let partition = cursor.i64().ok_or_else(ends)?;
-                let len = cursor.u64().ok_or_else(ends)?;
-                let len = usize::try_from(len).map_err(|_| ends())?;
-                let stream = cursor.take(len).ok_or_else(ends)?;
                 WalOp::Insert {
                     partition,
-                    batch: decode_batch(path, &stream)?,
+                    batch: take_batch(path, &mut cursor)?,
                 }
+            }
+            REMOVE => WalOp::Remove {
+                rows: take_rows(path, &mut cursor)?,
+            },
+            UPDATE => {
+                let rows = take_rows(path, &mut cursor)?;
+                let batch = take_batch(path, &mut cursor)?;
+                if batch.num_rows() != rows.len() {
+                    return Err(Error::corrupt(path, "a WAL update of other rows than it names"));
+                }
+                WalOp::Update { rows, batch }
             }
             kind @ (DELETE_INT64 | DELETE_VARCHAR) => decode_delete(path, kind, &mut cursor)?,
             other => return Err(Error::corrupt(path, format!("unknown WAL operation {other}"))),
@@ -162,12 +261,16 @@ pub fn decode_ops(path: &str, payload: Bytes) -> Result<Vec<WalOp>> {
     Ok(ops)
 }
 
-fn decode_batch(path: &str, stream: &[u8]) -> Result<RecordBatch> {
+fn take_batch(path: &str, cursor: &mut Cursor) -> Result<RecordBatch> {
+    let ends = || Error::corrupt(path, "a WAL batch ends early");
     let corrupt = |error: arrow::error::ArrowError| Error::corrupt(path, format!("WAL batch: {error}"));
-    let mut reader = StreamReader::try_new(stream, None).map_err(corrupt)?;
+    let len = cursor.u64().ok_or_else(ends)?;
+    let len = usize::try_from(len).map_err(|_| ends())?;
+    let stream = cursor.take(len).ok_or_else(ends)?;
+    let mut reader = StreamReader::try_new(stream.as_ref(), None).map_err(corrupt)?;
     match reader.next() {
         Some(batch) => batch.map_err(corrupt),
-        None => Err(Error::corrupt(path, "a WAL insert without a batch")),
+        None => Err(Error::corrupt(path, "a WAL operation without its batch")),
     }
 }
 
@@ -175,28 +278,45 @@ fn decode_delete(path: &str, kind: u8, cursor: &mut Cursor) -> Result<WalOp> {
     let ends = || Error::corrupt(path, "a WAL delete ends early");
     let has_partition = cursor.u8().ok_or_else(ends)?;
     let partition = cursor.i64().ok_or_else(ends)?;
+    Ok(WalOp::Delete {
+        partition: (has_partition != 0).then_some(partition),
+        keys: take_keys(path, kind == DELETE_INT64, cursor)?,
+    })
+}
+
+fn take_keys(path: &str, are_integers: bool, cursor: &mut Cursor) -> Result<Keys> {
+    let ends = || Error::corrupt(path, "a WAL list of keys ends early");
     let count = cursor.u32().ok_or_else(ends)?;
-    let keys = if kind == DELETE_INT64 {
+    if are_integers {
         let mut keys = Vec::new();
         for _ in 0..count {
             keys.push(cursor.i64().ok_or_else(ends)?);
         }
-        Keys::Int64(keys)
-    } else {
-        let mut keys = Vec::new();
-        for _ in 0..count {
-            let len = cursor.u32().ok_or_else(ends)? as usize;
-            let key = cursor.take(len).ok_or_else(ends)?;
-            let key = String::from_utf8(key.to_vec())
-                .map_err(|_| Error::corrupt(path, "a WAL delete key is not UTF-8"))?;
-            keys.push(key);
-        }
-        Keys::VarChar(keys)
+        return Ok(Keys::Int64(keys));
+    }
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        let len = cursor.u32().ok_or_else(ends)? as usize;
+        let key = cursor.take(len).ok_or_else(ends)?;
+        let key =
+            String::from_utf8(key.to_vec()).map_err(|_| Error::corrupt(path, "a WAL key is not UTF-8"))?;
+        keys.push(key);
+    }
+    Ok(Keys::VarChar(keys))
+}
+
+fn take_rows(path: &str, cursor: &mut Cursor) -> Result<RowRefs> {
+    let ends = || Error::corrupt(path, "a WAL list of rows ends early");
+    let keys = match cursor.u8().ok_or_else(ends)? {
+        KEYS_INT64 => take_keys(path, true, cursor)?,
+        KEYS_VARCHAR => take_keys(path, false, cursor)?,
+        other => return Err(Error::corrupt(path, format!("unknown kind {other} of WAL keys"))),
     };
-    Ok(WalOp::Delete {
-        partition: (has_partition != 0).then_some(partition),
-        keys,
-    })
+    let mut versions = Vec::new();
+    for _ in 0..keys.len() {
+        versions.push(cursor.u64().ok_or_else(ends)?);
+    }
+    Ok(RowRefs { keys, versions })
 }
 
 #[cfg(test)]
@@ -237,7 +357,23 @@ mod tests {
         ];
         let delete =
             (any::<Option<i64>>(), keys).prop_map(|(partition, keys)| WalOp::Delete { partition, keys });
-        prop_oneof![insert, delete]
+        let refs = proptest::collection::vec(("\\PC{0,6}", any::<i64>(), any::<u64>()), 0..6);
+        let row_op = (refs, any::<[bool; 2]>()).prop_map(|(refs, [texts, update])| {
+            let (names, numbers, versions): (Vec<_>, Vec<_>, Vec<_>) = refs.into_iter().collect();
+            let batch = batch(numbers.clone(), names.iter().cloned().map(Some).collect());
+            let keys = if texts {
+                Keys::VarChar(names)
+            } else {
+                Keys::Int64(numbers)
+            };
+            let rows = RowRefs { keys, versions };
+            if update {
+                WalOp::Update { rows, batch }
+            } else {
+                WalOp::Remove { rows }
+            }
+        });
+        prop_oneof![insert, delete, row_op]
     }
 
     proptest! {

@@ -125,6 +125,7 @@ pub fn apply(rows: &mut Rows, ops: &[WalOp]) {
                 keys: Keys::VarChar(keys),
                 ..
             } => panic!("text keys {keys:?}"),
+            WalOp::Remove { .. } | WalOp::Update { .. } => panic!("{op:?} is not of this model"),
         }
     }
 }
