@@ -13,6 +13,7 @@ use roaring::RoaringBitmap;
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::segment::{GrowingChunk, SealedSegment};
+use crate::stored_names::StoredNames;
 
 pub use crate::segment::VectorColumn;
 
@@ -90,6 +91,14 @@ impl Unit {
 
     pub(crate) fn block(&self) -> &Block {
         &self.block
+    }
+
+    /// What statements call the columns. Everything below goes by the stored names.
+    pub(crate) fn names(&self) -> &StoredNames {
+        match &self.block {
+            Block::Sealed(segment) => segment.names(),
+            Block::Growing(chunk) => chunk.names(),
+        }
     }
 
     /// Name of the unit.
@@ -192,10 +201,12 @@ impl Unit {
 
     /// All rows, deleted ones included, of these columns in this order, when no read is needed.
     pub fn columns_in_memory(&self, names: &[&str]) -> Option<Result<RecordBatch>> {
-        match &self.block {
-            Block::Sealed(segment) => segment.cached(names),
-            Block::Growing(chunk) => Some(chunk.columns(names)),
-        }
+        let stored = match self.names().all_stored(names) {
+            Ok(stored) => stored,
+            Err(error) => return Some(Err(error)),
+        };
+        let batch = self.stored_columns_in_memory(&stored)?;
+        Some(batch.and_then(|batch| self.names().named(batch, names)))
     }
 
     /// All rows, deleted ones included, of these columns in this order; read once and kept.
@@ -203,6 +214,21 @@ impl Unit {
     /// # Errors
     /// [`Error::FieldNotFound`] or a storage error.
     pub async fn columns(&self, names: &[&str]) -> Result<RecordBatch> {
+        let stored = self.names().all_stored(names)?;
+        let batch = self.stored_columns(&stored).await?;
+        self.names().named(batch, names)
+    }
+
+    /// As [`Unit::columns_in_memory`], with stored names.
+    fn stored_columns_in_memory(&self, names: &[&str]) -> Option<Result<RecordBatch>> {
+        match &self.block {
+            Block::Sealed(segment) => segment.cached(names),
+            Block::Growing(chunk) => Some(chunk.columns(names)),
+        }
+    }
+
+    /// As [`Unit::columns`], with stored names.
+    pub(crate) async fn stored_columns(&self, names: &[&str]) -> Result<RecordBatch> {
         match &self.block {
             Block::Sealed(segment) => segment.columns(names).await,
             Block::Growing(chunk) => chunk.columns(names),
@@ -223,9 +249,10 @@ impl Unit {
     /// # Errors
     /// [`Error::FieldNotFound`] when there is no vector column of this name.
     pub fn vectors(&self, field: &str) -> Result<&VectorColumn> {
+        let stored = self.names().stored(field);
         match &self.block {
-            Block::Sealed(segment) => segment.vector(field),
-            Block::Growing(chunk) => chunk.vector(field),
+            Block::Sealed(segment) => stored.and_then(|field| segment.vector(field)),
+            Block::Growing(chunk) => stored.and_then(|field| chunk.vector(field)),
         }
         .ok_or_else(|| Error::FieldNotFound {
             field: field.to_string(),
@@ -235,7 +262,7 @@ impl Unit {
 
     /// The index on a field, when one is built.
     pub fn index(&self, field: &str) -> Option<&Arc<dyn VectorIndex>> {
-        self.indexes.get(field)
+        self.indexes.get(self.names().stored(field)?)
     }
 
     pub(crate) fn indexes(&self) -> &HashMap<String, Arc<dyn VectorIndex>> {
@@ -299,9 +326,9 @@ impl Unit {
     }
 }
 
-/// The rows of a unit as they were frozen, deleted ones left out.
+/// The rows of a unit as they were frozen, deleted ones left out; `names` are stored names.
 pub(crate) async fn live_batch(unit: &Unit, names: &[&str]) -> Result<RecordBatch> {
-    let all = unit.columns(names).await?;
+    let all = unit.stored_columns(names).await?;
     let Some(live) = unit.live_rows_set() else {
         return Ok(all);
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use elanus_storage::{Keys, WalOp, encode_ops};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,7 @@ impl Collection {
             .is_some_and(|value| is_true(value));
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
+        let physical = Arc::clone(&self.physical_schema);
         let oracle = Arc::clone(&self.oracle);
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
         let work = move || -> Result<_> {
@@ -93,7 +94,9 @@ impl Collection {
                         keys,
                     });
                 }
-                ops.extend(targets.split(&schema, prepared.batch)?);
+                for op in targets.split(&schema, prepared.batch)? {
+                    ops.push(with_stored_names(op, &physical)?);
+                }
                 rows += batch.num_rows() as u64;
                 match &mut keys {
                     Some(keys) => keys.append(prepared.keys),
@@ -191,6 +194,18 @@ impl Collection {
         let id = state.partition(named.unwrap_or(DEFAULT_PARTITION))?.id;
         Ok(Targets::One(id))
     }
+}
+
+/// The operation with the columns of its rows named as in files.
+fn with_stored_names(op: WalOp, physical: &SchemaRef) -> Result<WalOp> {
+    Ok(match op {
+        WalOp::Insert { partition, batch } => {
+            let columns = batch.columns().to_vec();
+            let batch = RecordBatch::try_new(Arc::clone(physical), columns)?;
+            WalOp::Insert { partition, batch }
+        }
+        delete @ WalOp::Delete { .. } => delete,
+    })
 }
 
 /// Which partitions a write goes to.

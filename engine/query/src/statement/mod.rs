@@ -9,7 +9,7 @@
 //!
 //! A value that is not exactly of a parameter's inferred type (a double for a REAL column) is bound
 //! before optimization instead, so that types are reconciled as they are for a literal. A statement
-//! whose tables were dropped or made anew meanwhile, or whose session's settings have changed, is planned
+//! whose tables were dropped, made anew or altered meanwhile, or whose session's settings have changed, is planned
 //! again, and one with `now()` in it is optimized each time.
 
 mod parameters;
@@ -31,7 +31,7 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, Record
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use elanus_collection::Collections;
+use elanus_collection::{CollectionSchema, Collections};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::catalog::CATALOG;
@@ -133,7 +133,8 @@ struct Planned {
 struct Table {
     database: String,
     name: String,
-    id: i64,
+    /// Each schema that a collection has is another value: this one tells collection and schema.
+    schema: Arc<CollectionSchema>,
 }
 
 /// What statements run with.
@@ -290,7 +291,9 @@ impl Form {
             place
                 .collections
                 .collection(&table.database, &table.name)
-                .map_or(true, |collection| collection.id() != table.id)
+                .map_or(true, |collection| {
+                    !Arc::ptr_eq(collection.schema(), &table.schema)
+                })
         };
         !planned.lasting
             || !Arc::ptr_eq(&planned.options, &options(place.session))
@@ -469,7 +472,7 @@ fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<(Vec<Table>, 
             tables.push(Table {
                 database: name.schema.to_string(),
                 name: name.table.to_string(),
-                id: table.collection().id(),
+                schema: Arc::clone(table.collection().schema()),
             });
         } else {
             lasting = false;
