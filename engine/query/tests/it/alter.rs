@@ -76,7 +76,7 @@ async fn filters_that_were_kept_are_not_those_of_a_new_column_of_the_name() {
     // Who holds the table of before goes on reading it, and is still loaded.
     assert_eq!(ints(&[engine.query(query(&old, "n == 3")).await.unwrap()]), [3]);
     assert_eq!(
-        ints(&[engine.search(search(&new, &[4.0, 0.0], 1)).await.unwrap()]),
+        ints(&[engine.search(search(&new, &[4.0, 0.0], 1)).await.unwrap().rows]),
         [4]
     );
 }
