@@ -81,10 +81,12 @@ pub(crate) async fn alter_field(
     };
     let mut changes = Vec::new();
     if set.contains_key(schema::MAX_LENGTH) {
-        let is_text = match &known.data_type {
-            DataType::Array { element, .. } => matches!(element.as_ref(), DataType::VarChar { .. }),
-            other => matches!(other, DataType::VarChar { .. }),
+        let of_text = if let DataType::Array { element, .. } = &known.data_type {
+            element.as_ref()
+        } else {
+            &known.data_type
         };
+        let is_text = matches!(of_text, DataType::VarChar { .. });
         if !is_text {
             return Err(Error::invalid(format!(
                 "{field} can not modify the maxlength for non-string types"

@@ -168,7 +168,8 @@ async fn renamed_columns_keep_their_values_and_a_new_one_of_the_old_name_is_empt
         rename("id", "key"),
     ];
     let collection = alter(&engine, swapped).await;
-    let unit = collection.snapshot().units[0].clone();
+    let snapshot = collection.snapshot();
+    let unit = &snapshot.units[0];
     let batch = unit.columns(&["key", "remark", "note"]).await.unwrap();
     assert_eq!(batch.column(1).as_string::<i32>().value(0), "1");
     assert!(batch.column(2).is_null(0));

@@ -31,7 +31,7 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, Record
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use elanus_collection::{CollectionSchema, Collections};
+use elanus_collection::{CollectionSchema, Collections, Error as CollectionError};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::catalog::CATALOG;
@@ -46,6 +46,9 @@ use crate::table::{CollectionTable, StatementSnapshots};
 use parameters::Parameters;
 pub use pinned::Pinned;
 use pinned::Source;
+
+/// How often a write is planned again because its table was altered on the way.
+const RETRIES: u32 = 8;
 
 /// A statement that has been parsed and planned. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -212,6 +215,15 @@ impl Prepared {
     /// [`QueryError`]; of several runs of a statement that writes, those before the failing one have
     /// taken effect, except that an INSERT of parameter rows is one write.
     pub(crate) async fn run(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Answer> {
+        self.run_on(place, parameters, RETRIES).await
+    }
+
+    async fn run_on(
+        &self,
+        place: Place<'_>,
+        parameters: Option<RecordBatch>,
+        retries: u32,
+    ) -> Result<Answer> {
         let (running, limit) = (place.starts(&self.inner.text), place.time_limit());
         let form = self.form(place).await?;
         let Form::Plan(planned) = form.as_ref() else {
@@ -220,11 +232,21 @@ impl Prepared {
             sql::command(place.collections, place.session, statement).await?;
             return Ok(Answer::Done);
         };
-        let rows = planned.parameters.check(parameters)?;
+        let rows = planned.parameters.check(parameters.clone())?;
         let (planned, session) = (Arc::clone(planned), place.session.clone());
         if planned.writes {
+            let is_one_run = rows.as_ref().is_none_or(|rows| rows.num_rows() <= 1);
             let write = async move { planned.write(&session, rows.as_ref()).await };
-            return place.threads.run(write).await?.map(Answer::Affected);
+            return match place.threads.run(write).await? {
+                // The table was altered on the way. Nothing of this run was written, and the next plan is of the new schema.
+                Err(QueryError::Collection(CollectionError::SchemaChanged(_)))
+                    if is_one_run && retries > 0 =>
+                {
+                    drop(running);
+                    Box::pin(self.run_on(place, parameters, retries - 1)).await
+                }
+                written => written.map(Answer::Affected),
+            };
         }
         let read = planned.read(session, rows);
         let rows = place.threads.run_query(limit, read).await??;

@@ -132,3 +132,32 @@ async fn rows_of_an_altered_table_make_a_new_one_whose_columns_do_not_clash() {
         [2]
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inserts_that_a_change_overtakes_are_planned_again() {
+    let engine = engine().await;
+    line(&engine, 0).await;
+    let writer = {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            for id in 0..60 {
+                sql(
+                    &engine,
+                    &format!("INSERT INTO t (id, n, v) VALUES ({id}, 1, '[1,1]')"),
+                )
+                .await;
+            }
+        })
+    };
+    for round in 0..12 {
+        sql(
+            &engine,
+            &format!("ALTER TABLE t ADD COLUMN c{round} INTEGER DEFAULT {round}"),
+        )
+        .await;
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    let counted = sql(&engine, "SELECT count(*) FROM t WHERE c0 = 0 AND c11 = 11").await;
+    assert_eq!(ints(&counted.batches), [60]);
+}
