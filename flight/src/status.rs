@@ -47,6 +47,8 @@ fn of_collection(error: &Error) -> Code {
         | Error::InvalidData(_) => Code::InvalidArgument,
         Error::LimitExceeded(_) | Error::MemoryBudget { .. } => Code::ResourceExhausted,
         Error::Unsupported(_) => Code::Unimplemented,
+        // Nothing was done; the same request is planned anew when it is sent again.
+        Error::SchemaChanged(_) => Code::Aborted,
         Error::Closed(_) | Error::WriterFailed { .. } => Code::Unavailable,
         Error::Broken { .. } | Error::Storage(_) | Error::Arrow(_) | Error::IndexBuild(_) | _ => {
             Code::Internal

@@ -16,7 +16,9 @@ use tracing::debug;
 use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
-use crate::rpc::{alias, collection, database, dml, flush, index, load, misc, partition, query, search};
+use crate::rpc::{
+    alias, collection, database, dml, flush, index, load, misc, partition, query, schema, search,
+};
 use crate::status::{Error, Result as Outcome};
 
 impl Door {
@@ -85,6 +87,9 @@ milvus_service! {
         load_collection(wire::LoadCollectionRequest) -> common::Status = "LoadCollection" => load::load_collection;
         release_collection(wire::ReleaseCollectionRequest) -> common::Status = "ReleaseCollection" => load::release_collection;
         alter_collection(wire::AlterCollectionRequest) -> common::Status = "AlterCollection" => collection::alter;
+        alter_collection_field(wire::AlterCollectionFieldRequest) -> common::Status = "AlterCollectionField" => schema::alter_field;
+        add_collection_field(wire::AddCollectionFieldRequest) -> common::Status = "AddCollectionField" => schema::add_field;
+        alter_collection_schema(wire::AlterCollectionSchemaRequest) -> wire::AlterCollectionSchemaResponse = "AlterCollectionSchema" => schema::alter;
         create_partition(wire::CreatePartitionRequest) -> common::Status = "CreatePartition" => partition::create;
         drop_partition(wire::DropPartitionRequest) -> common::Status = "DropPartition" => partition::drop;
         load_partitions(wire::LoadPartitionsRequest) -> common::Status = "LoadPartitions" => load::load_partitions;
@@ -134,7 +139,6 @@ milvus_service! {
         describe_database(wire::DescribeDatabaseRequest) -> wire::DescribeDatabaseResponse = "DescribeDatabase" => database::describe;
     }
     refused {
-        alter_collection_field(wire::AlterCollectionFieldRequest) -> common::Status = "AlterCollectionField";
         add_collection_function(wire::AddCollectionFunctionRequest) -> common::Status = "AddCollectionFunction";
         alter_collection_function(wire::AlterCollectionFunctionRequest) -> common::Status = "AlterCollectionFunction";
         drop_collection_function(wire::DropCollectionFunctionRequest) -> common::Status = "DropCollectionFunction";
@@ -150,7 +154,6 @@ milvus_service! {
         alter_index(wire::AlterIndexRequest) -> common::Status = "AlterIndex";
         hybrid_search(wire::HybridSearchRequest) -> wire::SearchResults = "HybridSearch";
         calc_distance(wire::CalcDistanceRequest) -> wire::CalcDistanceResults = "CalcDistance";
-        add_collection_field(wire::AddCollectionFieldRequest) -> common::Status = "AddCollectionField";
         add_collection_struct_field(wire::AddCollectionStructFieldRequest) -> common::Status = "AddCollectionStructField";
         get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo";
         get_query_segment_info(wire::GetQuerySegmentInfoRequest) -> wire::GetQuerySegmentInfoResponse = "GetQuerySegmentInfo";
@@ -224,7 +227,6 @@ milvus_service! {
         list_restore_snapshot_jobs(wire::ListRestoreSnapshotJobsRequest) -> wire::ListRestoreSnapshotJobsResponse = "ListRestoreSnapshotJobs";
         pin_snapshot_data(wire::PinSnapshotDataRequest) -> wire::PinSnapshotDataResponse = "PinSnapshotData";
         unpin_snapshot_data(wire::UnpinSnapshotDataRequest) -> common::Status = "UnpinSnapshotData";
-        alter_collection_schema(wire::AlterCollectionSchemaRequest) -> wire::AlterCollectionSchemaResponse = "AlterCollectionSchema";
         batch_update_manifest(wire::BatchUpdateManifestRequest) -> common::Status = "BatchUpdateManifest";
         refresh_external_collection(wire::RefreshExternalCollectionRequest) -> wire::RefreshExternalCollectionResponse = "RefreshExternalCollection";
         get_refresh_external_collection_progress(wire::GetRefreshExternalCollectionProgressRequest) -> wire::GetRefreshExternalCollectionProgressResponse = "GetRefreshExternalCollectionProgress";

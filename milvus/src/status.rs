@@ -285,6 +285,11 @@ impl From<elanus_collection::Error> for Error {
             E::MemoryBudget { .. } => Self::wrapped(Code::MemoryLimitExceeded, text),
             E::Unsupported(what) => Self::unsupported(what),
             E::Closed(_) => Self::new(Code::Unavailable, text),
+            // Clients read the schema again and send the write once more.
+            E::SchemaChanged(name) => Self::new(
+                Code::SchemaMismatch,
+                format!("collection schema mismatch[collection={name}]"),
+            ),
             // No code of their own in Milvus; the enum is open, so later variants land here too.
             E::DatabaseExists { .. }
             | E::DatabaseNotEmpty { .. }

@@ -21,7 +21,7 @@ use crate::segment::SealedSegment;
 use crate::unit::{Block, Over, Unit};
 use crate::writer::{SegmentEntry, Writer};
 
-/// Indexes of one segment by field, with the id of their definition.
+/// Indexes of one segment by the stored name of the field, with the id of their definition.
 type BuiltIndexes = HashMap<String, (i64, Arc<dyn VectorIndex>)>;
 
 /// What a job reports.
@@ -34,7 +34,6 @@ pub(crate) enum Event {
     Indexed {
         segment: SegmentId,
         index_id: i64,
-        field: String,
         result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
     },
 }
@@ -173,7 +172,7 @@ impl Writer {
                 let lacks = |def: &&IndexDef| {
                     def.build().is_some()
                         && !entry.failed.contains_key(&def.id)
-                        && entry.indexes.get(&def.field).is_none_or(|(id, _)| *id != def.id)
+                        && !entry.indexes.values().any(|(id, _)| *id == def.id)
                 };
                 let def = self.state.indexes.iter().find(lacks)?;
                 Some((Arc::clone(&entry.segment), Arc::clone(&entry.unit), def.clone()))
@@ -191,12 +190,11 @@ impl Writer {
         let permits = Arc::clone(&self.maintenance_permits);
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let (id, index_id, field) = (segment.meta.id, def.id, def.field.clone());
+            let (id, index_id) = (segment.meta.id, def.id);
             let result = guarded(async move { job.build(&segment, Some(&unit), &def).await }).await;
             let event = Event::Indexed {
                 segment: id,
                 index_id,
-                field,
                 result,
             };
             drop(events.send(event));
@@ -234,11 +232,8 @@ impl Writer {
             Event::Indexed {
                 segment,
                 index_id,
-                field,
                 result,
-            } => {
-                self.install_index(segment, index_id, &field, result).await;
-            }
+            } => self.install_index(segment, index_id, result).await,
             Event::Compacted { units, result } => {
                 if let Err(error) = self.install_compaction(&units, result).await {
                     tracing::error!(collection = %self.name, %error, "compaction failed, the old segments stay");
@@ -255,7 +250,6 @@ impl Writer {
         &mut self,
         segment: SegmentId,
         index_id: i64,
-        field: &str,
         result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
     ) {
         let is_wanted = self.state.indexes.iter().any(|def| def.id == index_id);
@@ -290,7 +284,7 @@ impl Writer {
             .await;
         match committed {
             Ok(_) => {
-                entry.indexes.insert(field.to_string(), (index_id, index));
+                entry.indexes.insert(file.field, (index_id, index));
                 entry.refresh();
             }
             Err(error) => drop(self.stopped_by(error)),
@@ -302,7 +296,11 @@ impl Writer {
         units: &[Arc<Unit>],
         result: Result<Option<NewSegment>>,
     ) -> Result<()> {
-        let new = result?;
+        let mut new = result?;
+        if let Some(new) = &mut new {
+            // The schema may have changed while it was written.
+            new.segment = self.in_this_schema(Arc::clone(&new.segment))?;
+        }
         let Some(partition_id) = units.first().map(|unit| unit.partition()) else {
             return Ok(());
         };
@@ -466,8 +464,8 @@ impl Job {
         for def in &defs {
             // A failed build leaves the segment without this index; it is tried on its own later.
             if let Ok((file, index)) = self.build(&segment, None, def).await {
+                indexes.insert(file.field.clone(), (def.id, index));
                 files.push(file);
-                indexes.insert(def.field.clone(), (def.id, index));
             }
         }
         Ok(Some(NewSegment {
@@ -499,6 +497,11 @@ impl Job {
                 ))
             }
         };
+        let stored = target
+            .names()
+            .stored(&def.field)
+            .unwrap_or(&def.field)
+            .to_string();
         let (field, seed, threads) = (def.field.clone(), self.options.seed, self.options.build_threads);
         let control = Arc::clone(&self.control);
         let build = move || build_blob(&target, &field, &params, metric, seed, threads, &control);
@@ -507,7 +510,7 @@ impl Job {
             .map_err(|e| Error::IndexBuild(format!("the build of '{}' stopped: {e}", def.name)))??;
         let file = self
             .files
-            .write_index(segment.meta.id, &def.field, def.id, blob.into())
+            .write_index(segment.meta.id, &stored, def.id, blob.into())
             .await?;
         let index = open_index(&self.files, segment.meta.id, &file).await?;
         Ok((file, index))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use elanus_storage::CollectionStore;
 use object_store::ObjectStore;
 use parking_lot::RwLock;
@@ -18,18 +18,17 @@ use crate::names::{NameKind, validate_name};
 use crate::options::Options;
 use crate::partition::{DEFAULT_PARTITION, MAX_PARTITIONS, PartitionInfo};
 use crate::rows::UNIQUE_KEY;
-use crate::schema::{CollectionSchema, TIMESTAMP_COLUMN};
+use crate::schema::CollectionSchema;
 use crate::snapshot::Snapshot;
 use crate::state::CollectionState;
-use crate::writer::{Edit, Request, Shared, Writer, WriterParts};
+use crate::stored_names::{physical_schema, stored_schema};
+use crate::writer::{Edit, Request, Shared, Writer, WriterParts, request_channel};
 
+mod alter;
 mod indexes;
 mod rows;
 
 pub use rows::{Change, ChangeResult, WriteResult};
-
-/// Requests that may wait for the writer before senders wait too.
-const QUEUE: usize = 1_024;
 
 /// What all collections of one engine share.
 pub(crate) struct Context {
@@ -41,13 +40,18 @@ pub(crate) struct Context {
     pub chunk_ids: Arc<AtomicU64>,
 }
 
-/// A collection. All methods may be called from any task; writes are ordered by its one writer.
+/// A collection, with one schema. All methods may be called from any task; writes are ordered by its one writer.
+///
+/// When the collection is altered, what is asked of this handle is answered with [`Error::SchemaChanged`], reads of its last
+/// snapshot excepted; [`Collections::collection`](crate::Collections::collection) gives the handle with the new schema.
 pub struct Collection {
     id: i64,
-    names: RwLock<(String, String)>,
+    names: Arc<RwLock<(String, String)>>,
     created_ts: Timestamp,
     schema: Arc<CollectionSchema>,
     arrow_schema: SchemaRef,
+    /// The same with stored names: the form that rows are written in.
+    physical_schema: SchemaRef,
     pub(crate) shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     oracle: Arc<TimestampOracle>,
@@ -106,7 +110,7 @@ impl Collection {
         let schema = Arc::new(CollectionSchema::from_arrow(&manifest.schema)?);
         let arrow_schema = schema.to_arrow();
         let stored_schema = stored_schema(&arrow_schema);
-        let primary_key = schema.primary_key()?.name.clone();
+        let primary_key = schema.primary_key()?.stored_name().to_string();
         let parts = WriterParts {
             name: name.to_string(),
             store,
@@ -119,13 +123,14 @@ impl Collection {
             chunk_ids: Arc::clone(&context.chunk_ids),
         };
         let (writer, events, shared) = Writer::start(parts, wal).await?;
-        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (requests, receiver) = request_channel();
         tokio::spawn(writer.run(receiver, events));
         let collection = Arc::new(Self {
             id,
-            names: RwLock::new((database.to_string(), name.to_string())),
+            names: Arc::new(RwLock::new((database.to_string(), name.to_string()))),
             created_ts,
             schema,
+            physical_schema: physical_schema(&arrow_schema),
             arrow_schema,
             shared,
             requests,
@@ -339,12 +344,20 @@ impl Collection {
 
     /// Stops the writer; what was acknowledged is durable.
     pub(crate) async fn close(&self) {
-        let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Close { reply }).await.is_ok() {
-            drop(answer.await);
+        let (mut requests, mut shared) = (self.requests.clone(), Arc::clone(&self.shared));
+        loop {
+            let (reply, answer) = oneshot::channel();
+            if requests.send(Request::Close { reply }).await.is_ok() {
+                drop(answer.await);
+            }
+            // The writer owns the only receiver: it is gone once the channel is closed.
+            requests.closed().await;
+            // Unless it serves those who know the new schema of an altered collection.
+            let Some((next, its_requests)) = successor_of(&shared) else {
+                break;
+            };
+            (shared, requests) = (next, its_requests);
         }
-        // The writer owns the only receiver: it is gone once the channel is closed.
-        self.requests.closed().await;
     }
 
     pub(crate) async fn edit(&self, edit: Edit) -> Result<i64> {
@@ -354,24 +367,24 @@ impl Collection {
     }
 
     async fn send(&self, request: Request) -> Result<()> {
-        self.requests
-            .send(request)
-            .await
-            .map_err(|_| Error::Closed(self.name()))
+        self.requests.send(request).await.map_err(|_| self.gone())
     }
 
     async fn receive<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        answer.await.unwrap_or_else(|_| Err(Error::Closed(self.name())))
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Why the writer does not listen to this handle.
+    fn gone(&self) -> Error {
+        if self.is_current() {
+            Error::Closed(self.name())
+        } else {
+            Error::SchemaChanged(self.name())
+        }
     }
 }
 
-/// The schema of stored rows: the collection's fields and the hidden timestamp.
-pub(crate) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
-    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields.push(Arc::new(ArrowField::new(
-        TIMESTAMP_COLUMN,
-        ArrowType::UInt64,
-        false,
-    )));
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+fn successor_of(shared: &Shared) -> Option<(Arc<Shared>, mpsc::Sender<Request>)> {
+    let next = shared.successor.get()?;
+    Some((Arc::clone(&next.shared), next.requests.clone()))
 }

@@ -186,6 +186,11 @@ pub enum Error {
     /// The collection was dropped or the engine is shutting down.
     #[error("collection '{0}' is closed")]
     Closed(String),
+    /// The collection was altered after the request was made ready for it; nothing of the request was done.
+    #[error(
+        "collection '{0}' was altered meanwhile: nothing was done, send the request again (a prepared one: prepare it again)"
+    )]
+    SchemaChanged(String),
     /// A write of unknown outcome stopped the writer; reads go on. The collection is opened again after a while, unless
     /// another writer has taken it over.
     #[error("collection '{collection}' takes no writes since an earlier failure: {reason}")]

@@ -8,6 +8,7 @@
 //! [`Unit`]s (a sealed segment or a growing chunk, with its deletes frozen).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod alteration;
 mod background;
 mod clock;
 mod collection;
@@ -28,10 +29,12 @@ mod schema;
 mod segment;
 mod snapshot;
 mod state;
+mod stored_names;
 mod types;
 mod unit;
 mod writer;
 
+pub use alteration::Alteration;
 pub use clock::{Timestamp, TimestampOracle};
 pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};

@@ -20,6 +20,7 @@ use crate::schema::CollectionSchema;
 use crate::state::CollectionState;
 
 mod aliases;
+mod alter;
 mod databases;
 
 pub use databases::DatabaseInfo;
@@ -172,6 +173,10 @@ impl Collections {
     ) -> Result<Arc<Collection>> {
         validate_name(NameKind::Collection, name)?;
         let mut schema = spec.schema.clone();
+        for field in &mut schema.fields {
+            // Of the collection that the schema was copied from.
+            (field.stored_name, field.fill) = (None, None);
+        }
         schema.validate()?;
         if spec.shards > MAX_SHARDS {
             return Err(Error::LimitExceeded(format!(
@@ -223,11 +228,11 @@ impl Collections {
     /// [`Error::DatabaseNotFound`], [`Error::CollectionNotFound`], or [`Error::Broken`].
     pub fn collection(&self, database: &str, name: &str) -> Result<Arc<Collection>> {
         let id = find(&self.catalog.current(), database, name)?;
-        match self.open.read().get(&id) {
-            Some(Ok(collection)) => Ok(Arc::clone(collection)),
+        match self.current(id) {
+            Some(Ok(collection)) => Ok(collection),
             Some(Err(reason)) => Err(Error::Broken {
                 collection: name.to_string(),
-                reason: reason.clone(),
+                reason,
             }),
             None => Err(Error::Closed(name.to_string())),
         }
@@ -242,13 +247,12 @@ impl Collections {
         if !catalog.databases.contains_key(database) {
             return Err(no_database(database));
         }
-        let open = self.open.read();
         let mut found: Vec<(&str, Arc<Collection>)> = catalog
             .collections
             .iter()
             .filter(|(_, entry)| entry.database == database)
-            .filter_map(|(id, entry)| match open.get(id) {
-                Some(Ok(collection)) => Some((entry.name.as_str(), Arc::clone(collection))),
+            .filter_map(|(id, entry)| match self.current(*id) {
+                Some(Ok(collection)) => Some((entry.name.as_str(), collection)),
                 Some(Err(_)) | None => None,
             })
             .collect();
@@ -458,5 +462,7 @@ fn initial_state(
         partitions,
         indexes: Vec::new(),
         load: LoadScope::None,
+        next_field_id: 0,
+        schema_ts: 0,
     })
 }

@@ -208,7 +208,8 @@ fn reject_duplicates(keys: &Keys) -> Result<()> {
     }
 }
 
-fn near(schema: &CollectionSchema, name: &str) -> Vec<String> {
+/// Fields whose names are like `name`, for error messages.
+pub(crate) fn near(schema: &CollectionSchema, name: &str) -> Vec<String> {
     let mut scored: Vec<_> = schema
         .fields
         .iter()

@@ -60,6 +60,7 @@ impl CollectionSchema {
     /// [`Error::InvalidSchema`], [`Error::InvalidName`] or [`Error::LimitExceeded`] naming the
     /// field, what was given and what is allowed.
     pub fn validate(&mut self) -> Result<()> {
+        let dynamic = self.fields.iter().find(|field| field.dynamic).cloned();
         self.fields.retain(|field| !field.dynamic);
         if self.fields.len() > MAX_FIELDS {
             return Err(Error::LimitExceeded(format!(
@@ -92,6 +93,7 @@ impl CollectionSchema {
         let mut next = self
             .fields
             .iter()
+            .chain(&dynamic)
             .map(|field| field.id + 1)
             .max()
             .unwrap_or(0)
@@ -103,11 +105,12 @@ impl CollectionSchema {
             }
         }
         if self.enable_dynamic_field {
-            let mut dynamic = Field::new(DYNAMIC_FIELD, DataType::Json);
-            dynamic.id = next;
-            dynamic.dynamic = true;
-            dynamic.description = "dynamic schema".to_string();
-            self.fields.push(dynamic);
+            self.fields.push(dynamic.unwrap_or_else(|| Field {
+                id: next,
+                dynamic: true,
+                description: "dynamic schema".to_string(),
+                ..Field::new(DYNAMIC_FIELD, DataType::Json)
+            }));
         }
         Ok(())
     }
@@ -302,7 +305,7 @@ fn validate_field(field: &Field) -> Result<()> {
     if field.auto_id && !field.primary_key {
         return bad("only the primary field can be auto id".into());
     }
-    if let Some(default) = &field.default {
+    for default in field.default.iter().chain(&field.fill) {
         if matches!(
             field.data_type,
             DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. }

@@ -15,6 +15,8 @@ use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
+use crate::stored_names::{StoredNames, may_be_missing, missing_column};
+use crate::types::Field;
 
 /// One vector column of a block: a flat slice of floats and which rows have a vector at all.
 #[derive(Debug, Clone)]
@@ -84,7 +86,8 @@ impl VectorColumn {
     }
 }
 
-/// A segment on disk: vectors mapped, scalar columns read on first use and kept.
+/// A segment on disk: vectors mapped, scalar columns read on first use and kept. Its columns go by their stored names; the
+/// ones it is older than are filled in.
 #[derive(Debug)]
 pub(crate) struct SealedSegment {
     pub meta: SegmentMeta,
@@ -93,15 +96,16 @@ pub(crate) struct SealedSegment {
     vectors: HashMap<String, VectorColumn>,
     columns: RwLock<HashMap<String, ArrayRef>>,
     reading: tokio::sync::Mutex<()>,
-    key_index: tokio::sync::OnceCell<KeyIndex>,
-    timestamps: tokio::sync::OnceCell<UInt64Array>,
+    key_index: Arc<tokio::sync::OnceCell<KeyIndex>>,
+    timestamps: Arc<tokio::sync::OnceCell<UInt64Array>>,
     primary_key: String,
+    names: StoredNames,
 }
 
 impl SealedSegment {
     /// Opens a segment: maps its vector files.
     ///
-    /// `schema` is the collection's schema with the hidden timestamp column.
+    /// `schema` is the stored form of the collection's schema, with the hidden timestamp column.
     pub async fn open(
         files: SegmentFiles,
         meta: SegmentMeta,
@@ -109,7 +113,8 @@ impl SealedSegment {
         primary_key: &str,
     ) -> Result<Self> {
         let mut vectors = HashMap::new();
-        for field in &meta.vector_fields {
+        let wanted = |field: &&String| schema.column_with_name(field).is_some();
+        for field in meta.vector_fields.iter().filter(wanted) {
             let array: ArrayRef = Arc::new(files.map_vectors(&meta, field).await?);
             if array.len() != meta.rows as usize {
                 return Err(Error::InvalidSchema(format!(
@@ -121,6 +126,8 @@ impl SealedSegment {
             }
             vectors.insert(field.clone(), VectorColumn::new(&array)?);
         }
+        add_missing_vectors(&schema, &meta, &mut vectors)?;
+        let names = StoredNames::of(&schema);
         Ok(Self {
             meta,
             files,
@@ -128,10 +135,43 @@ impl SealedSegment {
             vectors,
             columns: RwLock::default(),
             reading: tokio::sync::Mutex::new(()),
-            key_index: tokio::sync::OnceCell::new(),
-            timestamps: tokio::sync::OnceCell::new(),
+            key_index: Arc::default(),
+            timestamps: Arc::default(),
             primary_key: primary_key.to_string(),
+            names,
         })
+    }
+
+    /// The same segment as another schema of its collection sees it. What is in memory is shared.
+    pub fn with_schema(&self, schema: &SchemaRef) -> Result<Self> {
+        let is_there = |name: &String| schema.column_with_name(name).is_some();
+        let mut vectors = self.vectors.clone();
+        vectors.retain(|name, _| is_there(name));
+        add_missing_vectors(schema, &self.meta, &mut vectors)?;
+        let mut columns = self.columns.read().clone();
+        columns.retain(|name, _| is_there(name));
+        Ok(Self {
+            meta: self.meta.clone(),
+            files: self.files.clone(),
+            schema: Arc::clone(schema),
+            vectors,
+            columns: RwLock::new(columns),
+            reading: tokio::sync::Mutex::new(()),
+            key_index: Arc::clone(&self.key_index),
+            timestamps: Arc::clone(&self.timestamps),
+            primary_key: self.primary_key.clone(),
+            names: StoredNames::of(schema),
+        })
+    }
+
+    /// The schema that the segment is seen with.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What statements call the columns.
+    pub fn names(&self) -> &StoredNames {
+        &self.names
     }
 
     /// All rows of these columns when they are in memory already.
@@ -171,8 +211,10 @@ impl SealedSegment {
                     });
                 }
             }
+            let (absent, missing) = self.divide(absent).await?;
             let batch = self.files.read_columns(&self.meta, &absent).await?;
             let mut cache = self.columns.write();
+            cache.extend(missing);
             for name in absent {
                 let array = batch.column_by_name(&name).cloned().ok_or_else(|| {
                     Error::InvalidSchema(format!("segment {} has no column '{name}'", self.meta.id))
@@ -180,6 +222,23 @@ impl SealedSegment {
                 cache.insert(name, array);
             }
         }
+    }
+
+    /// Of these columns, the ones to be read, and the ones that the segment is older than.
+    async fn divide(&self, names: Vec<String>) -> Result<(Vec<String>, HashMap<String, ArrayRef>)> {
+        let may_lack = |name: &String| self.schema.field_with_name(name).is_ok_and(may_be_missing);
+        if !names.iter().any(may_lack) {
+            return Ok((names, HashMap::new()));
+        }
+        let written = self.files.column_names(&self.meta).await?;
+        let (there, lacking): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|name| written.contains(name) || !may_lack(name));
+        let missing = lacking.into_iter().map(|name| {
+            let column = missing_column(self.schema.field_with_name(&name)?, self.meta.rows as usize)?;
+            Ok((name, column))
+        });
+        Ok((there, missing.collect::<Result<_>>()?))
     }
 
     /// Forgets the scalar columns; they are read again when needed.
@@ -237,6 +296,7 @@ pub(crate) struct GrowingChunk {
     vectors: HashMap<String, VectorColumn>,
     key_index: OnceLock<Option<KeyIndex>>,
     primary_key: String,
+    names: StoredNames,
 }
 
 impl GrowingChunk {
@@ -248,14 +308,21 @@ impl GrowingChunk {
             }
         }
         let bytes = batch.columns().iter().map(bytes_of).sum();
+        let names = StoredNames::of(batch.schema_ref());
         Ok(Self {
             id,
+            names,
             batch,
             bytes,
             vectors,
             key_index: OnceLock::new(),
             primary_key: primary_key.to_string(),
         })
+    }
+
+    /// What statements call the columns.
+    pub fn names(&self) -> &StoredNames {
+        &self.names
     }
 
     pub fn columns(&self, names: &[&str]) -> Result<RecordBatch> {
@@ -293,6 +360,22 @@ impl GrowingChunk {
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {
         self.vectors.get(field)
     }
+}
+
+/// Columns of NULLs for the vector fields that a segment is older than.
+fn add_missing_vectors(
+    schema: &SchemaRef,
+    meta: &SegmentMeta,
+    vectors: &mut HashMap<String, VectorColumn>,
+) -> Result<()> {
+    for field in schema.fields().iter().filter(|field| may_be_missing(field)) {
+        let is_missing = !meta.vector_fields.contains(field.name()) && !vectors.contains_key(field.name());
+        if is_missing && Field::from_arrow(field)?.data_type.is_vector() {
+            let nulls = missing_column(field, meta.rows as usize)?;
+            vectors.insert(field.name().clone(), VectorColumn::new(&nulls)?);
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of the values of a column. Arrow's own count is of whole buffers, and all columns of a batch that came from the

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::load::LoadScope;
@@ -23,6 +24,12 @@ pub(crate) struct CollectionState {
     pub load: LoadScope,
     /// Next id of a partition or index.
     pub next_id: i64,
+    /// Next id of a field, once fields were added or dropped; before that, the one after the largest.
+    #[serde(default)]
+    pub next_field_id: i64,
+    /// When the schema was changed last; 0: never.
+    #[serde(default)]
+    pub schema_ts: Timestamp,
 }
 
 impl CollectionState {

@@ -32,6 +32,11 @@ pub mod metadata_keys {
     pub const CLUSTERING_KEY: &str = "elanus.clustering_key";
     /// `true` on the hidden JSON column of the dynamic field.
     pub const DYNAMIC: &str = "elanus.dynamic";
+    /// Name of the field's column in files and in the log; absent when it is the field's own name. It never changes and
+    /// is never given to another field.
+    pub const STORED_NAME: &str = "elanus.stored_name";
+    /// Value, as JSON, of the rows that are older than the field; absent for NULL.
+    pub const FILL: &str = "elanus.fill";
     /// Free text about the field.
     pub const DESCRIPTION: &str = "elanus.description";
     /// Further type parameters exactly as the client gave them, as a JSON object.
@@ -150,6 +155,11 @@ pub struct Field {
     pub nullable: bool,
     /// Value that stands in for a missing or NULL input.
     pub default: Option<serde_json::Value>,
+    /// Value of the rows that were written before the field was added; `None`: NULL. A later change of the default
+    /// leaves it as it is.
+    pub fill: Option<serde_json::Value>,
+    /// Name of the field's column in files, when it is not the field's name: the field was added or renamed.
+    pub stored_name: Option<String>,
     /// Whether rows are spread over partitions by this field.
     pub partition_key: bool,
     /// Whether compaction may cluster by this field.
@@ -172,6 +182,8 @@ impl Field {
             auto_id: false,
             nullable: false,
             default: None,
+            fill: None,
+            stored_name: None,
             partition_key: false,
             clustering_key: false,
             dynamic: false,
@@ -200,6 +212,11 @@ impl Field {
         self
     }
 
+    /// The name of the field's column in files and in the log.
+    pub fn stored_name(&self) -> &str {
+        self.stored_name.as_deref().unwrap_or(&self.name)
+    }
+
     /// The Arrow field with everything in its metadata.
     pub fn to_arrow(&self) -> ArrowField {
         let mut metadata = HashMap::new();
@@ -224,6 +241,12 @@ impl Field {
         }
         if let Some(default) = &self.default {
             put(keys::DEFAULT, default.to_string());
+        }
+        if let Some(fill) = &self.fill {
+            put(keys::FILL, fill.to_string());
+        }
+        if let Some(stored_name) = &self.stored_name {
+            put(keys::STORED_NAME, stored_name.clone());
         }
         if !self.params.is_empty()
             && let Ok(text) = serde_json::to_string(&self.params)
@@ -264,11 +287,12 @@ impl Field {
         let flag = |key: &str| metadata.get(key).is_some_and(|value| value == "true");
         let number = |key: &str| metadata.get(key).and_then(|value| value.parse::<u32>().ok());
         let bad = |what: String| Error::InvalidSchema(format!("field '{}': {what}", field.name()));
-        let default = metadata
-            .get(keys::DEFAULT)
-            .map(|text| serde_json::from_str(text))
-            .transpose()
-            .map_err(|e| bad(format!("default value is not JSON: {e}")))?;
+        let value = |key: &str| {
+            let text = metadata.get(key);
+            let value = text.map(|text| serde_json::from_str(text)).transpose();
+            value.map_err(|e| bad(format!("default value is not JSON: {e}")))
+        };
+        let (default, fill) = (value(keys::DEFAULT)?, value(keys::FILL)?);
         let params = metadata
             .get(keys::PARAMS)
             .map(|text| serde_json::from_str(text))
@@ -293,6 +317,8 @@ impl Field {
             auto_id: flag(keys::AUTO_ID),
             nullable: field.is_nullable(),
             default,
+            fill,
+            stored_name: metadata.get(keys::STORED_NAME).cloned(),
             partition_key: flag(keys::PARTITION_KEY),
             clustering_key: flag(keys::CLUSTERING_KEY),
             dynamic: flag(keys::DYNAMIC),

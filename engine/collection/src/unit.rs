@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::overlay::Overlay;
 use crate::segment::{GrowingChunk, SealedSegment};
+use crate::stored_names::StoredNames;
 
 pub use crate::segment::VectorColumn;
 
@@ -169,6 +170,14 @@ impl Unit {
         &self.block
     }
 
+    /// What statements call the columns. Everything below goes by the stored names.
+    pub(crate) fn names(&self) -> &StoredNames {
+        match &self.block {
+            Block::Sealed(segment) => segment.names(),
+            Block::Growing(chunk) => chunk.names(),
+        }
+    }
+
     /// Name of the unit.
     pub fn id(&self) -> UnitId {
         match &self.block {
@@ -224,7 +233,10 @@ impl Unit {
 
     /// Changes whenever a value of one of these columns is updated; with [`Unit::id`] a key for caches.
     pub fn values_version(&self, names: &[&str]) -> u64 {
-        self.over.overlay.version_of(names)
+        match self.names().all_stored(names) {
+            Ok(stored) => self.over.overlay.version_of(&stored),
+            Err(_) => 0,
+        }
     }
 
     /// The rows that are not deleted; `None` when all are live.
@@ -274,11 +286,16 @@ impl Unit {
 
     /// All rows, deleted ones included, of these columns in this order, when no read is needed.
     pub fn columns_in_memory(&self, names: &[&str]) -> Option<Result<RecordBatch>> {
-        let written = match &self.block {
-            Block::Sealed(segment) => segment.cached(names)?,
-            Block::Growing(chunk) => chunk.columns(names),
+        let stored = match self.names().all_stored(names) {
+            Ok(stored) => stored,
+            Err(error) => return Some(Err(error)),
         };
-        Some(written.and_then(|batch| self.renew(names, batch)))
+        let written = match &self.block {
+            Block::Sealed(segment) => segment.cached(&stored)?,
+            Block::Growing(chunk) => chunk.columns(&stored),
+        };
+        let batch = written.and_then(|batch| self.renew(&stored, batch));
+        Some(batch.and_then(|batch| self.names().named(batch, names)))
     }
 
     /// All rows, deleted ones included, of these columns in this order; read once and kept.
@@ -286,6 +303,13 @@ impl Unit {
     /// # Errors
     /// [`Error::FieldNotFound`] or a storage error.
     pub async fn columns(&self, names: &[&str]) -> Result<RecordBatch> {
+        let stored = self.names().all_stored(names)?;
+        let batch = self.stored_columns(&stored).await?;
+        self.names().named(batch, names)
+    }
+
+    /// As [`Unit::columns`], with stored names.
+    pub(crate) async fn stored_columns(&self, names: &[&str]) -> Result<RecordBatch> {
         let written = self.written(names).await?;
         self.renew(names, written)
     }
@@ -295,20 +319,21 @@ impl Unit {
     /// # Errors
     /// As [`Unit::columns`]; a row out of range is an error of Arrow.
     pub async fn take(&self, names: &[&str], rows: &[u32]) -> Result<RecordBatch> {
-        let written = self.written(names).await?;
-        let taken = take_record_batch(&written, &UInt32Array::from(rows.to_vec()))?;
+        let stored = self.names().all_stored(names)?;
+        let written = self.written(&stored).await?;
+        let mut taken = take_record_batch(&written, &UInt32Array::from(rows.to_vec()))?;
         let overlay = &self.over.overlay;
-        if !overlay.touches(names) {
-            return Ok(taken);
+        if overlay.touches(&stored) {
+            let columns = stored.iter().zip(taken.columns());
+            let columns = columns
+                .map(|(name, column)| overlay.taken(name, column, rows))
+                .collect::<Result<_>>()?;
+            taken = RecordBatch::try_new(taken.schema(), columns)?;
         }
-        let columns = names.iter().zip(taken.columns());
-        let columns = columns
-            .map(|(name, column)| overlay.taken(name, column, rows))
-            .collect::<Result<_>>()?;
-        Ok(RecordBatch::try_new(taken.schema(), columns)?)
+        self.names().named(taken, names)
     }
 
-    /// All rows of these columns as they were written.
+    /// All rows of these columns, by their stored names, as they were written.
     async fn written(&self, names: &[&str]) -> Result<RecordBatch> {
         match &self.block {
             Block::Sealed(segment) => segment.columns(names).await,
@@ -348,9 +373,10 @@ impl Unit {
     /// # Errors
     /// [`Error::FieldNotFound`] when there is no vector column of this name.
     pub fn vectors(&self, field: &str) -> Result<&VectorColumn> {
+        let stored = self.names().stored(field);
         match &self.block {
-            Block::Sealed(segment) => segment.vector(field),
-            Block::Growing(chunk) => chunk.vector(field),
+            Block::Sealed(segment) => stored.and_then(|field| segment.vector(field)),
+            Block::Growing(chunk) => stored.and_then(|field| chunk.vector(field)),
         }
         .ok_or_else(|| Error::FieldNotFound {
             field: field.to_string(),
@@ -360,7 +386,7 @@ impl Unit {
 
     /// The index on a field, when one is built.
     pub fn index(&self, field: &str) -> Option<&Arc<dyn VectorIndex>> {
-        self.indexes.get(field)
+        self.indexes.get(self.names().stored(field)?)
     }
 
     pub(crate) fn indexes(&self) -> &HashMap<String, Arc<dyn VectorIndex>> {
@@ -420,9 +446,9 @@ impl Unit {
     }
 }
 
-/// The rows of a unit as they were frozen, deleted ones left out.
+/// The rows of a unit as they were frozen, deleted ones left out; `names` are stored names.
 pub(crate) async fn live_batch(unit: &Unit, names: &[&str]) -> Result<RecordBatch> {
-    let all = unit.columns(names).await?;
+    let all = unit.stored_columns(names).await?;
     let Some(live) = unit.live_rows_set() else {
         return Ok(all);
     };

@@ -11,8 +11,8 @@
 //! only this task changes what the collection is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
@@ -21,6 +21,7 @@ use elanus_storage::{CollectionStore, SegmentFiles, WalEntry, WalOp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::alteration::Alteration;
 use crate::background::{BuildControl, Event, Maintenance};
 use crate::clock::{Timestamp, TimestampOracle};
 use crate::error::{Error, Result};
@@ -28,6 +29,7 @@ use crate::options::Options;
 use crate::snapshot::Snapshot;
 use crate::state::CollectionState;
 
+mod alter;
 mod apply;
 mod edit;
 mod entry;
@@ -35,6 +37,8 @@ mod flush;
 mod group;
 mod recover;
 
+use alter::PendingAlter;
+pub(crate) use alter::{Successor, request_channel};
 pub(crate) use entry::{PartitionData, Pins, SegmentEntry};
 use flush::FailedFlush;
 use group::Group;
@@ -50,11 +54,26 @@ type Reply<T> = oneshot::Sender<Result<T>>;
 /// What the writer is asked to do.
 pub(crate) enum Request {
     Write(Write),
-    Edit { edit: Edit, reply: Reply<i64> },
-    Flush { reply: Reply<()> },
-    Compact { reply: Reply<()> },
-    Settle { reply: Reply<()> },
-    Close { reply: oneshot::Sender<()> },
+    Edit {
+        edit: Edit,
+        reply: Reply<i64>,
+    },
+    Alter {
+        changes: Vec<Alteration>,
+        reply: Reply<()>,
+    },
+    Flush {
+        reply: Reply<()>,
+    },
+    Compact {
+        reply: Reply<()>,
+    },
+    Settle {
+        reply: Reply<()>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// One atomic write. Rows that it removes or updates must be there as they are named, or it is refused as a whole.
@@ -89,6 +108,10 @@ pub(crate) struct Shared {
     pub state: ArcSwap<CollectionState>,
     pub indexes: ArcSwap<HashMap<i64, IndexProgress>>,
     pub building: ArcSwap<Option<Arc<BuildControl>>>,
+    /// Counts the schemas of the collection in this process.
+    pub schema_version: u64,
+    /// What takes the place of all this once the schema has changed.
+    pub successor: OnceLock<Successor>,
 }
 
 /// The writer task's state.
@@ -125,6 +148,8 @@ pub(crate) struct Writer {
     /// When the oldest row or delete that only the log has was written.
     oldest_unflushed: Option<Instant>,
     newest_growing: Option<Instant>,
+    /// The new schema, while rows of the old one are put into segments.
+    altering: Option<PendingAlter>,
     /// Why nothing can be written.
     failure: Option<Failure>,
 }
@@ -162,6 +187,8 @@ impl Writer {
             state: ArcSwap::from_pointee(state.clone()),
             indexes: ArcSwap::default(),
             building: ArcSwap::from_pointee(None),
+            schema_version: 0,
+            successor: OnceLock::new(),
         });
         let mut writer = Self {
             name: parts.name,
@@ -192,6 +219,7 @@ impl Writer {
             settle_waiters: Vec::new(),
             oldest_unflushed: None,
             newest_growing: None,
+            altering: None,
             failure: None,
         };
         writer.recover(&manifest, wal).await?;
@@ -206,15 +234,21 @@ impl Writer {
         mut events: mpsc::UnboundedReceiver<Event>,
     ) {
         loop {
-            self.reopen_if_due().await;
+            if let Some(of_new_schema) = self.reopen_if_due().await {
+                requests = of_new_schema;
+            }
             self.start_flush_if_due();
+            if let Some(of_new_schema) = self.alter_if_ready().await {
+                // What still waits in the old channel was made for the old schema: dropping it answers it.
+                requests = of_new_schema;
+            }
             self.schedule_maintenance();
             self.answer_waiters();
             let wake = self.reopen_at().or_else(|| self.flush_at());
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => self.handle_event(event).await,
-                request = requests.recv(), if !self.throttled() => match request {
+                request = requests.recv(), if !self.throttled() && self.altering.is_none() => match request {
                     None => break,
                     Some(Request::Close { reply }) => {
                         self.cancel_maintenance();
@@ -259,11 +293,9 @@ impl Writer {
                 let result = self.edit_state(edit).await;
                 drop(reply.send(result));
             }
+            Request::Alter { changes, reply } => self.begin_alter(&changes, reply).await,
             Request::Flush { reply } => {
-                self.want_flush = true;
-                if let Some(failed) = &mut self.failed_flush {
-                    failed.retry_at = Instant::now();
-                }
+                self.flush_now();
                 self.flush_waiters.push((self.last_sequence, reply));
             }
             Request::Compact { reply } => {
@@ -274,6 +306,13 @@ impl Writer {
             Request::Settle { reply } => self.settle_waiters.push(reply),
             Request::Write(write) => drop(write.reply.send(Err(Error::Closed(self.name.clone())))),
             Request::Close { reply } => drop(reply.send(())),
+        }
+    }
+
+    fn flush_now(&mut self) {
+        self.want_flush = true;
+        if let Some(failed) = &mut self.failed_flush {
+            failed.retry_at = Instant::now();
         }
     }
 

@@ -63,7 +63,7 @@ impl Predicate {
         // Rows found by key need no bits, a volatile filter may give others the next time, and the
         // cache remembers each filter in whole.
         let is_kept = keys.is_none() && !filter.is_volatile() && text.len() <= MAX_NAMED_TEXT;
-        let cache_key = is_kept.then(|| cache.name(collection.id(), filter));
+        let cache_key = is_kept.then(|| cache.name((collection.id(), collection.schema_version()), filter));
         Ok(Self {
             expr,
             schema,

@@ -80,10 +80,12 @@ impl Selection {
 }
 
 /// Names a filter of a collection in the cache. Units of different collections may have the same
-/// id (rows in memory are numbered in each), so the collection is part of the name.
+/// id (rows in memory are numbered in each), so the collection is part of the name; a column's name may
+/// mean another column once the collection is altered, so its schema is, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FilterName {
     collection: i64,
+    schema: u64,
     number: u64,
 }
 
@@ -139,17 +141,21 @@ impl SelectionCache {
         }
     }
 
-    /// A short name for a filter of a collection: equal expressions have the same one. The text of
+    /// A short name for a filter of a collection, which is given by its id and the version of its schema: equal expressions have the same one. The text of
     /// an expression would not do, it is the same for the lists `['a, b']` and `['a', 'b']`. A filter
     /// that was forgotten gets a new name, never one that another had.
-    pub fn name(&self, collection: i64, filter: &Expr) -> FilterName {
+    pub fn name(&self, (collection, schema): (i64, u64), filter: &Expr) -> FilterName {
         let fresh = || self.next_name.fetch_add(1, Ordering::Relaxed);
         let number = if is_large(filter) {
             fresh()
         } else {
             *self.names.lock().get_or_insert(filter.clone(), fresh)
         };
-        FilterName { collection, number }
+        FilterName {
+            collection,
+            schema,
+            number,
+        }
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Bitset>> {
@@ -375,9 +381,10 @@ mod tests {
         };
         let (one, two) = (list(&["a, b"]), list(&["a", "b"]));
         assert_eq!(one.to_string(), two.to_string());
-        assert_ne!(cache.name(1, &one), cache.name(1, &two));
-        assert_eq!(cache.name(1, &one), cache.name(1, &list(&["a, b"])));
-        assert_ne!(cache.name(1, &one), cache.name(2, &one));
+        assert_ne!(cache.name((1, 0), &one), cache.name((1, 0), &two));
+        assert_eq!(cache.name((1, 0), &one), cache.name((1, 0), &list(&["a, b"])));
+        assert_ne!(cache.name((1, 0), &one), cache.name((2, 0), &one));
+        assert_ne!(cache.name((1, 0), &one), cache.name((1, 1), &one));
     }
 
     #[test]
@@ -386,6 +393,7 @@ mod tests {
         let key = |number| {
             let name = FilterName {
                 collection: 1,
+                schema: 0,
                 number,
             };
             (UnitId::Growing(1), 640, (0, 0), name)

@@ -11,9 +11,10 @@ use datafusion::datasource::sink::DataSinkExec;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use elanus_collection::{Collection, Snapshot, TIMESTAMP_COLUMN};
+use elanus_collection::{Collection, Error, Snapshot, TIMESTAMP_COLUMN};
 use parking_lot::Mutex;
 
+use crate::error::external;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::insert_sink::CollectionSink;
 use crate::plan::change_rows::NewKeys;
@@ -90,6 +91,14 @@ impl CollectionTable {
         }
     }
 
+    /// Refuses a plan that was made before the collection was altered: its columns may be others now.
+    fn check_current(&self) -> Result<()> {
+        if self.collection.is_current() {
+            return Ok(());
+        }
+        Err(external(Error::SchemaChanged(self.collection.name())))
+    }
+
     /// The collection behind the table.
     pub fn collection(&self) -> &Arc<Collection> {
         &self.collection
@@ -125,6 +134,7 @@ impl TableProvider for CollectionTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.check_current()?;
         let mut predicates = Vec::with_capacity(1);
         if let Some(filter) = datafusion::logical_expr::utils::conjunction(filters.to_vec()) {
             let selections = &self.resources.selections;
@@ -150,6 +160,7 @@ impl TableProvider for CollectionTable {
         input: Arc<dyn ExecutionPlan>,
         op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.check_current()?;
         match op {
             InsertOp::Append => {
                 let sink = CollectionSink::new(Arc::clone(&self.collection));

@@ -127,6 +127,16 @@ impl SegmentFiles {
         self.read_data(segment, columns, Some(rows.to_vec())).await
     }
 
+    /// The names of the columns in `data.parquet`: a segment that is older than a column of its collection lacks it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn column_names(&self, segment: &SegmentMeta) -> Result<Vec<String>> {
+        let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
+        let (path, bytes) = self.open(segment.id, file).await?;
+        blocking(move || data::column_names(path.as_ref(), bytes)).await
+    }
+
     async fn read_data(
         &self,
         segment: &SegmentMeta,

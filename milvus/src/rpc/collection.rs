@@ -207,7 +207,7 @@ fn description(door: &Door, collection: &Collection) -> Result<wire::DescribeCol
     let database = collection.database();
     let mut wire_schema = schema::to_wire(&name, &database, collection.schema());
     wire_schema.auto_id = collection.schema().primary_key()?.auto_id;
-    let created = collection.created_ts();
+    let (created, changed) = (collection.created_ts(), collection.schema_ts());
     let channels: Vec<String> = (0..collection.shards().max(1))
         .map(|shard| format!("elanus-dml_{shard}_{}v{shard}", collection.id()))
         .collect();
@@ -219,8 +219,8 @@ fn description(door: &Door, collection: &Collection) -> Result<wire::DescribeCol
         virtual_channel_names: channels,
         created_timestamp: created,
         created_utc_timestamp: TimestampOracle::unix_millis(created),
-        update_timestamp: created,
-        update_timestamp_str: created.to_string(),
+        update_timestamp: changed,
+        update_timestamp_str: changed.to_string(),
         shards_num: collection.shards(),
         consistency_level: collection.consistency(),
         properties: to_pairs(&collection.properties()),

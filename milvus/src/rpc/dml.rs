@@ -124,10 +124,10 @@ fn as_delete_plan(error: elanus_query::QueryError) -> Error {
 
 /// Clients keep a copy of the schema and say with a write how old it is (0: they do not say).
 ///
-/// The collection behind a name may be another one by now, dropped and made again or behind an alias
-/// that moved; what the client packed by the old schema must not be read by the new one.
+/// The collection behind a name may be another one by now, altered, dropped and made again or behind an
+/// alias that moved; what the client packed by the old schema must not be read by the new one.
 fn check_schema(collection: &Collection, schema_timestamp: u64) -> Result<()> {
-    if schema_timestamp == 0 || schema_timestamp == collection.created_ts() {
+    if schema_timestamp == 0 || schema_timestamp == collection.schema_ts() {
         return Ok(());
     }
     Err(Error::new(

@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod misc;
 pub(crate) mod partition;
 pub(crate) mod query;
+pub(crate) mod schema;
 pub(crate) mod search;
 
 use crate::status::{Error, Result};

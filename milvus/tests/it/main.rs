@@ -4,4 +4,5 @@
 mod life;
 mod refusals;
 mod rig;
+mod schema_changes;
 mod serving;

@@ -30,15 +30,6 @@ async fn a_call_that_is_not_there_says_its_name() {
         .unwrap()
         .into_inner();
     refused(status.status, 10, "not supported: HybridSearch");
-    let schema = client
-        .alter_collection_schema(wire::AlterCollectionSchemaRequest::default())
-        .await
-        .unwrap();
-    refused(
-        schema.into_inner().alter_status,
-        10,
-        "not supported: AlterCollectionSchema",
-    );
     let error = client.dummy(wire::DummyRequest::default()).await.unwrap_err();
     assert_eq!(
         (error.code(), error.message()),

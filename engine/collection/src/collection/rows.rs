@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use elanus_storage::{Keys, RowRefs, WalOp, encode_ops};
 use tokio::sync::oneshot;
@@ -120,6 +120,7 @@ impl Collection {
         let replaced_in = targets.only().filter(|_| !self.has_unique_key());
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
+        let physical = Arc::clone(&self.physical_schema);
         let oracle = Arc::clone(&self.oracle);
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
         let work = move || -> Result<_> {
@@ -136,7 +137,9 @@ impl Collection {
                         keys,
                     });
                 }
-                ops.extend(targets.split(&schema, prepared.batch)?);
+                for op in targets.split(&schema, prepared.batch)? {
+                    ops.push(with_stored_names(op, &arrow, &physical)?);
+                }
                 rows += batch.num_rows() as u64;
                 match &mut keys {
                     Some(keys) => keys.append(prepared.keys),
@@ -221,6 +224,7 @@ impl Collection {
         let new_keys = change.new_keys;
         let schema = Arc::clone(&self.schema);
         let arrow = Arc::clone(&self.arrow_schema);
+        let physical = Arc::clone(&self.physical_schema);
         let oracle = Arc::clone(&self.oracle);
         let accept_auto_id = self.has_property(ALLOW_INSERT_AUTO_ID);
         let work = move || -> Result<_> {
@@ -260,6 +264,10 @@ impl Collection {
                 inserted += batch.num_rows() as u64;
                 ops.extend(targets.split(&schema, prepared.batch)?);
             }
+            let ops = ops
+                .into_iter()
+                .map(|op| with_stored_names(op, &arrow, &physical))
+                .collect::<Result<Vec<_>>>()?;
             let encoded = encode_ops(&ops)?;
             Ok((inserted, ops, encoded))
         };
@@ -320,6 +328,30 @@ impl Collection {
         let id = state.partition(named.unwrap_or(DEFAULT_PARTITION))?.id;
         Ok(Targets::One(id))
     }
+}
+
+/// The operation with the columns of its rows named as in files.
+fn with_stored_names(op: WalOp, schema: &SchemaRef, physical: &SchemaRef) -> Result<WalOp> {
+    Ok(match op {
+        WalOp::Insert { partition, batch } => {
+            let columns = batch.columns().to_vec();
+            let batch = RecordBatch::try_new(Arc::clone(physical), columns)?;
+            WalOp::Insert { partition, batch }
+        }
+        WalOp::Update { rows, batch } => {
+            let fields = batch.schema_ref().fields().iter();
+            let fields = fields
+                .map(|field| {
+                    let (position, _) = schema.column_with_name(field.name())?;
+                    Some(Arc::clone(physical.fields().get(position)?))
+                })
+                .collect::<Option<Vec<_>>>();
+            let fields = fields.ok_or_else(|| Error::InvalidSchema("an update of unknown columns".into()))?;
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec())?;
+            WalOp::Update { rows, batch }
+        }
+        without_columns @ (WalOp::Delete { .. } | WalOp::Remove { .. }) => without_columns,
+    })
 }
 
 /// Which partitions a write goes to.

@@ -1,5 +1,9 @@
 //! Changes of the collection's state: properties, partitions, index definitions, what is loaded.
 
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
 use super::{Edit, Writer};
 use crate::error::Result;
 use crate::state::CollectionState;
@@ -14,7 +18,7 @@ impl Writer {
         let value = edit(&mut state)?;
         if state != self.state {
             let new_index = state.indexes.len() > self.state.indexes.len();
-            self.commit_state(state).await?;
+            self.commit_state(state, None).await?;
             // A new index should cover what is there, so the growing rows are sealed for it.
             if new_index && self.options.background && self.growing_rows() > 0 {
                 self.want_flush = true;
@@ -24,13 +28,21 @@ impl Writer {
         Ok(value)
     }
 
-    async fn commit_state(&mut self, state: CollectionState) -> Result<()> {
+    /// Commits the state, with a new schema if there is one.
+    pub(super) async fn commit_state(
+        &mut self,
+        state: CollectionState,
+        schema: Option<&SchemaRef>,
+    ) -> Result<()> {
         let bytes = state.encode()?;
         let kept: Vec<i64> = state.indexes.iter().map(|def| def.id).collect();
         let partitions: Vec<i64> = state.partitions.iter().map(|partition| partition.id).collect();
         self.store
             .commit(|manifest| {
                 manifest.state.clone_from(&bytes);
+                if let Some(schema) = schema {
+                    manifest.schema = Arc::clone(schema);
+                }
                 manifest
                     .segments
                     .retain(|segment| partitions.contains(&segment.partition));

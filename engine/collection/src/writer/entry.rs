@@ -18,7 +18,7 @@ pub(crate) struct SegmentEntry {
     pub over: Over,
     /// What the manifest names already: the number of deletes, the newest update.
     pub persisted: (u64, u64),
-    /// Built indexes by field, with the id of their definition.
+    /// Built indexes by the field's stored name, with the id of their definition.
     pub indexes: HashMap<String, (i64, Arc<dyn VectorIndex>)>,
     /// Definitions whose build failed here, and why.
     pub failed: HashMap<i64, String>,
@@ -107,16 +107,20 @@ pub(crate) struct PartitionData {
 
 /// Every segment that this process opened, for as long as a reader or the writer holds it.
 #[derive(Default)]
-pub(crate) struct Pins(HashMap<SegmentId, Weak<SealedSegment>>);
+pub(crate) struct Pins(HashMap<SegmentId, Vec<Weak<SealedSegment>>>);
 
 impl Pins {
     pub fn add(&mut self, segment: &Arc<SealedSegment>) {
-        self.0.insert(segment.meta.id, Arc::downgrade(segment));
+        // One for each schema that the segment was seen with.
+        let seen = self.0.entry(segment.meta.id).or_default();
+        seen.retain(|segment| segment.strong_count() > 0);
+        seen.push(Arc::downgrade(segment));
     }
 
     /// The segments that are still held: their files stay.
     pub fn held(&mut self) -> HashSet<SegmentId> {
-        self.0.retain(|_, segment| segment.strong_count() > 0);
+        self.0
+            .retain(|_, seen| seen.iter().any(|segment| segment.strong_count() > 0));
         self.0.keys().copied().collect()
     }
 }

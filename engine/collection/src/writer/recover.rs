@@ -7,16 +7,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use elanus_storage::{Error as StorageError, Manifest, SegmentId, WalEntry};
 use roaring::RoaringBitmap;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{PartitionData, SegmentEntry, Writer};
+use super::{PartitionData, Request, SegmentEntry, Writer};
 use crate::background::open_index;
 use crate::error::Result;
 use crate::overlay::Overlay;
+use crate::schema::CollectionSchema;
 use crate::segment::SealedSegment;
 use crate::state::CollectionState;
+use crate::stored_names::stored_schema;
 use crate::unit::Over;
 
 /// Why the writer stopped, and when it opens its collection again (`None`: never).
@@ -48,10 +52,12 @@ impl Writer {
             .filter(|_| self.flushing.is_none() && self.maintenance.is_none())
     }
 
-    pub(super) async fn reopen_if_due(&mut self) {
+    /// Gives a new channel when the schema has turned out to be another one.
+    pub(super) async fn reopen_if_due(&mut self) -> Option<mpsc::Receiver<Request>> {
         if self.reopen_at().is_none_or(|at| at > Instant::now()) {
-            return;
+            return None;
         }
+        let old_schema = Arc::clone(&self.schema);
         let reopened = match self.store.reopen().await {
             Ok(recovered) => self.recover(&recovered.manifest, recovered.entries).await,
             Err(error) => Err(error.into()),
@@ -61,7 +67,15 @@ impl Writer {
                 tracing::info!(collection = %self.name, "the writer goes on");
                 self.failure = None;
                 self.failed_flush = None;
+                if self.schema != old_schema {
+                    // A change of unknown outcome has made it.
+                    match CollectionSchema::from_arrow(&self.schema) {
+                        Ok(schema) => return Some(self.hand_over(Arc::new(schema))),
+                        Err(error) => self.fail(error.to_string()),
+                    }
+                }
                 self.publish();
+                None
             }
             Err(error) => {
                 tracing::warn!(collection = %self.name, %error, "the collection could not be opened again");
@@ -69,6 +83,7 @@ impl Writer {
                 if let Some(failure) = &mut self.failure {
                     failure.retry_at = retry_at;
                 }
+                None
             }
         }
     }
@@ -76,15 +91,23 @@ impl Writer {
     /// Takes segments, state and log in place of what is in memory; on an error that stays as it is.
     pub(super) async fn recover(&mut self, manifest: &Manifest, wal: Vec<WalEntry>) -> Result<()> {
         let state = CollectionState::decode(&manifest.state)?;
-        let mut partitions = self.open_segments(manifest).await?;
+        let schema = CollectionSchema::from_arrow(&manifest.schema)?;
+        let arrow = schema.to_arrow();
+        let key = schema.primary_key()?.stored_name().to_string();
+        let stored = stored_schema(&arrow);
+        let mut partitions = self.open_segments(manifest, &stored, &key).await?;
         for partition in &state.partitions {
             partitions.entry(partition.id).or_default();
         }
         let old_partitions = std::mem::replace(&mut self.partitions, partitions);
         let old_state = std::mem::replace(&mut self.state, state);
+        let old_schema = std::mem::replace(&mut self.schema, arrow);
+        let old_stored = std::mem::replace(&mut self.stored_schema, stored);
+        let old_key = std::mem::replace(&mut self.primary_key, key);
         if let Err(error) = self.replay(manifest, wal).await {
             self.partitions = old_partitions;
             self.state = old_state;
+            (self.schema, self.stored_schema, self.primary_key) = (old_schema, old_stored, old_key);
             return Err(error);
         }
         for entry in self.partitions.values().flat_map(|partition| &partition.segments) {
@@ -113,7 +136,12 @@ impl Writer {
     }
 
     /// The segments of a manifest with their deletes and indexes; those that are open already are not opened again.
-    async fn open_segments(&self, manifest: &Manifest) -> Result<BTreeMap<i64, PartitionData>> {
+    async fn open_segments(
+        &self,
+        manifest: &Manifest,
+        schema: &SchemaRef,
+        primary_key: &str,
+    ) -> Result<BTreeMap<i64, PartitionData>> {
         let entries = self.partitions.values().flat_map(|partition| &partition.segments);
         let open: HashMap<SegmentId, &Arc<SealedSegment>> = entries
             .map(|entry| (entry.segment.meta.id, &entry.segment))
@@ -125,11 +153,11 @@ impl Writer {
                 None => RoaringBitmap::new(),
             };
             let segment = match open.get(&meta.id) {
-                Some(segment) => Arc::clone(segment),
+                Some(segment) if segment.schema() == schema => Arc::clone(segment),
+                Some(segment) => Arc::new(segment.with_schema(schema)?),
                 None => {
-                    let schema = Arc::clone(&self.stored_schema);
-                    let files = self.files.clone();
-                    Arc::new(SealedSegment::open(files, meta.clone(), schema, &self.primary_key).await?)
+                    let (files, schema) = (self.files.clone(), Arc::clone(schema));
+                    Arc::new(SealedSegment::open(files, meta.clone(), schema, primary_key).await?)
                 }
             };
             let mut indexes = HashMap::new();

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod alter;
 mod crash;
 mod failures;
 mod lifecycle;

@@ -17,8 +17,8 @@ const CAPACITY: usize = 1_024;
 /// A filter whose text and template values are longer than this together is compiled every time.
 const MAX_CACHED_TEXT: usize = 16 << 10;
 
-/// A collection never changes its schema, so its id, the text and the template values say it all.
-type Key = (i64, String, String);
+/// Id of the collection, version of its schema, text and template values.
+type Key = (i64, u64, String, String);
 
 /// Recently compiled filters.
 pub(super) struct FilterCache {
@@ -47,7 +47,12 @@ impl FilterCache {
         };
         let templates = format!("{:?}", filter.templates);
         let cacheable = filter.text.len() + templates.len() <= MAX_CACHED_TEXT;
-        let key = (collection.id(), filter.text.clone(), templates);
+        let key = (
+            collection.id(),
+            collection.schema_version(),
+            filter.text.clone(),
+            templates,
+        );
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
             return Ok(vec![Arc::clone(predicate)]);
         }

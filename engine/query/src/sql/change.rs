@@ -73,7 +73,9 @@ fn merge_from(update: Update, from: &UpdateTableFromKind) -> Result<SqlStatement
         ));
     }
     let sets: Vec<String> = update.assignments.iter().map(ToString::to_string).collect();
-    let on = update.selection.map_or("true".into(), |condition| condition.to_string());
+    let on = update
+        .selection
+        .map_or("true".into(), |condition| condition.to_string());
     statement(&format!(
         "MERGE INTO {} USING {source} ON {on} WHEN MATCHED THEN UPDATE SET {}",
         update.table,

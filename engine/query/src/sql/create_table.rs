@@ -154,7 +154,11 @@ fn table_options(given: &CreateTableOptions) -> Result<TableOptions> {
     Ok(options)
 }
 
-fn field(column: &ColumnDef) -> Result<Field> {
+/// The field that a column definition describes.
+///
+/// # Errors
+/// [`QueryError::Unsupported`] for types and options that a collection has no place for.
+pub(super) fn field(column: &ColumnDef) -> Result<Field> {
     let name = normalized(&column.name);
     let mut field = Field::new(name, column_type(&column.data_type)?);
     field.nullable = true;
@@ -206,7 +210,11 @@ pub(crate) fn column_name(column: &IndexColumn) -> Result<String> {
     }
 }
 
-fn default_value(value: &Expr, field: &Field) -> Result<serde_json::Value> {
+/// The value of a DEFAULT.
+///
+/// # Errors
+/// [`QueryError::Unsupported`] for anything but a literal.
+pub(super) fn default_value(value: &Expr, field: &Field) -> Result<serde_json::Value> {
     let refuse = || {
         QueryError::Unsupported(format!(
             "DEFAULT {value} of column '{}'; only a literal is",

@@ -2,11 +2,12 @@
 //! by DataFusion (queries and writes).
 //!
 //! ```text
-//!   text -> statements -> CREATE/DROP TABLE, INDEX, SCHEMA, USE, SET -> a command, run here
+//!   text -> statements -> CREATE/ALTER/DROP TABLE, INDEX, SCHEMA, USE, SET -> a command, run here
 //!                      -> SELECT, INSERT, DELETE, EXPLAIN, SHOW      -> a plan of DataFusion, with our rules
 //!                      -> anything else                               -> "not supported: X"
 //! ```
 
+mod alter_table;
 mod change;
 mod clauses;
 mod create_index;
@@ -17,6 +18,7 @@ mod drop;
 mod insert;
 mod offsets;
 mod question_marks;
+mod reset_options;
 pub(crate) mod running;
 pub(crate) mod split;
 pub(crate) mod threads;
@@ -83,6 +85,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
         )));
     }
     let text = question_marks::numbered(text)?;
+    let text = reset_options::as_set(&text);
     let mut parser: DFParser<'_> = DFParserBuilder::new(text.as_ref())
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(depth)
@@ -203,6 +206,7 @@ impl<'a> Router<'a> {
     async fn command(&self, statement: SqlStatement) -> Result<()> {
         match statement {
             SqlStatement::CreateTable(create) => self.create_table(&create).await,
+            SqlStatement::AlterTable(alter) => self.alter_table(&alter).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
             SqlStatement::CreateSchema {
                 schema_name,

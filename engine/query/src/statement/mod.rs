@@ -9,7 +9,7 @@
 //!
 //! A value that is not exactly of a parameter's inferred type (a double for a REAL column) is bound
 //! before optimization instead, so that types are reconciled as they are for a literal. A statement
-//! whose tables were dropped or made anew meanwhile, or whose session's settings have changed, is planned
+//! whose tables were dropped, made anew or altered meanwhile, or whose session's settings have changed, is planned
 //! again, and one with `now()` in it is optimized each time.
 
 mod parameters;
@@ -31,7 +31,7 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, Record
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use elanus_collection::{Collections, Error as CollectionError};
+use elanus_collection::{CollectionSchema, Collections, Error as CollectionError};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::catalog::CATALOG;
@@ -46,6 +46,9 @@ use crate::table::{CollectionTable, StatementSnapshots};
 use parameters::Parameters;
 pub use pinned::Pinned;
 use pinned::Source;
+
+/// How often a write is planned again because its table was altered on the way.
+const RETRIES: u32 = 8;
 
 /// A statement that has been parsed and planned. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -133,7 +136,8 @@ struct Planned {
 struct Table {
     database: String,
     name: String,
-    id: i64,
+    /// Each schema that a collection has is another value: this one tells collection and schema.
+    schema: Arc<CollectionSchema>,
 }
 
 /// What statements run with.
@@ -211,6 +215,15 @@ impl Prepared {
     /// [`QueryError`]; of several runs of a statement that writes, those before the failing one have
     /// taken effect, except that an INSERT of parameter rows is one write.
     pub(crate) async fn run(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Answer> {
+        self.run_on(place, parameters, RETRIES).await
+    }
+
+    async fn run_on(
+        &self,
+        place: Place<'_>,
+        parameters: Option<RecordBatch>,
+        retries: u32,
+    ) -> Result<Answer> {
         let (running, limit) = (place.starts(&self.inner.text), place.time_limit());
         let form = self.form(place).await?;
         let Form::Plan(planned) = form.as_ref() else {
@@ -219,11 +232,21 @@ impl Prepared {
             sql::command(place.collections, place.session, statement).await?;
             return Ok(Answer::Done);
         };
-        let rows = planned.parameters.check(parameters)?;
+        let rows = planned.parameters.check(parameters.clone())?;
         let (planned, session) = (Arc::clone(planned), place.session.clone());
         if planned.writes {
+            let is_one_run = rows.as_ref().is_none_or(|rows| rows.num_rows() <= 1);
             let write = async move { planned.write(&session, rows.as_ref()).await };
-            return place.threads.run(write).await?.map(Answer::Affected);
+            return match place.threads.run(write).await? {
+                // The table was altered on the way. Nothing of this run was written, and the next plan is of the new schema.
+                Err(QueryError::Collection(CollectionError::SchemaChanged(_)))
+                    if is_one_run && retries > 0 =>
+                {
+                    drop(running);
+                    Box::pin(self.run_on(place, parameters, retries - 1)).await
+                }
+                written => written.map(Answer::Affected),
+            };
         }
         let read = planned.read(session, rows);
         let rows = place.threads.run_query(limit, read).await??;
@@ -290,7 +313,9 @@ impl Form {
             place
                 .collections
                 .collection(&table.database, &table.name)
-                .map_or(true, |collection| collection.id() != table.id)
+                .map_or(true, |collection| {
+                    !Arc::ptr_eq(collection.schema(), &table.schema)
+                })
         };
         !planned.lasting
             || !Arc::ptr_eq(&planned.options, &options(place.session))
@@ -492,7 +517,7 @@ fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<(Vec<Table>, 
             tables.push(Table {
                 database: name.schema.to_string(),
                 name: name.table.to_string(),
-                id: table.collection().id(),
+                schema: Arc::clone(table.collection().schema()),
             });
         } else {
             lasting = false;

@@ -5,6 +5,7 @@
     reason = "a test that fails there has failed as it should"
 )]
 
+mod alter;
 mod requests;
 mod rewrite;
 mod sessions;

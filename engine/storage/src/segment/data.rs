@@ -42,6 +42,15 @@ pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> 
     Ok(writer.into_inner()?)
 }
 
+/// The names of all columns, in file order.
+pub(crate) fn column_names(path: &str, bytes: Bytes) -> Result<Vec<String>> {
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+        .map_err(|error| Error::corrupt(path, error.to_string()))?;
+    let fields = builder.schema().fields().iter();
+    Ok(fields.map(|field| field.name().clone()).collect())
+}
+
 /// The named columns in that order, of all rows or of the given ascending, distinct `rows` only.
 pub(crate) fn decode(
     path: &str,

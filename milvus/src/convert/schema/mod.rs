@@ -18,7 +18,7 @@ use crate::status::{Error, Result};
 use defaults::{default_from_wire, default_to_wire};
 use types::{params_to_wire, type_from_wire};
 
-pub(crate) use types::type_to_wire;
+pub(crate) use types::{MAX_CAPACITY, MAX_LENGTH, max_capacity, max_length, type_to_wire};
 
 /// Type parameters that ask for something that is not there, unless the value switches it off.
 const UNSUPPORTED_PARAMS: [&str; 4] = [
@@ -73,7 +73,11 @@ pub(crate) fn from_wire(
     })
 }
 
-fn field_from_wire(collection: &str, field: wire::FieldSchema, zone: Tz) -> Result<Field> {
+/// One field of a schema; `zone` is where default instants without an offset are.
+///
+/// # Errors
+/// As [`from_wire`].
+pub(crate) fn field_from_wire(collection: &str, field: wire::FieldSchema, zone: Tz) -> Result<Field> {
     let mut params = to_map(field.type_params);
     let data_type = type_from_wire(
         collection,
@@ -125,6 +129,8 @@ fn field_from_wire(collection: &str, field: wire::FieldSchema, zone: Tz) -> Resu
         auto_id: field.auto_id,
         nullable: field.nullable,
         default,
+        fill: None,
+        stored_name: None,
         partition_key: field.is_partition_key,
         clustering_key: field.is_clustering_key,
         dynamic: false,

@@ -10,8 +10,10 @@ use crate::convert::pair;
 use crate::status::{Error, Result};
 
 const DIM: &str = "dim";
-const MAX_LENGTH: &str = "max_length";
-const MAX_CAPACITY: &str = "max_capacity";
+/// Parameter of a VARCHAR.
+pub(crate) const MAX_LENGTH: &str = "max_length";
+/// Parameter of an ARRAY.
+pub(crate) const MAX_CAPACITY: &str = "max_capacity";
 const MAX_DIM: i64 = 32_768;
 const MAX_VARCHAR_LENGTH: i64 = 65_535;
 const MAX_ARRAY_CAPACITY: i64 = 4_096;
@@ -135,7 +137,12 @@ fn dimension(field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> 
     })
 }
 
-fn max_length(collection: &str, field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> {
+/// Takes the length of a VARCHAR out of `params`.
+pub(crate) fn max_length(
+    collection: &str,
+    field: &str,
+    params: &mut BTreeMap<String, String>,
+) -> Result<u32> {
     let Some(text) = params.remove(MAX_LENGTH) else {
         return Err(Error::invalid(format!(
             "type param(max_length) should be specified for the field({field}) of collection {collection}"
@@ -149,7 +156,12 @@ fn max_length(collection: &str, field: &str, params: &mut BTreeMap<String, Strin
     })
 }
 
-fn max_capacity(collection: &str, field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> {
+/// Takes the capacity of an ARRAY out of `params`.
+pub(crate) fn max_capacity(
+    collection: &str,
+    field: &str,
+    params: &mut BTreeMap<String, String>,
+) -> Result<u32> {
     let Some(text) = params.remove(MAX_CAPACITY) else {
         return Err(Error::invalid(format!(
             "type param(max_capacity) should be specified for array field {field} of collection {collection}"
