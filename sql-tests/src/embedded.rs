@@ -17,6 +17,7 @@ use crate::format::{ColumnKind, rows_of, types_of};
 pub struct EngineError(String);
 
 impl EngineError {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn new(message: impl ToString) -> Self {
         Self(message.to_string())
     }
