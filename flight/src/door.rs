@@ -166,7 +166,14 @@ impl FlightService for Door {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
         let mut request = request;
-        let visit = self.sessions.enter(&mut request)?;
+        let visit = match self.sessions.enter(&mut request) {
+            Ok(visit) => visit,
+            // Who says hello with the cookie of a session that is gone begins a new one.
+            Err(_) => {
+                request.metadata_mut().remove("cookie");
+                self.sessions.enter(&mut request)?
+            }
+        };
         let mut response = self.service.handshake(request).await?;
         self.sessions.hand_out(visit.client(), response.metadata_mut());
         Ok(response)

@@ -143,10 +143,11 @@ impl Sessions {
                 kept.remove(&oldest);
             }
         }
+        let was_returned = kept.get(id).is_some_and(|session| session.returned);
         let session = Kept {
             client: Arc::clone(client),
             used: Instant::now(),
-            returned,
+            returned: returned || was_returned,
         };
         kept.insert(id.to_string(), session);
     }

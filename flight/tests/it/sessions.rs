@@ -220,4 +220,11 @@ async fn a_made_up_cookie_is_refused_once() {
     assert!(client.run(&server, "SELECT 1").await.is_err());
     assert_eq!(client.cookie, None);
     client.run(&server, "SELECT 1").await.unwrap();
+    // A handshake begins a session all the same.
+    let hello = futures::stream::iter([HandshakeRequest::default()]);
+    client.cookie = Some("arrow_flight_session_id=guess".to_string());
+    let answer = client.plain.handshake(client.request(hello)).await.unwrap();
+    client.learn(answer.metadata());
+    assert_ne!(client.cookie.as_deref(), Some("arrow_flight_session_id=guess"));
+    client.run(&server, "SELECT 1").await.unwrap();
 }
