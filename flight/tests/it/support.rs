@@ -183,7 +183,10 @@ pub fn status(error: FlightError) -> Status {
             Ok(inner) => status(*inner),
             Err(inner) => Status::new(Code::Unknown, inner.to_string()),
         },
-        other => Status::new(Code::Unknown, other.to_string()),
+        other @ (FlightError::Arrow(_)
+        | FlightError::NotYetImplemented(_)
+        | FlightError::ProtocolError(_)
+        | FlightError::DecodeError(_)) => Status::new(Code::Unknown, other.to_string()),
     }
 }
 
