@@ -1,9 +1,9 @@
-//! One client connection: a socket, and the session that lives as long as it.
+//! One client connection: a socket, and the session that it starts with.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::status;
 
-/// Most prepared statements of one connection.
+/// Most prepared statements of one session.
 const MAX_PREPARED: usize = 10_000;
 
 /// A socket that carries its client's [`Client`] into every request.
@@ -87,10 +87,14 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// What is kept of a client between its calls.
+/// What is kept of a client between its calls: one session.
 #[derive(Default)]
 pub(crate) struct Client {
+    /// Its name in a cookie, once it has one.
+    id: Mutex<Option<String>>,
     session: Mutex<Option<SessionContext>>,
+    /// Whether a statement has changed the session.
+    changed: AtomicBool,
     prepared: Mutex<HashMap<u64, Arc<Bound>>>,
     next: AtomicU64,
 }
@@ -114,7 +118,7 @@ impl Bound {
 }
 
 impl Client {
-    /// The session of this connection, made when it is first needed.
+    /// The session, made when it is first needed.
     pub fn session(&self, engine: &Engine) -> Result<SessionContext, Status> {
         let mut session = self.session.lock();
         if let Some(session) = session.as_ref() {
@@ -125,10 +129,34 @@ impl Client {
         Ok(made)
     }
 
-    /// Forgets settings and prepared statements.
-    pub fn reset(&self) {
+    /// Forgets settings and prepared statements; tells under which name the session was known.
+    pub fn reset(&self) -> Option<String> {
         *self.session.lock() = None;
         self.prepared.lock().clear();
+        self.changed.store(false, Ordering::Relaxed);
+        self.id.lock().take()
+    }
+
+    /// The name of the session, made when it is first needed: nobody guesses it.
+    pub fn id(&self) -> String {
+        let mut id = self.id.lock();
+        id.get_or_insert_with(|| format!("{}{}", ulid::Ulid::new(), ulid::Ulid::new()))
+            .clone()
+    }
+
+    /// Whether the session is known under this name.
+    pub fn has_id(&self, id: &str) -> bool {
+        self.id.lock().as_deref() == Some(id)
+    }
+
+    /// Notes that the session is not as it was made any more.
+    pub fn change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything would be lost with the session.
+    pub fn has_state(&self) -> bool {
+        self.changed.load(Ordering::Relaxed) || !self.prepared.lock().is_empty()
     }
 
     /// Keeps a statement; the handle is for [`Client::prepared`].
@@ -136,7 +164,7 @@ impl Client {
         let mut prepared = self.prepared.lock();
         if prepared.len() >= MAX_PREPARED {
             return Err(Status::resource_exhausted(format!(
-                "{MAX_PREPARED} prepared statements are open on this connection: close some"
+                "{MAX_PREPARED} prepared statements are open in this session: close some"
             )));
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +182,7 @@ impl Client {
         id.ok()
             .and_then(|id| self.prepared.lock().get(&id).cloned())
             .ok_or_else(|| {
-                Status::not_found("no such prepared statement on this connection: it was closed, or prepared on another one")
+                Status::not_found("no such prepared statement in this session: it was closed, or prepared in another one; prepare it again")
             })
     }
 

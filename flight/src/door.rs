@@ -1,7 +1,10 @@
 //! [`Door`]: the calls of plain Flight around [`Service`]. `arrow-flight` answers the commands of Flight
 //! SQL from the service; schemas, session options, cancellation and listing are added here.
 
+use std::sync::Arc;
+
 use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::{Any, Command};
 use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty,
     FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
@@ -14,6 +17,7 @@ use futures::StreamExt;
 use crate::results::Cancelled;
 use crate::service::{Answers, Service, part_of};
 use crate::session_options;
+use crate::sessions::Sessions;
 use crate::status::malformed;
 
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
@@ -28,21 +32,49 @@ const ACTIONS: [(&str, &str); 5] = [
     (RENEW_FLIGHT_ENDPOINT, "Keep a result longer"),
     (
         SET_SESSION_OPTIONS,
-        "Set options of the connection: schema and elanus.*",
+        "Set options of the session: schema and elanus.*",
     ),
-    (GET_SESSION_OPTIONS, "Read the options of the connection"),
+    (GET_SESSION_OPTIONS, "Read the options of the session"),
     (
         CLOSE_SESSION,
-        "Forget the options and prepared statements of the connection",
+        "Forget the options and prepared statements of the session",
     ),
 ];
 
+const TRANSACTIONS: &str = "transactions of several statements; every statement is one of its own";
+const SUBSTRAIT: &str = "Substrait plans; send SQL";
+
+/// Actions of Flight SQL that are not there, with what is said of them.
+const REFUSED: [(&str, &str); 5] = [
+    ("BeginTransaction", TRANSACTIONS),
+    ("EndTransaction", TRANSACTIONS),
+    ("BeginSavepoint", TRANSACTIONS),
+    ("EndSavepoint", TRANSACTIONS),
+    ("CreatePreparedSubstraitPlan", SUBSTRAIT),
+];
+
+/// Checks that bytes are a command of Flight SQL: `arrow-flight` takes those that are not for its own fault.
+fn check_command(bytes: &[u8], what: &str) -> Result<(), Status> {
+    let any = Any::decode(bytes).map_err(|e| malformed(what, e))?;
+    let command = Command::try_from(any).map_err(|e| malformed(what, e))?;
+    if let Command::Unknown(any) = command {
+        return Err(Status::invalid_argument(format!(
+            "{what} is not a command of Flight SQL but '{}'",
+            any.type_url
+        )));
+    }
+    Ok(())
+}
+
 /// The gRPC service.
-pub(crate) struct Door(Service);
+pub(crate) struct Door {
+    service: Service,
+    sessions: Arc<Sessions>,
+}
 
 impl Door {
-    pub fn new(service: Service) -> Self {
-        Self(service)
+    pub fn new(service: Service, sessions: Arc<Sessions>) -> Self {
+        Self { service, sessions }
     }
 
     fn one_result(message: &impl Message) -> Response<Answers<arrow_flight::Result>> {
@@ -58,7 +90,7 @@ impl Door {
         let info: FlightInfo = request
             .info
             .ok_or_else(|| Status::invalid_argument("the flight info to cancel is missing"))?;
-        let status = match self.0.cancel(&info)? {
+        let status = match self.service.cancel(&info)? {
             Cancelled::Yes => CancelStatus::Cancelled,
             Cancelled::Gone => CancelStatus::NotCancellable,
         };
@@ -78,7 +110,7 @@ impl Door {
             .as_ref()
             .ok_or_else(|| Status::invalid_argument("the endpoint to renew has no ticket"))?;
         let part = part_of(ticket)?;
-        match self.0.results().renew(part.result()) {
+        match self.service.results().renew(part.result()) {
             Some(until) => endpoint.expiration_time = Some(until),
             // Computed again for whoever asks: it does not expire.
             None if part.parts == 1 => {}
@@ -89,6 +121,33 @@ impl Door {
             }
         }
         Ok(Self::one_result(&endpoint))
+    }
+
+    async fn act(&self, request: Request<Action>) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
+        let action = request.get_ref();
+        if let Some((_, what)) = REFUSED.iter().find(|(name, _)| *name == action.r#type) {
+            return Err(Status::unimplemented(format!("not supported: {what}")));
+        }
+        match action.r#type.as_str() {
+            CANCEL_FLIGHT_INFO => self.cancel(action),
+            RENEW_FLIGHT_ENDPOINT => self.renew(action),
+            SET_SESSION_OPTIONS => {
+                let (client, session) = self.service.client(&request)?;
+                let set = session_options::SetRequest::decode(&*action.body)
+                    .map_err(|e| malformed("the session options", e))?;
+                client.change();
+                Ok(Self::one_result(&session_options::set(
+                    self.service.engine(),
+                    &session,
+                    &set,
+                )))
+            }
+            GET_SESSION_OPTIONS => {
+                let (_, session) = self.service.client(&request)?;
+                Ok(Self::one_result(&session_options::get(&session)))
+            }
+            _ => self.service.do_action(request).await,
+        }
     }
 }
 
@@ -106,7 +165,18 @@ impl FlightService for Door {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        self.0.handshake(request).await
+        let mut request = request;
+        let visit = match self.sessions.enter(&mut request) {
+            Ok(visit) => visit,
+            // Who says hello with the cookie of a session that is gone begins a new one.
+            Err(_) => {
+                request.metadata_mut().remove("cookie");
+                self.sessions.enter(&mut request)?
+            }
+        };
+        let mut response = self.service.handshake(request).await?;
+        self.sessions.hand_out(visit.client(), response.metadata_mut());
+        Ok(response)
     }
 
     /// Nothing is there without being asked for: tables are found with the catalog commands.
@@ -118,7 +188,11 @@ impl FlightService for Door {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        self.0.get_flight_info(request).await
+        let mut request = request;
+        let visit = self.sessions.enter(&mut request)?;
+        check_command(&request.get_ref().cmd, "the descriptor")?;
+        let response = self.service.get_flight_info(request).await?;
+        Ok(self.sessions.leave(&visit, response))
     }
 
     /// Queries start when their parts are fetched, so that the first poll has the whole answer.
@@ -126,8 +200,8 @@ impl FlightService for Door {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        let info = self.0.get_flight_info(request).await?.into_inner();
-        Ok(Response::new(PollInfo {
+        let response = self.get_flight_info(request).await?;
+        Ok(response.map(|info| PollInfo {
             info: Some(info),
             flight_descriptor: None,
             progress: Some(1.0),
@@ -136,53 +210,51 @@ impl FlightService for Door {
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        self.0.schema(request).await.map(Response::new)
+        let mut request = request;
+        let visit = self.sessions.enter(&mut request)?;
+        let response = self.service.schema(request).await.map(Response::new)?;
+        Ok(self.sessions.leave(&visit, response))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        self.0.do_get(request).await
+        let mut request = request;
+        let visit = self.sessions.enter(&mut request)?;
+        check_command(&request.get_ref().ticket, "the ticket")?;
+        let response = self.service.do_get(request).await?;
+        Ok(self.sessions.leave(&visit, response))
     }
 
     async fn do_put(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        self.0.do_put(request).await
+        let mut request = request;
+        let visit = self.sessions.enter(&mut request)?;
+        let response = self.service.do_put(request).await?;
+        Ok(self.sessions.leave(&visit, response))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let action = request.get_ref();
-        match action.r#type.as_str() {
-            CANCEL_FLIGHT_INFO => self.cancel(action),
-            RENEW_FLIGHT_ENDPOINT => self.renew(action),
-            SET_SESSION_OPTIONS => {
-                let (_, session) = self.0.client(&request)?;
-                let set = session_options::SetRequest::decode(&*action.body)
-                    .map_err(|e| malformed("the session options", e))?;
-                Ok(Self::one_result(&session_options::set(
-                    self.0.engine(),
-                    &session,
-                    &set,
-                )))
-            }
-            GET_SESSION_OPTIONS => {
-                let (_, session) = self.0.client(&request)?;
-                Ok(Self::one_result(&session_options::get(&session)))
-            }
-            CLOSE_SESSION => {
-                let (client, _) = self.0.client(&request)?;
-                client.reset();
-                Ok(Self::one_result(&session_options::CloseResult::closed()))
-            }
-            _ => self.0.do_action(request).await,
+        let mut request = request;
+        let visit = self.sessions.enter(&mut request)?;
+        if request.get_ref().r#type == CLOSE_SESSION {
+            let closed = Self::one_result(&session_options::CloseResult::closed());
+            return Ok(self.sessions.close(&visit, closed));
         }
+        let response = self.act(request).await?;
+        Ok(self.sessions.leave(&visit, response))
     }
 
     async fn list_actions(
         &self,
         request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        let of_sql = self.0.list_actions(request).await?.into_inner();
+        let is_here = |action: &Result<ActionType, Status>| {
+            let refused = |action: &ActionType| REFUSED.iter().any(|(name, _)| *name == action.r#type);
+            futures::future::ready(!action.as_ref().is_ok_and(refused))
+        };
+        let of_sql = self.service.list_actions(request).await?.into_inner();
+        let of_sql = of_sql.filter(is_here);
         let ours = ACTIONS.map(|(name, description)| {
             Ok(ActionType {
                 r#type: name.to_string(),

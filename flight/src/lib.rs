@@ -11,22 +11,28 @@
 //! |---|---|
 //! | `service` | the commands of Flight SQL, each a few lines over the engine |
 //! | `door` | the calls of plain Flight around them: schemas, actions, listing |
-//! | `connection` | what one client connection keeps: its session and prepared statements |
+//! | `connection` | a client's socket, and what is kept of it: its session and prepared statements |
+//! | `sessions` | cookies, by which a session outlives its connection |
 //! | `ticket`, `results` | what a ticket says, and the pinned results behind tickets |
 //! | `metadata` | catalogs, tables, types and `SqlInfo` |
+//! | `whole` | uploads that break off are errors |
 //! | `status` | errors of the engine as gRPC statuses |
+//! | `reflection` | the calls and messages, for `grpcurl` |
 //!
-//! A session lasts as long as the connection: `SET` and `USE` hold until the client disconnects, as in
-//! PostgreSQL.
+//! `SET`, `USE` and prepared statements hold until the client disconnects, as in PostgreSQL; for a client
+//! that sends the session's cookie back, also over its other connections.
 
 mod connection;
 mod door;
 mod metadata;
+mod reflection;
 mod results;
 mod server;
 mod service;
 mod session_options;
+mod sessions;
 mod status;
 mod ticket;
+mod whole;
 
-pub use server::{MAX_MESSAGE_BYTES, ServeError, serve};
+pub use server::{MAX_MESSAGE_BYTES, ServeError, ServeOptions, serve, serve_with};

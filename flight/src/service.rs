@@ -17,8 +17,8 @@ use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
     CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
     CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
-    CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
-    SqlInfo, TicketStatementQuery,
+    CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan, CommandStatementUpdate,
+    DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
@@ -97,6 +97,7 @@ impl Service {
     /// parts are fetched; everything else has run when this returns.
     async fn announce(
         &self,
+        client: &Client,
         session: &SessionContext,
         sql: &str,
         statement: &Prepared,
@@ -109,6 +110,9 @@ impl Service {
         };
         if statement.schema().is_none() {
             let answer = self.engine.execute(session, statement, values).await;
+            if statement.changes_session() {
+                client.change();
+            }
             if let Answer::Rows(_) = answer.map_err(status::of)? {
                 return Err(Status::internal("a statement without rows has rows"));
             }
@@ -214,11 +218,15 @@ impl Service {
     /// Runs a statement for the number of rows that it writes.
     async fn update(
         &self,
+        client: &Client,
         session: &SessionContext,
         statement: &Prepared,
         values: Option<RecordBatch>,
     ) -> Result<i64, Status> {
         let answer = self.engine.execute(session, statement, values).await;
+        if statement.changes_session() {
+            client.change();
+        }
         match answer.map_err(status::of)? {
             Answer::Affected(rows) => Ok(i64::try_from(rows).unwrap_or(i64::MAX)),
             Answer::Done => Ok(0),
@@ -367,6 +375,10 @@ fn refuse_transaction(id: Option<&bytes::Bytes>) -> Result<(), Status> {
     }
 }
 
+fn no_substrait() -> Status {
+    Status::unimplemented("not supported: Substrait plans; send SQL")
+}
+
 #[flight_tonic::async_trait]
 impl FlightSqlService for Service {
     type FlightService = Self;
@@ -391,10 +403,10 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Flight {
         refuse_transaction(query.transaction_id.as_ref())?;
-        let (_, session) = self.client(&request)?;
+        let (client, session) = self.client(&request)?;
         let statement = self.prepare(&session, &query.query).await?;
         let descriptor = request.into_inner();
-        self.announce(&session, &query.query, &statement, None, descriptor)
+        self.announce(&client, &session, &query.query, &statement, None, descriptor)
             .await
     }
 
@@ -406,8 +418,25 @@ impl FlightSqlService for Service {
         let (client, session) = self.client(&request)?;
         let bound = client.prepared(&query.prepared_statement_handle)?;
         let descriptor = request.into_inner();
-        self.announce(&session, &bound.sql, &bound.statement, bound.values(), descriptor)
+        let (sql, statement) = (&bound.sql, &bound.statement);
+        self.announce(&client, &session, sql, statement, bound.values(), descriptor)
             .await
+    }
+
+    async fn get_flight_info_substrait_plan(
+        &self,
+        _: CommandStatementSubstraitPlan,
+        _: Request<FlightDescriptor>,
+    ) -> Flight {
+        Err(no_substrait())
+    }
+
+    async fn do_put_substrait_plan(
+        &self,
+        _: CommandStatementSubstraitPlan,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        Err(no_substrait())
     }
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, _: Request<Ticket>) -> Rows {
@@ -444,9 +473,9 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         refuse_transaction(command.transaction_id.as_ref())?;
-        let (_, session) = self.client(&request)?;
+        let (client, session) = self.client(&request)?;
         let statement = self.prepare(&session, &command.query).await?;
-        self.update(&session, &statement, None).await
+        self.update(&client, &session, &statement, None).await
     }
 
     async fn do_put_prepared_statement_query(
@@ -470,7 +499,7 @@ impl FlightSqlService for Service {
         let (client, session) = self.client(&request)?;
         let bound = client.prepared(&query.prepared_statement_handle)?;
         let values = bound_values(request).await?.or_else(|| bound.values());
-        self.update(&session, &bound.statement, values).await
+        self.update(&client, &session, &bound.statement, values).await
     }
 
     async fn do_put_statement_ingest(

@@ -68,7 +68,11 @@ impl Part {
 
     /// Reads the handle in a ticket.
     pub fn read(handle: &[u8]) -> Result<Self, Status> {
-        Self::decode(handle).map_err(|e| malformed("the ticket", e))
+        let part = Self::decode(handle).map_err(|e| malformed("the ticket", e))?;
+        if part.parts == 0 {
+            return Err(malformed("the ticket", "it names no result"));
+        }
+        Ok(part)
     }
 }
 

@@ -9,17 +9,44 @@ use elanus_query::{DEFAULT_DATABASE, Engine, EngineOptions, QueryError};
 use object_store::memory::InMemory;
 use sqllogictest::{AsyncDB, DBOutput};
 
-use crate::format::{ColumnKind, rows_of};
+use crate::format::{ColumnKind, rows_of, types_of};
 
 /// An error as a test file sees it: the message alone.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EngineError(String);
 
+impl EngineError {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn new(message: impl ToString) -> Self {
+        Self(message.to_string())
+    }
+}
+
 impl From<QueryError> for EngineError {
     fn from(error: QueryError) -> Self {
-        Self(error.to_string())
+        Self::new(error)
     }
+}
+
+/// An engine over an empty store. Background work runs only when a statement asks for it, so that plans
+/// and counts are the same in every run.
+pub(crate) async fn open() -> Result<(Arc<Collections>, Engine), EngineError> {
+    let options = Options {
+        background: false,
+        build_threads: 1,
+        ..Options::default()
+    };
+    let collections = Collections::open(Arc::new(InMemory::new()), options)
+        .await
+        .map_err(EngineError::new)?;
+    let options = EngineOptions {
+        query_threads: 2,
+        sql_threads: 1,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(Arc::clone(&collections), &options)?;
+    Ok((collections, engine))
 }
 
 /// An empty engine with one session.
@@ -30,26 +57,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts an engine. Background work runs only when a statement asks for it, so that plans and
-    /// counts are the same in every run.
+    /// Starts an engine.
     ///
     /// # Errors
     /// When the engine cannot be opened.
     pub async fn start() -> Result<Self, EngineError> {
-        let options = Options {
-            background: false,
-            build_threads: 1,
-            ..Options::default()
-        };
-        let collections = Collections::open(Arc::new(InMemory::new()), options)
-            .await
-            .map_err(|e| EngineError(e.to_string()))?;
-        let options = EngineOptions {
-            query_threads: 2,
-            sql_threads: 1,
-            ..EngineOptions::default()
-        };
-        let engine = Engine::new(Arc::clone(&collections), &options)?;
+        let (collections, engine) = open().await?;
         let session = engine.session(DEFAULT_DATABASE)?;
         Ok(Self {
             collections,
@@ -72,14 +85,11 @@ impl AsyncDB for Embedded {
         if output.schema.fields().is_empty() {
             return Ok(DBOutput::StatementComplete(0));
         }
-        let types = output
-            .schema
-            .fields()
-            .iter()
-            .map(|field| ColumnKind::of(field.data_type()))
-            .collect();
-        let rows = rows_of(&output.schema, &output.batches).map_err(|e| EngineError(e.to_string()))?;
-        Ok(DBOutput::Rows { types, rows })
+        let rows = rows_of(&output.schema, &output.batches).map_err(EngineError::new)?;
+        Ok(DBOutput::Rows {
+            types: types_of(&output.schema),
+            rows,
+        })
     }
 
     async fn shutdown(&mut self) {

@@ -74,6 +74,12 @@ impl ColumnType for ColumnKind {
     }
 }
 
+/// The kinds of the columns.
+pub(crate) fn types_of(schema: &Schema) -> Vec<ColumnKind> {
+    let fields = schema.fields().iter();
+    fields.map(|field| ColumnKind::of(field.data_type())).collect()
+}
+
 /// The rows as text. Plans become one row for each line, numbered, with dashes for the indent.
 pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, ArrowError> {
     let options = FormatOptions::new().with_null("NULL");

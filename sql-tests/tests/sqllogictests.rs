@@ -1,10 +1,10 @@
-//! One test for each file of `slt/`, by its path.
+//! Two tests for each file of `slt/`, by its path: `embedded::FILE` and `flight::FILE`.
 
 use std::path::{Path, PathBuf};
 
-use elanus_sql_tests::Embedded;
+use elanus_sql_tests::{ColumnKind, Embedded, EngineError, OverFlight};
 use libtest_mimic::{Arguments, Failed, Trial};
-use sqllogictest::{Runner, default_normalizer, default_validator, strict_column_validator};
+use sqllogictest::{AsyncDB, Runner, default_normalizer, default_validator, strict_column_validator};
 
 fn main() {
     // `--complete` is ours; the rest of the command line is the test harness's.
@@ -15,13 +15,18 @@ fn main() {
     collect(&root, &mut files);
     files.sort();
     assert!(!files.is_empty(), "no .slt file in {}", root.display());
-    let trials = files
-        .into_iter()
-        .map(|file| {
-            let name = file.strip_prefix(&root).unwrap_or(&file).display().to_string();
-            Trial::test(name, move || run(&file, complete))
-        })
-        .collect();
+    let mut trials = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap_or(&file).display().to_string();
+        // What the embedded engine answers is what is written.
+        if !complete {
+            let file = file.clone();
+            let over_flight = move || run(&file, OverFlight::start, complete);
+            trials.push(Trial::test(format!("flight::{name}"), over_flight));
+        }
+        let embedded = move || run(&file, Embedded::start, complete);
+        trials.push(Trial::test(format!("embedded::{name}"), embedded));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -38,13 +43,18 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn run(file: &Path, complete: bool) -> Result<(), Failed> {
+fn run<D, F, M>(file: &Path, engine: M, complete: bool) -> Result<(), Failed>
+where
+    D: AsyncDB<Error = EngineError, ColumnType = ColumnKind>,
+    F: Future<Output = Result<D, EngineError>>,
+    M: Fn() -> F,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut runner = Runner::new(Embedded::start);
+        let mut runner = Runner::new(engine);
         runner.with_column_validator(strict_column_validator);
         let result = if complete {
             runner

@@ -179,7 +179,14 @@ impl Draft<'_> {
                 Ok(())
             }
             Alteration::SetProperties { set, unset } => {
+                let unique = self.state.properties.get(UNIQUE_KEY).cloned();
                 change_map(&mut self.state.properties, set, unset);
+                // Rows with the same key may be there already, and whoever relies on there being none would not know.
+                if self.state.properties.get(UNIQUE_KEY) != unique.as_ref() {
+                    return Err(Error::InvalidParameter(format!(
+                        "the property {UNIQUE_KEY} is given when a collection is made and cannot be changed"
+                    )));
+                }
                 Ok(())
             }
         }

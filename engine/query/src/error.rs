@@ -9,6 +9,8 @@ use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use elanus_filter::FilterError;
 
+use crate::planner_messages;
+
 /// Result with a [`QueryError`].
 pub type Result<T, E = QueryError> = std::result::Result<T, E>;
 
@@ -67,16 +69,26 @@ impl From<DataFusionError> for QueryError {
                 parser_message(&inner.to_string())
             )),
             DataFusionError::SchemaError(inner, _) => Self::Plan(schema_message(&inner)),
-            DataFusionError::Plan(text) => Self::Plan(lower_first(&without_backtrace(&text))),
+            DataFusionError::Plan(text) => {
+                let text = without_backtrace(&text);
+                Self::Plan(planner_messages::of_call(&text).unwrap_or_else(|| lower_first(&text)))
+            }
             DataFusionError::NotImplemented(text) => {
-                Self::Unsupported(lower_first(&without_backtrace(&text)))
+                let text = lower_first(&without_backtrace(&text));
+                Self::Unsupported(planner_messages::of_unsupported(&text))
             }
             DataFusionError::Configuration(text) => {
                 Self::InvalidParameter(lower_first(&without_backtrace(&text)))
             }
             DataFusionError::ResourcesExhausted(text) => Self::Resources(without_backtrace(&text)),
             DataFusionError::Execution(text) => Self::Execution(lower_first(&without_backtrace(&text))),
-            DataFusionError::Internal(text) => Self::Internal(without_backtrace(&text)),
+            DataFusionError::Internal(text) => {
+                let text = without_backtrace(&text);
+                match planner_messages::of_call(&text) {
+                    Some(message) => Self::Plan(message),
+                    None => Self::Internal(text),
+                }
+            }
             other => Self::Execution(without_backtrace(&other.strip_backtrace())),
         }
     }

@@ -34,6 +34,7 @@ mod error;
 mod info;
 mod operators;
 mod plan;
+mod planner_messages;
 mod predicate;
 mod request;
 mod resources;

@@ -7,16 +7,22 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTableTypes, CommandGetTables,
 };
+use datafusion::common::TableReference;
 use datafusion::logical_expr::TableType;
+use datafusion::prelude::SessionContext;
 use elanus_query::{CATALOG, DEFAULT_DATABASE, Engine};
 use flight_tonic::Status;
 
 use crate::status;
 
-/// Type of a table that rows can be written to, and of one that only tells about others.
+/// A table of a database, and one that only tells about others.
 const TABLE: &str = "TABLE";
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 const VIEW: &str = "VIEW";
+/// One that ends with its session.
+const TEMPORARY: &str = "LOCAL TEMPORARY";
+/// The schema that is in no catalog's list, since it is about all of them.
+const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The schema with the names of catalog and database nullable where the protocol has them so: both of a
 /// table, the catalog's of a database, none in the list of catalogs. ADBC checks.
@@ -48,21 +54,19 @@ pub(crate) fn catalogs(query: CommandGetCatalogs) -> Result<RecordBatch, Status>
 }
 
 /// Databases, and the schemas that only tell about others.
-fn schema_names(engine: &Engine) -> Result<Vec<String>, Status> {
-    let session = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
-    let mut names = session
-        .catalog(CATALOG)
-        .map(|catalog| catalog.schema_names())
-        .unwrap_or_default();
-    names.push("information_schema".to_string());
+fn schema_names(session: &SessionContext) -> Vec<String> {
+    let catalog = session.catalog(CATALOG);
+    let mut names = catalog.map_or_else(Vec::new, |catalog| catalog.schema_names());
+    names.push(INFORMATION_SCHEMA.to_string());
     names.sort_unstable();
     names.dedup();
-    Ok(names)
+    names
 }
 
 pub(crate) fn schemas(engine: &Engine, query: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
+    let session = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
     let mut schemas = query.into_builder();
-    for name in schema_names(engine)? {
+    for name in schema_names(&session) {
         schemas.append(CATALOG, name);
     }
     with_nullable_names(schemas.build())
@@ -72,29 +76,30 @@ pub(crate) async fn tables(engine: &Engine, query: CommandGetTables) -> Result<R
     let session = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
     let with_schema = query.include_schema;
     let mut tables = query.into_builder();
-    let Some(catalog) = session.catalog(CATALOG) else {
-        return with_nullable_names(tables.build());
-    };
-    for schema_name in catalog.schema_names() {
-        let Some(schema) = catalog.schema(&schema_name) else {
+    for schema_name in schema_names(&session) {
+        let place = TableReference::full(CATALOG, schema_name.as_str(), "");
+        // A database that was dropped meanwhile has no tables.
+        let Ok(schema) = session.state_ref().read().schema_for_ref(place) else {
             continue;
         };
         let is_database = engine.collections().database(&schema_name).is_ok();
         for name in schema.table_names() {
-            // One that was dropped meanwhile is not listed.
-            let Some(table) = schema.table(&name).await.map_err(|e| status::of(e.into()))? else {
-                continue;
-            };
-            let kind = match table.table_type() {
-                TableType::View => VIEW,
-                TableType::Base | TableType::Temporary if is_database => TABLE,
-                TableType::Base | TableType::Temporary => SYSTEM_TABLE,
+            let (kind, columns) = match schema.table(&name).await {
+                Ok(Some(table)) => (table.table_type(), table.schema()),
+                // One that was dropped meanwhile is not listed.
+                Ok(None) => continue,
+                // One that cannot be planned any more, such as a view of a table that is gone, is there all the same.
+                Err(error) => {
+                    tracing::debug!(%error, schema_name, name, "a table is listed without its columns");
+                    (TableType::View, SchemaRef::new(Schema::empty()))
+                }
             };
             let columns = if with_schema {
-                table.schema()
+                columns
             } else {
                 SchemaRef::new(Schema::empty())
             };
+            let kind = kind_name(kind, is_database);
             tables
                 .append(CATALOG, &schema_name, &name, kind, &columns)
                 .map_err(Status::from)?;
@@ -103,9 +108,18 @@ pub(crate) async fn tables(engine: &Engine, query: CommandGetTables) -> Result<R
     with_nullable_names(tables.build())
 }
 
+fn kind_name(kind: TableType, is_database: bool) -> &'static str {
+    match kind {
+        TableType::View if is_database => VIEW,
+        TableType::Base if is_database => TABLE,
+        TableType::Temporary if is_database => TEMPORARY,
+        TableType::View | TableType::Base | TableType::Temporary => SYSTEM_TABLE,
+    }
+}
+
 pub(crate) fn table_types(query: CommandGetTableTypes) -> Result<RecordBatch, Status> {
     let mut types = query.into_builder();
-    for name in [SYSTEM_TABLE, TABLE, VIEW] {
+    for name in [TEMPORARY, SYSTEM_TABLE, TABLE, VIEW] {
         types.append(name);
     }
     types.build().map_err(Status::from)

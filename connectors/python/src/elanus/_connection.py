@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 DEFAULT_URI = "grpc://127.0.0.1:31337"
 
 
+# So that settings and prepared statements outlive a broken connection.
+COOKIES = "adbc.flight.sql.rpc.with_cookie_middleware"
+
+
 def connect(uri: str = DEFAULT_URI, **options: str) -> Connection:
     """Connects to a server; `options` are database options of the ADBC Flight SQL driver."""
-    return Connection(flightsql.connect(uri, db_kwargs=options or None, autocommit=True))
+    return Connection(flightsql.connect(uri, db_kwargs={COOKIES: "true"} | options, autocommit=True))
 
 
 class Result:
@@ -51,7 +55,8 @@ class Result:
 
 
 class Connection:
-    """One connection; settings made with SET last as long as it. Not for several threads at a time."""
+    """One session; settings made with SET last as long as it, also when the network breaks and the driver connects
+    again. Not for several threads at a time."""
 
     def __init__(self, adbc: AdbcConnection):
         self.adbc = adbc

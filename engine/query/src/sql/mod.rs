@@ -17,6 +17,7 @@ pub(crate) mod dialect;
 mod drop;
 mod insert;
 mod offsets;
+mod quantified;
 mod question_marks;
 mod reset_options;
 pub(crate) mod running;
@@ -90,11 +91,29 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(depth)
         .build()?;
-    let statements = parser.parse_statements()?;
+    let mut statements = parser
+        .parse_statements()
+        .map_err(|error| with_end(error.into(), text.as_ref()))?;
     if statements.is_empty() {
         return Err(QueryError::Syntax("no statement given".into()));
     }
+    for statement in &mut statements {
+        quantified::rewrite(statement)?;
+    }
     Ok(statements)
+}
+
+/// Says where the text ends, when it does so too early.
+fn with_end(error: QueryError, text: &str) -> QueryError {
+    match error {
+        QueryError::Syntax(message) if message.ends_with("found: EOF") => {
+            let text = text.trim_end();
+            let line = text.lines().count().max(1);
+            let column = text.lines().last().unwrap_or_default().chars().count() + 1;
+            QueryError::Syntax(format!("{message} at Line: {line}, Column: {column}"))
+        }
+        other => other,
+    }
 }
 
 /// The plan of a statement that DataFusion runs; `None` for one that [`command`] runs.
@@ -377,9 +396,14 @@ impl<'a> Router<'a> {
             .strip_prefix("table '")
             .and_then(|rest| rest.strip_suffix("' not found"));
         let parts: Vec<&str> = name.map(|name| name.split('.').collect()).unwrap_or_default();
-        let [_, database, table] = parts.as_slice() else {
+        let [catalog, database, table] = parts.as_slice() else {
             return error;
         };
+        if *catalog != CATALOG {
+            return QueryError::Plan(format!(
+                "catalog '{catalog}' not found; the only one is '{CATALOG}'"
+            ));
+        }
         let Ok(collections) = self.collections.list(database) else {
             let databases = self.collections.databases();
             let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();

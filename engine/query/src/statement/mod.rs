@@ -33,6 +33,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use elanus_collection::{CollectionSchema, Collections, Error as CollectionError};
 use futures::{StreamExt, TryStreamExt};
+use sqlparser::ast::Statement as SqlStatement;
 
 use crate::catalog::CATALOG;
 use crate::error::{QueryError, Result};
@@ -197,6 +198,21 @@ impl Prepared {
                 let writes = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Dml(_)));
                 matches!(planned.plan.exists(writes), Ok(false))
             }
+        }
+    }
+
+    /// Whether it is about the session alone: SET, RESET, USE, PREPARE, DEALLOCATE.
+    pub fn changes_session(&self) -> bool {
+        match &self.inner.statement {
+            Statement::Reset(_) => true,
+            Statement::Statement(inner) => matches!(
+                inner.as_ref(),
+                SqlStatement::Set(_)
+                    | SqlStatement::Use(_)
+                    | SqlStatement::Prepare { .. }
+                    | SqlStatement::Deallocate { .. }
+            ),
+            Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Explain(_) => false,
         }
     }
 
