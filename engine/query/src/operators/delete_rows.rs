@@ -28,7 +28,7 @@ use datafusion::physical_plan::{
 use elanus_collection::{Collection, Keys};
 use futures::TryStreamExt;
 
-use super::{one_batch, only_child};
+use super::{one_batch, only_child, write_facts};
 use crate::error::{QueryError, external};
 
 /// Deletes rows by the primary keys in the first column of its input.
@@ -57,8 +57,8 @@ impl DeleteRowsExec {
 }
 
 impl DisplayAs for DeleteRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeleteRowsExec: table={}", self.collection.name())
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_facts(format, f, self.name(), &[("table", self.collection.name())])
     }
 }
 

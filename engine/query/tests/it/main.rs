@@ -5,8 +5,12 @@
     reason = "a test that fails there has failed as it should"
 )]
 
+mod copy;
+mod files;
+mod limits;
 mod requests;
 mod rewrite;
 mod sessions;
 mod statements;
 mod support;
+mod views;
