@@ -22,6 +22,7 @@ use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use elanus_collection::{Relation, RelationKind};
+use sqlparser::ast::{Ident, ObjectName};
 
 use crate::error::{QueryError, Result, external};
 use crate::resources::Resources;
@@ -118,6 +119,11 @@ async fn files(
     statement: Statement,
     definition: &str,
 ) -> Result<Arc<dyn TableProvider>> {
+    let mut statement = statement;
+    if let Statement::CreateExternalTable(create) = &mut statement {
+        // The planner looks up every name in a statement: its own would lead here again. No table has a blank in its.
+        create.name = ObjectName::from(vec![Ident::with_quote('"', "its files")]);
+    }
     let plan = state.statement_to_plan(statement).await?;
     let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(create)) = plan else {
         return Err(QueryError::Internal(

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringBuilder, UInt64Builder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, UInt64Builder};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Int64Type, Schema, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue};
 use elanus_collection::{Collection, DataType, Field};
@@ -185,27 +186,33 @@ impl Shown {
         let rows = number("c".into()).unwrap_or_default();
         let nulls = rows - number(format!("n{place}")).unwrap_or_default();
         let distinct = number(format!("d{place}"));
-        let value = |name: String| -> Result<Option<ScalarValue>> {
-            match counted.column_by_name(&name) {
-                Some(column) if column.is_valid(0) => Ok(Some(ScalarValue::try_from_array(column, 0)?)),
-                Some(_) | None => Ok(None),
+        let value = |name: String| counted.column_by_name(&name).filter(|column| column.is_valid(0));
+        let (least, greatest) = (value(format!("l{place}")), value(format!("g{place}")));
+        let options = FormatOptions::default();
+        let text = |column: Option<&ArrayRef>| -> Result<Option<String>> {
+            let Some(column) = column else { return Ok(None) };
+            let formatter = ArrayFormatter::try_new(column, &options)?;
+            Ok(Some(formatter.value(0).try_to_string()?))
+        };
+        let bound = |column: Option<&ArrayRef>| -> Result<Precision<ScalarValue>> {
+            match column {
+                Some(column) => Ok(Precision::Inexact(ScalarValue::try_from_array(column, 0)?)),
+                None => Ok(Precision::Absent),
             }
         };
-        let (least, greatest) = (value(format!("l{place}"))?, value(format!("g{place}"))?);
         self.tables.append_value(collection.name());
         self.columns.append_value(&field.name);
         self.rows.append_value(rows);
         self.nulls.append_value(nulls);
         self.distinct.append_option(distinct);
-        self.least.append_option(least.as_ref().map(ToString::to_string));
-        self.greatest
-            .append_option(greatest.as_ref().map(ToString::to_string));
+        self.least.append_option(text(least)?);
+        self.greatest.append_option(text(greatest)?);
         let about = |count: u64| Precision::Inexact(usize::try_from(count).unwrap_or(usize::MAX));
         Ok(ColumnStatistics {
             null_count: about(nulls),
             distinct_count: distinct.map_or(Precision::Absent, about),
-            min_value: least.map_or(Precision::Absent, Precision::Inexact),
-            max_value: greatest.map_or(Precision::Absent, Precision::Inexact),
+            min_value: bound(least)?,
+            max_value: bound(greatest)?,
             ..ColumnStatistics::new_unknown()
         })
     }

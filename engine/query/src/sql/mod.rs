@@ -39,7 +39,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
-use elanus_collection::{Collections, Error};
+use elanus_collection::{Collections, Error, RelationKind};
 use sqlparser::ast::{
     CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Truncate, Use,
@@ -185,7 +185,7 @@ pub(crate) async fn command(
             return Ok(SqlOutput::done());
         }
         Statement::CreateExternalTable(create) => {
-            router.create_external_table(create).await?;
+            router.create_external_table(&create).await?;
             return Ok(SqlOutput::done());
         }
         Statement::CopyTo(_) => return Err(QueryError::Internal("COPY is parsed here".into())),
@@ -226,8 +226,15 @@ impl Router<'_> {
         let inner = match statement {
             Statement::Statement(inner) => *inner,
             Statement::Explain(mut explain) => {
-                if let Statement::Statement(inner) = explain.statement.as_mut() {
-                    self.make_ready("EXPLAIN", inner)?;
+                match explain.statement.as_mut() {
+                    Statement::Statement(inner) => self.make_ready("EXPLAIN", inner)?,
+                    // With ANALYZE it would run, past the question whether the file may be touched.
+                    Statement::CopyTo(_) => return Err(QueryError::Unsupported("EXPLAIN COPY".into())),
+                    Statement::CreateExternalTable(_) => {
+                        return Err(QueryError::Unsupported("EXPLAIN CREATE EXTERNAL TABLE".into()));
+                    }
+                    // Refused by the planner.
+                    Statement::Explain(_) | Statement::Reset(_) => {}
                 }
                 return Ok(Some(Statement::Explain(explain)));
             }
@@ -281,7 +288,7 @@ impl Router<'_> {
         match statement {
             SqlStatement::CreateTable(create) => self.create_table(&create).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
-            SqlStatement::CreateView(view) => self.create_view(view).await,
+            SqlStatement::CreateView(view) => self.create_view(&view).await,
             SqlStatement::CreateSchema {
                 schema_name,
                 if_not_exists,
@@ -554,8 +561,27 @@ impl Router<'_> {
         }
     }
 
-    /// As [`Router::table_name`], of a table that is written.
+    /// As [`Router::table_name`], of a table that is written. Rows of a view are its tables' own, and those of an
+    /// external table are written by COPY.
     fn written_table(&self, name: &ObjectName) -> Result<(String, String)> {
+        let (database, table) = self.new_name(name)?;
+        match self
+            .collections
+            .relation(&database, &table)
+            .map(|relation| relation.kind)
+        {
+            None => Ok((database, table)),
+            Some(RelationKind::View) => Err(QueryError::Unsupported(format!(
+                "writing to the view '{table}'; write to the tables that it reads"
+            ))),
+            Some(RelationKind::External) => Err(QueryError::Unsupported(format!(
+                "writing to the external table '{table}'; COPY .. TO writes files"
+            ))),
+        }
+    }
+
+    /// As [`Router::table_name`], where something may be made.
+    fn new_name(&self, name: &ObjectName) -> Result<(String, String)> {
         let (database, table) = self.table_name(name)?;
         if database == INFO_SCHEMA || database == INFO_ALIAS {
             return Err(QueryError::Unsupported(format!("writing to {database}")));

@@ -65,9 +65,13 @@ impl Router<'_> {
         let collections = self.one_or_all(vacuum.table_name.as_ref())?;
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for collection in &collections {
-            // What is in memory has no segment yet: its size on disk is not known before the flush.
+            // A flush leaves out what was deleted in memory, and what is in memory has no size on disk before it.
+            let deleted = Size::of(collection).deleted;
             collection.flush().await?;
-            before.push(Size::of(collection));
+            before.push(Size {
+                deleted,
+                ..Size::of(collection)
+            });
             collection.compact().await?;
             collection.settle().await?;
             after.push(Size::of(collection));

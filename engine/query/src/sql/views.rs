@@ -17,13 +17,13 @@ use crate::relation::{planning, state_in, table};
 
 impl Router<'_> {
     /// `CREATE [OR REPLACE] VIEW`.
-    pub(super) async fn create_view(&self, view: CreateView) -> Result<()> {
-        refuse_clauses(&view)?;
-        let (database, name) = self.written_table(&view.name)?;
+    pub(super) async fn create_view(&self, view: &CreateView) -> Result<()> {
+        refuse_clauses(view)?;
+        let (database, name) = self.new_name(&view.name)?;
         if view.if_not_exists && self.collections.relation(&database, &name).is_some() {
             return Ok(());
         }
-        let definition = definition(&view)?;
+        let definition = definition(view)?;
         let statement = parse_one(&definition)?;
         clauses::refuse(&statement)?;
         let plan = self.plan_as_is(statement).await?;
@@ -90,7 +90,7 @@ impl Router<'_> {
     }
 
     /// `CREATE EXTERNAL TABLE`.
-    pub(super) async fn create_external_table(&self, create: CreateExternalTable) -> Result<()> {
+    pub(super) async fn create_external_table(&self, create: &CreateExternalTable) -> Result<()> {
         let refused = [
             (!create.table_partition_cols.is_empty(), "PARTITIONED BY"),
             (!create.order_exprs.is_empty(), "WITH ORDER"),
@@ -103,12 +103,12 @@ impl Router<'_> {
                 "CREATE EXTERNAL TABLE with {clause}"
             )));
         }
-        let (database, name) = self.written_table(&create.name)?;
+        let (database, name) = self.new_name(&create.name)?;
         if create.if_not_exists && self.collections.relation(&database, &name).is_some() {
             return Ok(());
         }
         let relation = Relation {
-            definition: external_text(&create, &name)?,
+            definition: external_text(create, &name)?,
             search_database: database.clone(),
             kind: RelationKind::External,
             database,

@@ -322,6 +322,10 @@ async fn a_failed_export_leaves_the_old_file_and_nothing_else() {
             "not supported: EXPLAIN COPY",
         ),
         (
+            format!("EXPLAIN ANALYZE COPY (SELECT 1) TO '{path}'"),
+            "not supported: EXPLAIN COPY",
+        ),
+        (
             format!("COPY t FROM '{path}' (SPEED 9)"),
             "one of the options format, header",
         ),

@@ -9,9 +9,9 @@ use object_store::memory::InMemory;
 
 use crate::support::{engine, engine_with, sql, text};
 
-/// Sorts about 30 MB of text.
-const SORT: &str = "SELECT s FROM (SELECT repeat(CAST(value AS VARCHAR), 20) AS s, value * 7919 % 200003 AS k \
-                    FROM generate_series(1, 200000)) ORDER BY k, s";
+/// Sorts about 8 MB of text.
+const SORT: &str = "SELECT s FROM (SELECT repeat(CAST(value AS VARCHAR), 40) AS s, value * 7919 % 40009 AS k \
+                    FROM generate_series(1, 40000)) ORDER BY k, s";
 
 #[tokio::test]
 async fn a_sort_beyond_the_limit_spills_and_gives_the_same_rows() {
@@ -24,12 +24,12 @@ async fn a_sort_beyond_the_limit_spills_and_gives_the_same_rows() {
     let free = text(&sql(&engine, SORT).await);
     let session = engine.session("default").unwrap();
     engine
-        .sql_in(&session, "SET elanus.query_memory = '8MiB'")
+        .sql_in(&session, "SET elanus.query_memory = '3MiB'")
         .await
         .unwrap();
     assert_eq!(
         text(&engine.sql_in(&session, "SHOW elanus.query_memory").await.unwrap()),
-        "elanus.query_memory|8388608"
+        "elanus.query_memory|3145728"
     );
     let limited = text(&engine.sql_in(&session, SORT).await.unwrap());
     assert!(limited == free, "the rows differ");
@@ -62,20 +62,20 @@ fn spills(plan: &str) -> u64 {
 async fn what_cannot_spill_fails_with_the_name_of_the_limit() {
     let engine = engine().await;
     let session = engine.session("default").unwrap();
-    let join = "SELECT count(*) FROM (SELECT repeat(CAST(value AS VARCHAR), 20) AS s FROM generate_series(1, 200000)) a \
-                JOIN (SELECT repeat(CAST(value AS VARCHAR), 20) AS s FROM generate_series(1, 200000)) b ON a.s = b.s";
-    assert_eq!(text(&engine.sql_in(&session, join).await.unwrap()), "200000");
+    let join = "SELECT count(*) FROM (SELECT repeat(CAST(value AS VARCHAR), 20) AS s FROM generate_series(1, 40000)) a \
+                JOIN (SELECT repeat(CAST(value AS VARCHAR), 20) AS s FROM generate_series(1, 40000)) b ON a.s = b.s";
+    assert_eq!(text(&engine.sql_in(&session, join).await.unwrap()), "40000");
     engine
-        .sql_in(&session, "SET elanus.query_memory = 1000000")
+        .sql_in(&session, "SET elanus.query_memory = 300000")
         .await
         .unwrap();
     let error = engine.sql_in(&session, join).await.unwrap_err().to_string();
-    assert!(error.contains("1000000 bytes (elanus.query_memory)"), "{error}");
+    assert!(error.contains("300000 bytes (elanus.query_memory)"), "{error}");
     engine
         .sql_in(&session, "RESET elanus.query_memory")
         .await
         .unwrap();
-    assert_eq!(text(&engine.sql_in(&session, join).await.unwrap()), "200000");
+    assert_eq!(text(&engine.sql_in(&session, join).await.unwrap()), "40000");
     let error = engine
         .sql_in(&session, "SET elanus.query_memory = 'much'")
         .await
@@ -87,7 +87,7 @@ async fn what_cannot_spill_fails_with_the_name_of_the_limit() {
         "{error}"
     );
     let options = EngineOptions {
-        sql_memory_bytes: Some(1_000_000),
+        sql_memory_bytes: Some(300_000),
         ..EngineOptions::default()
     };
     let engine = engine_with(Arc::new(InMemory::new()), options).await;
@@ -120,7 +120,7 @@ const RUNNING: &str = "SELECT count(*) FROM elanus.queries WHERE statement NOT L
 async fn joins_that_nobody_waits_for_give_their_thread_back() {
     let engine = engine().await;
     let many = |rows: u64| format!("(SELECT value AS x FROM generate_series(1, {rows}))");
-    let two = format!("{} a, {} b", many(3_000_000), many(3_000_000));
+    let two = format!("{} a, {} b", many(100_000), many(100_000));
     for query in [
         format!("SELECT count(*) FROM {two}"),
         format!("SELECT max(sin(a.x) * b.x) FROM {two}"),
@@ -128,8 +128,8 @@ async fn joins_that_nobody_waits_for_give_their_thread_back() {
         format!("SELECT count(*) FROM {two} WHERE a.x + b.x < 0"),
         format!(
             "SELECT count(a.x + b.x) FROM {} a JOIN {} b ON a.x % 2 = b.x % 2",
-            many(1_000_000),
-            many(1_000_000)
+            many(100_000),
+            many(100_000)
         ),
     ] {
         let freed = thread_is_free_after(&engine, &query);

@@ -1,6 +1,6 @@
 //! JSON files: an object on each line, a field for each column.
 //!
-//! A value of a JSON column is any JSON, kept as its text; a vector is an array of numbers or a text `'[1, 2, 3]'`.
+//! A value of a JSON column is any JSON, kept as its text (a text which is JSON itself is taken for that); a vector is an array of numbers or a text `'[1, 2, 3]'`.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -116,6 +116,8 @@ fn read_type(kind: Option<&DataType>) -> arrow::datatypes::DataType {
 fn prepare(kind: Option<&DataType>, value: &mut Value) -> Result<(), String> {
     match (kind, &*value) {
         (_, Value::Null) => {}
+        // As a COPY .. TO writes a JSON column.
+        (Some(DataType::Json), Value::String(text)) if serde_json::from_str::<Value>(text).is_ok() => {}
         (Some(DataType::Json), given) => *value = Value::String(given.to_string()),
         (Some(kind), Value::String(text)) if kind.is_vector() || matches!(kind, DataType::Array { .. }) => {
             let parsed: Value = serde_json::from_str(text)

@@ -29,7 +29,7 @@ impl Router<'_> {
         table: &ObjectName,
         columns: &[Ident],
         location: &str,
-        options: CopyOptions,
+        options: &CopyOptions,
         progress: &Progress,
     ) -> Result<u64> {
         let (database, name) = self.written_table(table)?;

@@ -74,9 +74,9 @@ impl Router<'_> {
         };
         let options = CopyOptions::check(&options)?;
         match (source, to) {
-            (source, true) => self.unload(source, &filename, options, threads, progress).await,
+            (source, true) => self.unload(source, &filename, &options, threads, progress).await,
             (CopySource::Table { table_name, columns }, false) => {
-                self.load(&table_name, &columns, &filename, options, progress)
+                self.load(&table_name, &columns, &filename, &options, progress)
                     .await
             }
             (CopySource::Query(_), false) => Err(QueryError::Syntax("COPY (query) goes TO a file".into())),

@@ -130,7 +130,7 @@ fn option(parser: &mut Parser<'_>) -> Result<CopyOption, ParserError> {
     } else {
         word.strip_prefix("format.").map(str::to_string).unwrap_or(word)
     };
-    parser.consume_token(&Token::Eq);
+    let _equals = parser.consume_token(&Token::Eq);
     Ok(match word.as_str() {
         "format" => CopyOption::Format(Ident::new(value(parser)?)),
         "header" | "has_header" => CopyOption::Header(boolean(parser)?),

@@ -36,7 +36,7 @@ impl Router<'_> {
         &self,
         source: CopySource,
         location: &str,
-        options: CopyOptions,
+        options: &CopyOptions,
         threads: &SqlThreads,
         progress: &Progress,
     ) -> Result<u64> {
@@ -280,7 +280,7 @@ fn csv_lines(batch: &RecordBatch, style: &CsvStyle) -> Result<Vec<u8>> {
     for row in 0..batch.num_rows() {
         let mut texts = Vec::with_capacity(formatters.len());
         for (column, formatter) in batch.columns().iter().zip(&formatters) {
-            texts.push(if column.is_null(row) {
+            texts.push(if column.is_null(row) || column.data_type() == &DataType::Null {
                 None
             } else if let Some(list) = column.as_list_opt::<i32>() {
                 Some(list_text(&list.value(row))?)
