@@ -16,14 +16,14 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
-use elanus_query::{Engine, EngineOptions};
+use elanus_query::{Engine, EngineOptions, FileAccess};
 use elanus_storage::DirLock;
 use prometheus::Registry;
 use tokio::sync::{Notify, watch};
@@ -43,6 +43,8 @@ pub struct Limits {
     pub memory: Option<ByteSize>,
     /// Memory of SQL before it spills; none: no limit.
     pub sql_memory: Option<ByteSize>,
+    /// Files that statements may read and write.
+    pub files: FileAccess,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -81,6 +83,8 @@ impl Database {
             sql_memory_bytes: limits
                 .sql_memory
                 .map(|limit| usize::try_from(limit.bytes()).unwrap_or(usize::MAX)),
+            spill_folder: Some(spill_folder(directory)?),
+            files: limits.files.clone(),
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
@@ -157,6 +161,11 @@ impl Server {
         let limits = Limits {
             memory: settings.memory_limit,
             sql_memory: settings.sql_memory_limit,
+            files: if settings.allow_files.is_empty() {
+                FileAccess::Nowhere
+            } else {
+                FileAccess::Within(settings.allow_files.clone())
+            },
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;
@@ -239,6 +248,20 @@ impl Server {
         self.database.close().await;
         doors
     }
+}
+
+/// The folder for what sorts and joins spill: in the data directory, since folders for temporary files are often memory.
+/// What a process that was killed left there is removed; the lock is held.
+fn spill_folder(directory: &str) -> anyhow::Result<PathBuf> {
+    let folder = Path::new(directory).join("spill");
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot empty {}", folder.display()));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// Runs a door, and says so when it ends with an error.

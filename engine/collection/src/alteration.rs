@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::load::LoadScope;
-use crate::rows::near;
+use crate::rows::{UNIQUE_KEY, near};
 use crate::schema::CollectionSchema;
 use crate::state::CollectionState;
 use crate::stored_names::name_of_added;

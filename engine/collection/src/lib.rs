@@ -40,7 +40,7 @@ pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
-pub use manager::{CollectionSpec, Collections, DatabaseInfo};
+pub use manager::{CollectionSpec, Collections, DatabaseInfo, Relation, RelationSpec};
 pub use names::{NameKind, validate_name};
 pub use options::Options;
 pub use partition::{DEFAULT_PARTITION, PartitionInfo};
@@ -50,4 +50,4 @@ pub use snapshot::Snapshot;
 pub use types::{DataType, Field};
 pub use unit::{Allowed, Unit, UnitId, VectorColumn};
 
-pub use elanus_storage::{Keys, RowRefs};
+pub use elanus_storage::{Keys, RelationKind, RowRefs};

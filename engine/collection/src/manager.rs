@@ -22,8 +22,10 @@ use crate::state::CollectionState;
 mod aliases;
 mod alter;
 mod databases;
+mod relations;
 
 pub use databases::DatabaseInfo;
+pub use relations::{Relation, RelationSpec};
 
 /// Most collections of one root.
 const MAX_COLLECTIONS: usize = 65_536;
@@ -399,6 +401,7 @@ fn free_name(catalog: &Catalog, database: &str, name: &str) -> Result<()> {
     if !catalog.databases.contains_key(database) {
         return Err(no_database(database));
     }
+    relations::not_a_relation(catalog, database, name)?;
     if named(catalog, database, name).is_some() {
         return Err(Error::CollectionExists {
             database: database.to_string(),

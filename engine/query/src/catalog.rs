@@ -1,14 +1,16 @@
-//! The catalog `elanus`: databases as schemas, collections (and aliases) as tables.
+//! The catalog `elanus`: databases as schemas; collections (and aliases), views and external tables as tables.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use elanus_collection::{Collections, Error};
+use datafusion::logical_expr::TableType;
+use elanus_collection::{Collections, Error, RelationKind};
 
 use crate::error::external;
 use crate::info::InfoSchema;
+use crate::relation;
 use crate::resources::Resources;
 use crate::table::CollectionTable;
 
@@ -18,6 +20,9 @@ pub const CATALOG: &str = "elanus";
 pub const DEFAULT_DATABASE: &str = "default";
 /// Name of the schema with tables about collections, segments and indexes.
 pub const INFO_SCHEMA: &str = "elanus_catalog";
+/// A shorter name of the same schema, `elanus.collections`. It is not listed, so that tools that walk the catalog meet
+/// each table once, and it gives way to a database of that name, which other doors can make.
+pub const INFO_ALIAS: &str = CATALOG;
 
 /// All databases.
 #[derive(Debug)]
@@ -50,13 +55,16 @@ impl CatalogProvider for ElanusCatalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        if name == INFO_SCHEMA {
+        let is_database = self.collections.0.database(name).is_ok();
+        if name == INFO_SCHEMA || (name == INFO_ALIAS && !is_database) {
             return Some(Arc::new(InfoSchema::new(
                 Arc::clone(&self.collections.0),
                 Arc::clone(&self.resources.running),
             )));
         }
-        self.collections.0.database(name).ok()?;
+        if !is_database {
+            return None;
+        }
         Some(Arc::new(DatabaseSchema {
             name: name.to_string(),
             collections: Handle(Arc::clone(&self.collections.0)),
@@ -77,7 +85,10 @@ struct DatabaseSchema {
 impl SchemaProvider for DatabaseSchema {
     fn table_names(&self) -> Vec<String> {
         let collections = self.collections.0.list(&self.name).unwrap_or_default();
-        collections.iter().map(|collection| collection.name()).collect()
+        let relations = self.collections.0.relations(&self.name).unwrap_or_default();
+        let mut names: Vec<String> = collections.iter().map(|collection| collection.name()).collect();
+        names.extend(relations.into_iter().map(|relation| relation.name));
+        names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
@@ -86,13 +97,29 @@ impl SchemaProvider for DatabaseSchema {
                 collection,
                 Arc::clone(&self.resources),
             )))),
-            Err(Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. }) => Ok(None),
+            Err(Error::CollectionNotFound { .. }) => match self.collections.0.relation(&self.name, name) {
+                Some(relation) => relation::table(&self.resources, &relation).await.map(Some),
+                None => Ok(None),
+            },
+            Err(Error::DatabaseNotFound { .. }) => Ok(None),
             Err(error) => Err(external(error)),
         }
     }
 
+    /// Without reading the files of an external table.
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
+        if let Some(relation) = self.collections.0.relation(&self.name, name) {
+            return Ok(Some(match relation.kind {
+                RelationKind::View => TableType::View,
+                RelationKind::External => TableType::Base,
+            }));
+        }
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
     fn table_exist(&self, name: &str) -> bool {
         self.collections.0.collection(&self.name, name).is_ok()
+            || self.collections.0.relation(&self.name, name).is_some()
     }
 }
 

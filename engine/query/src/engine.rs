@@ -5,15 +5,18 @@ mod ingest;
 mod query;
 mod search;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
-use elanus_collection::{Collection, Collections};
+use elanus_collection::{Collection, Collections, IndexState};
 
 use crate::error::{QueryError, Result};
+use crate::files::FileAccess;
+use crate::memory::shared_environment;
 use crate::predicate::Predicate;
 use crate::request::{FilterText, SqlOutput};
 use crate::resources::Resources;
@@ -35,6 +38,12 @@ pub struct EngineOptions {
     pub filter_cache_bytes: usize,
     /// Bytes that sorts, joins and aggregates of SQL may hold before they spill; `None` means no limit.
     pub sql_memory_bytes: Option<usize>,
+    /// Folder for what they spill; `None` means the system's folder for temporary files.
+    pub spill_folder: Option<PathBuf>,
+    /// Files that COPY and external tables may touch.
+    pub files: FileAccess,
+    /// Most bytes of rows that a COPY .. FROM writes as one atomic write, at least one batch.
+    pub copy_step_bytes: usize,
 }
 
 impl Default for EngineOptions {
@@ -44,6 +53,9 @@ impl Default for EngineOptions {
             sql_threads: 0,
             filter_cache_bytes: 64 << 20,
             sql_memory_bytes: None,
+            spill_folder: None,
+            files: FileAccess::Nowhere,
+            copy_step_bytes: 1 << 30,
         }
     }
 }
@@ -57,7 +69,7 @@ pub struct Engine {
 struct Inner {
     collections: Arc<Collections>,
     resources: Arc<Resources>,
-    base: SessionState,
+    base: Arc<SessionState>,
     filters: FilterCache,
     sql_threads: SqlThreads,
 }
@@ -74,14 +86,15 @@ impl Engine {
     /// # Errors
     /// [`crate::QueryError::Resources`] when its threads cannot be started.
     pub fn new(collections: Arc<Collections>, options: &EngineOptions) -> Result<Self> {
-        let resources = Arc::new(Resources::new(options.query_threads, options.filter_cache_bytes)?);
+        let resources = Arc::new(Resources::new(options)?);
         let sql_threads = SqlThreads::new(options.sql_threads)?;
-        let base = session::base_state(
+        let base = Arc::new(session::base_state(
             Arc::clone(&collections),
             Arc::clone(&resources),
             resources.compute.threads(),
-            options.sql_memory_bytes,
-        )?;
+            shared_environment(options.sql_memory_bytes, options.spill_folder.clone())?,
+        )?);
+        resources.plan_with(&base);
         let filters = FilterCache::default();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -200,11 +213,34 @@ impl Engine {
         pinned.read(sql_threads, &resources.running, part).await
     }
 
+    /// How far the statements and index builds are that take long, a line for each that tells: for a person who waits.
+    pub fn progress(&self) -> Vec<String> {
+        let running = self.inner.resources.running.all();
+        let mut lines: Vec<String> = running
+            .iter()
+            .filter_map(|statement| Some(format!("{} rows", statement.progress.rows()?)))
+            .collect();
+        let collections = &self.inner.collections;
+        for database in collections.databases() {
+            let all = collections.list(&database.name).unwrap_or_default();
+            let indexes = all.iter().flat_map(|collection| collection.indexes());
+            let building =
+                indexes.filter(|index| index.state == IndexState::InProgress && index.total_rows > 0);
+            lines.extend(building.map(|index| {
+                format!(
+                    "index {}: {} of {} rows",
+                    index.name, index.indexed_rows, index.total_rows
+                )
+            }));
+        }
+        lines
+    }
+
     fn place<'a>(&'a self, session: &'a SessionContext) -> Place<'a> {
         Place {
             collections: &self.inner.collections,
             threads: &self.inner.sql_threads,
-            running: &self.inner.resources.running,
+            resources: &self.inner.resources,
             session,
         }
     }

@@ -182,6 +182,14 @@ fn queries(running: &Running) -> Result<RecordBatch> {
             Field::new("elapsed_ms", DataType::Float64, false),
             Arc::new(Float64Array::from_iter_values(elapsed)),
         ),
+        (
+            Field::new("rows_done", DataType::UInt64, true),
+            Arc::new(
+                all.iter()
+                    .map(|statement| statement.progress.rows())
+                    .collect::<UInt64Array>(),
+            ),
+        ),
     ])
 }
 

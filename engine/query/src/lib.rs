@@ -9,7 +9,8 @@
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
-//! | `catalog`, `info`, `table` | databases, collections and engine state as DataFusion sees them |
+//! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
+//! | `files`, `memory` | which files statements may touch, how much memory they may hold |
 //!
 //! One plan serves both doors. SQL reaches the operators through the optimizer; a search request
 //! calls the same stages directly, since planning would cost more than a graph search:
@@ -31,11 +32,14 @@ mod catalog;
 mod compute;
 mod engine;
 mod error;
+mod files;
 mod info;
+mod memory;
 mod operators;
 mod plan;
 mod planner_messages;
 mod predicate;
+mod relation;
 mod request;
 mod resources;
 mod search;
@@ -46,9 +50,10 @@ mod sql;
 mod statement;
 mod table;
 
-pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_SCHEMA};
+pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
+pub use files::FileAccess;
 pub use request::{FilterText, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput};
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;

@@ -104,6 +104,15 @@ impl SqlOutput {
         }
     }
 
+    /// The answer that is these rows.
+    pub fn rows(rows: RecordBatch) -> Self {
+        Self {
+            schema: rows.schema(),
+            batches: vec![rows],
+            affected: None,
+        }
+    }
+
     /// The answer to a statement that wrote `rows` rows.
     pub fn affected(rows: u64) -> Self {
         Self {

@@ -1,10 +1,15 @@
 //! What all queries of one engine share: the query threads and the bitsets of recent filters.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
+
+use datafusion::execution::SessionState;
 
 use crate::compute::Compute;
-use crate::error::Result;
+use crate::engine::EngineOptions;
+use crate::error::{QueryError, Result};
+use crate::files::FileAccess;
 use crate::selection::SelectionCache;
+use crate::sql::analyze::AnalyzedTables;
 use crate::sql::running::Running;
 
 /// Shared by tables, operators and direct requests.
@@ -16,15 +21,41 @@ pub(crate) struct Resources {
     pub selections: SelectionCache,
     /// SQL statements that run now.
     pub running: Arc<Running>,
+    /// Values that ANALYZE has counted.
+    pub analyzed: AnalyzedTables,
+    /// Files that statements may touch.
+    pub files: FileAccess,
+    /// Most bytes of rows that a COPY writes at once.
+    pub copy_step_bytes: usize,
+    /// What sessions start from, for planning views. Weak, since the catalog in it has these resources.
+    planner: OnceLock<Weak<SessionState>>,
 }
 
 impl Resources {
-    /// `threads` query threads (0: one for each core) and a cache of `cache_bytes` of bits.
-    pub fn new(threads: usize, cache_bytes: usize) -> Result<Self> {
+    /// As `options` say.
+    pub fn new(options: &EngineOptions) -> Result<Self> {
         Ok(Self {
-            compute: Compute::new(threads)?,
-            selections: SelectionCache::new(cache_bytes),
+            compute: Compute::new(options.query_threads)?,
+            selections: SelectionCache::new(options.filter_cache_bytes),
             running: Arc::default(),
+            analyzed: AnalyzedTables::default(),
+            files: options.files.clone(),
+            copy_step_bytes: options.copy_step_bytes,
+            planner: OnceLock::new(),
         })
+    }
+
+    /// Says what views are planned with.
+    pub fn plan_with(&self, base: &Arc<SessionState>) {
+        self.planner.get_or_init(|| Arc::downgrade(base));
+    }
+
+    /// What views are planned with.
+    ///
+    /// # Errors
+    /// The engine is gone.
+    pub fn planner(&self) -> Result<Arc<SessionState>> {
+        let planner = self.planner.get().and_then(Weak::upgrade);
+        planner.ok_or_else(|| QueryError::Internal("the engine is closed".into()))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::config::Dialect;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::optimizer::Optimizer;
@@ -13,6 +13,7 @@ use elanus_collection::Collections;
 
 use crate::catalog::{CATALOG, DEFAULT_DATABASE, ElanusCatalog};
 use crate::error::Result;
+use crate::operators::pause::PauseRule;
 use crate::plan::change_rows::ChangeRule;
 use crate::plan::planner::ElanusQueryPlanner;
 use crate::plan::rule::AnnSearchRule;
@@ -27,7 +28,7 @@ pub(crate) fn base_state(
     collections: Arc<Collections>,
     resources: Arc<Resources>,
     partitions: usize,
-    memory_limit: Option<usize>,
+    environment: Arc<RuntimeEnv>,
 ) -> Result<SessionState> {
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(
@@ -42,13 +43,14 @@ pub(crate) fn base_state(
     optimizer.rules.push(Arc::new(AnnSearchRule));
     let mut builder = SessionStateBuilder::new()
         .with_config(config(partitions))
-        .with_runtime_env(runtime_env(memory_limit)?)
+        .with_runtime_env(environment)
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rules(analyzer.rules)
         .with_optimizer_rules(optimizer.rules)
         .with_default_features()
         .with_type_planner(Arc::new(VectorTypes))
-        .with_query_planner(Arc::new(ElanusQueryPlanner));
+        .with_query_planner(Arc::new(ElanusQueryPlanner))
+        .with_physical_optimizer_rule(Arc::new(PauseRule));
     builder
         .expr_planners()
         .get_or_insert_default()
@@ -96,13 +98,4 @@ fn config(partitions: usize) -> SessionConfig {
         .execution
         .use_row_number_estimates_to_optimize_partitioning = true;
     config
-}
-
-fn runtime_env(memory_limit: Option<usize>) -> Result<Arc<RuntimeEnv>> {
-    let builder = RuntimeEnvBuilder::new();
-    let builder = match memory_limit {
-        Some(bytes) => builder.with_memory_limit(bytes, 1.0),
-        None => builder,
-    };
-    Ok(builder.build_arc()?)
 }

@@ -16,6 +16,8 @@ extensions_options! {
         pub exact: bool, default = false
         /// Milliseconds that a query may take before it is ended; 0 means no limit
         pub statement_timeout: u64, default = 0
+        /// Bytes that the sorts, joins and aggregates of a statement may hold, such as '64MiB'; 0 means no limit of its own
+        pub query_memory: u64, default = 0
     }
 }
 

@@ -40,6 +40,10 @@ pub struct Catalog {
     pub aliases: BTreeMap<String, BTreeMap<String, i64>>,
     /// The next id that was never given out.
     pub next_id: i64,
+    /// Database name, then the name of a view or an external table. Left out of the document while there are none, so
+    /// that a build which does not know the field reads every catalog that does not need it, and refuses the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub relations: BTreeMap<String, BTreeMap<String, RelationEntry>>,
 }
 
 /// One database.
@@ -66,6 +70,30 @@ pub struct CollectionEntry {
     pub created_ts: u64,
 }
 
+/// A name that stands for a definition instead of rows of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelationEntry {
+    /// What the definition is.
+    pub kind: RelationKind,
+    /// SQL text: the query of a view, the whole statement of an external table.
+    pub definition: String,
+    /// The database that unqualified names in the definition mean.
+    pub search_database: String,
+    /// Creation time, `(unix milliseconds << 18) | counter`.
+    pub created_ts: u64,
+}
+
+/// What a [`RelationEntry`] defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationKind {
+    /// A query under a name.
+    View,
+    /// Files that are read as a table.
+    External,
+}
+
 impl Default for Catalog {
     /// The catalog of an empty directory: the database "default" with id 1.
     fn default() -> Self {
@@ -79,6 +107,7 @@ impl Default for Catalog {
             collections: BTreeMap::new(),
             aliases: BTreeMap::new(),
             next_id: 2,
+            relations: BTreeMap::new(),
         }
     }
 }
@@ -335,6 +364,29 @@ mod tests {
         let versions = catalog.log.versions().await.unwrap();
         assert!(versions.len() < 160, "{} versions left", versions.len());
         assert_eq!(open(&store).await.current().next_id, 202);
+    }
+
+    #[test]
+    fn a_catalog_without_relations_has_no_field_for_them() {
+        let relation = RelationEntry {
+            kind: RelationKind::View,
+            definition: "SELECT 1".to_owned(),
+            search_database: DEFAULT_DATABASE.to_owned(),
+            created_ts: 7,
+        };
+        let empty = serde_json::to_string(&Catalog::default()).unwrap();
+        assert!(!empty.contains("relations"), "{empty}");
+        let mut catalog = Catalog::default();
+        let views = BTreeMap::from([("v".to_owned(), relation)]);
+        catalog.relations.insert(DEFAULT_DATABASE.to_owned(), views);
+        let text = serde_json::to_string(&catalog).unwrap();
+        assert!(
+            text.contains(r#""relations":{"default":{"v":{"kind":"view","#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
+        let unknown = text.replace(r#""kind":"view""#, r#""kind":"sequence""#);
+        assert!(serde_json::from_str::<Catalog>(&unknown).is_err());
     }
 
     #[test]

@@ -35,7 +35,9 @@ mod segment;
 mod versioned;
 mod wal;
 
-pub use catalog::{Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry};
+pub use catalog::{
+    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, RelationEntry, RelationKind,
+};
 pub use collection::{CollectionStore, Recovered, TornTail, list_collections, remove_collection};
 pub use error::{Error, Result};
 pub use fault::{Fault, FaultStore, Operation, OperationKind};

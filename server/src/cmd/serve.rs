@@ -39,6 +39,10 @@ pub struct ServeArgs {
     /// Memory that sorts, joins and aggregates of SQL may take before they spill to disk [default: no limit]
     #[arg(long, env = "ELANUS_SQL_MEMORY_LIMIT", value_name = "SIZE")]
     pub sql_memory_limit: Option<ByteSize>,
+    /// Folder whose files COPY and external tables may read and write, with the folders in it; may be given several times,
+    /// in the variable with commas between [default: none, such statements are refused]
+    #[arg(long, env = "ELANUS_ALLOW_FILES", value_name = "DIR", value_delimiter = ',')]
+    pub allow_files: Vec<PathBuf>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -48,6 +48,24 @@ impl Reader {
         }
     }
 
+    /// The texts in the list under `key`; none when it is absent.
+    pub fn texts(&mut self, key: &'static str) -> anyhow::Result<Vec<String>> {
+        let wrong = |reader: &Self, value: &Value| Err(reader.wrong_type(key, "a list of strings", value));
+        let values = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(values)) => values,
+            Some(other) => return wrong(self, &other),
+        };
+        let mut texts = Vec::with_capacity(values.len());
+        for value in values {
+            match value {
+                Value::String(text) => texts.push(text),
+                other => return wrong(self, &other),
+            }
+        }
+        Ok(texts)
+    }
+
     /// The boolean under `key`.
     pub fn boolean(&mut self, key: &'static str) -> anyhow::Result<Option<bool>> {
         match self.take(key) {

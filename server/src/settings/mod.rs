@@ -41,6 +41,8 @@ pub struct Settings {
     pub memory_limit: Option<ByteSize>,
     /// Bytes that SQL may take before it spills; none: no limit.
     pub sql_memory_limit: Option<ByteSize>,
+    /// Folders whose files statements may read and write; none: no files.
+    pub allow_files: Vec<PathBuf>,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -64,6 +66,7 @@ impl Settings {
         let insecure = file.boolean("insecure")?;
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
+        let allow_files = file.texts("allow_files")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -88,6 +91,11 @@ impl Settings {
             insecure: arguments.insecure.or(insecure).unwrap_or(false),
             memory_limit: arguments.memory_limit.or(memory_limit),
             sql_memory_limit: arguments.sql_memory_limit.or(sql_memory_limit),
+            allow_files: if arguments.allow_files.is_empty() {
+                allow_files.into_iter().map(PathBuf::from).collect()
+            } else {
+                arguments.allow_files
+            },
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })
@@ -146,6 +154,30 @@ mod tests {
         assert_eq!(settings.milvus_addr.to_string(), "127.0.0.1:1");
         assert_eq!(settings.memory_limit.map(ByteSize::bytes), Some(2 << 30));
         assert_eq!(settings.log, "debug");
+    }
+
+    #[test]
+    fn folders_are_a_list_in_the_file() {
+        let (_file, mut arguments) = with_file("data = 'd'\nallow_files = ['/in', '/out']\n");
+        let settings = Settings::resolve(ServeArgs {
+            config: arguments.config.clone(),
+            ..ServeArgs::default()
+        });
+        assert_eq!(
+            settings.unwrap().allow_files,
+            [PathBuf::from("/in"), PathBuf::from("/out")]
+        );
+        arguments.allow_files = vec!["/flag".into()];
+        assert_eq!(
+            Settings::resolve(arguments).unwrap().allow_files,
+            [PathBuf::from("/flag")]
+        );
+        let (_file, arguments) = with_file("data = 'd'\nallow_files = '/in'\n");
+        let error = Settings::resolve(arguments).unwrap_err().to_string();
+        assert!(
+            error.contains("`allow_files` must be a list of strings"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "insecure",
         "memory-limit",
         "sql-memory-limit",
+        "allow-files",
         "threads",
         "log",
     ] {

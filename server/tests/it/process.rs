@@ -48,6 +48,7 @@ pub struct Server {
     out: BufReader<ChildStdout>,
     err: File,
     pub milvus: SocketAddr,
+    pub flight: SocketAddr,
     pub http: SocketAddr,
 }
 
@@ -68,10 +69,11 @@ impl Server {
             .stderr(err.try_clone().unwrap());
         let mut child = child.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let [milvus, _flight, http] = ["milvus", "flight", "http"]
+        let [milvus, flight, http] = ["milvus", "flight", "http"]
             .map(|door| ready(&mut out, door).unwrap_or_else(|| panic!("no {door} door: {}", log(&err))));
         let mut server = Self {
             milvus,
+            flight,
             http,
             child,
             out,

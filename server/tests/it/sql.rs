@@ -164,3 +164,65 @@ fn a_directory_that_a_server_has_is_refused_politely() {
         assert!(finished.err.contains(part), "{part} is missing: {}", finished.err);
     }
 }
+
+#[test]
+fn a_server_touches_files_in_its_allowed_folders_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, files) = (directory.path().join("data"), directory.path().join("files"));
+    std::fs::create_dir(&files).unwrap();
+    let mut command = elanus();
+    command
+        .arg("serve")
+        .arg("--data")
+        .arg(&data)
+        .arg("--allow-files")
+        .arg(&files);
+    let server =
+        Server::start_with(command.args(["--milvus-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]));
+    let connected = |server: &Server, statement: &str| {
+        let uri = format!("grpc://{}", server.flight);
+        run(elanus().args(["sql", "--connect", &uri, "--format", "csv", "-c", statement]))
+    };
+    let files = files.display();
+    let done = connected(
+        &server,
+        &format!(
+            "CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(2)); INSERT INTO t VALUES (1, '[1,0]'), (2, '[0,1]'); \
+             COPY t TO '{files}/t.parquet'; DELETE FROM t WHERE id = 2; COPY t (id, v) FROM '{files}/t.parquet'; \
+             CREATE EXTERNAL TABLE e STORED AS PARQUET LOCATION '{files}/t.parquet'; \
+             SELECT count(*) AS n FROM t JOIN e ON t.id = e.id; VACUUM t"
+        ),
+    );
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (counted, vacuumed) = done
+        .out
+        .split_once('\n')
+        .and_then(|(_, rest)| rest.split_once('\n'))
+        .unwrap();
+    assert_eq!(counted, "3");
+    assert!(
+        vacuumed.starts_with("table,segments_before,segments_after,deleted_rows_dropped,bytes_reclaimed\nt,"),
+        "{vacuumed}"
+    );
+    let refused = connected(&server, &format!("COPY t TO '{}/t.csv'", data.display()));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused
+            .err
+            .contains("outside the folders that statements may use"),
+        "{}",
+        refused.err
+    );
+    drop(server);
+    let server = Server::start(&data);
+    for statement in [
+        "SELECT * FROM e".to_string(),
+        format!("COPY t TO '{files}/no.csv'"),
+    ] {
+        let refused = connected(&server, &statement);
+        assert!(
+            refused.code == Some(1) && refused.err.contains("--allow-files DIR"),
+            "{statement}: {refused:?}"
+        );
+    }
+}

@@ -100,6 +100,22 @@ impl Collection {
         self.write(batches, partition, WriteMode::Insert).await
     }
 
+    /// Checks rows as [`Collection::insert`] does, and writes nothing.
+    ///
+    /// # Errors
+    /// What an insert of them would say.
+    pub fn check_rows(&self, rows: &RecordBatch) -> Result<()> {
+        prepare(
+            &self.schema,
+            &self.arrow_schema,
+            rows,
+            WriteMode::Insert,
+            true,
+            |_| 0,
+        )
+        .map(|_| ())
+    }
+
     /// Puts rows in the place of those with the same key, in one atomic step.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ impl Collections {
         self.catalog
             .update(|catalog| {
                 let id = find(catalog, database, collection)?;
+                super::relations::not_a_relation(catalog, database, alias)?;
                 if named(catalog, database, alias).is_some() {
                     return Err(Error::AliasCollectionNameConflict {
                         database: database.to_string(),

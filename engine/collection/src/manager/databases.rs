@@ -92,7 +92,8 @@ impl Collections {
                 if !catalog.databases.contains_key(name) {
                     return Err(no_database(name));
                 }
-                if catalog.collections.values().any(|entry| entry.database == name) {
+                let has_relations = catalog.relations.contains_key(name);
+                if has_relations || catalog.collections.values().any(|entry| entry.database == name) {
                     return Err(Error::DatabaseNotEmpty {
                         database: name.to_string(),
                     });

@@ -43,7 +43,7 @@ use datafusion::physical_plan::{
 };
 use elanus_collection::{Collection, Snapshot};
 
-use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch};
+use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::predicate::Predicate;
@@ -186,25 +186,23 @@ impl AnnSearchExec {
 }
 
 impl DisplayAs for AnnSearchExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (index, indexed) = self.index_use();
         let SearchSpec { field, metric, k, .. } = self.spec.as_ref();
-        let table = self.collection.name();
-        write!(
-            f,
-            "AnnSearchExec: table={table}, column={field}, metric={metric}, k={k}, index={index}"
-        )?;
+        let mut facts = vec![
+            ("table", self.collection.name()),
+            ("column", field.clone()),
+            ("metric", metric.to_string()),
+            ("k", k.to_string()),
+            ("index", index.to_string()),
+        ];
         if self.queries.count() > 1 {
-            write!(f, ", nq={}", self.queries.count())?;
+            facts.push(("nq", self.queries.count().to_string()));
         }
-        if let Some(filter) = filter_text(&self.predicates) {
-            write!(f, ", filter={filter}")?;
-        }
-        write!(
-            f,
-            ", units={}, indexed={indexed}",
-            self.groups.iter().map(Vec::len).sum::<usize>()
-        )
+        facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));
+        let units: usize = self.groups.iter().map(Vec::len).sum();
+        facts.extend([("units", units.to_string()), ("indexed", indexed.to_string())]);
+        write_facts(format, f, self.name(), &facts)
     }
 }
 

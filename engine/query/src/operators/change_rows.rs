@@ -31,7 +31,7 @@ use elanus_collection::{Change, Collection, Keys, RowRefs};
 use futures::TryStreamExt;
 
 use super::insert_sink::without_unset;
-use super::{one_batch, only_child};
+use super::{one_batch, only_child, write_facts};
 use crate::error::{QueryError, external};
 use crate::plan::change_rows::{Effect, NewKeys, VALUES_FROM, action};
 
@@ -68,9 +68,10 @@ impl ChangeRowsExec {
 }
 
 impl DisplayAs for ChangeRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.collection.name();
-        write!(f, "{}Exec: table={name}{}", self.effect.name, self.effect)
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = vec![("table", self.collection.name())];
+        facts.extend(self.effect.writes().map(|columns| ("columns", columns)));
+        write_facts(format, f, &format!("{}Exec", self.effect.name), &facts)
     }
 }
 

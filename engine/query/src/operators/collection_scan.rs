@@ -41,7 +41,7 @@ use datafusion::physical_plan::{
 use elanus_collection::{Collection, Keys, Snapshot, Unit};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{column_names, filter_text, group_units};
+use super::{column_names, filter_text, group_units, write_facts};
 use crate::error::external;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
@@ -140,16 +140,19 @@ impl CollectionScanExec {
 }
 
 impl DisplayAs for CollectionScanExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, columns) = (self.collection.name(), column_names(&self.projected).join(", "));
-        write!(f, "CollectionScanExec: table={table}, columns=[{columns}]")?;
-        if let Some(filter) = filter_text(&self.predicates) {
-            write!(f, ", filter={filter}")?;
-        }
-        if let Some(limit) = self.limit {
-            write!(f, ", limit={limit}")?;
-        }
-        write!(f, ", units={}", self.groups.iter().map(Vec::len).sum::<usize>())
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = vec![
+            ("table", self.collection.name()),
+            (
+                "columns",
+                format!("[{}]", column_names(&self.projected).join(", ")),
+            ),
+        ];
+        facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));
+        facts.extend(self.limit.map(|limit| ("limit", limit.to_string())));
+        let units: usize = self.groups.iter().map(Vec::len).sum();
+        facts.push(("units", units.to_string()));
+        write_facts(format, f, self.name(), &facts)
     }
 }
 
@@ -211,6 +214,18 @@ impl ExecutionPlan for CollectionScanExec {
             (_, Some(limit), None) => Precision::Inexact(rows.min(limit)),
             (false, limit, _) => Precision::Inexact(rows.min(limit.unwrap_or(usize::MAX))),
         };
+        if let Some(analyzed) = self.resources.analyzed.of(self.collection.id()) {
+            for (field, column) in self
+                .projected
+                .fields()
+                .iter()
+                .zip(&mut statistics.column_statistics)
+            {
+                if let Some(found) = analyzed.get(field.name()) {
+                    *column = found.clone();
+                }
+            }
+        }
         Ok(Arc::new(statistics))
     }
 

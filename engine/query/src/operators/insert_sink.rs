@@ -14,6 +14,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, SendableRecordBatc
 use elanus_collection::Collection;
 use futures::TryStreamExt;
 
+use super::write_facts;
 use crate::error::external;
 
 /// Writes all rows of a stream into a collection.
@@ -39,8 +40,8 @@ impl CollectionSink {
 }
 
 impl DisplayAs for CollectionSink {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CollectionSink: table={}", self.collection.name())
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_facts(format, f, "CollectionSink", &[("table", self.collection.name())])
     }
 }
 

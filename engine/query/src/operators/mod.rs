@@ -16,9 +16,11 @@ pub(crate) mod change_rows;
 pub(crate) mod collection_scan;
 
 pub(crate) mod insert_sink;
+pub(crate) mod pause;
 pub(crate) mod take_rows;
 pub(crate) mod top_k_per_query;
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
@@ -30,7 +32,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, SendableRecordBatchStream};
 use elanus_collection::Unit;
 use futures::stream;
 
@@ -164,6 +166,28 @@ pub(crate) fn only_child(
     match (children.pop(), children.is_empty()) {
         (Some(child), true) => Ok(child),
         _ => internal_err!("{operator} has one child"),
+    }
+}
+
+/// What an operator says of itself: `Name: key=value, key=value`, or in a tree one fact on each line.
+pub(crate) fn write_facts(
+    format: DisplayFormatType,
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    facts: &[(&str, String)],
+) -> fmt::Result {
+    match format {
+        DisplayFormatType::Default | DisplayFormatType::Verbose => {
+            write!(f, "{name}")?;
+            for (place, (key, value)) in facts.iter().enumerate() {
+                write!(f, "{}{key}={value}", if place == 0 { ": " } else { ", " })?;
+            }
+            Ok(())
+        }
+        // The name is the title of the box.
+        DisplayFormatType::TreeRender => facts
+            .iter()
+            .try_for_each(|(key, value)| writeln!(f, "{key}={value}")),
     }
 }
 

@@ -46,7 +46,7 @@ use elanus_collection::{Collection, Snapshot};
 use elanus_index::Metric;
 use futures::TryStreamExt;
 
-use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child};
+use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child, write_facts};
 use crate::error::external;
 use crate::request::SCORE_COLUMN;
 use crate::search::{Hit, order_equals, take_rows};
@@ -146,14 +146,13 @@ fn scored_schema(columns: &SchemaRef) -> SchemaRef {
 }
 
 impl DisplayAs for TakeRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, columns) = (self.collection.name(), column_names(&self.columns).join(", "));
-        write!(f, "TakeRowsExec: table={table}, columns=[{columns}]")?;
-        if self.fetch < usize::MAX {
-            write!(f, ", fetch={}", self.fetch)
-        } else {
-            Ok(())
-        }
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = vec![
+            ("table", self.collection.name()),
+            ("columns", format!("[{}]", column_names(&self.columns).join(", "))),
+        ];
+        facts.extend(self.fetch().map(|fetch| ("fetch", fetch.to_string())));
+        write_facts(format, f, self.name(), &facts)
     }
 }
 

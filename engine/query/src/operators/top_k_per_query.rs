@@ -29,7 +29,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::{batch_to_hits, hit_ordering, only_child};
+use super::{batch_to_hits, hit_ordering, only_child, write_facts};
 
 /// Keeps the first `k` rows of each query of an input ordered by query and distance.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ impl TopKPerQueryExec {
 }
 
 impl DisplayAs for TopKPerQueryExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TopKPerQueryExec: k={}", self.k)
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_facts(format, f, self.name(), &[("k", self.k.to_string())])
     }
 }
 

@@ -136,7 +136,11 @@ impl UserDefinedLogicalNodeCore for ChangeRows {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: table={}{}", self.effect.name, self.table, self.effect)
+        write!(f, "{}: table={}", self.effect.name, self.table)?;
+        match self.effect.writes() {
+            Some(columns) => write!(f, ", columns={columns}"),
+            None => Ok(()),
+        }
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -151,12 +155,13 @@ impl UserDefinedLogicalNodeCore for ChangeRows {
     }
 }
 
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Effect {
+    /// The columns that an update writes, to be shown; `None` when there are no updates.
+    pub fn writes(&self) -> Option<String> {
         match &self.in_place {
-            Some(columns) if columns.is_empty() => Ok(()),
-            Some(columns) => write!(f, ", columns=[{}]", columns.join(", ")),
-            None => f.write_str(", whole rows"),
+            Some(columns) if columns.is_empty() => None,
+            Some(columns) => Some(format!("[{}]", columns.join(", "))),
+            None => Some("all".into()),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! `DROP TABLE`, `DROP INDEX`, `DROP SCHEMA`.
+//! `DROP TABLE`, `DROP VIEW`, `DROP INDEX`, `DROP SCHEMA`.
 
 use std::sync::Arc;
 
-use elanus_collection::{Collection, Error};
+use elanus_collection::{Collection, Error, Relation, RelationKind};
 use sqlparser::ast::{ObjectName, ObjectType};
 
 use super::create_index::plain_name;
@@ -14,6 +14,8 @@ enum Found {
     Table(String, String),
     Index(Arc<Collection>, String),
     Database(String),
+    /// A view or an external table.
+    Relation(Relation),
 }
 
 impl Router<'_> {
@@ -34,6 +36,11 @@ impl Router<'_> {
                 Found::Table(database, name) => self.collections.drop_collection(&database, &name).await?,
                 Found::Index(collection, name) => collection.drop_index(&name).await?,
                 Found::Database(name) => self.collections.drop_database(&name).await?,
+                Found::Relation(relation) => {
+                    self.collections
+                        .drop_relation(&relation.database, &relation.name)
+                        .await?;
+                }
             }
         }
         Ok(())
@@ -48,8 +55,17 @@ impl Router<'_> {
         table: Option<&ObjectName>,
     ) -> Result<Option<Found>> {
         let (found, known) = match kind {
+            ObjectType::View => return self.find_view(name, if_exists),
             ObjectType::Table => {
                 let (database, name) = self.table_name(name)?;
+                if let Some(relation) = self.collections.relation(&database, &name) {
+                    return match relation.kind {
+                        RelationKind::External => Ok(Some(Found::Relation(relation))),
+                        RelationKind::View => Err(QueryError::Plan(format!(
+                            "'{name}' is a view: drop it with DROP VIEW"
+                        ))),
+                    };
+                }
                 let known = self.collections.collection(&database, &name).map(|_| ());
                 (Found::Table(database, name), known)
             }
@@ -65,6 +81,23 @@ impl Router<'_> {
             Ok(()) => Ok(Some(found)),
             Err(Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. }) if if_exists => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn find_view(&self, name: &ObjectName, if_exists: bool) -> Result<Option<Found>> {
+        let (database, view) = self.table_name(name)?;
+        match self.collections.relation(&database, &view) {
+            Some(relation) if relation.kind == RelationKind::View => Ok(Some(Found::Relation(relation))),
+            Some(_) => Err(QueryError::Plan(format!(
+                "'{view}' is an external table: drop it with DROP TABLE"
+            ))),
+            None if self.collections.collection(&database, &view).is_ok() => Err(QueryError::Plan(format!(
+                "'{view}' is a table: drop it with DROP TABLE"
+            ))),
+            None if if_exists => Ok(None),
+            None => Err(QueryError::Plan(format!(
+                "there is no view '{view}' in database '{database}'"
+            ))),
         }
     }
 

@@ -2,14 +2,16 @@
 //! by DataFusion (queries and writes).
 //!
 //! ```text
-//!   text -> statements -> CREATE/ALTER/DROP TABLE, INDEX, SCHEMA, USE, SET -> a command, run here
+//!   text -> statements -> CREATE/ALTER/DROP, COPY, VACUUM, ANALYZE, USE, SET -> a command, run here
 //!                      -> SELECT, INSERT, DELETE, EXPLAIN, SHOW      -> a plan of DataFusion, with our rules
 //!                      -> anything else                               -> "not supported: X"
 //! ```
 
 mod alter_table;
+pub(crate) mod analyze;
 mod change;
 mod clauses;
+pub(crate) mod copy;
 mod create_index;
 mod create_table;
 mod delete;
@@ -21,39 +23,55 @@ mod quantified;
 mod question_marks;
 mod reset_options;
 pub(crate) mod running;
+mod show;
 pub(crate) mod split;
 pub(crate) mod threads;
 pub(crate) mod types;
+mod vacuum;
 pub(crate) mod vector_cast;
 pub(crate) mod vector_text;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::{ConfigOptions, ExtensionOptions};
 use datafusion::datasource::{DefaultTableSource, provider_as_source};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
-use elanus_collection::{Collections, Error};
+use elanus_collection::{Collections, Error, RelationKind};
 use sqlparser::ast::{
-    CreateIndex, CreateTable, Delete, Ident, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
+    CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Truncate, Use,
 };
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::Token;
 
-use crate::catalog::{CATALOG, INFO_SCHEMA};
+use crate::catalog::{CATALOG, INFO_ALIAS, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
+use crate::memory::bytes_of;
 use crate::plan::change_rows::NewKeys;
+use crate::relation::planning;
+use crate::request::SqlOutput;
+use crate::resources::Resources;
 use crate::settings::ElanusSettings;
+use crate::statement::Place;
 use crate::table::CollectionTable;
 use create_table::normalized;
+use running::Progress;
 use vector_cast::VectorCastRule;
 
 /// Longest SQL text.
 const MAX_TEXT: usize = 64 << 20;
+/// How deeply the expressions of a definition in the catalog may be nested: somewhat deeper than those of a statement,
+/// since the names of a view's columns go around its query.
+const DEFINITION_DEPTH: usize = 60;
 
 /// The statements of a text.
 ///
@@ -91,9 +109,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(depth)
         .build()?;
-    let mut statements = parser
-        .parse_statements()
-        .map_err(|error| with_end(error.into(), text.as_ref()))?;
+    let mut statements = statements_of(&mut parser).map_err(|error| with_end(error, text.as_ref()))?;
     if statements.is_empty() {
         return Err(QueryError::Syntax("no statement given".into()));
     }
@@ -116,17 +132,52 @@ fn with_end(error: QueryError, text: &str) -> QueryError {
     }
 }
 
+/// As DataFusion's own loop, with the statements that are parsed here.
+fn statements_of(parser: &mut DFParser<'_>) -> Result<VecDeque<Statement>> {
+    let mut statements = VecDeque::new();
+    let mut begins = true;
+    loop {
+        while parser.parser.consume_token(&Token::SemiColon) {
+            begins = true;
+        }
+        if parser.parser.peek_token_ref().token == Token::EOF {
+            return Ok(statements);
+        }
+        if !begins {
+            let found = parser.parser.peek_token_ref();
+            let unexpected: Result<(), ParserError> = parser.parser.expected_ref("end of statement", found);
+            unexpected.map_err(DataFusionError::from)?;
+        }
+        statements.push_back(if copy::parse::is_next(parser) {
+            copy::parse::parse(parser).map_err(DataFusionError::from)?
+        } else {
+            parser.parse_statement()?
+        });
+        begins = false;
+    }
+}
+
+/// The one statement of a text of our own.
+pub(crate) fn parse_one(text: &str) -> Result<Statement> {
+    let mut statements = parse_to_depth(DEFINITION_DEPTH, text)?;
+    match (statements.pop_front(), statements.pop_front()) {
+        (Some(statement), None) => Ok(statement),
+        _ => Err(QueryError::Internal(format!("'{text}' is not one statement"))),
+    }
+}
+
 /// The plan of a statement that DataFusion runs; `None` for one that [`command`] runs.
 ///
 /// # Errors
 /// [`QueryError`].
 pub(crate) async fn plan(
     collections: &Collections,
+    resources: &Arc<Resources>,
     session: &SessionContext,
     statement: Statement,
 ) -> Result<Option<LogicalPlan>> {
     clauses::refuse(&statement)?;
-    let router = Router::new(collections, session);
+    let router = Router::new(collections, resources, session);
     match router.planned_form(statement)? {
         Some(statement) => router.plan(statement).await.map(Some),
         None => Ok(None),
@@ -138,31 +189,60 @@ pub(crate) async fn plan(
 /// # Errors
 /// [`QueryError`].
 pub(crate) async fn command(
-    collections: &Collections,
-    session: &SessionContext,
+    place: Place<'_>,
     statement: Statement,
-) -> Result<()> {
-    let router = Router::new(collections, session);
-    match statement {
-        Statement::Statement(inner) => router.command(*inner).await,
-        Statement::Reset(ResetStatement::Variable(name)) => router.reset(name).await,
-        Statement::CreateExternalTable(_) => Err(QueryError::Unsupported("CREATE EXTERNAL TABLE".into())),
-        Statement::CopyTo(_) => Err(QueryError::Unsupported("COPY".into())),
-        Statement::Explain(_) => Err(QueryError::Internal("EXPLAIN has a plan".into())),
+    progress: &Progress,
+) -> Result<SqlOutput> {
+    let router = Router::new(place.collections, place.resources, place.session);
+    let inner = match statement {
+        Statement::Statement(inner) => *inner,
+        Statement::Reset(ResetStatement::Variable(name)) => {
+            router.reset(name).await?;
+            return Ok(SqlOutput::done());
+        }
+        Statement::CreateExternalTable(create) => {
+            router.create_external_table(&create).await?;
+            return Ok(SqlOutput::done());
+        }
+        Statement::CopyTo(_) => return Err(QueryError::Internal("COPY is parsed here".into())),
+        Statement::Explain(_) => return Err(QueryError::Internal("EXPLAIN has a plan".into())),
+    };
+    match inner {
+        copy @ SqlStatement::Copy { .. } => {
+            let rows = router.copy(copy, place.threads, progress).await?;
+            Ok(SqlOutput::affected(rows))
+        }
+        SqlStatement::Vacuum(vacuum) => router.vacuum(&vacuum).await,
+        SqlStatement::Analyze(analyze) => router.analyze(&analyze, place.threads).await,
+        other => router.command(other).await.map(|()| SqlOutput::done()),
+    }
+}
+
+/// The schema of the rows that a command gives; `None` for one that gives none.
+pub(crate) fn command_schema(statement: &Statement) -> Option<SchemaRef> {
+    let Statement::Statement(inner) = statement else {
+        return None;
+    };
+    match inner.as_ref() {
+        SqlStatement::Vacuum(_) => Some(vacuum::schema()),
+        SqlStatement::Analyze(_) => Some(analyze::schema()),
+        _ => None,
     }
 }
 
 struct Router<'a> {
     collections: &'a Collections,
+    resources: &'a Arc<Resources>,
     session: &'a SessionContext,
     /// How the rows of an INSERT with ON CONFLICT are added.
     new_keys: OnceLock<NewKeys>,
 }
 
 impl<'a> Router<'a> {
-    fn new(collections: &'a Collections, session: &'a SessionContext) -> Self {
+    fn new(collections: &'a Collections, resources: &'a Arc<Resources>, session: &'a SessionContext) -> Self {
         Self {
             collections,
+            resources,
             session,
             new_keys: OnceLock::new(),
         }
@@ -173,8 +253,15 @@ impl<'a> Router<'a> {
         let inner = match statement {
             Statement::Statement(inner) => *inner,
             Statement::Explain(mut explain) => {
-                if let Statement::Statement(inner) = explain.statement.as_mut() {
-                    self.make_ready("EXPLAIN", inner)?;
+                match explain.statement.as_mut() {
+                    Statement::Statement(inner) => self.make_ready("EXPLAIN", inner)?,
+                    // With ANALYZE it would run, past the question whether the file may be touched.
+                    Statement::CopyTo(_) => return Err(QueryError::Unsupported("EXPLAIN COPY".into())),
+                    Statement::CreateExternalTable(_) => {
+                        return Err(QueryError::Unsupported("EXPLAIN CREATE EXTERNAL TABLE".into()));
+                    }
+                    // Refused by the planner.
+                    Statement::Explain(_) | Statement::Reset(_) => {}
                 }
                 return Ok(Some(Statement::Explain(explain)));
             }
@@ -204,15 +291,19 @@ impl<'a> Router<'a> {
                     .text("SELECT schema_name AS database FROM information_schema.schemata ORDER BY 1")
                     .map(Some);
             }
-            SqlStatement::ShowVariable { variable } if self.shown_setting(&variable).is_some() => {
-                let (name, value) = self.shown_setting(&variable).unwrap_or_default();
-                return self
-                    .text(&format!("SELECT 'elanus.{name}' AS name, '{value}' AS value"))
-                    .map(Some);
+            SqlStatement::ShowVariable { variable } => {
+                return self.show(&variable).map(|shown| {
+                    let as_is = || Statement::Statement(Box::new(SqlStatement::ShowVariable { variable }));
+                    Some(shown.unwrap_or_else(as_is))
+                });
+            }
+            SqlStatement::ShowCreate { obj_type, obj_name } => {
+                return self.show_create(&obj_type, &obj_name).map(Some);
+            }
+            SqlStatement::ShowColumns { show_options, .. } => {
+                return self.show_columns(&show_options).map(Some);
             }
             query @ (SqlStatement::Query(_)
-            | SqlStatement::ShowVariable { .. }
-            | SqlStatement::ShowColumns { .. }
             | SqlStatement::ShowFunctions { .. }
             | SqlStatement::ExplainTable { .. }
             | SqlStatement::Explain { .. }
@@ -227,6 +318,7 @@ impl<'a> Router<'a> {
             SqlStatement::CreateTable(create) => self.create_table(&create).await,
             SqlStatement::AlterTable(alter) => self.alter_table(&alter).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
+            SqlStatement::CreateView(view) => self.create_view(&view).await,
             SqlStatement::CreateSchema {
                 schema_name,
                 if_not_exists,
@@ -314,17 +406,15 @@ impl<'a> Router<'a> {
         self.set(&key, &default.unwrap_or_default())
     }
 
-    /// Key and value of one of our settings in a SHOW; DataFusion shows its own only.
-    fn shown_setting(&self, variable: &[Ident]) -> Option<(String, String)> {
-        let parts: Vec<String> = variable.iter().map(normalized).collect();
-        let [prefix, key] = parts.as_slice() else {
-            return None;
-        };
+    /// One of our settings as a row; DataFusion shows its own only.
+    fn shown_setting(&self, key: &str) -> Result<Option<Statement>> {
         let entries = ElanusSettings::of(self.session.state_ref().read().config_options()).entries();
-        let entry = entries
-            .into_iter()
-            .find(|entry| prefix == "elanus" && &entry.key == key)?;
-        Some((entry.key, entry.value.unwrap_or_default()))
+        let Some(entry) = entries.into_iter().find(|entry| entry.key == key) else {
+            return Ok(None);
+        };
+        let value = entry.value.unwrap_or_default();
+        self.text(&format!("SELECT 'elanus.{key}' AS name, '{value}' AS value"))
+            .map(Some)
     }
 
     /// Sets `elanus.{key}`.
@@ -338,6 +428,8 @@ impl<'a> Router<'a> {
             )));
         };
         let name = format!("elanus.{key}");
+        let bytes = (key == "query_memory").then(|| bytes_of(value)).flatten();
+        let value = &bytes.map_or_else(|| value.to_string(), |bytes| bytes.to_string());
         self.session
             .state_ref()
             .write()
@@ -383,7 +475,7 @@ impl<'a> Router<'a> {
     }
 
     async fn plan_as_is(&self, statement: Statement) -> Result<LogicalPlan> {
-        let plan = self.session.state().statement_to_plan(statement).await;
+        let plan = planning(self.session.state().statement_to_plan(statement)).await;
         plan.map_err(|error| self.with_near_tables(error.into()))
     }
 
@@ -404,13 +496,24 @@ impl<'a> Router<'a> {
                 "catalog '{catalog}' not found; the only one is '{CATALOG}'"
             ));
         }
-        let Ok(collections) = self.collections.list(database) else {
+        self.unknown_table(database, table)
+    }
+
+    /// The error for a table that is not there, with the names that it may have meant.
+    fn unknown_table(&self, database: &str, table: &str) -> QueryError {
+        let (Ok(collections), Ok(relations)) = (
+            self.collections.list(database),
+            self.collections.relations(database),
+        ) else {
             let databases = self.collections.databases();
             let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
             let known = did_you_mean(database, &known, "databases");
             return QueryError::Plan(format!("database '{database}' not found{known}"));
         };
-        let names: Vec<String> = collections.iter().map(|collection| collection.name()).collect();
+        let collections = collections.iter().map(|collection| collection.name());
+        let names: Vec<String> = collections
+            .chain(relations.into_iter().map(|relation| relation.name))
+            .collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         QueryError::Plan(format!(
             "table '{table}' not found in database '{database}'{}",
@@ -461,7 +564,7 @@ impl<'a> Router<'a> {
 
     async fn create_database(&self, name: &ObjectName, if_not_exists: bool) -> Result<()> {
         let name = database_name(name)?;
-        if name == INFO_SCHEMA || name == "information_schema" {
+        if [INFO_SCHEMA, INFO_ALIAS, "information_schema"].contains(&name.as_str()) {
             return Err(QueryError::InvalidParameter(format!(
                 "the name '{name}' is reserved"
             )));
@@ -501,11 +604,30 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// As [`Router::table_name`], of a table that is written.
+    /// As [`Router::table_name`], of a table that is written. Rows of a view are its tables' own, and those of an
+    /// external table are written by COPY.
     fn written_table(&self, name: &ObjectName) -> Result<(String, String)> {
+        let (database, table) = self.new_name(name)?;
+        match self
+            .collections
+            .relation(&database, &table)
+            .map(|relation| relation.kind)
+        {
+            None => Ok((database, table)),
+            Some(RelationKind::View) => Err(QueryError::Unsupported(format!(
+                "writing to the view '{table}'; write to the tables that it reads"
+            ))),
+            Some(RelationKind::External) => Err(QueryError::Unsupported(format!(
+                "writing to the external table '{table}'; COPY .. TO writes files"
+            ))),
+        }
+    }
+
+    /// As [`Router::table_name`], where something may be made.
+    fn new_name(&self, name: &ObjectName) -> Result<(String, String)> {
         let (database, table) = self.table_name(name)?;
-        if database == INFO_SCHEMA {
-            return Err(QueryError::Unsupported(format!("writing to {INFO_SCHEMA}")));
+        if database == INFO_SCHEMA || database == INFO_ALIAS {
+            return Err(QueryError::Unsupported(format!("writing to {database}")));
         }
         Ok((database, table))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -24,7 +24,35 @@ pub(crate) struct RunningStatement {
     pub database: String,
     pub text: Arc<str>,
     pub since: SystemTime,
+    pub progress: Progress,
     started: Instant,
+}
+
+/// How many rows a statement has dealt with, for those that tell: COPY.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    rows: Arc<AtomicU64>,
+    told: Arc<AtomicBool>,
+}
+
+impl Progress {
+    /// `more` rows more.
+    pub fn add_rows(&self, more: u64) {
+        self.rows.fetch_add(more, Ordering::Relaxed);
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// `rows` rows by now.
+    pub fn set_rows(&self, rows: u64) {
+        self.rows.store(rows, Ordering::Relaxed);
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Rows by now; `None` for a statement that does not tell.
+    pub fn rows(&self) -> Option<u64> {
+        let told = self.told.load(Ordering::Relaxed);
+        told.then(|| self.rows.load(Ordering::Relaxed))
+    }
 }
 
 impl RunningStatement {
@@ -39,23 +67,34 @@ impl RunningStatement {
 pub(crate) struct RunningGuard {
     running: Arc<Running>,
     id: u64,
+    progress: Progress,
+}
+
+impl RunningGuard {
+    /// Where the statement tells how far it is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
 }
 
 impl Running {
     /// Notes a statement that starts.
     pub fn start(self: &Arc<Self>, database: String, text: Arc<str>) -> RunningGuard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let progress = Progress::default();
         let statement = RunningStatement {
             id,
             database,
             text,
             since: SystemTime::now(),
+            progress: progress.clone(),
             started: Instant::now(),
         };
         self.statements.lock().insert(id, statement);
         RunningGuard {
             running: Arc::clone(self),
             id,
+            progress,
         }
     }
 

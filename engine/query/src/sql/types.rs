@@ -15,7 +15,7 @@ use crate::error::{QueryError, Result, external};
 /// Bytes of a VARCHAR without a length.
 const DEFAULT_LENGTH: u32 = 65_535;
 /// Elements of an ARRAY without a size.
-const DEFAULT_CAPACITY: u32 = 4_096;
+pub(super) const DEFAULT_CAPACITY: u32 = 4_096;
 
 const ALLOWED: &str = "BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, VARCHAR(n), TEXT, JSON, \
                        TIMESTAMPTZ, VECTOR(n) and arrays T[] of the scalars";

@@ -100,7 +100,11 @@ fn converts(from: &DataType) -> bool {
 }
 
 impl ToVector {
-    fn vectors(&self, input: &ArrayRef) -> Result<FixedSizeListArray, QueryError> {
+    /// The vectors of a column.
+    ///
+    /// # Errors
+    /// A value that is no vector of the dimension.
+    pub fn vectors(&self, input: &ArrayRef) -> Result<FixedSizeListArray, QueryError> {
         let wanted = usize::try_from(self.dim).unwrap_or(0);
         let mut values: Vec<f32> = Vec::with_capacity(input.len() * wanted);
         let mut valid: Vec<bool> = Vec::with_capacity(input.len());

@@ -37,10 +37,12 @@ use sqlparser::ast::Statement as SqlStatement;
 
 use crate::catalog::CATALOG;
 use crate::error::{QueryError, Result};
+use crate::memory::task_context;
 use crate::request::SqlOutput;
+use crate::resources::Resources;
 use crate::settings::ElanusSettings;
 use crate::sql;
-use crate::sql::running::{Running, RunningGuard, shown};
+use crate::sql::running::{RunningGuard, shown};
 use crate::sql::threads::{SqlThreads, TimeLimit};
 use crate::table::{CollectionTable, StatementSnapshots};
 
@@ -107,10 +109,22 @@ impl Answer {
     }
 }
 
+impl From<SqlOutput> for Answer {
+    fn from(output: SqlOutput) -> Self {
+        if let Some(rows) = output.affected {
+            return Self::Affected(rows);
+        }
+        if output.schema.fields().is_empty() {
+            return Self::Done;
+        }
+        Self::Rows(rows_at_hand(output.schema, &output.batches))
+    }
+}
+
 #[derive(Debug)]
 enum Form {
-    /// Run by the router.
-    Command,
+    /// Run by the router; with the schema of its rows when it gives any.
+    Command(Option<SchemaRef>),
     /// Run by DataFusion.
     Plan(Arc<Planned>),
 }
@@ -130,6 +144,8 @@ struct Planned {
     lasting: bool,
     /// The settings that it was made under; every SET makes a new one.
     options: Arc<ConfigOptions>,
+    /// The views that there were: those that it reads are not in the plan any more, only what they read.
+    relations: u64,
 }
 
 /// A collection that a plan was made for.
@@ -148,7 +164,7 @@ pub(crate) struct Place<'a> {
     /// Plans are made and run there. Commands are not: what they start has to outlive the engine, and
     /// must not wait behind a join.
     pub threads: &'a SqlThreads,
-    pub running: &'a Arc<Running>,
+    pub resources: &'a Arc<Resources>,
     pub session: &'a SessionContext,
 }
 
@@ -156,7 +172,7 @@ impl Place<'_> {
     fn starts(&self, text: &Arc<str>) -> RunningGuard {
         let state = self.session.state_ref();
         let database = state.read().config_options().catalog.default_schema.clone();
-        self.running.start(database, Arc::clone(text))
+        self.resources.running.start(database, Arc::clone(text))
     }
 
     fn time_limit(&self) -> TimeLimit {
@@ -185,7 +201,7 @@ impl Prepared {
     /// Schema of the rows that it gives; `None` for a statement that gives none.
     pub fn schema(&self) -> Option<SchemaRef> {
         match self.inner.form.load().as_ref() {
-            Form::Command => None,
+            Form::Command(schema) => schema.clone(),
             Form::Plan(planned) => (!planned.writes).then(|| Arc::clone(&planned.schema)),
         }
     }
@@ -193,7 +209,7 @@ impl Prepared {
     /// Whether it can be run again for the same answer: not when reading the answer changes something.
     pub fn is_repeatable(&self) -> bool {
         match self.inner.form.load().as_ref() {
-            Form::Command => false,
+            Form::Command(_) => false,
             Form::Plan(planned) => {
                 let writes = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Dml(_)));
                 matches!(planned.plan.exists(writes), Ok(false))
@@ -219,7 +235,7 @@ impl Prepared {
     /// One field for each parameter, in the order of `$1, $2, ..`; of type Null when any type will do.
     pub fn parameters(&self) -> Schema {
         match self.inner.form.load().as_ref() {
-            Form::Command => Schema::empty(),
+            Form::Command(_) => Schema::empty(),
             Form::Plan(planned) => planned.parameters.schema(),
         }
     }
@@ -244,9 +260,7 @@ impl Prepared {
         let form = self.form(place).await?;
         let Form::Plan(planned) = form.as_ref() else {
             parameters::refuse(parameters.as_ref())?;
-            let statement = self.inner.statement.clone();
-            sql::command(place.collections, place.session, statement).await?;
-            return Ok(Answer::Done);
+            return self.command(place, &running).await.map(Answer::from);
         };
         let rows = planned.parameters.check(parameters.clone())?;
         let (planned, session) = (Arc::clone(planned), place.session.clone());
@@ -269,7 +283,12 @@ impl Prepared {
         place.threads.stream(limit, running, rows).map(Answer::Rows)
     }
 
-    /// Plans a query over the state of now.
+    /// Runs a statement that has no plan.
+    async fn command(&self, place: Place<'_>, running: &RunningGuard) -> Result<SqlOutput> {
+        sql::command(place, self.inner.statement.clone(), running.progress()).await
+    }
+
+    /// Plans a query over the state of now. A command that gives rows runs here, once.
     ///
     /// # Errors
     /// As [`Prepared::run`]; [`QueryError::Internal`] for a statement that is not a query.
@@ -278,7 +297,18 @@ impl Prepared {
         let form = self.form(place).await?;
         let planned = match form.as_ref() {
             Form::Plan(planned) if !planned.writes => Arc::clone(planned),
-            Form::Plan(_) | Form::Command => {
+            Form::Command(Some(schema)) => {
+                parameters::refuse(parameters.as_ref())?;
+                let output = self.command(place, &place.starts(&self.inner.text)).await?;
+                let source = Source::Rows(output.batches.into());
+                return Ok(Pinned::new(
+                    source,
+                    place.session,
+                    Arc::clone(schema),
+                    Arc::clone(&self.inner.text),
+                ));
+            }
+            Form::Plan(_) | Form::Command(None) => {
                 return Err(QueryError::Internal("only a query can be pinned".into()));
             }
         };
@@ -311,12 +341,17 @@ impl Prepared {
 impl Form {
     async fn of(place: Place<'_>, statement: &Statement) -> Result<Self> {
         let (collections, session) = (Arc::clone(place.collections), place.session.clone());
-        let statement = statement.clone();
+        let (statement, resources) = (statement.clone(), Arc::clone(place.resources));
         let make = async move {
-            Ok(match sql::plan(&collections, &session, statement).await? {
-                Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan)?)),
-                None => Self::Command,
-            })
+            // Taken first: a view that changes meanwhile makes the plan stale.
+            let relations = collections.relations_stamp();
+            let schema = sql::command_schema(&statement);
+            Ok(
+                match sql::plan(&collections, &resources, &session, statement).await? {
+                    Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan, relations)?)),
+                    None => Self::Command(schema),
+                },
+            )
         };
         place.threads.run(make).await?
     }
@@ -334,13 +369,14 @@ impl Form {
                 })
         };
         !planned.lasting
+            || planned.relations != place.collections.relations_stamp()
             || !Arc::ptr_eq(&planned.options, &options(place.session))
             || planned.tables.iter().any(moved)
     }
 }
 
 impl Planned {
-    fn new(session: &SessionContext, plan: LogicalPlan) -> Result<Self> {
+    fn new(session: &SessionContext, plan: LogicalPlan, relations: u64) -> Result<Self> {
         let (plan, parameters) = Parameters::infer(plan)?;
         let writes = matches!(plan, LogicalPlan::Dml(_));
         let inserts = matches!(&plan, LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)));
@@ -359,6 +395,7 @@ impl Planned {
             optimized,
             writes,
             options,
+            relations,
             parameters,
         })
     }
@@ -369,7 +406,7 @@ impl Planned {
         rows: Option<RecordBatch>,
     ) -> Result<SendableRecordBatchStream> {
         let state = Arc::new(with_one_snapshot(session.state()));
-        self.run_all(state, session.task_ctx(), rows).await
+        self.run_all(state, task_context(&session), rows).await
     }
 
     /// The rows of a run for each row of parameters. All runs see one state of each collection, and have
@@ -471,7 +508,7 @@ const MAX_ATTEMPTS: usize = 1_000;
 
 /// Runs a plan that writes; it answers with numbers of rows.
 async fn affected(physical: Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<u64> {
-    let batches = datafusion::physical_plan::collect(physical, session.task_ctx()).await?;
+    let batches = datafusion::physical_plan::collect(physical, task_context(session)).await?;
     let counts = batches
         .iter()
         .filter_map(|batch| batch.columns().first()?.as_primitive_opt::<UInt64Type>());
@@ -491,6 +528,15 @@ fn announced(schema: SchemaRef, rows: SendableRecordBatchStream) -> SendableReco
             .map_err(Into::into)
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// Rows that are there already.
+fn rows_at_hand(schema: SchemaRef, batches: &[RecordBatch]) -> SendableRecordBatchStream {
+    let batches: Vec<_> = batches.iter().cloned().map(Ok).collect();
+    Box::pin(RecordBatchStreamAdapter::new(
+        schema,
+        futures::stream::iter(batches),
+    ))
 }
 
 fn options(session: &SessionContext) -> Arc<ConfigOptions> {

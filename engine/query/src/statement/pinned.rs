@@ -16,8 +16,9 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::SessionContext;
 
-use super::{Planned, announced};
+use super::{Planned, announced, rows_at_hand};
 use crate::error::Result;
+use crate::memory::task_context;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::settings::ElanusSettings;
 use crate::sql::running::Running;
@@ -42,6 +43,8 @@ pub(super) enum Source {
     Whole(Arc<dyn ExecutionPlan>),
     /// A plan whose partitions are the parts.
     Split(Arc<dyn ExecutionPlan>),
+    /// Rows that are there already.
+    Rows(Arc<[RecordBatch]>),
     /// A run for each row of parameters, one after the other.
     Runs {
         planned: Arc<Planned>,
@@ -64,7 +67,7 @@ impl Source {
 
 impl Pinned {
     pub(super) fn new(source: Source, session: &SessionContext, schema: SchemaRef, text: Arc<str>) -> Self {
-        let context = session.task_ctx();
+        let context = task_context(session);
         let options = context.session_config().options();
         let database = options.catalog.default_schema.clone();
         let time_limit_millis = ElanusSettings::of(options).statement_timeout;
@@ -87,7 +90,7 @@ impl Pinned {
     pub fn parts(&self) -> usize {
         match &self.source {
             Source::Split(plan) => plan.output_partitioning().partition_count(),
-            Source::Whole(_) | Source::Runs { .. } => 1,
+            Source::Whole(_) | Source::Rows(_) | Source::Runs { .. } => 1,
         }
     }
 
@@ -110,6 +113,7 @@ impl Pinned {
         let rows = match self.source {
             Source::Split(plan) => plan.execute(part, context)?,
             Source::Whole(plan) => execute_stream(reset_plan_states(plan)?, context)?,
+            Source::Rows(batches) => rows_at_hand(Arc::clone(&self.schema), &batches),
             Source::Runs { planned, state, rows } => planned.run_all(state, context, Some(rows)).await?,
         };
         Ok(announced(Arc::clone(&self.schema), rows))

@@ -6,8 +6,12 @@
 )]
 
 mod alter;
+mod copy;
+mod files;
+mod limits;
 mod requests;
 mod rewrite;
 mod sessions;
 mod statements;
 mod support;
+mod views;

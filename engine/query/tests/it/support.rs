@@ -13,18 +13,21 @@ use object_store::memory::InMemory;
 
 /// An engine whose background work runs only when it is asked for.
 pub async fn engine() -> Engine {
-    let options = Options {
+    engine_with(Arc::new(InMemory::new()), EngineOptions::default()).await
+}
+
+/// As [`engine`], over a store that may have been used before.
+pub async fn engine_with(store: Arc<InMemory>, options: EngineOptions) -> Engine {
+    let of_collections = Options {
         background: false,
         build_threads: 1,
         ..Options::default()
     };
-    let collections = Collections::open(Arc::new(InMemory::new()), options)
-        .await
-        .unwrap();
+    let collections = Collections::open(store, of_collections).await.unwrap();
     let options = EngineOptions {
         query_threads: 2,
         sql_threads: 1,
-        ..EngineOptions::default()
+        ..options
     };
     Engine::new(collections, &options).unwrap()
 }
@@ -40,6 +43,23 @@ pub async fn sql(engine: &Engine, text: &str) -> SqlOutput {
 /// The error of a SQL text.
 pub async fn sql_error(engine: &Engine, text: &str) -> String {
     engine.sql(DEFAULT_DATABASE, text).await.unwrap_err().to_string()
+}
+
+/// All values as text, a row in each line.
+pub fn text(output: &SqlOutput) -> String {
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
+    let options = FormatOptions::new().with_null("NULL");
+    let mut lines = Vec::new();
+    for batch in &output.batches {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| {
+                let formatter = ArrayFormatter::try_new(column, &options).unwrap();
+                formatter.value(row).to_string()
+            });
+            lines.push(cells.collect::<Vec<_>>().join("|"));
+        }
+    }
+    lines.join("\n")
 }
 
 /// The first column as integers.

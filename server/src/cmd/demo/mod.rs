@@ -75,6 +75,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         insecure: false,
         memory_limit: None,
         sql_memory_limit: None,
+        allow_files: Vec::new(),
         threads: None,
         log: String::new(),
     };

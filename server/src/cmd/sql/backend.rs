@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::prelude::SessionContext;
-use elanus_query::SqlOutput;
+use elanus_query::{Engine, FileAccess, SqlOutput};
 use flight_tonic::transport::{Channel, Endpoint};
 use futures::TryStreamExt;
 
@@ -29,9 +29,12 @@ pub(super) enum Backend {
 impl Backend {
     /// Opens a data directory.
     pub async fn open(directory: &str, name: &str) -> anyhow::Result<Self> {
-        let database = Database::open(directory, &Limits::default())
-            .await
-            .map_err(explain_lock)?;
+        // A person's own process may do what that person may.
+        let limits = Limits {
+            files: FileAccess::Everywhere,
+            ..Limits::default()
+        };
+        let database = Database::open(directory, &limits).await.map_err(explain_lock)?;
         match database.engine.session(name) {
             Ok(session) => Ok(Self::Embedded {
                 database: Box::new(database),
@@ -78,6 +81,14 @@ impl Backend {
         match self {
             Self::Embedded { .. } => "this process",
             Self::Remote { uri, .. } => uri,
+        }
+    }
+
+    /// The engine, when it is in this process and tells how far a statement is.
+    pub fn engine(&self) -> Option<Engine> {
+        match self {
+            Self::Embedded { database, .. } => Some(Engine::clone(&database.engine)),
+            Self::Remote { .. } => None,
         }
     }
 

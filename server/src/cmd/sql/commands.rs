@@ -10,7 +10,7 @@ const COMMANDS: [(&str, &str, &str); 9] = [
     (
         "\\d",
         "[TABLE]",
-        "tables of the database, or columns and indexes of one table",
+        "tables and views of the database, or columns and indexes of one table",
     ),
     ("\\l", "", "databases"),
     ("\\c", "DATABASE", "work in another database"),
@@ -36,7 +36,14 @@ pub(super) async fn run(shell: &mut Shell, line: &str) -> anyhow::Result<Next> {
     match (command, argument) {
         ("\\q", "") => return Ok(Next::Leave),
         ("\\?", "") => help(),
-        ("\\d" | "\\dt", "") => shell.statement("SHOW TABLES").await?,
+        ("\\d" | "\\dt", "") => {
+            let database = shell.database().await?;
+            let tables = format!(
+                "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = {} ORDER BY 1",
+                quoted(&database)
+            );
+            shell.statement(&tables).await?;
+        }
         ("\\d", table) => describe(shell, table).await?,
         ("\\l", "") => shell.statement("SHOW DATABASES").await?,
         ("\\c", database) if !database.is_empty() => {

@@ -117,7 +117,10 @@ async fn run_script(backend: &mut Backend, script: &str, results: &mut Vec<SqlOu
     let statements = split(script);
     let last = (!statements.rest.is_empty()).then_some(statements.rest);
     for statement in statements.complete.into_iter().chain(last) {
-        results.push(backend.run(statement).await?);
+        let waiting = shell::Waiting::start(backend.engine());
+        let result = backend.run(statement).await;
+        drop(waiting);
+        results.push(result?);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
-use elanus_query::split;
+use elanus_query::{Engine, split};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -22,6 +22,8 @@ use super::say;
 
 /// How long a statement may take before it says that it is still running.
 const PATIENCE: Duration = Duration::from_millis(700);
+/// How often it says how far it is.
+const PROGRESS: Duration = Duration::from_millis(200);
 /// Most lines of history.
 const HISTORY: usize = 10_000;
 
@@ -120,7 +122,7 @@ impl Shell {
     /// Runs one statement and prints its result.
     pub async fn statement(&mut self, statement: &str) -> anyhow::Result<()> {
         let started = Instant::now();
-        let waiting = Waiting::start();
+        let waiting = Waiting::start(self.backend.engine());
         let result = self.backend.run(statement).await;
         drop(waiting);
         let took = started.elapsed();
@@ -199,20 +201,26 @@ fn history_file() -> Option<PathBuf> {
 }
 
 /// Tells that a statement is still running, once it takes longer than expected.
-struct Waiting(tokio::task::JoinHandle<()>, ProgressBar);
+pub(super) struct Waiting(tokio::task::JoinHandle<()>, ProgressBar);
 
 impl Waiting {
-    fn start() -> Self {
+    /// With an engine to ask, it also tells how far a COPY or an index build is.
+    pub fn start(engine: Option<Engine>) -> Self {
         let bar = ProgressBar::new_spinner();
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         let shown = bar.clone();
         let task = tokio::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
             shown.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} running for {elapsed}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} running for {elapsed} {msg}") {
                 shown.set_style(style);
             }
             shown.enable_steady_tick(Duration::from_millis(100));
+            let Some(engine) = engine else { return };
+            loop {
+                shown.set_message(engine.progress().join(", "));
+                tokio::time::sleep(PROGRESS).await;
+            }
         });
         Self(task, bar)
     }
@@ -231,12 +239,12 @@ struct Words {
     names: Vec<String>,
 }
 
-const KEYWORDS: [&str; 46] = [
-    "ANALYZE", "AND", "AS", "ASC", "BETWEEN", "BIGINT", "BY", "CASE", "COUNT", "CREATE", "DEFAULT", "DELETE",
-    "DESC", "DISTINCT", "DOUBLE", "DROP", "ELSE", "END", "EXISTS", "EXPLAIN", "FROM", "GROUP", "HAVING",
-    "INDEX", "INSERT", "INTEGER", "INTO", "JOIN", "LIKE", "LIMIT", "NOT", "NULL", "OFFSET", "ORDER",
-    "PRIMARY", "SELECT", "SET", "SHOW", "TABLE", "USING", "VALUES", "VARCHAR", "VECTOR", "WHERE", "WITH",
-    "UNION",
+const KEYWORDS: [&str; 51] = [
+    "ANALYZE", "AND", "AS", "ASC", "BETWEEN", "BIGINT", "BY", "CASE", "COPY", "COUNT", "CREATE", "DEFAULT",
+    "DELETE", "DESC", "DESCRIBE", "EXTERNAL", "DISTINCT", "DOUBLE", "DROP", "ELSE", "END", "EXISTS",
+    "EXPLAIN", "FROM", "GROUP", "HAVING", "INDEX", "INSERT", "INTEGER", "INTO", "JOIN", "LIKE", "LIMIT",
+    "NOT", "NULL", "OFFSET", "ORDER", "PRIMARY", "SELECT", "SET", "SHOW", "TABLE", "USING", "VALUES",
+    "VARCHAR", "VECTOR", "WHERE", "WITH", "UNION", "VACUUM", "VIEW",
 ];
 
 impl Completer for Words {
