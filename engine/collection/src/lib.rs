@@ -29,6 +29,7 @@ mod snapshot;
 mod state;
 mod types;
 mod unit;
+mod vector_column;
 mod writer;
 
 pub use clock::{Timestamp, TimestampOracle};

@@ -35,6 +35,7 @@ mod info;
 mod operators;
 mod plan;
 mod predicate;
+mod query_vectors;
 mod request;
 mod resources;
 mod search;
@@ -48,7 +49,9 @@ mod table;
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
-pub use request::{FilterText, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput};
+pub use request::{
+    FilterText, Queries, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput,
+};
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;
 pub use sql::check_syntax;

@@ -10,3 +10,4 @@ mod rewrite;
 mod sessions;
 mod statements;
 mod support;
+mod vector_types;
