@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 use elanus_storage::{SegmentFiles, SegmentMeta};
 use parking_lot::RwLock;
 
@@ -49,7 +49,9 @@ impl SealedSegment {
                     array.len()
                 )));
             }
-            let data_type = Field::from_arrow(schema.field_with_name(field)?)?.data_type;
+            let mapped = ArrowField::new(field, array.data_type().clone(), true);
+            let described = schema.field_with_name(field).unwrap_or(&mapped);
+            let data_type = Field::from_arrow(described)?.data_type;
             vectors.insert(field.clone(), VectorColumn::new(&data_type, &array)?);
         }
         Ok(Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ParamValues, ScalarValue};
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -271,27 +271,38 @@ impl Row<'_> {
     /// The values in the inferred types; `None` when one of them would change by the conversion.
     pub fn exact(&self) -> Option<ParamValues> {
         let fields = self.parameters.fields.iter();
-        let values = fields
-            .zip(&self.values)
-            .map(|((_, field), value)| lossless(value, field.as_ref()?));
+        let values = fields.zip(&self.values).map(|((_, field), value)| {
+            let field = field.as_ref()?;
+            Some(described(lossless(value, field)?, field))
+        });
         Some(self.named(values.collect::<Option<_>>()?))
     }
 
     /// The values in the types in which they came.
     pub fn as_given(&self) -> ParamValues {
-        self.named(self.values.clone())
+        self.named(self.values.iter().cloned().map(ScalarAndMetadata::from).collect())
     }
 
-    fn named(&self, values: Vec<ScalarValue>) -> ParamValues {
+    fn named(&self, values: Vec<ScalarAndMetadata>) -> ParamValues {
         if self.parameters.numbered {
-            return ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
+            return ParamValues::List(values);
         }
         let names = self.parameters.fields.iter().map(|(name, _)| name);
         let named: HashMap<String, ScalarAndMetadata> = names
             .zip(values)
-            .map(|(name, value)| (name.trim_start_matches('$').to_string(), value.into()))
+            .map(|(name, value)| (name.trim_start_matches('$').to_string(), value))
             .collect();
         ParamValues::Map(named)
+    }
+}
+
+/// `value` with what tells bfloat16s from bits, which are the same bytes to Arrow.
+fn described(value: ScalarValue, field: &Field) -> ScalarAndMetadata {
+    match VectorKind::of(field) {
+        Some(kind @ VectorKind::BFloat16(_)) => {
+            ScalarAndMetadata::new(value, Some(FieldMetadata::new_from_field(&kind.field(""))))
+        }
+        Some(_) | None => ScalarAndMetadata::from(value),
     }
 }
 
