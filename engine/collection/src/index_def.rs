@@ -240,7 +240,21 @@ fn check_exact_type(index_type: &str, field: &Field) -> Result<()> {
     let allowed: &[&str] = match &field.data_type {
         DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
-        _ => &["FLAT", "AUTOINDEX"],
+        DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => &["FLAT", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());

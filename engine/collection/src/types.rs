@@ -423,31 +423,31 @@ fn type_from_arrow(
 
 /// The vector type of this Arrow form; the name of items and lists does not matter.
 fn vector_from_arrow(arrow: &ArrowType, extension: Option<&str>) -> Option<DataType> {
-    match arrow {
-        ArrowType::FixedSizeList(item, dim) => {
-            let dim = u32::try_from(*dim).ok()?;
-            match item.data_type() {
-                ArrowType::Float32 => Some(DataType::FloatVector { dim }),
-                ArrowType::Float16 => Some(DataType::Float16Vector { dim }),
-                ArrowType::Int8 => Some(DataType::Int8Vector { dim }),
-                _ => None,
-            }
-        }
-        ArrowType::FixedSizeBinary(bytes) => {
-            let bytes = u32::try_from(*bytes).ok()?;
-            Some(if extension == Some(keys::BFLOAT16_EXTENSION) {
-                DataType::BFloat16Vector { dim: bytes / 2 }
-            } else {
-                DataType::BinaryVector {
-                    dim: bytes.checked_mul(8)?,
-                }
-            })
-        }
-        ArrowType::List(item) => {
-            (item.data_type() == &ArrowType::Struct(sparse_fields())).then_some(DataType::SparseFloatVector)
-        }
-        _ => None,
+    if let ArrowType::FixedSizeList(item, dim) = arrow {
+        let dim = u32::try_from(*dim).ok()?;
+        let vectors = [
+            (ArrowType::Float32, DataType::FloatVector { dim }),
+            (ArrowType::Float16, DataType::Float16Vector { dim }),
+            (ArrowType::Int8, DataType::Int8Vector { dim }),
+        ];
+        let vector = vectors
+            .into_iter()
+            .find(|(element, _)| element == item.data_type());
+        return vector.map(|(_, vector)| vector);
     }
+    if let ArrowType::FixedSizeBinary(bytes) = arrow {
+        let bytes = u32::try_from(*bytes).ok()?;
+        return Some(if extension == Some(keys::BFLOAT16_EXTENSION) {
+            DataType::BFloat16Vector { dim: bytes / 2 }
+        } else {
+            DataType::BinaryVector {
+                dim: bytes.checked_mul(8)?,
+            }
+        });
+    }
+    let is_sparse =
+        matches!(arrow, ArrowType::List(item) if item.data_type() == &ArrowType::Struct(sparse_fields()));
+    is_sparse.then_some(DataType::SparseFloatVector)
 }
 
 fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {

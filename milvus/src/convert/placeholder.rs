@@ -38,7 +38,18 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
         DataType::Int8Vector { .. } => PlaceholderType::Int8Vector,
         DataType::BinaryVector { .. } => PlaceholderType::BinaryVector,
         DataType::SparseFloatVector => PlaceholderType::SparseFloatVector,
-        other => {
+        other @ (DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz) => {
             let dim = other.dim().and_then(|dim| usize::try_from(dim).ok());
             let floats = float_vectors(bytes, &field.name, dim.unwrap_or(usize::MAX))?;
             return Ok(QueryVectors {
@@ -94,7 +105,21 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
     let exponent = match &field.data_type {
         DataType::Float16Vector { .. } => 0x7c00,
         DataType::BFloat16Vector { .. } => 0x7f80,
-        _ => return Ok(()),
+        DataType::SparseFloatVector
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => return Ok(()),
     };
     let (elements, _) = bytes.as_chunks::<2>();
     if elements

@@ -499,7 +499,10 @@ fn text_of(vector: VectorRef<'_>) -> String {
                 '}',
             )
         }
-        other => enclosed(
+        other @ (VectorRef::Floats(_)
+        | VectorRef::Halves(_)
+        | VectorRef::BFloat16s(_)
+        | VectorRef::Int8s(_)) => enclosed(
             '[',
             numbers(other).unwrap_or_default().iter().map(ToString::to_string),
             ']',

@@ -6,7 +6,7 @@ use arrow::array::Float64Array;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{exec_err, plan_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -143,8 +143,7 @@ impl Distance {
 
     /// Of two vectors of one type.
     fn of_typed(self, scorer: Option<&Scorer<'_>>, a: VectorRef<'_>, b: VectorRef<'_>) -> Result<f64> {
-        let refused =
-            |e: PairError| datafusion::error::DataFusionError::Execution(format!("{}: {e}", self.name()));
+        let refused = |e: PairError| DataFusionError::Execution(format!("{}: {e}", self.name()));
         if let (Self::L1, Some(left), Some(right)) = (self, numbers(a), numbers(b)) {
             return Ok(l1(&left, &right));
         }
@@ -242,11 +241,11 @@ impl DistanceFunction {
     fn invoke_typed(&self, kind: VectorKind, args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [a, b] = take_function_args(self.name(), &args.args)?;
         let [a_field, b_field] = take_function_args(self.name(), &args.arg_fields)?;
-        let named = |e: datafusion::error::DataFusionError| match e {
-            datafusion::error::DataFusionError::Execution(text) => {
-                datafusion::error::DataFusionError::Execution(format!("{}: {text}", self.name()))
+        let named = |e: DataFusionError| {
+            if let DataFusionError::Execution(text) = e {
+                return DataFusionError::Execution(format!("{}: {text}", self.name()));
             }
-            other => other,
+            e
         };
         let a = TypedColumn::new(kind, VectorKind::of(a_field), a).map_err(named)?;
         let b = TypedColumn::new(kind, VectorKind::of(b_field), b).map_err(named)?;
@@ -298,7 +297,7 @@ impl DistanceFunction {
         let scorer = scorer
             .map(|(query, metric)| Scorer::new(metric, query))
             .transpose()
-            .map_err(|e| datafusion::error::DataFusionError::Execution(format!("{}: {e}", self.name())))?;
+            .map_err(|e| DataFusionError::Execution(format!("{}: {e}", self.name())))?;
         let mut distances = Float64Array::builder(rows);
         for row in 0..rows {
             match (a.row(row), b.row(row)) {

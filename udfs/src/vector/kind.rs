@@ -56,19 +56,17 @@ impl VectorKind {
 
     /// The vector type of an Arrow type without its field: bfloat16 vectors look like bits.
     pub fn of_type(data_type: &DataType) -> Option<Self> {
-        match data_type {
-            DataType::FixedSizeList(item, dim) => match item.data_type() {
-                DataType::Float32 => Some(Self::Float(*dim)),
-                DataType::Float16 => Some(Self::Half(*dim)),
-                DataType::Int8 => Some(Self::Int8(*dim)),
-                _ => None,
-            },
-            DataType::FixedSizeBinary(bytes) => Some(Self::Bit(bytes.checked_mul(8)?)),
-            DataType::List(item) => {
-                (item.data_type() == &DataType::Struct(sparse_fields())).then_some(Self::Sparse)
-            }
-            _ => None,
+        if let DataType::FixedSizeList(item, dim) = data_type {
+            return [Self::Float(*dim), Self::Half(*dim), Self::Int8(*dim)]
+                .into_iter()
+                .zip([DataType::Float32, DataType::Float16, DataType::Int8])
+                .find_map(|(kind, element)| (&element == item.data_type()).then_some(kind));
         }
+        if let DataType::FixedSizeBinary(bytes) = data_type {
+            return bytes.checked_mul(8).map(Self::Bit);
+        }
+        let is_sparse = matches!(data_type, DataType::List(item) if item.data_type() == &DataType::Struct(sparse_fields()));
+        is_sparse.then_some(Self::Sparse)
     }
 
     /// The Arrow type.

@@ -1,5 +1,7 @@
 //! Rows of a vector column of any type, as the index crate's kernels take them.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float16Type, Float32Type, Int8Type, UInt32Type};
@@ -40,7 +42,7 @@ impl TypedColumn {
     /// What cannot be a vector of this kind.
     pub(crate) fn new(kind: VectorKind, from: Option<VectorKind>, value: &ColumnarValue) -> Result<Self> {
         let (array, single) = match value {
-            ColumnarValue::Array(array) => (array.clone(), false),
+            ColumnarValue::Array(array) => (Arc::clone(array), false),
             ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
         };
         let array = if from == Some(kind) {
@@ -92,7 +94,7 @@ fn cut<T>(values: &[T], row: usize, dim: usize) -> Option<&[T]> {
 }
 
 fn values_of(kind: VectorKind, array: &ArrayRef) -> Option<Values> {
-    let items = || Some(array.as_fixed_size_list_opt()?.values().clone());
+    let items = || Some(Arc::clone(array.as_fixed_size_list_opt()?.values()));
     let bytes = || array.as_fixed_size_binary_opt();
     let dim = kind.dim().unwrap_or(0);
     Some(match kind {

@@ -85,7 +85,11 @@ impl UnaryVectorFunction {
                 let norms = vectors.map(|vector| {
                     vector.map(|vector| match vector {
                         VectorRef::Sparse(vector) => norm(Row::F32(vector.values())),
-                        other => norm(Row::F32(&numbers(other).unwrap_or_default())),
+                        other @ (VectorRef::Floats(_)
+                        | VectorRef::Halves(_)
+                        | VectorRef::BFloat16s(_)
+                        | VectorRef::Int8s(_)
+                        | VectorRef::Bits(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
                     })
                 });
                 Arc::new(norms.collect::<arrow::array::Float64Array>())

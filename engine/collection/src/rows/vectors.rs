@@ -57,7 +57,18 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         DataType::BFloat16Vector { dim } => bytes(field, column, width(*dim).saturating_mul(2), *dim),
         DataType::BinaryVector { dim } => bytes(field, column, width(*dim / 8), *dim),
         DataType::SparseFloatVector => sparse(field, column),
-        _ => Err(type_mismatch(field, column.data_type())),
+        DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => Err(type_mismatch(field, column.data_type())),
     }
 }
 
@@ -169,12 +180,12 @@ fn bytes(field: &Field, column: &ArrayRef, width: i32, dim: u32) -> Result<Array
 fn sparse(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
     let target = field.data_type.to_arrow();
     let mismatch = || type_mismatch(field, column.data_type());
-    let structs = match column.data_type() {
-        ArrowType::List(item) | ArrowType::LargeList(item) => {
-            matches!(item.data_type(), ArrowType::Struct(fields) if fields.find("index").is_some() && fields.find("value").is_some() && fields.len() == 2)
-        }
-        _ => false,
+    let is_pair = |item: &arrow::datatypes::Field| {
+        matches!(item.data_type(), ArrowType::Struct(fields)
+            if fields.len() == 2 && fields.find("index").is_some() && fields.find("value").is_some())
     };
+    let structs =
+        matches!(column.data_type(), ArrowType::List(item) | ArrowType::LargeList(item) if is_pair(item));
     if !structs {
         return Err(mismatch());
     }
@@ -238,7 +249,20 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
             }
             Ok(())
         }
-        _ => Ok(()),
+        DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. } => Ok(()),
     }
 }
 

@@ -126,7 +126,18 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         DataType::Int8Vector { .. } => ("int8_vector", NUMBERS),
         DataType::BinaryVector { .. } => ("bit", &[("hamming", "HAMMING"), ("jaccard", "JACCARD")]),
         DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP")]),
-        _ => ("vector", NUMBERS),
+        DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => ("vector", NUMBERS),
     }
 }
 

@@ -23,12 +23,10 @@ const FOOTER_TAIL: usize = 10;
 /// True for columns that go to a vector file: fixed-size lists of fixed-width numbers, bytes of a fixed width (bits and
 /// bfloat16s), and lists of structs (sparse vectors).
 pub(crate) fn is_vector(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::FixedSizeList(item, _) => item.data_type().is_primitive(),
-        DataType::List(item) => matches!(item.data_type(), DataType::Struct(_)),
-        DataType::FixedSizeBinary(_) => true,
-        _ => false,
-    }
+    let is_list =
+        |list: &DataType| matches!(list, DataType::FixedSizeList(item, _) if item.data_type().is_primitive());
+    let is_sparse = |list: &DataType| matches!(list, DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)));
+    is_list(data_type) || is_sparse(data_type) || matches!(data_type, DataType::FixedSizeBinary(_))
 }
 
 /// The file of one column.
