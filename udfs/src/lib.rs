@@ -2,7 +2,7 @@
 //!
 //! | group | functions |
 //! |---|---|
-//! | distances ([`vector`]) | `l2_distance`, `cosine_distance`, `inner_product`, `negative_inner_product`, `l1_distance` |
+//! | distances ([`vector`]) | `l2_distance`, `cosine_distance`, `inner_product`, `negative_inner_product`, `l1_distance`, `hamming_distance`, `jaccard_distance` |
 //! | one vector ([`vector`]) | `l2_normalize`, `l2_norm`, `vector_dims` |
 //! | JSON for SQL ([`json`]) | `json_get`, `json_get_int`, `json_get_float`, `json_get_str`, `json_get_bool`, `json_contains` |
 //! | JSON for filters ([`json`]) | `elanus_json_*`: one pass over the text per row, path and literal fixed per call |

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use elanus_index::{BuildParams, Metric};
+use elanus_index::{AnyMetric, BuildParams, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -19,7 +19,7 @@ pub struct IndexSpec {
     pub field: String,
     /// Index type as Milvus spells it; empty means `AUTOINDEX`.
     pub index_type: String,
-    /// Metric of a vector index; COSINE when absent.
+    /// Metric of a vector index; when absent COSINE, HAMMING for bits and IP for sparse vectors.
     pub metric: Option<String>,
     /// Build parameters as text.
     pub params: BTreeMap<String, String>,
@@ -48,10 +48,11 @@ pub struct IndexInfo {
     /// Index type as asked for.
     pub index_type: String,
     /// Metric of a vector index.
-    pub metric: Option<Metric>,
+    pub metric: Option<AnyMetric>,
     /// Build parameters as asked for.
     pub params: BTreeMap<String, String>,
-    /// What is built; `None` for a scalar index, which is recorded but not built.
+    /// What is built; `None` for an index that is recorded but not built: a scalar one, or one on vectors of another
+    /// type than 32-bit floats, which are searched exactly.
     pub build: Option<BuildParams>,
     /// Rows the index covers when it is finished.
     pub total_rows: u64,
@@ -75,6 +76,9 @@ pub(crate) struct IndexDef {
     pub metric: Option<String>,
     pub params: BTreeMap<String, String>,
     pub created_ts: Timestamp,
+    /// Whether nothing is built and searches are exact, whatever the type says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
 }
 
 /// Whether an index can be on a field of this type.
@@ -133,18 +137,16 @@ impl IndexDef {
         } else {
             &spec.index_type
         };
-        let metric = if field.data_type.is_vector() {
-            let metric = match spec.metric.as_deref() {
-                None | Some("") => Metric::Cosine,
-                Some(text) => Metric::from_str(text).map_err(|_| {
-                    Error::InvalidParameter(format!(
-                        "float vector index does not support metric type: {text}; allowed are L2, IP, COSINE"
-                    ))
-                })?,
-            };
+        let mut exact = false;
+        let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
+            let metric = metric_of(spec, field)?;
             BuildParams::parse(index_type, &spec.params)
                 .map_err(|e| Error::InvalidParameter(e.to_string()))?;
             Some(metric.to_string())
+        } else if field.data_type.is_vector() {
+            exact = true;
+            check_exact_type(index_type, field)?;
+            Some(metric_of(spec, field)?.to_string())
         } else {
             check_scalar(index_type, field)?;
             None
@@ -161,11 +163,20 @@ impl IndexDef {
             metric,
             params: spec.params.clone(),
             created_ts: 0,
+            exact,
         })
     }
 
-    /// Metric and build parameters; `None` for a scalar index.
+    /// Metric of a vector index.
+    pub fn any_metric(&self) -> Option<AnyMetric> {
+        AnyMetric::from_str(self.metric.as_deref()?).ok()
+    }
+
+    /// Metric and build parameters; `None` for an index that is not built.
     pub fn build(&self) -> Option<(Metric, BuildParams)> {
+        if self.exact {
+            return None;
+        }
         let metric = Metric::from_str(self.metric.as_deref()?).ok()?;
         let params = BuildParams::parse(&self.index_type, &self.params).ok()?;
         Some((metric, params))
@@ -179,6 +190,81 @@ impl IndexDef {
             && self.metric == other.metric
             && self.params == other.params
     }
+}
+
+/// Kind in words, default metric and allowed metrics of a vector type.
+fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
+    match data_type {
+        DataType::BinaryVector { .. } => ("binary", &["HAMMING", "JACCARD"]),
+        DataType::SparseFloatVector => ("sparse float", &["IP"]),
+        DataType::Int8Vector { .. } => ("int", &["COSINE", "L2", "IP"]),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => ("float", &["COSINE", "L2", "IP"]),
+    }
+}
+
+/// The metric asked for, or the type's default (its first).
+fn metric_of(spec: &IndexSpec, field: &Field) -> Result<AnyMetric> {
+    let (kind, allowed) = metrics_of(&field.data_type);
+    let text = match spec.metric.as_deref() {
+        None | Some("") => allowed.first().copied().unwrap_or_default(),
+        Some(text) => text,
+    };
+    let mut sorted = allowed.to_vec();
+    if sorted.len() == 3 {
+        sorted.rotate_left(1);
+    }
+    let known = allowed.iter().any(|known| known.eq_ignore_ascii_case(text));
+    AnyMetric::from_str(text).ok().filter(|_| known).ok_or_else(|| {
+        Error::InvalidParameter(format!(
+            "{kind} vector index does not support metric type: {text}; allowed are {}",
+            sorted.join(", ")
+        ))
+    })
+}
+
+/// Refuses index types that vectors of this type do not have. They have none that is built: searches are exact.
+fn check_exact_type(index_type: &str, field: &Field) -> Result<()> {
+    let allowed: &[&str] = match &field.data_type {
+        DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "AUTOINDEX"],
+        DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
+        DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => &["FLAT", "AUTOINDEX"],
+    };
+    if allowed.contains(&index_type) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter(format!(
+        "not supported: index type {index_type} on field '{}' of type {}; allowed are {}",
+        field.name,
+        field.data_type.name(),
+        allowed.join(", ")
+    )))
 }
 
 fn check_scalar(index_type: &str, field: &Field) -> Result<()> {
@@ -222,6 +308,50 @@ mod tests {
             ("v", "AUTOINDEX", Some("COSINE"))
         );
         assert!(def.build().is_some());
+    }
+
+    #[test]
+    fn other_vector_types_have_their_own_metrics_and_nothing_is_built() {
+        let check = |data_type: DataType, index_type: &str, metric: Option<&str>| {
+            let spec = IndexSpec {
+                index_type: index_type.into(),
+                metric: metric.map(ToString::to_string),
+                ..Default::default()
+            };
+            IndexDef::check(&spec, &Field::new("v", data_type))
+        };
+        let bits = || DataType::BinaryVector { dim: 16 };
+        let half = || DataType::Float16Vector { dim: 4 };
+        for (data_type, index_type, metric) in [
+            (bits(), "BIN_FLAT", "HAMMING"),
+            (half(), "FLAT", "COSINE"),
+            (DataType::SparseFloatVector, "SPARSE_INVERTED_INDEX", "IP"),
+        ] {
+            let def = check(data_type, index_type, None).unwrap();
+            assert_eq!(
+                def.any_metric().map(|metric| metric.to_string()).as_deref(),
+                Some(metric)
+            );
+            assert!(def.build().is_none());
+        }
+        let error =
+            |data_type, index_type, metric| check(data_type, index_type, metric).unwrap_err().to_string();
+        assert!(error(half(), "HNSW", None).contains(
+            "not supported: index type HNSW on field 'v' of type Float16Vector; allowed are FLAT, AUTOINDEX"
+        ));
+        assert!(
+            error(bits(), "BIN_FLAT", Some("L2")).contains(
+                "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD"
+            )
+        );
+        assert!(
+            error(DataType::SparseFloatVector, "AUTOINDEX", Some("BM25"))
+                .contains("sparse float vector index does not support metric type: BM25")
+        );
+        assert!(
+            error(DataType::FloatVector { dim: 4 }, "FLAT", Some("HAMMING"))
+                .contains("allowed are L2, IP, COSINE")
+        );
     }
 
     #[test]

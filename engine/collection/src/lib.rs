@@ -32,6 +32,7 @@ mod state;
 mod stored_names;
 mod types;
 mod unit;
+mod vector_column;
 mod writer;
 
 pub use alteration::Alteration;

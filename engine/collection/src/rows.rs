@@ -18,6 +18,7 @@ use crate::schema::CollectionSchema;
 use crate::types::{DataType, Field};
 
 mod check;
+mod vectors;
 
 use check::check_values;
 
@@ -298,6 +299,9 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
                 .map_err(|_| Error::InvalidData(format!("vector field '{}' has null elements", field.name)));
         }
     }
+    if field.data_type.is_vector() && !matches!(field.data_type, DataType::FloatVector { .. }) {
+        return vectors::conform(field, column);
+    }
     if let (DataType::FloatVector { dim }, ArrowType::List(_)) = (&field.data_type, column.data_type()) {
         let lists = column.as_list::<i32>();
         for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
@@ -395,7 +399,14 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
             };
             Arc::new(TimestampMicrosecondArray::from(vec![micros; rows]).with_timezone("UTC"))
         }
-        DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. } => return Err(bad()),
+        DataType::Json
+        | DataType::Array { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => return Err(bad()),
     };
     check_values(field, &array).map_err(|e| Error::InvalidSchema(e.to_string()))?;
     Ok(array)

@@ -22,6 +22,7 @@ const FIRST_FIELD_ID: i64 = 100;
 const MAX_FIELDS: usize = 64;
 const MAX_VECTOR_FIELDS: usize = 10;
 const DIM_RANGE: std::ops::RangeInclusive<u32> = 2..=32_768;
+const BIT_RANGE: std::ops::RangeInclusive<u32> = 8..=262_144;
 
 const DESCRIPTION_KEY: &str = "elanus.description";
 const DYNAMIC_KEY: &str = "elanus.enable_dynamic_field";
@@ -267,7 +268,12 @@ fn validate_field(field: &Field) -> Result<()> {
                 DataType::Json
                 | DataType::Array { .. }
                 | DataType::TimestampTz
-                | DataType::FloatVector { .. } => {
+                | DataType::FloatVector { .. }
+                | DataType::Float16Vector { .. }
+                | DataType::BFloat16Vector { .. }
+                | DataType::Int8Vector { .. }
+                | DataType::BinaryVector { .. }
+                | DataType::SparseFloatVector => {
                     return bad(format!(
                         "element type {} is not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar",
                         element.name()
@@ -283,7 +289,19 @@ fn validate_field(field: &Field) -> Result<()> {
                 | DataType::Double => {}
             }
         }
-        DataType::FloatVector { dim } if !DIM_RANGE.contains(dim) => {
+        DataType::BinaryVector { dim } if !BIT_RANGE.contains(dim) || dim % 8 != 0 => {
+            return bad(format!(
+                "invalid dimension: {dim}. binary vector dimension should be a multiple of 8 in range {} ~ {}",
+                BIT_RANGE.start(),
+                BIT_RANGE.end()
+            ));
+        }
+        DataType::FloatVector { dim }
+        | DataType::Float16Vector { dim }
+        | DataType::BFloat16Vector { dim }
+        | DataType::Int8Vector { dim }
+            if !DIM_RANGE.contains(dim) =>
+        {
             return bad(format!(
                 "invalid dimension: {dim}. should be in range {} ~ {}",
                 DIM_RANGE.start(),
@@ -291,6 +309,11 @@ fn validate_field(field: &Field) -> Result<()> {
             ));
         }
         DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector
         | DataType::VarChar { .. }
         | DataType::Bool
         | DataType::Int8
@@ -306,10 +329,7 @@ fn validate_field(field: &Field) -> Result<()> {
         return bad("only the primary field can be auto id".into());
     }
     for default in field.default.iter().chain(&field.fill) {
-        if matches!(
-            field.data_type,
-            DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. }
-        ) {
+        if field.data_type.is_vector() || matches!(field.data_type, DataType::Json | DataType::Array { .. }) {
             return bad(format!(
                 "type not support default_value, type:{}",
                 field.data_type.name()
@@ -353,6 +373,23 @@ mod tests {
     }
 
     #[test]
+    fn every_vector_type_survives_its_arrow_form() {
+        let types = [
+            DataType::Float16Vector { dim: 4 },
+            DataType::BFloat16Vector { dim: 4 },
+            DataType::Int8Vector { dim: 4 },
+            DataType::BinaryVector { dim: 16 },
+            DataType::SparseFloatVector,
+        ];
+        let mut schema = valid();
+        for (place, data_type) in types.into_iter().enumerate() {
+            schema.fields.push(Field::new(format!("v{place}"), data_type));
+        }
+        schema.validate().unwrap();
+        assert_eq!(CollectionSchema::from_arrow(&schema.to_arrow()).unwrap(), schema);
+    }
+
+    #[test]
     fn validating_twice_changes_nothing() {
         let mut schema = valid();
         schema.validate().unwrap();
@@ -373,6 +410,14 @@ mod tests {
         assert!(
             error(|s| s.fields[3].data_type = DataType::FloatVector { dim: 1 }).contains("range 2 ~ 32768")
         );
+        let vector = |data_type: DataType| {
+            let mut schema = valid();
+            schema.fields[3].data_type = data_type;
+            schema.validate().unwrap_err().to_string()
+        };
+        assert!(vector(DataType::Int8Vector { dim: 40_000 }).contains("range 2 ~ 32768"));
+        assert!(vector(DataType::BinaryVector { dim: 12 }).contains("multiple of 8 in range 8 ~ 262144"));
+        assert!(vector(DataType::BinaryVector { dim: 0 }).contains("invalid dimension: 0"));
         assert!(error(|s| s.fields[1].name = "12-s".into()).contains("12-s"));
         assert!(error(|s| s.fields[1].default = Some(serde_json::json!(7))).contains("text"));
         assert!(error(|s| s.fields[1].name = "id".into()).contains("duplicated"));

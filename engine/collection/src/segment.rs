@@ -5,11 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch, RecordBatchOptions, UInt64Array,
-};
-use arrow::datatypes::{Float32Type, Schema, SchemaRef, UInt64Type};
-use elanus_index::{Bitset, Vectors};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
 use elanus_storage::{SegmentFiles, SegmentMeta, TIMESTAMP_COLUMN};
 use parking_lot::RwLock;
 
@@ -17,74 +14,7 @@ use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::stored_names::{StoredNames, may_be_missing, missing_column};
 use crate::types::Field;
-
-/// One vector column of a block: a flat slice of floats and which rows have a vector at all.
-#[derive(Debug, Clone)]
-pub struct VectorColumn {
-    array: FixedSizeListArray,
-    valid: Option<Arc<Bitset>>,
-    dim: usize,
-}
-
-impl VectorColumn {
-    /// Wraps a column.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSchema`] when the column is not a list of 32-bit floats.
-    pub fn new(column: &ArrayRef) -> Result<Self> {
-        let array = column
-            .as_fixed_size_list_opt()
-            .filter(|list| list.values().as_primitive_opt::<Float32Type>().is_some())
-            .ok_or_else(|| {
-                Error::InvalidSchema(format!(
-                    "a vector column cannot be of type {}",
-                    column.data_type()
-                ))
-            })?;
-        let valid = array
-            .nulls()
-            .filter(|nulls| nulls.null_count() > 0)
-            .map(|nulls| Arc::new(Bitset::from_fn(array.len(), |row| nulls.is_valid(row))));
-        let dim = usize::try_from(array.value_length()).unwrap_or(0);
-        Ok(Self {
-            array: array.clone(),
-            valid,
-            dim,
-        })
-    }
-
-    /// The vectors, row-major; a null row's slot holds unspecified values.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSchema`] when the slice is not rows x dim floats.
-    pub fn as_vectors(&self) -> Result<Vectors<'_>> {
-        let values = self.array.values().as_primitive::<Float32Type>();
-        let floats: &[f32] = values.values();
-        let used = self.array.len() * self.dim;
-        let floats = floats.get(..used).ok_or_else(|| {
-            Error::InvalidSchema(format!(
-                "vector column has {} floats, {used} expected",
-                floats.len()
-            ))
-        })?;
-        Vectors::new(floats, self.dim).map_err(|e| Error::InvalidSchema(e.to_string()))
-    }
-
-    /// Rows that have a vector; `None` when all have.
-    pub fn valid(&self) -> Option<&Bitset> {
-        self.valid.as_deref()
-    }
-
-    /// The column as Arrow data.
-    pub fn array(&self) -> &FixedSizeListArray {
-        &self.array
-    }
-
-    /// Floats per vector.
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-}
+use crate::vector_column::VectorColumn;
 
 /// A segment on disk: vectors mapped, scalar columns read on first use and kept. Its columns go by their stored names; the
 /// ones it is older than are filled in.
@@ -115,7 +45,7 @@ impl SealedSegment {
         let mut vectors = HashMap::new();
         let wanted = |field: &&String| schema.column_with_name(field).is_some();
         for field in meta.vector_fields.iter().filter(wanted) {
-            let array: ArrayRef = Arc::new(files.map_vectors(&meta, field).await?);
+            let array = files.map_vectors(&meta, field).await?;
             if array.len() != meta.rows as usize {
                 return Err(Error::InvalidSchema(format!(
                     "segment {} has {} rows, its vector file of '{field}' {}",
@@ -124,7 +54,8 @@ impl SealedSegment {
                     array.len()
                 )));
             }
-            vectors.insert(field.clone(), VectorColumn::new(&array)?);
+            let data_type = Field::from_arrow(schema.field_with_name(field)?)?.data_type;
+            vectors.insert(field.clone(), VectorColumn::new(&data_type, &array)?);
         }
         add_missing_vectors(&schema, &meta, &mut vectors)?;
         let names = StoredNames::of(&schema);
@@ -180,7 +111,7 @@ impl SealedSegment {
         let arrays: Option<Vec<ArrayRef>> = names
             .iter()
             .map(|name| match self.vectors.get(*name) {
-                Some(vector) => Some(Arc::new(vector.array.clone()) as ArrayRef),
+                Some(vector) => Some(Arc::clone(vector.array())),
                 None => cache.get(*name).cloned(),
             })
             .collect();
@@ -303,8 +234,12 @@ impl GrowingChunk {
     pub fn new(id: u64, batch: RecordBatch, primary_key: &str) -> Result<Self> {
         let mut vectors = HashMap::new();
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            if let Ok(vector) = VectorColumn::new(column) {
-                vectors.insert(field.name().clone(), vector);
+            // Hidden columns are of no field's type.
+            if let Ok(field) = Field::from_arrow(field)
+                && field.data_type.is_vector()
+            {
+                let vector = VectorColumn::new(&field.data_type, column)?;
+                vectors.insert(field.name, vector);
             }
         }
         let bytes = batch.columns().iter().map(bytes_of).sum();
@@ -370,9 +305,10 @@ fn add_missing_vectors(
 ) -> Result<()> {
     for field in schema.fields().iter().filter(|field| may_be_missing(field)) {
         let is_missing = !meta.vector_fields.contains(field.name()) && !vectors.contains_key(field.name());
-        if is_missing && Field::from_arrow(field)?.data_type.is_vector() {
+        let data_type = Field::from_arrow(field)?.data_type;
+        if is_missing && data_type.is_vector() {
             let nulls = missing_column(field, meta.rows as usize)?;
-            vectors.insert(field.name().clone(), VectorColumn::new(&nulls)?);
+            vectors.insert(field.name().clone(), VectorColumn::new(&data_type, &nulls)?);
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, TimeUnit};
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields, TimeUnit};
 
 use crate::error::{Error, Result};
 
@@ -45,6 +45,8 @@ pub mod metadata_keys {
     pub const EXTENSION_NAME: &str = "ARROW:extension:name";
     /// The canonical Arrow extension name of JSON text.
     pub const JSON_EXTENSION: &str = "arrow.json";
+    /// The extension name that tells bfloat16 vectors from bits.
+    pub const BFLOAT16_EXTENSION: &str = "elanus.bfloat16";
 }
 
 use metadata_keys as keys;
@@ -87,6 +89,28 @@ pub enum DataType {
         /// Dimension, 2 to 32,768.
         dim: u32,
     },
+    /// `dim` 16-bit floats of IEEE 754 (binary16).
+    Float16Vector {
+        /// Dimension, 2 to 32,768.
+        dim: u32,
+    },
+    /// `dim` bfloat16s: the upper halves of 32-bit floats.
+    BFloat16Vector {
+        /// Dimension, 2 to 32,768.
+        dim: u32,
+    },
+    /// `dim` signed 8-bit integers.
+    Int8Vector {
+        /// Dimension, 2 to 32,768.
+        dim: u32,
+    },
+    /// `dim` bits, the first one the highest of its byte.
+    BinaryVector {
+        /// Dimension, 8 to 262,144, a multiple of 8.
+        dim: u32,
+    },
+    /// 32-bit floats at ascending indexes, all others zero; there is no fixed dimension.
+    SparseFloatVector,
 }
 
 impl DataType {
@@ -105,12 +129,48 @@ impl DataType {
             Self::Array { .. } => "Array",
             Self::TimestampTz => "Timestamptz",
             Self::FloatVector { .. } => "FloatVector",
+            Self::Float16Vector { .. } => "Float16Vector",
+            Self::BFloat16Vector { .. } => "BFloat16Vector",
+            Self::Int8Vector { .. } => "Int8Vector",
+            Self::BinaryVector { .. } => "BinaryVector",
+            Self::SparseFloatVector => "SparseFloatVector",
         }
     }
 
     /// Whether this is a vector type.
     pub fn is_vector(&self) -> bool {
-        matches!(self, Self::FloatVector { .. })
+        matches!(
+            self,
+            Self::FloatVector { .. }
+                | Self::Float16Vector { .. }
+                | Self::BFloat16Vector { .. }
+                | Self::Int8Vector { .. }
+                | Self::BinaryVector { .. }
+                | Self::SparseFloatVector
+        )
+    }
+
+    /// The dimension of a vector type that has one.
+    pub fn dim(&self) -> Option<u32> {
+        match self {
+            Self::FloatVector { dim }
+            | Self::Float16Vector { dim }
+            | Self::BFloat16Vector { dim }
+            | Self::Int8Vector { dim }
+            | Self::BinaryVector { dim } => Some(*dim),
+            Self::SparseFloatVector
+            | Self::Bool
+            | Self::Int8
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::Float
+            | Self::Double
+            | Self::VarChar { .. }
+            | Self::Json
+            | Self::Array { .. }
+            | Self::TimestampTz => None,
+        }
     }
 
     /// The Arrow type at rest, in plans and on the wire.
@@ -128,12 +188,34 @@ impl DataType {
                 ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
             }
             Self::TimestampTz => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            Self::FloatVector { dim } => {
-                let item = Arc::new(ArrowField::new_list_field(ArrowType::Float32, false));
-                ArrowType::FixedSizeList(item, i32::try_from(*dim).unwrap_or(i32::MAX))
+            Self::FloatVector { dim } => fixed_list(ArrowType::Float32, *dim),
+            Self::Float16Vector { dim } => fixed_list(ArrowType::Float16, *dim),
+            Self::Int8Vector { dim } => fixed_list(ArrowType::Int8, *dim),
+            Self::BFloat16Vector { dim } => {
+                ArrowType::FixedSizeBinary(i32::try_from(*dim).unwrap_or(i32::MAX).saturating_mul(2))
             }
+            Self::BinaryVector { dim } => {
+                ArrowType::FixedSizeBinary(i32::try_from(*dim / 8).unwrap_or(i32::MAX))
+            }
+            Self::SparseFloatVector => ArrowType::List(Arc::new(ArrowField::new_list_field(
+                ArrowType::Struct(sparse_fields()),
+                false,
+            ))),
         }
     }
+}
+
+fn fixed_list(item: ArrowType, dim: u32) -> ArrowType {
+    let item = Arc::new(ArrowField::new_list_field(item, false));
+    ArrowType::FixedSizeList(item, i32::try_from(dim).unwrap_or(i32::MAX))
+}
+
+/// Index and value of one element of a sparse vector.
+pub(crate) fn sparse_fields() -> Fields {
+    Fields::from(vec![
+        ArrowField::new("index", ArrowType::UInt32, false),
+        ArrowField::new("value", ArrowType::Float32, false),
+    ])
 }
 
 /// One field of a collection.
@@ -265,6 +347,9 @@ impl Field {
                     put(keys::MAX_LENGTH, max_length.to_string());
                 }
             }
+            DataType::BFloat16Vector { .. } => {
+                put(keys::EXTENSION_NAME, keys::BFLOAT16_EXTENSION.to_string());
+            }
             DataType::Bool
             | DataType::Int8
             | DataType::Int16
@@ -273,7 +358,11 @@ impl Field {
             | DataType::Float
             | DataType::Double
             | DataType::TimestampTz
-            | DataType::FloatVector { .. } => {}
+            | DataType::FloatVector { .. }
+            | DataType::Float16Vector { .. }
+            | DataType::Int8Vector { .. }
+            | DataType::BinaryVector { .. }
+            | DataType::SparseFloatVector => {}
         }
         ArrowField::new(&self.name, self.data_type.to_arrow(), self.nullable).with_metadata(metadata)
     }
@@ -300,11 +389,14 @@ impl Field {
             .map_err(|e| bad(format!("parameters are not JSON: {e}")))?
             .unwrap_or_default();
         let max_length = number(keys::MAX_LENGTH);
-        let is_json = metadata
-            .get(keys::EXTENSION_NAME)
-            .is_some_and(|name| name == keys::JSON_EXTENSION);
-        let data_type = type_from_arrow(field.data_type(), is_json, max_length, number(keys::MAX_CAPACITY))
-            .ok_or_else(|| bad(format!("Arrow type {} is not supported", field.data_type())))?;
+        let extension = metadata.get(keys::EXTENSION_NAME).map(String::as_str);
+        let data_type = type_from_arrow(
+            field.data_type(),
+            extension,
+            max_length,
+            number(keys::MAX_CAPACITY),
+        )
+        .ok_or_else(|| bad(format!("Arrow type {} is not supported", field.data_type())))?;
         Ok(Self {
             id: metadata
                 .get(keys::FIELD_ID)
@@ -334,12 +426,16 @@ pub(crate) const MAX_ARRAY_CAPACITY: u32 = 4_096;
 
 fn type_from_arrow(
     arrow: &ArrowType,
-    is_json: bool,
+    extension: Option<&str>,
     max_length: Option<u32>,
     max_capacity: Option<u32>,
 ) -> Option<DataType> {
     if let Some(scalar) = scalar_from_arrow(arrow, max_length) {
+        let is_json = extension == Some(keys::JSON_EXTENSION);
         return Some(if is_json { DataType::Json } else { scalar });
+    }
+    if let Some(vector) = vector_from_arrow(arrow, extension) {
+        return Some(vector);
     }
     if let ArrowType::List(item) = arrow {
         let element = Box::new(scalar_from_arrow(item.data_type(), max_length)?);
@@ -348,14 +444,36 @@ fn type_from_arrow(
             max_capacity: max_capacity.unwrap_or(MAX_ARRAY_CAPACITY),
         });
     }
-    if let ArrowType::FixedSizeList(item, dim) = arrow
-        && item.data_type() == &ArrowType::Float32
-    {
-        return Some(DataType::FloatVector {
-            dim: u32::try_from(*dim).ok()?,
+    None
+}
+
+/// The vector type of this Arrow form; the name of items and lists does not matter.
+fn vector_from_arrow(arrow: &ArrowType, extension: Option<&str>) -> Option<DataType> {
+    if let ArrowType::FixedSizeList(item, dim) = arrow {
+        let dim = u32::try_from(*dim).ok()?;
+        let vectors = [
+            (ArrowType::Float32, DataType::FloatVector { dim }),
+            (ArrowType::Float16, DataType::Float16Vector { dim }),
+            (ArrowType::Int8, DataType::Int8Vector { dim }),
+        ];
+        let vector = vectors
+            .into_iter()
+            .find(|(element, _)| element == item.data_type());
+        return vector.map(|(_, vector)| vector);
+    }
+    if let ArrowType::FixedSizeBinary(bytes) = arrow {
+        let bytes = u32::try_from(*bytes).ok()?;
+        return Some(if extension == Some(keys::BFLOAT16_EXTENSION) {
+            DataType::BFloat16Vector { dim: bytes / 2 }
+        } else {
+            DataType::BinaryVector {
+                dim: bytes.checked_mul(8)?,
+            }
         });
     }
-    None
+    let is_sparse =
+        matches!(arrow, ArrowType::List(item) if item.data_type() == &ArrowType::Struct(sparse_fields()));
+    is_sparse.then_some(DataType::SparseFloatVector)
 }
 
 fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {

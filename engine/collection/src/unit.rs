@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use elanus_index::{Bitset, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, exact_search};
+use elanus_index::{
+    AnyMetric, Bitset, Neighbor, SearchParams, SearchStats, VectorIndex, VectorRef, exact_search_any,
+};
 use elanus_storage::{Keys, RowRefs, SegmentId};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
@@ -17,7 +19,7 @@ use crate::overlay::Overlay;
 use crate::segment::{GrowingChunk, SealedSegment};
 use crate::stored_names::StoredNames;
 
-pub use crate::segment::VectorColumn;
+pub use crate::vector_column::VectorColumn;
 
 /// Names a unit for as long as its rows live; the same rows never come back under another id
 /// within one process.
@@ -411,38 +413,41 @@ impl Unit {
     /// allowed row.
     ///
     /// # Errors
-    /// [`Error::FieldNotFound`]; [`Error::InvalidParameter`] when the query has another dimension.
+    /// [`Error::FieldNotFound`]; [`Error::InvalidParameter`] when the query has another type or dimension,
+    /// or the field's type no such metric.
     #[expect(
         clippy::too_many_arguments,
         reason = "the one place where everything about a search meets"
     )]
-    pub fn search(
+    pub fn search<'a>(
         &self,
         field: &str,
-        metric: Metric,
-        query: &[f32],
+        metric: impl Into<AnyMetric>,
+        query: impl Into<VectorRef<'a>>,
         k: usize,
         params: &SearchParams,
         allowed: &Allowed,
         exact: bool,
         stats: &mut SearchStats,
     ) -> Result<Vec<Neighbor>> {
+        let (metric, query) = (metric.into(), query.into());
         let column = self.vectors(field)?;
-        if query.len() != column.dim() {
+        if query.dim() != column.dim() {
             return Err(Error::InvalidParameter(format!(
                 "query vector has dimension {}, field '{field}' has {}",
-                query.len(),
+                query.dim(),
                 column.dim()
             )));
         }
-        let vectors = column.as_vectors()?;
         let index = self
             .index(field)
-            .filter(|index| !exact && index.metric() == metric);
-        Ok(match index {
-            Some(index) => index.search(vectors, query, k, params, allowed.bitset(), stats),
-            None => exact_search(metric, vectors, query, k, allowed.bitset(), stats),
-        })
+            .filter(|index| !exact && metric == index.metric());
+        if let (Some(index), VectorRef::Floats(query)) = (index, query) {
+            let vectors = column.as_vectors()?;
+            return Ok(index.search(vectors, query, k, params, allowed.bitset(), stats));
+        }
+        exact_search_any(metric, column.vectors()?, query, k, allowed.bitset(), stats)
+            .map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
     }
 }
 

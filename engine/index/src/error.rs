@@ -73,6 +73,43 @@ pub enum ParamError {
         /// The metric given.
         given: String,
     },
+    /// A metric that no kind of vector has.
+    #[error("metric type not found or not supported: {given}, supported: [L2 IP COSINE HAMMING JACCARD]")]
+    UnknownMetricOfAny {
+        /// The metric given.
+        given: String,
+    },
+}
+
+/// Vectors that have no distance: of different types, lengths, or compared by a metric that their type does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// The two sides are of different types.
+    #[error("a vector of type {left} has no distance to one of type {right}")]
+    Types {
+        /// Type of the query.
+        left: &'static str,
+        /// Type of the rows.
+        right: &'static str,
+    },
+    /// The two sides have different dimensions.
+    #[error("vectors have different dimensions, {left} and {right}")]
+    Dimensions {
+        /// Dimension of the query.
+        left: usize,
+        /// Dimension of the rows.
+        right: usize,
+    },
+    /// The type does not have the metric.
+    #[error("vectors of type {kind} have no metric {metric}, allowed are {allowed}")]
+    Metric {
+        /// Type of the vectors.
+        kind: &'static str,
+        /// Metric asked for.
+        metric: String,
+        /// Metrics of the type.
+        allowed: &'static str,
+    },
 }
 
 /// Why an index was not built.

@@ -21,9 +21,11 @@
 //! | `flat`, `ivf`, `hnsw` | one family each |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
+//! | [`typed`] | vectors of other types than 32-bit floats, and their exact search |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
 
+mod any_metric;
 mod bitset;
 mod blob;
 mod error;
@@ -41,10 +43,12 @@ mod progress;
 mod rng;
 mod scorer;
 pub mod strategy;
+pub mod typed;
 mod vectors;
 
+pub use any_metric::{AnyMetric, BitMetric};
 pub use bitset::Bitset;
-pub use error::{BuildError, OpenError, ParamError, ShapeError};
+pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use metric::Metric;
@@ -52,4 +56,5 @@ pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};
 pub use progress::{BuildOptions, Progress};
 pub use strategy::Strategy;
+pub use typed::{Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any};
 pub use vectors::Vectors;

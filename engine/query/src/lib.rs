@@ -39,6 +39,7 @@ mod operators;
 mod plan;
 mod planner_messages;
 mod predicate;
+mod query_vectors;
 mod relation;
 mod request;
 mod resources;
@@ -54,7 +55,9 @@ pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use files::FileAccess;
-pub use request::{FilterText, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput};
+pub use request::{
+    FilterText, Queries, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput,
+};
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;
 pub use sql::check_syntax;

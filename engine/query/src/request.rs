@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use elanus_collection::{Collection, Keys};
 use elanus_filter::Templates;
-use elanus_index::Metric;
+use elanus_index::AnyMetric;
 
 /// Name of the score column that [`SearchResponse::rows`] ends with.
 pub const SCORE_COLUMN: &str = "_score";
@@ -21,6 +21,21 @@ pub struct FilterText {
     pub templates: Templates,
 }
 
+/// The query vectors of a search, of the type of the searched field.
+#[derive(Debug, Clone)]
+pub enum Queries {
+    /// 32-bit floats: `nq x dim`, row-major.
+    Floats(Vec<f32>),
+    /// A vector in each row, in the Arrow form of the field's type.
+    Column(ArrayRef),
+}
+
+impl From<Vec<f32>> for Queries {
+    fn from(values: Vec<f32>) -> Self {
+        Self::Floats(values)
+    }
+}
+
 /// A nearest-neighbour search of one vector field for `nq` queries.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
@@ -28,8 +43,8 @@ pub struct SearchRequest {
     pub collection: Arc<Collection>,
     /// Name of the vector field.
     pub field: String,
-    /// Query vectors: `nq x dim`, row-major.
-    pub queries: Vec<f32>,
+    /// Query vectors.
+    pub queries: Queries,
     /// Number of query vectors, at least 1.
     pub nq: usize,
     /// Neighbours wanted of each query, at least 1.
@@ -37,7 +52,7 @@ pub struct SearchRequest {
     /// Neighbours skipped of each query before the first one returned.
     pub offset: usize,
     /// Metric; `None` means the one of the field's index.
-    pub metric: Option<Metric>,
+    pub metric: Option<AnyMetric>,
     /// Search parameters under their Milvus names (`ef`, `nprobe`).
     pub params: BTreeMap<String, String>,
     /// Only rows for which this is true are found.
@@ -59,7 +74,7 @@ pub struct SearchResponse {
     /// equal scores by ascending primary key.
     pub rows: RecordBatch,
     /// The metric that the scores are of.
-    pub metric: Metric,
+    pub metric: AnyMetric,
 }
 
 /// Rows by filter and/or primary keys, in primary key order.

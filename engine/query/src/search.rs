@@ -13,7 +13,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::error::DataFusionError;
 use elanus_collection::{Snapshot, Unit};
-use elanus_index::{Bitset, IndexKind, Metric, SearchParams, SearchStats, Strategy};
+use elanus_index::{AnyMetric, Bitset, IndexKind, Metric, SearchParams, SearchStats, Strategy, VectorRef};
 use rayon::prelude::*;
 
 use crate::compute::Wanted;
@@ -40,7 +40,7 @@ pub(crate) struct SearchSpec {
     /// Vector field.
     pub field: String,
     /// Metric of the distances.
-    pub metric: Metric,
+    pub metric: AnyMetric,
     /// Neighbours wanted of each query.
     pub k: usize,
     /// Search parameters of the index.
@@ -151,12 +151,16 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
     let of_one_query: u64 = targets
         .iter()
         .map(|target| {
-            let dim = target.unit.vectors(&spec.field).map_or(0, |column| column.dim()) as u64;
+            let vectors = target
+                .unit
+                .vectors(&spec.field)
+                .and_then(|column| column.vectors());
+            let dim = vectors.map_or(0, |vectors| vectors.row_cost()) as u64;
             let rows = u64::from(target.unit.rows());
             let index = target
                 .unit
                 .index(&spec.field)
-                .filter(|index| !spec.exact && index.metric() == spec.metric);
+                .filter(|index| !spec.exact && spec.metric == index.metric());
             let visited = match index.map(|index| index.kind()) {
                 Some(IndexKind::Hnsw) => {
                     let width = spec
@@ -185,10 +189,10 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
 pub(crate) fn search_targets(
     targets: &[Target],
     spec: &SearchSpec,
-    queries: &[Option<&[f32]>],
+    queries: &[Option<VectorRef<'_>>],
     wanted: Wanted<'_>,
 ) -> Result<(Vec<Vec<Hit>>, Totals), QueryError> {
-    let search = |query: &Option<&[f32]>| search_query(targets, spec, *query, wanted);
+    let search = |query: &Option<VectorRef<'_>>| search_query(targets, spec, *query, wanted);
     let found: Vec<(Vec<Hit>, Totals)> = if queries.len() > 1 && on_pool() {
         queries.par_iter().map(search).collect::<Result<_, _>>()?
     } else {
@@ -211,7 +215,7 @@ fn on_pool() -> bool {
 fn search_query(
     targets: &[Target],
     spec: &SearchSpec,
-    query: Option<&[f32]>,
+    query: Option<VectorRef<'_>>,
     wanted: Wanted<'_>,
 ) -> Result<(Vec<Hit>, Totals), QueryError> {
     let search = |target: &Target| {
@@ -254,7 +258,7 @@ pub(crate) fn best(hits: &mut Vec<Hit>, k: usize) {
 fn search_unit(
     target: &Target,
     spec: &SearchSpec,
-    query: Option<&[f32]>,
+    query: Option<VectorRef<'_>>,
     totals: &mut Totals,
 ) -> Result<Vec<Hit>, elanus_collection::Error> {
     let Target {
@@ -305,7 +309,7 @@ fn search_unit(
     // SQL's cosine distance of a zero vector is NaN, after all numbers; the engine's is that of a
     // right angle. It only matters when a right angle or worse is among the hits.
     let angle_is_open = found.len() < spec.k || found.last().is_some_and(|worst| worst.distance >= 0.0);
-    if spec.metric == Metric::Cosine && angle_is_open && query.iter().any(|value| *value != 0.0) {
+    if spec.metric == Metric::Cosine && angle_is_open && !query.is_zero() {
         let (zeros, others) = split_zero_vectors(unit, &spec.field, selection)?;
         if !zeros.is_empty() {
             found = search(Some(&others), totals)?;
@@ -340,16 +344,13 @@ fn split_zero_vectors(
     field: &str,
     selection: &Selection,
 ) -> Result<(Vec<u32>, Bitset), elanus_collection::Error> {
-    let vectors = unit.vectors(field)?.as_vectors()?;
+    let vectors = unit.vectors(field)?.vectors()?;
     let allowed = unit.allow(field, selection.bits())?;
     let mut others = allowed
         .bitset()
         .cloned()
         .unwrap_or_else(|| Bitset::full(unit.rows() as usize));
-    let zeros: Vec<usize> = others
-        .iter()
-        .filter(|row| vectors.row(*row).iter().all(|value| *value == 0.0))
-        .collect();
+    let zeros: Vec<usize> = others.iter().filter(|row| vectors.row(*row).is_zero()).collect();
     for row in &zeros {
         others.clear(*row);
     }

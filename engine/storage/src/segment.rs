@@ -12,7 +12,7 @@ mod vectors;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, FixedSizeListArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use bytes::Bytes;
@@ -65,7 +65,7 @@ impl SegmentFiles {
         }
     }
 
-    /// Writes `batch` as a new segment: fixed-size lists of numbers to vector files, everything else and the
+    /// Writes `batch` as a new segment: vector columns to vector files, everything else and the
     /// timestamp column to `data.parquet`. The segment exists once a commit puts the result into the manifest.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl SegmentFiles {
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::NotFound`], [`Error::Invalid`] for a field without vector file.
-    pub async fn map_vectors(&self, segment: &SegmentMeta, field: &str) -> Result<FixedSizeListArray> {
+    pub async fn map_vectors(&self, segment: &SegmentMeta, field: &str) -> Result<ArrayRef> {
         let position = segment.vector_fields.iter().position(|name| name == field);
         let position = position.ok_or_else(|| {
             Error::Invalid(format!(

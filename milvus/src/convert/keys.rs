@@ -36,7 +36,12 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
-        | DataType::FloatVector { .. } => None,
+        | DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => None,
     };
     // `id ==`, `id == 1, 2` and `id == 1,` are mistakes, not lists.
     keys.filter(|keys| !single || (keys.len() == 1 && !list.ends_with(',')))

@@ -10,6 +10,7 @@ pub(crate) mod results;
 pub(crate) mod schema;
 pub(crate) mod templates;
 pub(crate) mod time;
+pub(crate) mod typed_vectors;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono_tz::Tz;
-use elanus_index::Metric;
+use elanus_index::AnyMetric;
 use milvus::proto::common::KeyValuePair;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ pub(crate) struct SearchParams {
     /// Neighbours skipped.
     pub offset: usize,
     /// Metric, if given.
-    pub metric: Option<Metric>,
+    pub metric: Option<AnyMetric>,
     /// Decimals that scores are rounded to.
     pub round_decimal: Option<i32>,
     /// Whether rows outside sealed segments are left out.
@@ -122,9 +122,9 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     }
     let metric = match map.get("metric_type").map(String::as_str) {
         None | Some("") => None,
-        Some(name) => Some(Metric::from_str(name).map_err(|_| {
+        Some(name) => Some(AnyMetric::from_str(name).map_err(|_| {
             Error::invalid(format!(
-                "metric type {name} not found, allowed are L2, IP, COSINE"
+                "metric type {name} not found, allowed are L2, IP, COSINE, HAMMING, JACCARD"
             ))
         })?),
     };
@@ -262,6 +262,8 @@ fn zone(map: &BTreeMap<String, String>) -> Result<Option<Tz>> {
 
 #[cfg(test)]
 mod tests {
+    use elanus_index::Metric;
+
     use super::*;
     use crate::convert::pair;
 
@@ -289,7 +291,7 @@ mod tests {
         let params = search(pairs(&sent)).unwrap();
         assert_eq!(
             (params.topk, params.offset, params.metric),
-            (10, 0, Some(Metric::L2))
+            (10, 0, Some(Metric::L2.into()))
         );
         assert_eq!(params.field.as_deref(), Some("v"));
         let index: Vec<_> = params
@@ -347,7 +349,7 @@ mod tests {
 
     #[test]
     fn other_values_are_checked() {
-        assert!(search_error(&[("topk", "1"), ("metric_type", "HAMMING")]).contains("HAMMING"));
+        assert!(search_error(&[("topk", "1"), ("metric_type", "BM25")]).contains("BM25"));
         assert!(
             search_error(&[("topk", "1"), ("round_decimal", "7")])
                 .contains("-1 or an integer in range [0, 6]")

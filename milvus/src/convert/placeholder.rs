@@ -1,27 +1,141 @@
 //! Query vectors of a search.
 
+use elanus_collection::{DataType, Field};
+use elanus_query::Queries;
 use milvus::proto::common::{PlaceholderGroup, PlaceholderType};
 use prost::Message;
 
+use crate::convert::typed_vectors;
 use crate::status::{Code, Error, Result};
 
 /// Most query vectors of one search.
 const MAX_QUERIES: usize = 16_384;
 
-/// Query vectors: `nq x dim`, row-major.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Queries {
+/// Query vectors of a search.
+#[derive(Debug)]
+pub(crate) struct QueryVectors {
     /// Number of vectors.
     pub nq: usize,
-    /// All elements.
-    pub values: Vec<f32>,
+    /// The vectors, of the field's type.
+    pub values: Queries,
 }
 
-/// Reads the float vectors of a placeholder group for a field of `dim` elements.
+/// Query vectors: `nq x dim`, row-major.
+#[derive(Debug, PartialEq)]
+struct Floats {
+    nq: usize,
+    values: Vec<f32>,
+}
+
+/// Reads the vectors of a placeholder group for a vector field.
 ///
 /// # Errors
 /// When the bytes are not a placeholder group, hold another kind of query or another dimension.
-pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Queries> {
+pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
+    let wanted = match &field.data_type {
+        DataType::Float16Vector { .. } => PlaceholderType::Float16Vector,
+        DataType::BFloat16Vector { .. } => PlaceholderType::BFloat16Vector,
+        DataType::Int8Vector { .. } => PlaceholderType::Int8Vector,
+        DataType::BinaryVector { .. } => PlaceholderType::BinaryVector,
+        DataType::SparseFloatVector => PlaceholderType::SparseFloatVector,
+        other @ (DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz) => {
+            let dim = other.dim().and_then(|dim| usize::try_from(dim).ok());
+            let floats = float_vectors(bytes, &field.name, dim.unwrap_or(usize::MAX))?;
+            return Ok(QueryVectors {
+                nq: floats.nq,
+                values: Queries::Floats(floats.values),
+            });
+        }
+    };
+    let (group, nq) = decode(bytes)?;
+    let mut all: Vec<&[u8]> = Vec::with_capacity(nq);
+    for placeholder in &group.placeholders {
+        if placeholder.element_level {
+            return Err(Error::unsupported("element-level search"));
+        }
+        let kind = PlaceholderType::try_from(placeholder.r#type);
+        if kind != Ok(wanted) {
+            return Err(wrong_kind(
+                kind.ok(),
+                placeholder.r#type,
+                &field.name,
+                field.data_type.name(),
+            ));
+        }
+        all.extend(placeholder.values.iter().map(Vec::as_slice));
+    }
+    let column = match typed_vectors::vector_bytes(&field.data_type) {
+        None => typed_vectors::from_sparse(field, all.into_iter().map(Some))?,
+        Some(width) => {
+            if let Some(vector) = all.iter().find(|vector| vector.len() != width) {
+                let dim = field.data_type.dim().unwrap_or(0);
+                return Err(Error::new(
+                    Code::Unexpected,
+                    format!(
+                        "vector dimension mismatch, expected vector size(byte) {width}, actual {}: field {} has {dim} dimensions",
+                        vector.len(),
+                        field.name
+                    ),
+                ));
+            }
+            let bytes = all.concat();
+            check_finite(field, &bytes)?;
+            typed_vectors::from_bytes(field, bytes, None)?
+        }
+    };
+    Ok(QueryVectors {
+        nq,
+        values: Queries::Column(column),
+    })
+}
+
+/// Refuses NaN and infinities of 16-bit floats: those with all bits of the exponent.
+fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
+    let exponent = match &field.data_type {
+        DataType::Float16Vector { .. } => 0x7c00,
+        DataType::BFloat16Vector { .. } => 0x7f80,
+        DataType::SparseFloatVector
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => return Ok(()),
+    };
+    let (elements, _) = bytes.as_chunks::<2>();
+    if elements
+        .iter()
+        .any(|element| u16::from_le_bytes(*element) & exponent == exponent)
+    {
+        return Err(Error::invalid(format!(
+            "a query vector for field {} has an element that is not a number or infinity: only finite values are allowed",
+            field.name
+        )));
+    }
+    Ok(())
+}
+
+/// A placeholder group and the number of its vectors.
+fn decode(bytes: &[u8]) -> Result<(PlaceholderGroup, usize)> {
     let group = PlaceholderGroup::decode(bytes).map_err(|e| {
         Error::invalid(format!(
             "the placeholder group of the search cannot be decoded: {e}"
@@ -35,6 +149,15 @@ pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Que
     if !(1..=MAX_QUERIES).contains(&nq) {
         return Err(wrong_nq(nq));
     }
+    Ok((group, nq))
+}
+
+/// Reads the float vectors of a placeholder group for a field of `dim` elements.
+///
+/// # Errors
+/// When the bytes are not a placeholder group, hold another kind of query or another dimension.
+fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Floats> {
+    let (group, nq) = decode(bytes)?;
     // Not `nq * dim`: sixteen thousand empty vectors are a small message.
     let mut values = Vec::with_capacity(bytes.len() / size_of::<f32>());
     for placeholder in &group.placeholders {
@@ -43,7 +166,7 @@ pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Que
         }
         let kind = PlaceholderType::try_from(placeholder.r#type);
         if kind != Ok(PlaceholderType::FloatVector) {
-            return Err(wrong_kind(kind.ok(), placeholder.r#type, field));
+            return Err(wrong_kind(kind.ok(), placeholder.r#type, field, "FloatVector"));
         }
         for vector in &placeholder.values {
             if vector.len() != dim * size_of::<f32>() {
@@ -69,7 +192,7 @@ pub(crate) fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Que
             }
         }
     }
-    Ok(Queries { nq, values })
+    Ok(Floats { nq, values })
 }
 
 /// The error of too few or too many query vectors.
@@ -79,10 +202,10 @@ pub(crate) fn wrong_nq(nq: usize) -> Error {
     ))
 }
 
-fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str) -> Error {
+fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str, data_type: &str) -> Error {
     match kind {
         Some(PlaceholderType::VarChar) => Error::unsupported(format!(
-            "full text search (a text query for field {field}); send float vectors"
+            "full text search (a text query for field {field}); send vectors"
         )),
         Some(
             PlaceholderType::EmbListBinaryVector
@@ -102,11 +225,11 @@ fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str) -> Error {
             | PlaceholderType::Int8Vector
             | PlaceholderType::Int64),
         ) => Error::invalid(format!(
-            "vector type must be the same, field {field} is a FloatVector, the query is {}",
+            "vector type must be the same, field {field} is a {data_type}, the query is {}",
             known.as_str_name()
         )),
         None => Error::invalid(format!(
-            "vector type must be the same, field {field} is a FloatVector, the query is of type {code}"
+            "vector type must be the same, field {field} is a {data_type}, the query is of type {code}"
         )),
     }
 }

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::convert::output::Output;
 use crate::convert::schema::type_to_wire;
-use crate::convert::time;
+use crate::convert::{time, typed_vectors};
 use crate::status::{Error, Result};
 
 /// The columns of a reply.
@@ -81,6 +81,14 @@ fn column_to_wire(field: &Field, column: &ArrayRef, keys: Option<&[String]>, zon
     };
     let payload = match &field.data_type {
         DataType::FloatVector { dim } => WireField::Vectors(vectors(field, column, *dim)?),
+        typed @ (DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector) => {
+            let vectors = typed_vectors::to_wire(typed, column);
+            WireField::Vectors(vectors.ok_or_else(|| broken(&field.name, "is of an unexpected type"))?)
+        }
         DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -246,7 +254,12 @@ fn scalars(
                 element_type: type_to_wire(element) as i32,
             })
         }
-        DataType::FloatVector { .. } => return Err(unexpected()),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => return Err(unexpected()),
     })
 }
 

@@ -3,6 +3,7 @@
 use elanus_collection::{Collection, CollectionSchema, DataType};
 use elanus_query::QueryRequest;
 
+use crate::convert::typed_vectors;
 use crate::door::Door;
 use crate::status::{Error, Result};
 
@@ -69,7 +70,14 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             DataType::FloatVector { dim } if !field.nullable => u64::from(*dim) * 4,
             DataType::Float => 4,
             DataType::Double => 8,
-            DataType::FloatVector { .. } => 0,
+            DataType::FloatVector { .. } | DataType::SparseFloatVector => 0,
+            typed @ (DataType::Float16Vector { .. }
+            | DataType::BFloat16Vector { .. }
+            | DataType::Int8Vector { .. }
+            | DataType::BinaryVector { .. }) => {
+                let bytes = typed_vectors::vector_bytes(typed).filter(|_| !field.nullable);
+                bytes.map_or(0, |bytes| bytes as u64)
+            }
             DataType::Bool
             | DataType::Int8
             | DataType::Int16

@@ -20,8 +20,6 @@ const PARAMS: &str = "params";
 const NOT_OF_THE_INDEX: [&str; 2] = ["dim", "max_length"];
 /// Longest index parameters in bytes.
 const MAX_PARAMS_BYTES: usize = 102_400;
-/// Metrics of other vector types, which Milvus refuses on float vectors by name.
-const FLOAT_METRICS: [&str; 3] = ["L2", "IP", "COSINE"];
 
 pub(crate) async fn create(
     door: &Door,
@@ -43,17 +41,7 @@ pub(crate) async fn create(
         )));
     };
     let mut spec = spec_of(request)?;
-    if field.data_type.is_vector() {
-        if let Some(metric) = &spec.metric
-            && !FLOAT_METRICS
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(metric))
-        {
-            return Err(Error::invalid(format!(
-                "float vector index does not support metric type: {metric}; allowed are L2, IP, COSINE"
-            )));
-        }
-    } else {
+    if !field.data_type.is_vector() {
         // A metric means nothing on a scalar; clients send it anyway.
         spec.metric = None;
     }

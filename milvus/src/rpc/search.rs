@@ -6,7 +6,7 @@ use std::time::Instant;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use elanus_collection::{Collection, DataType, Field};
-use elanus_index::Metric;
+use elanus_index::AnyMetric;
 use elanus_query::{FilterText, QueryRequest, SearchRequest};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
@@ -36,13 +36,13 @@ pub(crate) async fn search(
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::search(request.search_params)?;
-    let (field, dim) = vector_field(&collection, params.field.as_deref())?;
+    let field = vector_field(&collection, params.field.as_deref())?;
     check_metric(&collection, field, params.metric)?;
     let key = collection.schema().primary_key()?;
     let output = output::resolve(collection.schema(), &request.output_fields)?;
     check_readable(&collection, &request.partition_names)?;
     let queries = match request.search_input {
-        Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::float_vectors(&bytes, &field.name, dim)?,
+        Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
         Some(SearchInput::Ids(_)) => return Err(Error::unsupported("search by primary keys (ids)")),
         None => return Err(placeholder::wrong_nq(0)),
     };
@@ -146,8 +146,8 @@ fn refuse_features(request: &wire::SearchRequest) -> Result<()> {
     Ok(())
 }
 
-/// The field that is searched and its dimension.
-fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<(&'a Field, usize)> {
+/// The field that is searched.
+fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'a Field> {
     let schema = collection.schema();
     let names = || {
         schema
@@ -178,7 +178,12 @@ fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<(&
         }
     };
     match &field.data_type {
-        DataType::FloatVector { dim } => Ok((field, usize::try_from(*dim).unwrap_or(usize::MAX))),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => Ok(field),
         other @ (DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -199,7 +204,7 @@ fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<(&
 }
 
 /// A metric, when given, must be the one of the field's index.
-fn check_metric(collection: &Collection, field: &Field, given: Option<Metric>) -> Result<()> {
+fn check_metric(collection: &Collection, field: &Field, given: Option<AnyMetric>) -> Result<()> {
     let Some(given) = given else { return Ok(()) };
     let indexed = collection
         .indexes()

@@ -3,16 +3,24 @@
 //! A vector is a `FixedSizeList<Float32>` column, a list of any number type, or text such as `'[1, 2, 3]'`. As soon as
 //! one side of a distance is a `FixedSizeList<Float32>`, the other is taken to 32 bits as well and the index crate's
 //! kernels do the work; otherwise the computation is in 64 bits. Results are `Float64`; NULL in, NULL out.
+//!
+//! Vectors of other types ([`VectorKind`]) are compared with vectors of their own type; text and lists beside them are
+//! converted to it ([`to_vectors`]).
 
 mod column;
+mod convert;
 mod distance;
+mod kind;
+mod typed;
 mod unary;
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub use convert::{converts, to_text, to_vectors};
 pub use distance::{Distance, DistanceFunction};
+pub use kind::VectorKind;
 pub use unary::{UnaryVectorFunction, VectorProperty};
 
 static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
@@ -22,6 +30,8 @@ static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         Distance::InnerProduct,
         Distance::NegativeInnerProduct,
         Distance::L1,
+        Distance::Hamming,
+        Distance::Jaccard,
     ]
     .map(|distance| Arc::new(ScalarUDF::from(DistanceFunction::new(distance))));
     let properties = [

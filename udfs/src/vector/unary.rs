@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Builder, Int64Array, ListBuilder};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::plan_err;
 use datafusion::common::utils::take_function_args;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use elanus_index::VectorRef;
 
 use super::column::{Row, VectorColumn, coerce, is_engine_vector};
+use super::kind::VectorKind;
+use super::typed::{TypedColumn, numbers};
 use crate::arguments::finish;
 
 /// What is computed of a vector.
@@ -40,6 +46,59 @@ impl UnaryVectorFunction {
     }
 }
 
+impl UnaryVectorFunction {
+    fn check_kind(&self, kind: VectorKind) -> Result<()> {
+        let name = self.name();
+        match (self.property, kind) {
+            (_, VectorKind::Float(_))
+            | (
+                VectorProperty::Norm,
+                VectorKind::Half(_) | VectorKind::BFloat16(_) | VectorKind::Int8(_) | VectorKind::Sparse,
+            )
+            | (
+                VectorProperty::Dims,
+                VectorKind::Half(_) | VectorKind::BFloat16(_) | VectorKind::Int8(_) | VectorKind::Bit(_),
+            ) => Ok(()),
+            (VectorProperty::Normalize, _) => {
+                plan_err!("{name} takes a VECTOR, got {kind}; cast it: v::vector(n)")
+            }
+            (VectorProperty::Norm, VectorKind::Bit(_)) => {
+                plan_err!("{name} takes a vector of numbers, got {kind}")
+            }
+            (VectorProperty::Dims, VectorKind::Sparse) => {
+                plan_err!("{name}: a {kind} has no fixed dimension")
+            }
+        }
+    }
+
+    fn invoke_typed(&self, kind: VectorKind, vector: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+        self.check_kind(kind)?;
+        let column = TypedColumn::new(kind, Some(kind), vector)?;
+        let rows = if column.is_single() { 1 } else { rows };
+        let vectors = (0..rows).map(|row| column.row(row));
+        let result: ArrayRef = match self.property {
+            VectorProperty::Dims => {
+                let dims = vectors.map(|vector| vector.map(|vector| vector.dim() as i64));
+                Arc::new(dims.collect::<Int64Array>())
+            }
+            VectorProperty::Norm | VectorProperty::Normalize => {
+                let norms = vectors.map(|vector| {
+                    vector.map(|vector| match vector {
+                        VectorRef::Sparse(vector) => norm(Row::F32(vector.values())),
+                        other @ (VectorRef::Floats(_)
+                        | VectorRef::Halves(_)
+                        | VectorRef::BFloat16s(_)
+                        | VectorRef::Int8s(_)
+                        | VectorRef::Bits(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
+                    })
+                });
+                Arc::new(norms.collect::<arrow::array::Float64Array>())
+            }
+        };
+        finish(result, column.is_single())
+    }
+}
+
 impl ScalarUDFImpl for UnaryVectorFunction {
     fn name(&self) -> &str {
         match self.property {
@@ -65,13 +124,31 @@ impl ScalarUDFImpl for UnaryVectorFunction {
         })
     }
 
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let [vector] = take_function_args(self.name(), args.arg_fields)?;
+        if let Some(kind) = VectorKind::of(vector) {
+            self.check_kind(kind)?;
+        }
+        let data_type = self.return_type(&[vector.data_type().clone()])?;
+        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+    }
+
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let [vector] = take_function_args(self.name(), arg_types)?;
-        Ok(vec![coerce(self.name(), vector)?])
+        match VectorKind::of_type(vector) {
+            Some(VectorKind::Float(_)) | None => Ok(vec![coerce(self.name(), vector)?]),
+            Some(_) => Ok(vec![vector.clone()]),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [vector] = take_function_args(self.name(), &args.args)?;
+        let [field] = take_function_args(self.name(), &args.arg_fields)?;
+        if let Some(kind) = VectorKind::of(field)
+            && !matches!(kind, VectorKind::Float(_))
+        {
+            return self.invoke_typed(kind, vector, args.number_rows);
+        }
         let column = VectorColumn::new(self.name(), vector, false)?;
         let rows = if column.is_single() { 1 } else { args.number_rows };
         let vectors = (0..rows).map(|row| column.row(row));

@@ -116,7 +116,7 @@ impl Collection {
                     name: def.name.clone(),
                     field: def.field.clone(),
                     index_type: def.index_type.clone(),
-                    metric: built.as_ref().map(|(metric, _)| *metric),
+                    metric: def.any_metric(),
                     params: def.params.clone(),
                     build: built.map(|(_, params)| params),
                     total_rows: total,

@@ -25,6 +25,9 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
             f64::is_finite,
         ),
         DataType::FloatVector { .. } => check_vectors(field, column),
+        DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } | DataType::SparseFloatVector => {
+            super::vectors::check(field, column)
+        }
         DataType::VarChar { max_length } => check_text(field, column, *max_length),
         DataType::Json => check_json(field, column),
         DataType::Array {
@@ -36,7 +39,9 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::Int16
         | DataType::Int32
         | DataType::Int64
-        | DataType::TimestampTz => Ok(()),
+        | DataType::TimestampTz
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. } => Ok(()),
     }
 }
 

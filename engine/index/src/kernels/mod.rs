@@ -13,7 +13,8 @@
 //! and ties break the same way everywhere. The tile form keeps one accumulator per pair and may differ in the last bits;
 //! results that leave the crate are recomputed with the first form.
 //!
-//! `scalar` is the twin that every other table is tested against.
+//! `scalar` is the twin that every other table is tested against. Other types than 32-bit floats have kernels of the
+//! first form only: [`narrow`] numbers, `bits` and `sparse` vectors.
 
 use std::sync::OnceLock;
 
@@ -23,9 +24,12 @@ use crate::vectors::Vectors;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod bits;
+pub mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+pub(crate) mod sparse;
 
 /// Queries that a tile kernel works on at once.
 pub const TILE: usize = 4;

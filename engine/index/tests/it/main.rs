@@ -8,3 +8,4 @@ mod exact;
 mod filtered;
 mod recall;
 mod reproducible;
+mod typed;

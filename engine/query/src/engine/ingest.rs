@@ -8,8 +8,11 @@ use elanus_collection::{
     Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, metadata_keys,
 };
 
+use elanus_udfs::vector::VectorKind;
+
 use super::Engine;
 use crate::error::{QueryError, Result};
+use crate::sql::types::collection_type;
 
 /// Bytes of a VARCHAR column made for text.
 const TEXT_BYTES: u32 = 65_535;
@@ -157,7 +160,7 @@ async fn write(collection: &Collection, batches: Vec<RecordBatch>) -> Result<u64
 ///
 /// The primary key is the column with the field metadata `elanus.primary_key`, else a column `id` of
 /// integers or text; else a column `row_id` is added, whose values the engine assigns. Fixed-size
-/// lists of floats become vectors.
+/// lists of floats or 8-bit integers become vectors, lists of `(index, value)` sparse ones.
 ///
 /// # Errors
 /// [`QueryError::Unsupported`] naming the column whose type has no place in a table.
@@ -228,10 +231,15 @@ fn column_type(field: &ArrowField) -> Result<DataType> {
     if is_text(field.data_type()) && field.extension_type_name() == Some(metadata_keys::JSON_EXTENSION) {
         return Ok(DataType::Json);
     }
+    match VectorKind::of(field) {
+        // Bytes without a name may be anything.
+        None | Some(VectorKind::Bit(_)) => {}
+        Some(kind) => return Ok(collection_type(kind)),
+    }
     of_arrow(field.data_type()).ok_or_else(|| {
         QueryError::Unsupported(format!(
             "column '{}' of type {}; a table made from Arrow rows has booleans, integers, floats, text, timestamps, \
-             lists of these and fixed-size lists of floats",
+             lists of these, fixed-size lists of floats or of 8-bit integers, and sparse vectors",
             field.name(),
             field.data_type()
         ))

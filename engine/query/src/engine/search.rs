@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, Schem
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use elanus_collection::{Collection, DataType, Snapshot};
-use elanus_index::{BuildParams, IndexKind, Metric, SearchParams};
+use elanus_index::{AnyMetric, BuildParams, IndexKind, SearchParams};
 
 use super::Engine;
 use crate::compute::Wanted;
@@ -22,6 +22,7 @@ use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
 use crate::predicate::Predicate;
+use crate::query_vectors::QueryVectors;
 use crate::request::{SCORE_COLUMN, SearchRequest, SearchResponse};
 use crate::search::{
     Hit, MAX_NEIGHBOURS, SearchSpec, Undefined, cost, order_equals, search_targets, select_targets, take_rows,
@@ -39,7 +40,8 @@ struct Checked {
     units: Vec<u32>,
     predicates: Vec<Arc<Predicate>>,
     spec: SearchSpec,
-    dim: usize,
+    data_type: DataType,
+    queries: QueryVectors,
     output: SchemaRef,
 }
 
@@ -57,8 +59,9 @@ impl Engine {
             units,
             predicates,
             spec,
-            dim,
+            queries,
             output,
+            ..
         } = checked;
         let targets = select_targets(&snapshot, &units, &predicates, resources).await?;
         let allowed: u64 = targets
@@ -77,11 +80,7 @@ impl Engine {
         }
         let metric = spec.metric;
         let steps = cost(&targets, &spec, request.nq);
-        let queries = request.queries;
-        let search = move |wanted: Wanted<'_>| {
-            let queries: Vec<Option<&[f32]>> = queries.chunks_exact(dim).map(Some).collect();
-            search_targets(&targets, &spec, &queries, wanted)
-        };
+        let search = move |wanted: Wanted<'_>| search_targets(&targets, &spec, &queries.all()?, wanted);
         let (mut found, _) = resources.compute.run(steps, search).await??;
 
         let primary_key = &request.collection.schema().primary_key()?.name;
@@ -117,7 +116,8 @@ impl Engine {
             units,
             predicates,
             spec,
-            dim,
+            data_type,
+            queries,
             output,
         } = self.check_search(request)?;
         let (k, metric) = (spec.k, spec.metric);
@@ -127,7 +127,7 @@ impl Engine {
             group.retain(|number| units.contains(number));
         }
         let queries = QuerySource::Vectors {
-            data: Arc::from(request.queries.as_slice()),
+            vectors: queries,
             nq: request.nq,
         };
         let collection = Arc::clone(&request.collection);
@@ -136,7 +136,7 @@ impl Engine {
             Arc::clone(&snapshot),
             groups,
             spec,
-            dim,
+            data_type,
             queries,
             predicates,
             Arc::clone(&self.inner.resources),
@@ -171,19 +171,18 @@ impl Engine {
             )));
         }
         let k = limit + offset;
-        let dim = vector_dim(collection, &request.field)?;
-        if nq.checked_mul(dim) != Some(request.queries.len()) {
-            return Err(QueryError::InvalidParameter(format!(
-                "{nq} query vectors of dimension {} given, field '{}' has dimension {dim}",
-                request.queries.len() / nq,
-                request.field
-            )));
-        }
+        let data_type = vector_type(collection, &request.field)?;
+        let queries = QueryVectors::of_request(&request.field, &data_type, &request.queries, *nq)?;
         let (index_metric, kind) = index_of(collection, &request.field);
         let Some(metric) = request.metric.or(index_metric) else {
             return Err(QueryError::InvalidParameter(format!(
-                "no metric given and field '{}' has no index to take it from; allowed are L2, IP, COSINE",
-                request.field
+                "no metric given and field '{}' has no index to take it from; allowed are {}",
+                request.field,
+                if matches!(data_type, DataType::BinaryVector { .. }) {
+                    "HAMMING, JACCARD"
+                } else {
+                    "L2, IP, COSINE"
+                }
             )));
         };
         let params = SearchParams::parse(kind, &request.params, k)
@@ -206,16 +205,17 @@ impl Engine {
             units,
             predicates,
             spec,
-            dim,
+            data_type,
+            queries,
             output,
         })
     }
 }
 
-fn vector_dim(collection: &Collection, name: &str) -> Result<usize> {
+fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
     let schema = collection.schema();
     match schema.field(name).map(|field| &field.data_type) {
-        Some(DataType::FloatVector { dim }) => Ok(*dim as usize),
+        Some(vector) if vector.is_vector() => Ok(vector.clone()),
         Some(other) => Err(QueryError::InvalidParameter(format!(
             "field '{name}' is {}, not a vector field",
             other.name()
@@ -230,7 +230,7 @@ fn vector_dim(collection: &Collection, name: &str) -> Result<usize> {
     }
 }
 
-fn index_of(collection: &Collection, field: &str) -> (Option<Metric>, IndexKind) {
+fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKind) {
     let index = collection
         .indexes()
         .into_iter()
@@ -288,7 +288,7 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
     Ok(Arc::new(Schema::new(fields)))
 }
 
-fn with_scores(rows: &RecordBatch, hits: &[Hit], metric: Metric) -> Result<RecordBatch> {
+fn with_scores(rows: &RecordBatch, hits: &[Hit], metric: AnyMetric) -> Result<RecordBatch> {
     let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
     fields.push(Arc::new(ArrowField::new(SCORE_COLUMN, ArrowType::Float32, false)));
     let scores = hits
@@ -352,7 +352,7 @@ mod tests {
         let request = SearchRequest {
             collection,
             field: "v".into(),
-            queries: vec![1.0, 2.0, 4.0, 17.0],
+            queries: vec![1.0, 2.0, 4.0, 17.0].into(),
             nq: 2,
             limit: 9,
             offset: 0,
@@ -376,7 +376,7 @@ mod tests {
             request.clone(),
             SearchRequest {
                 nq: 1,
-                queries: vec![1.0, 2.0],
+                queries: vec![1.0, 2.0].into(),
                 ..request
             },
         ] {

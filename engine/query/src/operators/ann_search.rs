@@ -41,25 +41,25 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream,
 };
-use elanus_collection::{Collection, Snapshot};
+use elanus_collection::{Collection, DataType, Snapshot};
 
 use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::predicate::Predicate;
+use crate::query_vectors::QueryVectors;
 use crate::resources::Resources;
 use crate::search::{SearchSpec, cost, search_targets, select_targets};
-use crate::sql::vector_text::vector_of_scalar;
 
 /// Where the query vectors come from.
 #[derive(Debug, Clone)]
 pub(crate) enum QuerySource {
     /// One vector, known when the plan runs.
     Expr(Arc<dyn PhysicalExpr>),
-    /// `nq x dim` floats, row-major.
+    /// Vectors that are known already.
     Vectors {
-        /// The floats.
-        data: Arc<[f32]>,
+        /// The vectors.
+        vectors: QueryVectors,
         /// Number of vectors.
         nq: usize,
     },
@@ -73,24 +73,16 @@ impl QuerySource {
         }
     }
 
-    /// The query vectors; `None` for a NULL.
-    fn vectors(&self, column: &str, dim: usize) -> Result<Vec<Option<Vec<f32>>>> {
+    /// The query vectors for a column of this type.
+    fn vectors(&self, column: &str, data_type: &DataType) -> Result<QueryVectors> {
         match self {
-            Self::Vectors { data, nq } => {
-                let mut vectors = Vec::with_capacity(*nq);
-                vectors.extend(
-                    data.chunks(dim.max(1))
-                        .take(*nq)
-                        .map(|vector| Some(vector.to_vec())),
-                );
-                Ok(vectors)
-            }
+            Self::Vectors { vectors, .. } => Ok(vectors.clone()),
             Self::Expr(expr) => {
                 let options = RecordBatchOptions::new().with_row_count(Some(1));
                 let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
                 let value = expr.evaluate(&row)?.into_array(1)?;
                 let value = datafusion::common::ScalarValue::try_from_array(&value, 0)?;
-                Ok(vec![vector_of_scalar(&value, column, dim).map_err(external)?])
+                QueryVectors::of_scalar(column, data_type, &value).map_err(external)
             }
         }
     }
@@ -103,7 +95,7 @@ pub(crate) struct AnnSearchExec {
     snapshot: Arc<Snapshot>,
     groups: Vec<Vec<u32>>,
     spec: Arc<SearchSpec>,
-    dim: usize,
+    data_type: DataType,
     queries: QuerySource,
     predicates: Vec<Arc<Predicate>>,
     resources: Arc<Resources>,
@@ -112,8 +104,8 @@ pub(crate) struct AnnSearchExec {
 }
 
 impl AnnSearchExec {
-    /// Searches `groups` of units of the snapshot, one group in each partition. `dim` is the
-    /// dimension of the searched field.
+    /// Searches `groups` of units of the snapshot, one group in each partition. `data_type` is
+    /// the type of the searched field.
     #[expect(
         clippy::too_many_arguments,
         reason = "an operator is given everything it needs at construction"
@@ -123,7 +115,7 @@ impl AnnSearchExec {
         snapshot: Arc<Snapshot>,
         groups: Vec<Vec<u32>>,
         spec: SearchSpec,
-        dim: usize,
+        data_type: DataType,
         queries: QuerySource,
         predicates: Vec<Arc<Predicate>>,
         resources: Arc<Resources>,
@@ -144,7 +136,7 @@ impl AnnSearchExec {
             snapshot,
             groups,
             spec: Arc::new(spec),
-            dim,
+            data_type,
             queries,
             predicates,
             resources,
@@ -165,7 +157,7 @@ impl AnnSearchExec {
         for unit in units {
             let index = unit
                 .index(&self.spec.field)
-                .filter(|index| index.metric() == self.spec.metric && !self.spec.exact);
+                .filter(|index| self.spec.metric == index.metric() && !self.spec.exact);
             if let Some(index) = index {
                 indexed += 1;
                 let kind = index.kind().to_string();
@@ -278,20 +270,19 @@ impl AnnSearchExec {
                 .with_category(MetricCategory::Rows)
                 .counter(name, partition)
         };
-        let queries = self.queries.vectors(&self.spec.field, self.dim)?;
+        let queries = self.queries.vectors(&self.spec.field, &self.data_type)?;
         let targets = select_targets(&self.snapshot, group, &self.predicates, &self.resources).await?;
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))
             .sum();
         counter("rows_allowed".to_string()).add(usize::try_from(allowed).unwrap_or(usize::MAX));
-        let steps = cost(&targets, &self.spec, queries.len());
+        let steps = cost(&targets, &self.spec, self.queries.count());
         let spec = Arc::clone(&self.spec);
         let elapsed = baseline.elapsed_compute().clone();
         let search = move |wanted: Wanted<'_>| {
             let _timer = elapsed.timer();
-            let queries: Vec<Option<&[f32]>> = queries.iter().map(Option::as_deref).collect();
-            search_targets(&targets, &spec, &queries, wanted)
+            search_targets(&targets, &spec, &queries.all()?, wanted)
         };
         let (hits, totals) = self
             .resources

@@ -43,7 +43,7 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
-use elanus_index::Metric;
+use elanus_index::AnyMetric;
 use futures::TryStreamExt;
 
 use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child, write_facts};
@@ -58,7 +58,7 @@ pub(crate) struct TakeRowsExec {
     collection: Arc<Collection>,
     snapshot: Arc<Snapshot>,
     columns: SchemaRef,
-    score: Option<Metric>,
+    score: Option<AnyMetric>,
     /// Rows given at most.
     fetch: usize,
     /// The distance expression over `columns` and its direction.
@@ -101,7 +101,7 @@ impl TakeRowsExec {
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
         columns: SchemaRef,
-        metric: Metric,
+        metric: AnyMetric,
     ) -> Self {
         let properties = properties(EquivalenceProperties::new(scored_schema(&columns)));
         let metrics = ExecutionPlanMetricsSet::new();

@@ -1,17 +1,17 @@
 //! Reading a distance expression: which function, which column, which query.
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
-use elanus_index::Metric;
+use elanus_index::{AnyMetric, BitMetric, Metric};
+use elanus_udfs::vector::VectorKind;
 
 /// A distance (or similarity) between a vector column and a query that reads no column.
 #[derive(Debug, Clone)]
 pub(crate) struct Distance {
     /// Metric that orders rows in the same way.
-    pub metric: Metric,
+    pub metric: AnyMetric,
     /// Whether the best rows have the largest value.
     pub descending: bool,
     /// The vector column.
@@ -26,17 +26,22 @@ impl Distance {
         let Expr::ScalarFunction(ScalarFunction { func, args }) = unaliased(expr) else {
             return None;
         };
-        let (metric, descending) = match func.name() {
-            "l2_distance" => (Metric::L2, false),
-            "cosine_distance" => (Metric::Cosine, false),
-            "negative_inner_product" => (Metric::Ip, false),
-            "inner_product" => (Metric::Ip, true),
+        let (metric, descending): (AnyMetric, bool) = match func.name() {
+            "l2_distance" => (Metric::L2.into(), false),
+            "cosine_distance" => (Metric::Cosine.into(), false),
+            "negative_inner_product" => (Metric::Ip.into(), false),
+            "inner_product" => (Metric::Ip.into(), true),
+            "hamming_distance" => (BitMetric::Hamming.into(), false),
+            "jaccard_distance" => (BitMetric::Jaccard.into(), false),
             _ => return None,
         };
         let [left, right] = args.as_slice() else {
             return None;
         };
-        let (column, query) = match (vector_column(left, schema), vector_column(right, schema)) {
+        let (column, query) = match (
+            vector_column(left, schema, metric),
+            vector_column(right, schema, metric),
+        ) {
             (Some(column), None) => (column, right),
             (None, Some(column)) => (column, left),
             (Some(_), Some(_)) | (None, None) => return None,
@@ -50,12 +55,13 @@ impl Distance {
     }
 }
 
-/// The vector column that `expr` is. A cast makes other numbers of it (`v::BIGINT[]`).
-fn vector_column(expr: &Expr, schema: &DFSchema) -> Option<Column> {
+/// The vector column with this metric that `expr` is. A cast makes other numbers of it (`v::BIGINT[]`).
+fn vector_column(expr: &Expr, schema: &DFSchema, metric: AnyMetric) -> Option<Column> {
     match unaliased(expr) {
         Expr::Column(column) => {
             let field = schema.field_from_column(column).ok()?;
-            is_vector(field.data_type()).then(|| column.clone())
+            let of_bits = matches!(VectorKind::of(field)?, VectorKind::Bit(_));
+            (of_bits == matches!(metric, AnyMetric::Bits(_))).then(|| column.clone())
         }
         _ => None,
     }
@@ -67,11 +73,6 @@ fn unaliased(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// Whether this is the type of a vector column.
-pub(crate) fn is_vector(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::FixedSizeList(item, _) if item.data_type() == &DataType::Float32)
 }
 
 /// Whether the expression has one value for the whole query.

@@ -134,17 +134,17 @@ fn plan_search(
     );
     let collection = Arc::clone(scan.collection());
     let snapshot = Arc::clone(scan.snapshot());
-    let dim = match snapshot.schema.field_with_name(&spec.field)?.data_type() {
-        arrow::datatypes::DataType::FixedSizeList(_, dim) => usize::try_from(*dim).unwrap_or(0),
-        other => return internal_err!("'{}' is {other}, not a vector", spec.field),
-    };
+    let searched = snapshot.schema.field_with_name(&spec.field)?;
+    let data_type = elanus_collection::Field::from_arrow(searched)
+        .map_err(external)?
+        .data_type;
     let groups = group_units(&snapshot.units, session.config().target_partitions());
     let hits: Arc<dyn ExecutionPlan> = Arc::new(AnnSearchExec::new(
         Arc::clone(&collection),
         Arc::clone(&snapshot),
         groups,
         spec,
-        dim,
+        data_type,
         query,
         predicates,
         Arc::clone(scan.resources()),

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use elanus_collection::{CollectionSchema, DataType, Field};
+use elanus_collection::{CollectionSchema, Field};
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, Merge, MergeAction, ObjectName,
     ObjectNamePart, OnConflictAction, OnInsert, SetExpr, Statement as SqlStatement, TableFactor,
@@ -24,6 +24,7 @@ use sqlparser::parser::Parser;
 
 use super::create_table::normalized;
 use super::insert::{cast_to_vector, is_placeholder};
+use super::types::vector_sql;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::plan::change_rows::NewKeys;
 
@@ -153,11 +154,11 @@ fn prepare_assignments(assignments: &mut [Assignment], schema: &CollectionSchema
 }
 
 fn cast_vector(value: &mut Expr, field: &Field) {
-    if let DataType::FloatVector { dim } = field.data_type
+    if let Some(vector) = vector_sql(&field.data_type)
         && !is_placeholder(value)
     {
         let inner = std::mem::replace(value, Expr::value(sqlparser::ast::Value::Null));
-        *value = cast_to_vector(inner, dim);
+        *value = cast_to_vector(inner, vector);
     }
 }
 

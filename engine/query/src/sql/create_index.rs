@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use elanus_collection::IndexSpec;
+use elanus_collection::{DataType, IndexSpec};
 use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, ObjectName, OrderByOptions};
 
 use super::create_table::{column_name, normalized};
 use crate::error::{QueryError, Result};
 
-/// The index that the statement describes. `is_vector` says whether a column of the table is one.
+/// The index that the statement describes. `vector_type` is the type of a column that is one.
 ///
 /// # Errors
 /// [`QueryError::Unsupported`] for clauses and names that no index has.
-pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bool) -> Result<IndexSpec> {
+pub(crate) fn index_spec(
+    statement: &CreateIndex,
+    vector_type: impl Fn(&str) -> Option<DataType>,
+) -> Result<IndexSpec> {
     refuse_clauses(statement)?;
     let [column] = statement.columns.as_slice() else {
         return Err(QueryError::Unsupported("an index on several columns".into()));
@@ -24,7 +27,7 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
         ));
     }
     let name = statement.name.as_ref().map(plain_name).transpose()?;
-    if !is_vector(&field) {
+    let Some(vector_type) = vector_type(&field) else {
         refuse_vector_clauses(statement, column)?;
         let index_type = match &statement.using {
             None => "AUTOINDEX".to_string(),
@@ -37,7 +40,7 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
             metric: None,
             params: BTreeMap::new(),
         });
-    }
+    };
     let index_type = match &statement.using {
         None => "AUTOINDEX",
         Some(method) => match method_name(method).to_lowercase().as_str() {
@@ -45,6 +48,8 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
             "ivfflat" | "ivf_flat" => "IVF_FLAT",
             "flat" => "FLAT",
             "autoindex" => "AUTOINDEX",
+            "bin_flat" => "BIN_FLAT",
+            "sparse_inverted_index" => "SPARSE_INVERTED_INDEX",
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, ivf_flat, flat, autoindex"
@@ -56,7 +61,7 @@ pub(crate) fn index_spec(statement: &CreateIndex, is_vector: impl Fn(&str) -> bo
         name,
         field,
         index_type: index_type.to_string(),
-        metric: Some(metric(column)?.to_string()),
+        metric: Some(metric(column, &vector_type)?.to_string()),
         params: params(index_type, &statement.with)?,
     })
 }
@@ -112,18 +117,47 @@ pub(crate) fn plain_name(name: &ObjectName) -> Result<String> {
     }
 }
 
-/// The metric of the operator class; without one L2, as in pgvector.
-fn metric(column: &IndexColumn) -> Result<&'static str> {
+/// What the operator classes of a vector type begin with, and its metrics: name in a class and in Milvus, default first.
+fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'static str)]) {
+    const NUMBERS: &[(&str, &str)] = &[("l2", "L2"), ("cosine", "COSINE"), ("ip", "IP")];
+    match vector_type {
+        DataType::Float16Vector { .. } => ("halfvec", NUMBERS),
+        DataType::BFloat16Vector { .. } => ("bfloat16_vector", NUMBERS),
+        DataType::Int8Vector { .. } => ("int8_vector", NUMBERS),
+        DataType::BinaryVector { .. } => ("bit", &[("hamming", "HAMMING"), ("jaccard", "JACCARD")]),
+        DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP")]),
+        DataType::FloatVector { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => ("vector", NUMBERS),
+    }
+}
+
+/// The metric of the operator class; without one L2, as in pgvector, or the first one of the type.
+fn metric(column: &IndexColumn, vector_type: &DataType) -> Result<&'static str> {
+    let (prefix, metrics) = classes(vector_type);
     let Some(class) = &column.operator_class else {
-        return Ok("L2");
+        return Ok(metrics.first().map_or("L2", |(_, metric)| metric));
     };
-    match class.to_string().to_lowercase().as_str() {
-        "vector_l2_ops" => Ok("L2"),
-        "vector_cosine_ops" => Ok("COSINE"),
-        "vector_ip_ops" => Ok("IP"),
-        other => Err(QueryError::Unsupported(format!(
-            "operator class {other}; allowed are vector_l2_ops, vector_cosine_ops, vector_ip_ops"
-        ))),
+    let given = class.to_string().to_lowercase();
+    let named = |name: &str| format!("{prefix}_{name}_ops");
+    match metrics.iter().find(|(name, _)| named(name) == given) {
+        Some((_, metric)) => Ok(metric),
+        None => {
+            let allowed: Vec<String> = metrics.iter().map(|(name, _)| named(name)).collect();
+            Err(QueryError::Unsupported(format!(
+                "operator class {given}; allowed are {}",
+                allowed.join(", ")
+            )))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! pgvector's operators: `<->` (L2), `<=>` (cosine), `<#>` (negative inner product).
+//! pgvector's operators: `<->` (L2), `<=>` (cosine), `<#>` (negative inner product), `<~>` (Hamming), `<%>` (Jaccard).
 //!
 //! They only mean a distance when a side is a vector. `<=>` keeps DataFusion's meaning (is not
 //! distinct from) between anything else.
@@ -10,6 +10,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use elanus_udfs::vector::VectorKind;
 use sqlparser::ast::BinaryOperator;
 
 /// Plans the distance operators.
@@ -31,6 +32,8 @@ impl ExprPlanner for DistanceOperators {
             BinaryOperator::LtDashGt => ("l2_distance", true),
             BinaryOperator::Spaceship => ("cosine_distance", false),
             BinaryOperator::Custom(text) if text == "<#>" => ("negative_inner_product", true),
+            BinaryOperator::Custom(text) if text == "<~>" => ("hamming_distance", true),
+            BinaryOperator::Custom(text) if text == "<%>" => ("jaccard_distance", true),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let function = self.functions.iter().find(|function| function.name() == name);
@@ -62,7 +65,7 @@ fn is_distance(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
 
 /// What an operand may be.
 enum Side {
-    /// A list of numbers.
+    /// A list of numbers, bits, or a sparse vector.
     Vector,
     /// Text that may be a vector.
     Text,
@@ -78,6 +81,7 @@ impl Side {
             return Ok(Self::Open);
         }
         Ok(match expr.get_type(schema)? {
+            vector if VectorKind::of_type(&vector).is_some() => Self::Vector,
             DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item)
                 if item.data_type().is_numeric() =>
             {

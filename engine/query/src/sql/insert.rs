@@ -8,16 +8,16 @@
 //!
 //! `DEFAULT` as a value becomes the column's default, or NULL when it has none.
 
-use elanus_collection::{CollectionSchema, DataType, Field};
+use elanus_collection::{CollectionSchema, Field};
 use sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr, Ident, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value,
+    CastKind, DataType as SqlType, Expr, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value,
     ValueWithSpan,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::create_table::normalized;
-use super::types::type_name;
+use super::types::{type_name, vector_sql};
 use crate::error::{QueryError, Result};
 
 /// Refuses the clauses of an INSERT that a collection cannot honour.
@@ -60,7 +60,7 @@ pub(crate) fn prepare_values(insert: &mut Insert, schema: &CollectionSchema) -> 
         }
         return Ok(());
     }
-    if targets.iter().any(|field| field.and_then(vector_dim).is_some()) {
+    if targets.iter().any(|field| field.and_then(vector_type).is_some()) {
         **source = cast_query(source, &targets)?;
     }
     Ok(())
@@ -82,11 +82,8 @@ fn named_field<'a>(name: &ObjectName, schema: &'a CollectionSchema) -> Option<&'
     schema.field(&normalized(ident))
 }
 
-fn vector_dim(field: &Field) -> Option<u32> {
-    match field.data_type {
-        DataType::FloatVector { dim } => Some(dim),
-        _ => None,
-    }
+fn vector_type(field: &Field) -> Option<SqlType> {
+    vector_sql(&field.data_type)
 }
 
 fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
@@ -109,11 +106,11 @@ fn prepare_cell(cell: &mut Expr, field: &Field, row: usize) -> Result<()> {
             row + 1
         )));
     }
-    if let Some(dim) = vector_dim(field)
+    if let Some(vector) = vector_type(field)
         && !is_placeholder(cell)
     {
         let inner = std::mem::replace(cell, null());
-        *cell = cast_to_vector(inner, dim);
+        *cell = cast_to_vector(inner, vector);
     }
     Ok(())
 }
@@ -136,7 +133,12 @@ pub(super) fn type_parameters(insert: &mut Insert, schema: &CollectionSchema) ->
     for row in &mut values.rows {
         for (cell, field) in row.content.iter_mut().zip(&targets) {
             if let (Some(field), true) = (field, is_placeholder(cell)) {
-                let text = format!("CAST({cell} AS {})", type_name(&field.data_type));
+                let name = match &field.data_type {
+                    // REAL[n] is another way to write VECTOR(n).
+                    DataType::Array { element, .. } => format!("{}[]", type_name(element)),
+                    other => type_name(other),
+                };
+                let text = format!("CAST({cell} AS {name})");
                 *cell = Parser::new(&PostgreSqlDialect {})
                     .try_with_sql(&text)
                     .and_then(|mut parser| parser.parse_expr())
@@ -173,14 +175,11 @@ pub(super) fn is_placeholder(expr: &Expr) -> bool {
     )
 }
 
-pub(super) fn cast_to_vector(expr: Expr, dim: u32) -> Expr {
+pub(super) fn cast_to_vector(expr: Expr, data_type: SqlType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),
-        data_type: SqlType::Custom(
-            ObjectName::from(vec![Ident::new("vector")]),
-            vec![dim.to_string()],
-        ),
+        data_type,
         array: false,
         format: None,
     }
@@ -192,8 +191,8 @@ fn cast_query(query: &Query, targets: &[Option<&Field>]) -> Result<Query> {
     let columns: Vec<String> = names
         .iter()
         .zip(targets)
-        .map(|(name, field)| match field.and_then(vector_dim) {
-            Some(dim) => format!("CAST({name} AS VECTOR({dim}))"),
+        .map(|(name, field)| match field.and_then(vector_type) {
+            Some(vector) => format!("CAST({name} AS {vector})"),
             None => name.clone(),
         })
         .collect();

@@ -9,6 +9,7 @@
 
 mod alter_table;
 pub(crate) mod analyze;
+mod bit_literals;
 mod change;
 mod clauses;
 pub(crate) mod copy;
@@ -44,7 +45,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
-use elanus_collection::{Collections, Error, RelationKind};
+use elanus_collection::{Collections, DataType, Error, RelationKind};
 use sqlparser::ast::{
     CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Truncate, Use,
@@ -103,7 +104,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
             text.len()
         )));
     }
-    let text = question_marks::numbered(text)?;
+    let text = bit_literals::as_text(question_marks::numbered(text)?)?;
     let text = reset_options::as_set(&text);
     let mut parser: DFParser<'_> = DFParserBuilder::new(text.as_ref())
         .with_dialect(&PostgreSqlDialect {})
@@ -542,12 +543,11 @@ impl<'a> Router<'a> {
         let (database, name) = self.table_name(&create.table_name)?;
         let collection = self.collections.collection(&database, &name)?;
         let schema = collection.schema();
-        let is_vector = |name: &str| {
-            schema
-                .field(name)
-                .is_some_and(|field| field.data_type.is_vector())
+        let vector_type = |name: &str| {
+            let data_type = schema.field(name).map(|field| field.data_type.clone());
+            data_type.filter(DataType::is_vector)
         };
-        let spec = create_index::index_spec(create, is_vector)?;
+        let spec = create_index::index_spec(create, vector_type)?;
         let wanted = spec.name.as_deref().unwrap_or(&spec.field);
         if let Some(existing) = collection.indexes().iter().find(|index| index.name == wanted) {
             if create.if_not_exists {

@@ -216,33 +216,16 @@ fn column_text(field: &Field) -> Result<String> {
 }
 
 fn type_text(data_type: &DataType) -> Result<String> {
-    Ok(match data_type {
-        DataType::Bool => "BOOLEAN".into(),
-        DataType::Int8 => "TINYINT".into(),
-        DataType::Int16 => "SMALLINT".into(),
-        DataType::Int32 => "INTEGER".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::Float => "REAL".into(),
-        DataType::Double => "DOUBLE PRECISION".into(),
-        DataType::VarChar { max_length } => format!("VARCHAR({max_length})"),
-        DataType::Json => "JSON".into(),
-        DataType::TimestampTz => "TIMESTAMPTZ".into(),
+    match data_type {
+        // REAL[n] is another way to write VECTOR(n).
         DataType::Array {
             element,
             max_capacity,
-        } => {
-            let of = type_text(element)?;
-            match (element.as_ref(), *max_capacity) {
-                (_, DEFAULT_CAPACITY) => format!("{of}[]"),
-                // REAL[n] is another way to write VECTOR(n).
-                (DataType::Float, size) => {
-                    return Err(QueryError::Unsupported(format!(
-                        "SHOW CREATE TABLE of an array of at most {size} floats: CREATE TABLE has no words for it"
-                    )));
-                }
-                (_, size) => format!("{of}[{size}]"),
-            }
+        } if **element == DataType::Float && *max_capacity != DEFAULT_CAPACITY => {
+            Err(QueryError::Unsupported(format!(
+                "SHOW CREATE TABLE of an array of at most {max_capacity} floats: CREATE TABLE has no words for it"
+            )))
         }
-        DataType::FloatVector { dim } => format!("VECTOR({dim})"),
-    })
+        other => Ok(type_name(other)),
+    }
 }

@@ -6,9 +6,11 @@ use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, FieldRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::planner::TypePlanner;
 use elanus_collection::{DataType, metadata_keys};
-use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use elanus_udfs::vector::VectorKind;
+use sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
+};
 
-use super::vector_cast::vector_type;
 use super::vector_text::MAX_DIM;
 use crate::error::{QueryError, Result, external};
 
@@ -18,17 +20,17 @@ const DEFAULT_LENGTH: u32 = 65_535;
 pub(super) const DEFAULT_CAPACITY: u32 = 4_096;
 
 const ALLOWED: &str = "BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, VARCHAR(n), TEXT, JSON, \
-                       TIMESTAMPTZ, VECTOR(n) and arrays T[] of the scalars";
+                       TIMESTAMPTZ, VECTOR(n), HALFVEC(n), BFLOAT16_VECTOR(n), INT8_VECTOR(n), BIT(n), SPARSEVEC and \
+                       arrays T[] of the scalars";
 
-/// Plans `VECTOR(n)`, `FLOAT[n]` and `JSON`.
+/// Plans the vector types and `JSON`.
 #[derive(Debug, Default)]
 pub(crate) struct VectorTypes;
 
 impl TypePlanner for VectorTypes {
     fn plan_type_field(&self, sql: &SqlType) -> DataFusionResult<Option<FieldRef>> {
-        if let Some(dim) = vector_dim(sql).map_err(external)? {
-            let dim = i32::try_from(dim).unwrap_or(i32::MAX);
-            return Ok(Some(Arc::new(ArrowField::new("", vector_type(dim), true))));
+        if let Some(kind) = vector_kind(sql).map_err(external)? {
+            return Ok(Some(kind.field("")));
         }
         if matches!(sql, SqlType::JSON | SqlType::JSONB) {
             let metadata = [(metadata_keys::EXTENSION_NAME, metadata_keys::JSON_EXTENSION)]
@@ -41,27 +43,91 @@ impl TypePlanner for VectorTypes {
     }
 }
 
-/// The dimension when `sql` is a vector type: `VECTOR(n)` or `FLOAT[n]`.
-fn vector_dim(sql: &SqlType) -> Result<Option<u32>> {
-    let text = match sql {
-        SqlType::Custom(name, modifiers) if name.to_string().eq_ignore_ascii_case("vector") => {
-            match modifiers.as_slice() {
-                [dim] => dim.clone(),
-                _ => {
-                    return Err(QueryError::Plan(format!(
-                        "VECTOR needs its dimension: VECTOR(n), n from 1 to {MAX_DIM}"
-                    )));
-                }
-            }
+/// Largest `n` of `BIT(n)`.
+const MAX_BITS: u32 = 262_144;
+
+/// The vector type that `sql` is: `VECTOR(n)`, `FLOAT[n]`, `HALFVEC(n)`, .., `BIT(n)`, `SPARSEVEC`.
+fn vector_kind(sql: &SqlType) -> Result<Option<VectorKind>> {
+    let (name, modifiers) = match sql {
+        SqlType::Custom(name, modifiers) => (name.to_string().to_lowercase(), modifiers.clone()),
+        SqlType::Bit(bits) => ("bit".to_string(), bits.iter().map(ToString::to_string).collect()),
+        SqlType::Array(ArrayElemTypeDef::SquareBracket(item, Some(dim))) if is_float(item) => {
+            ("vector".to_string(), vec![dim.to_string()])
         }
-        SqlType::Array(ArrayElemTypeDef::SquareBracket(item, Some(dim))) if is_float(item) => dim.to_string(),
         _ => return Ok(None),
     };
-    match text.parse::<u32>() {
-        Ok(dim) if (1..=MAX_DIM).contains(&dim) => Ok(Some(dim)),
-        Ok(_) | Err(_) => Err(QueryError::Plan(format!(
-            "dimension {text} of a vector is out of range: allowed are 1 to {MAX_DIM}"
+    let of_dim: fn(i32) -> VectorKind = match name.as_str() {
+        "vector" => VectorKind::Float,
+        "halfvec" => VectorKind::Half,
+        "bfloat16_vector" => VectorKind::BFloat16,
+        "int8_vector" => VectorKind::Int8,
+        "bit" => VectorKind::Bit,
+        "sparsevec" if modifiers.is_empty() => return Ok(Some(VectorKind::Sparse)),
+        "sparsevec" => {
+            return Err(QueryError::Unsupported(format!(
+                "SPARSEVEC({}): a sparse vector has no fixed dimension, write SPARSEVEC",
+                modifiers.join(", ")
+            )));
+        }
+        _ => return Ok(None),
+    };
+    let name = name.to_uppercase();
+    let max = if name == "BIT" { MAX_BITS } else { MAX_DIM };
+    let [text] = modifiers.as_slice() else {
+        return Err(QueryError::Plan(format!(
+            "{name} needs its dimension: {name}(n), n from 1 to {max}"
+        )));
+    };
+    let dim = text
+        .parse::<i32>()
+        .ok()
+        .filter(|dim| (1..=max).contains(&dim.cast_unsigned()));
+    match dim {
+        Some(dim) if name == "BIT" && dim % 8 != 0 => Err(QueryError::Plan(format!(
+            "dimension {dim} of BIT is not allowed: it must be a multiple of 8"
         ))),
+        Some(dim) => Ok(Some(of_dim(dim))),
+        None => Err(QueryError::Plan(format!(
+            "dimension {text} of a vector is out of range: allowed are 1 to {max}"
+        ))),
+    }
+}
+
+/// The collection type of a vector type.
+pub(crate) fn collection_type(kind: VectorKind) -> DataType {
+    let dim = |dim: i32| u32::try_from(dim).unwrap_or(0);
+    match kind {
+        VectorKind::Float(n) => DataType::FloatVector { dim: dim(n) },
+        VectorKind::Half(n) => DataType::Float16Vector { dim: dim(n) },
+        VectorKind::BFloat16(n) => DataType::BFloat16Vector { dim: dim(n) },
+        VectorKind::Int8(n) => DataType::Int8Vector { dim: dim(n) },
+        VectorKind::Bit(n) => DataType::BinaryVector { dim: dim(n) },
+        VectorKind::Sparse => DataType::SparseFloatVector,
+    }
+}
+
+/// How SQL spells a vector type; none for any other.
+pub(crate) fn vector_sql(data_type: &DataType) -> Option<SqlType> {
+    let custom = |name: &str, modifiers| SqlType::Custom(ObjectName::from(vec![Ident::new(name)]), modifiers);
+    let of_dim = |name: &str, dim: &u32| Some(custom(name, vec![dim.to_string()]));
+    match data_type {
+        DataType::FloatVector { dim } => of_dim("VECTOR", dim),
+        DataType::Float16Vector { dim } => of_dim("HALFVEC", dim),
+        DataType::BFloat16Vector { dim } => of_dim("BFLOAT16_VECTOR", dim),
+        DataType::Int8Vector { dim } => of_dim("INT8_VECTOR", dim),
+        DataType::BinaryVector { dim } => Some(SqlType::Bit(Some(u64::from(*dim)))),
+        DataType::SparseFloatVector => Some(custom("SPARSEVEC", Vec::new())),
+        DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz => None,
     }
 }
 
@@ -87,9 +153,20 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::TimestampTz => "TIMESTAMPTZ".into(),
         DataType::Array {
             element,
+            max_capacity: DEFAULT_CAPACITY,
+        } => format!("{}[]", type_name(element)),
+        DataType::Array {
+            element,
             max_capacity,
         } => format!("{}[{max_capacity}]", type_name(element)),
-        DataType::FloatVector { dim } => format!("VECTOR({dim})"),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => {
+            vector_sql(data_type).map_or_else(|| data_type.name().to_string(), |sql| sql.to_string())
+        }
     }
 }
 
@@ -98,8 +175,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
 /// # Errors
 /// [`QueryError::Unsupported`] naming the type and the allowed ones.
 pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
-    if let Some(dim) = vector_dim(sql)? {
-        return Ok(DataType::FloatVector { dim });
+    if let Some(kind) = vector_kind(sql)? {
+        return Ok(collection_type(kind));
     }
     Ok(match sql {
         SqlType::Bool | SqlType::Boolean => DataType::Bool,
@@ -164,5 +241,32 @@ fn length_of(length: Option<&CharacterLength>) -> Result<u32> {
                 "VARCHAR({length}) is out of range: allowed are 1 to {DEFAULT_LENGTH}"
             ))
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use elanus_collection::Field;
+
+    use super::*;
+
+    #[test]
+    fn both_crates_mean_the_same_arrow_types() {
+        for kind in [
+            VectorKind::Float(8),
+            VectorKind::Half(8),
+            VectorKind::BFloat16(8),
+            VectorKind::Int8(8),
+            VectorKind::Bit(8),
+            VectorKind::Sparse,
+        ] {
+            let data_type = collection_type(kind);
+            assert_eq!(data_type.to_arrow(), kind.data_type());
+            let field = Field::new("v", data_type.clone()).to_arrow();
+            assert_eq!(VectorKind::of(&field), Some(kind));
+            let sql = vector_sql(&data_type).unwrap();
+            assert_eq!(sql.to_string(), kind.to_string());
+            assert_eq!(vector_kind(&sql).unwrap(), Some(kind));
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Casts to a vector: `'[1, 2, 3]'::vector(3)`, `CAST(ARRAY[1, 2] AS VECTOR(2))`, values of an INSERT.
 //!
+//! The other vector types are cast in the same way, from text, lists and vectors of numbers, and every vector but those
+//! of 32-bit floats is cast to text as it is written.
+//!
 //! Arrow does not cast text to a fixed-size list, and its cast from a list names no dimensions when
 //! they differ. [`VectorCastRule`] replaces both casts, and `TRY_CAST`, by the function [`ToVector`]
 //! before types are checked.
@@ -8,41 +11,37 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, internal_err, plan_err};
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use elanus_udfs::vector::{VectorKind, converts, to_text, to_vectors};
 
 use super::vector_text::{floats_of, parse_vector};
 use crate::error::{QueryError, external};
 
-/// `FixedSizeList<Float32 not null, dim>`, the type of a vector.
-pub(crate) fn vector_type(dim: i32) -> DataType {
-    DataType::FixedSizeList(Arc::new(Field::new_list_field(DataType::Float32, false)), dim)
-}
-
-/// Text or a list to a vector of a fixed dimension.
+/// Text or a list to a vector of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToVector {
-    dim: i32,
+    kind: VectorKind,
     /// Whether what is no such vector becomes NULL instead of an error (`TRY_CAST`).
     or_null: bool,
     signature: Signature,
 }
 
 impl ToVector {
-    /// The function for dimension `dim`.
-    pub fn new(dim: i32, or_null: bool) -> Self {
+    /// The function for vectors of this kind.
+    pub fn new(kind: VectorKind, or_null: bool) -> Self {
         Self {
-            dim,
+            kind,
             or_null,
             signature: Signature::any(1, Volatility::Immutable),
         }
@@ -64,10 +63,32 @@ impl ScalarUDFImpl for ToVector {
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
         match args {
-            [from] if converts(from) => Ok(vector_type(self.dim)),
-            [from] => plan_err!("cannot make a vector of dimension {} from {from}", self.dim),
+            [_] => Ok(self.kind.data_type()),
             _ => plan_err!("{} takes one value", self.name()),
         }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let [from] = args.arg_fields else {
+            return plan_err!("{} takes one value", self.name());
+        };
+        match self.kind {
+            // What is in a list is looked at when it is there.
+            VectorKind::Float(_) if VectorKind::of(from).is_none() && is_text_or_list(from.data_type()) => {}
+            kind if converts(kind, from) => {}
+            VectorKind::Float(dim) => {
+                return plan_err!(
+                    "cannot make a vector of dimension {dim} from {}",
+                    from.data_type()
+                );
+            }
+            kind => {
+                let from = VectorKind::of(from)
+                    .map_or_else(|| from.data_type().to_string(), |from| from.to_string());
+                return plan_err!("cannot make a {kind} from {from}");
+            }
+        }
+        Ok(self.kind.field(self.name()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -76,7 +97,8 @@ impl ScalarUDFImpl for ToVector {
         };
         let scalar = matches!(value, ColumnarValue::Scalar(_));
         let input = value.to_array(if scalar { 1 } else { args.number_rows })?;
-        let vectors: ArrayRef = Arc::new(self.vectors(&input).map_err(external)?);
+        let from = args.arg_fields.first().and_then(|field| VectorKind::of(field));
+        let vectors = self.vectors(from, &input)?;
         if scalar {
             return Ok(ColumnarValue::Scalar(
                 datafusion::common::ScalarValue::try_from_array(&vectors, 0)?,
@@ -86,7 +108,7 @@ impl ScalarUDFImpl for ToVector {
     }
 }
 
-fn converts(from: &DataType) -> bool {
+fn is_text_or_list(from: &DataType) -> bool {
     matches!(
         from,
         DataType::Utf8
@@ -100,12 +122,21 @@ fn converts(from: &DataType) -> bool {
 }
 
 impl ToVector {
-    /// The vectors of a column.
+    /// The vectors of a column, which is of vector type `from` if it is of one.
     ///
     /// # Errors
-    /// A value that is no vector of the dimension.
-    pub fn vectors(&self, input: &ArrayRef) -> Result<FixedSizeListArray, QueryError> {
-        let wanted = usize::try_from(self.dim).unwrap_or(0);
+    /// A value that is no vector of this kind.
+    pub fn vectors(&self, from: Option<VectorKind>, input: &ArrayRef) -> Result<ArrayRef> {
+        match (self.kind, from) {
+            (VectorKind::Float(dim), None | Some(VectorKind::Float(_))) => {
+                Ok(Arc::new(self.floats(dim, input).map_err(external)?))
+            }
+            (kind, from) => to_vectors(kind, from, input, self.or_null),
+        }
+    }
+
+    fn floats(&self, dim: i32, input: &ArrayRef) -> Result<FixedSizeListArray, QueryError> {
+        let wanted = usize::try_from(dim).unwrap_or(0);
         let mut values: Vec<f32> = Vec::with_capacity(input.len() * wanted);
         let mut valid: Vec<bool> = Vec::with_capacity(input.len());
         for row in 0..input.len() {
@@ -119,13 +150,13 @@ impl ToVector {
                 None => values.extend(std::iter::repeat_n(0.0, wanted)),
             }
         }
-        let DataType::FixedSizeList(item, _) = vector_type(self.dim) else {
+        let DataType::FixedSizeList(item, _) = self.kind.data_type() else {
             return Err(QueryError::Internal("a vector is a fixed-size list".into()));
         };
         let nulls = NullBuffer::from(valid);
         let nulls = (nulls.null_count() > 0).then_some(nulls);
         let values = Arc::new(Float32Array::from(values));
-        Ok(FixedSizeListArray::try_new(item, self.dim, values, nulls)?)
+        Ok(FixedSizeListArray::try_new(item, dim, values, nulls)?)
     }
 }
 
@@ -195,18 +226,22 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| {
             let (inner, target, or_null) = match &expr {
-                Expr::Cast(cast) => (&cast.expr, cast.field.data_type(), false),
-                Expr::TryCast(cast) => (&cast.expr, cast.field.data_type(), true),
+                Expr::Cast(cast) => (&cast.expr, &cast.field, false),
+                Expr::TryCast(cast) => (&cast.expr, &cast.field, true),
                 _ => return Ok(Transformed::no(expr)),
             };
-            let DataType::FixedSizeList(_, dim) = target else {
+            if is_text(target.data_type()) {
+                return text_cast(expr, &schema);
+            }
+            let Some(kind) = VectorKind::of(target) else {
                 return Ok(Transformed::no(expr));
             };
-            let from = inner.get_type(&schema)?;
-            if target != &vector_type(*dim) || from == DataType::Null || &from == target {
+            let (_, from) = inner.to_field(&schema)?;
+            let same = VectorKind::of(&from) == Some(kind) && from.data_type() == target.data_type();
+            if target.data_type() != &kind.data_type() || from.data_type() == &DataType::Null || same {
                 return Ok(Transformed::no(expr));
             }
-            let function = Arc::new(ScalarUDF::from(ToVector::new(*dim, or_null)));
+            let function = Arc::new(ScalarUDF::from(ToVector::new(kind, or_null)));
             Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
                 function,
                 vec![inner.as_ref().clone()],
@@ -214,4 +249,66 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     })
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// A cast to text over the text of a vector, so that the cast is between texts.
+fn text_cast(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (Expr::Cast(Cast { expr: inner, .. }) | Expr::TryCast(TryCast { expr: inner, .. })) = &mut expr
+    else {
+        return Ok(Transformed::no(expr));
+    };
+    let (_, from) = inner.to_field(schema)?;
+    match VectorKind::of(&from) {
+        None | Some(VectorKind::Float(_)) => Ok(Transformed::no(expr)),
+        Some(kind) => {
+            let function = Arc::new(ScalarUDF::from(VectorText::new(kind)));
+            let vector = std::mem::take(inner.as_mut());
+            **inner = Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![vector]));
+            Ok(Transformed::yes(expr))
+        }
+    }
+}
+
+/// A vector as it is written.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct VectorText {
+    kind: VectorKind,
+    signature: Signature,
+}
+
+impl VectorText {
+    fn new(kind: VectorKind) -> Self {
+        Self {
+            kind,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for VectorText {
+    fn name(&self) -> &'static str {
+        "vector_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.first() {
+            Some(vector) => to_text(self.kind, vector),
+            None => internal_err!("{} takes one value", self.name()),
+        }
+    }
 }

@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::metadata::ScalarAndMetadata;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ParamValues, ScalarValue};
 use datafusion::datasource::{MemTable, provider_as_source};
-use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, Volatility, WriteOp, cast,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, Volatility, WriteOp,
 };
+use elanus_udfs::vector::{VectorKind, to_vectors};
 
 use super::input_schema;
 use crate::error::{QueryError, Result};
-use crate::plan::distance::is_vector;
 use crate::sql::vector_text::vector_of_scalar;
 
 /// The parameters of one plan, in the order in which values are given.
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// Name with its `$`, and the type when it is known and one.
-    fields: Vec<(String, Option<DataType>)>,
+    /// Name with its `$`, and a field of its type when it is known and one.
+    fields: Vec<(String, Option<FieldRef>)>,
     numbered: bool,
 }
 
@@ -92,9 +92,13 @@ impl Parameters {
 
     /// The parameters as a schema.
     pub fn schema(&self) -> Schema {
-        let fields = self.fields.iter().map(|(name, data_type)| {
-            let data_type = data_type.clone().unwrap_or(DataType::Null);
-            Field::new(name, data_type, true)
+        let fields = self.fields.iter().map(|(name, field)| match field {
+            // Whether bytes are bits or bfloat16s the type does not say.
+            Some(field) => match VectorKind::of(field) {
+                Some(kind) => kind.field(name).as_ref().clone(),
+                None => Field::new(name, field.data_type().clone(), true),
+            },
+            None => Field::new(name, DataType::Null, true),
         });
         Schema::new(fields.collect::<Vec<_>>())
     }
@@ -239,7 +243,7 @@ impl Parameters {
                 let column = Expr::Column(Column::new(Some(TABLE), id));
                 Ok(Transformed::yes(match field {
                     Some(field) if field.data_type() != &column.get_type(&below)? => {
-                        cast(column, field.data_type().clone())
+                        Expr::Cast(Cast::new_from_field(Box::new(column), Arc::clone(field)))
                     }
                     Some(_) | None => column,
                 }))
@@ -267,32 +271,45 @@ impl Row<'_> {
     /// The values in the inferred types; `None` when one of them would change by the conversion.
     pub fn exact(&self) -> Option<ParamValues> {
         let fields = self.parameters.fields.iter();
-        let values = fields
-            .zip(&self.values)
-            .map(|((_, field), value)| lossless(value, field.as_ref()?));
+        let values = fields.zip(&self.values).map(|((_, field), value)| {
+            let field = field.as_ref()?;
+            Some(described(lossless(value, field)?, field))
+        });
         Some(self.named(values.collect::<Option<_>>()?))
     }
 
     /// The values in the types in which they came.
     pub fn as_given(&self) -> ParamValues {
-        self.named(self.values.clone())
+        self.named(self.values.iter().cloned().map(ScalarAndMetadata::from).collect())
     }
 
-    fn named(&self, values: Vec<ScalarValue>) -> ParamValues {
+    fn named(&self, values: Vec<ScalarAndMetadata>) -> ParamValues {
         if self.parameters.numbered {
-            return ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
+            return ParamValues::List(values);
         }
         let names = self.parameters.fields.iter().map(|(name, _)| name);
         let named: HashMap<String, ScalarAndMetadata> = names
             .zip(values)
-            .map(|(name, value)| (name.trim_start_matches('$').to_string(), value.into()))
+            .map(|(name, value)| (name.trim_start_matches('$').to_string(), value))
             .collect();
         ParamValues::Map(named)
     }
 }
 
+/// `value` with what tells bfloat16s from bits, which are the same bytes to Arrow.
+fn described(value: ScalarValue, field: &Field) -> ScalarAndMetadata {
+    match VectorKind::of(field) {
+        Some(kind @ VectorKind::BFloat16(_)) => {
+            ScalarAndMetadata::new(value, Some(FieldMetadata::new_from_field(&kind.field(""))))
+        }
+        Some(_) | None => ScalarAndMetadata::from(value),
+    }
+}
+
 /// `value` as `wanted`, when it means the same there.
-fn lossless(value: &ScalarValue, wanted: &DataType) -> Option<ScalarValue> {
+fn lossless(value: &ScalarValue, wanted: &Field) -> Option<ScalarValue> {
+    let kind = VectorKind::of(wanted);
+    let wanted = wanted.data_type();
     let given = value.data_type();
     if &given == wanted {
         return Some(value.clone());
@@ -300,8 +317,15 @@ fn lossless(value: &ScalarValue, wanted: &DataType) -> Option<ScalarValue> {
     if value.is_null() {
         return ScalarValue::try_from(wanted).ok();
     }
-    if is_vector(wanted) {
-        return as_vector(value, wanted);
+    match kind {
+        Some(VectorKind::Float(_)) => return as_vector(value, wanted),
+        Some(kind) => {
+            let given = value.to_array().ok()?;
+            let from = VectorKind::of_type(given.data_type());
+            let vector = to_vectors(kind, from, &given, false).ok()?;
+            return ScalarValue::try_from_array(&vector, 0).ok();
+        }
+        None => {}
     }
     let there = value.cast_to(wanted).ok().filter(|there| !there.is_null())?;
     (there.cast_to(&given).ok()? == *value).then_some(there)
@@ -334,8 +358,8 @@ fn infer(expr: Expr, schema: &DFSchema) -> datafusion::error::Result<Transformed
     match expr {
         Expr::ScalarFunction(call) => {
             let vector = call.args.iter().find_map(|arg| {
-                let data_type = arg.get_type(schema).ok()?;
-                is_vector(&data_type).then_some(data_type)
+                let (_, field) = arg.to_field(schema).ok()?;
+                VectorKind::of(&field).map(|kind| kind.field(""))
             });
             let (Some(vector), true) = (vector, call.args.iter().any(is_untyped)) else {
                 return Ok(Transformed::no(Expr::ScalarFunction(call)));
@@ -345,7 +369,7 @@ fn infer(expr: Expr, schema: &DFSchema) -> datafusion::error::Result<Transformed
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         Expr::Cast(mut cast) if is_untyped(&cast.expr) => {
-            *cast.expr = typed(*cast.expr, cast.field.data_type());
+            *cast.expr = typed(*cast.expr, &cast.field);
             Ok(Transformed::yes(Expr::Cast(cast)))
         }
         expr => Ok(Transformed::no(expr)),
@@ -356,12 +380,12 @@ fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
 }
 
-/// A parameter without a type as one of `data_type`; anything else as it is.
-fn typed(expr: Expr, data_type: &DataType) -> Expr {
+/// A parameter without a type as one of the type of `of`; anything else as it is.
+fn typed(expr: Expr, of: &FieldRef) -> Expr {
     match expr {
         Expr::Placeholder(Placeholder { id, field: None }) => Expr::Placeholder(Placeholder {
             id,
-            field: Some(Arc::new(Field::new("", data_type.clone(), true))),
+            field: Some(Arc::clone(of)),
         }),
         expr => expr,
     }
@@ -387,15 +411,21 @@ fn is_of_the_moment(expr: &Expr) -> bool {
 }
 
 /// The type of each parameter; none when it is not known, or differs from place to place.
-fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
-    let mut types: HashMap<String, Option<DataType>> = HashMap::new();
+fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<FieldRef>>> {
+    let mut types: HashMap<String, Option<FieldRef>> = HashMap::new();
+    let like =
+        |a: &FieldRef, b: &FieldRef| a.data_type() == b.data_type() && VectorKind::of(a) == VectorKind::of(b);
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::Placeholder(Placeholder { id, field }) = expr {
-                    let here = field.as_ref().map(|field| field.data_type().clone());
-                    let known = types.entry(id.clone()).or_insert_with(|| here.clone());
-                    if known != &here {
+                    let known = types.entry(id.clone()).or_insert_with(|| field.clone());
+                    let same = match (known.as_ref(), field) {
+                        (Some(known), Some(here)) => like(known, here),
+                        (None, None) => true,
+                        (Some(_), None) | (None, Some(_)) => false,
+                    };
+                    if !same {
                         *known = None;
                     }
                 }

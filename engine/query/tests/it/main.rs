@@ -14,4 +14,5 @@ mod rewrite;
 mod sessions;
 mod statements;
 mod support;
+mod vector_types;
 mod views;

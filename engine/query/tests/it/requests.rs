@@ -160,7 +160,7 @@ async fn another_metric_than_the_indexes_is_searched_exactly() {
     let engine = engine().await;
     let t = line(&engine, 30).await;
     let request = SearchRequest {
-        metric: Some(Metric::Ip),
+        metric: Some(Metric::Ip.into()),
         ..search(&t, &[1.0, 0.0], 2)
     };
     let found = engine.search(request).await.unwrap();
@@ -174,7 +174,7 @@ async fn an_answer_that_memory_may_not_hold_is_refused_by_what_is_there() {
     let t = line(&engine, 1_100).await;
     let request = SearchRequest {
         nq: 16_384,
-        queries: vec![1.0; 32_768],
+        queries: vec![1.0; 32_768].into(),
         limit: 16_384,
         ..search(&t, &[1.0, 0.0], 2)
     };
@@ -209,7 +209,7 @@ async fn what_a_search_cannot_do_is_said() {
         ),
         (
             SearchRequest {
-                queries: vec![1.0; 3],
+                queries: vec![1.0; 3].into(),
                 ..good.clone()
             },
             "dimension 3",

@@ -110,7 +110,7 @@ pub fn search(collection: &Arc<Collection>, query: &[f32], limit: usize) -> Sear
     SearchRequest {
         collection: Arc::clone(collection),
         field: "v".into(),
-        queries: query.to_vec(),
+        queries: query.to_vec().into(),
         nq: query.len() / 2,
         limit,
         offset: 0,

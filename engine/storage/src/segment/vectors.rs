@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch, make_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use arrow::ipc::convert::fb_to_schema;
@@ -20,9 +20,13 @@ const ALIGNMENT: usize = 64;
 /// Length of the footer's end: its length and the closing magic.
 const FOOTER_TAIL: usize = 10;
 
-/// True for columns that go to a vector file: fixed-size lists of fixed-width numbers.
+/// True for columns that go to a vector file: fixed-size lists of fixed-width numbers, bytes of a fixed width (bits and
+/// bfloat16s), and lists of structs (sparse vectors).
 pub(crate) fn is_vector(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::FixedSizeList(item, _) if item.data_type().is_primitive())
+    let is_list =
+        |list: &DataType| matches!(list, DataType::FixedSizeList(item, _) if item.data_type().is_primitive());
+    let is_sparse = |list: &DataType| matches!(list, DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)));
+    is_list(data_type) || is_sparse(data_type) || matches!(data_type, DataType::FixedSizeBinary(_))
 }
 
 /// The file of one column.
@@ -53,7 +57,7 @@ fn compact(column: &ArrayRef) -> Result<ArrayRef> {
 ///
 /// # Errors
 /// [`Error::Corrupt`] when the bytes are not one such column of `rows` rows.
-pub(crate) fn decode(path: &str, bytes: &Bytes, field: &str, rows: usize) -> Result<FixedSizeListArray> {
+pub(crate) fn decode(path: &str, bytes: &Bytes, field: &str, rows: usize) -> Result<ArrayRef> {
     let corrupt = |what: String| Error::corrupt(path, what);
     let arrow_error = |error: arrow::error::ArrowError| Error::corrupt(path, error.to_string());
     let len = bytes.len();
@@ -98,10 +102,10 @@ pub(crate) fn decode(path: &str, bytes: &Bytes, field: &str, rows: usize) -> Res
         .ok_or_else(|| corrupt("an empty record batch".to_owned()))?;
     let column = batch
         .column_by_name(field)
-        .and_then(|column| column.as_fixed_size_list_opt())
+        .filter(|column| is_vector(column.data_type()))
         .ok_or_else(|| corrupt(format!("no vector column {field}")))?;
     if column.len() != rows {
         return Err(corrupt(format!("{} rows, expected {rows}", column.len())));
     }
-    Ok(column.clone())
+    Ok(Arc::clone(column))
 }

@@ -347,9 +347,10 @@ pub async fn read_all(writer: &CollectionStore, entries: &[WalEntry]) -> Result<
     for segment in &writer.manifest().segments {
         let (keys, deleted) = keys_of(writer, segment).await?;
         let vectors = files.map_vectors(segment, "v").await?;
+        let vectors = vectors.as_fixed_size_list();
         assert_eq!(vectors.null_count(), 0);
         for (row, (key, timestamp)) in keys.into_iter().enumerate() {
-            assert_vector(&vectors, row, key, timestamp);
+            assert_vector(vectors, row, key, timestamp);
             if !deleted.contains(row as u32) {
                 assert_eq!(rows.insert(key, timestamp), None, "key {key} is live twice");
             }

@@ -61,7 +61,15 @@ pub(super) fn from_wire(
         DataType::Float => Arc::new(Float32Array::from(elements!(FloatData))),
         DataType::Double => Arc::new(Float64Array::from(elements!(DoubleData))),
         DataType::VarChar { .. } => Arc::new(StringArray::from(elements!(StringData))),
-        DataType::Json | DataType::Array { .. } | DataType::TimestampTz | DataType::FloatVector { .. } => {
+        DataType::Json
+        | DataType::Array { .. }
+        | DataType::TimestampTz
+        | DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => {
             return Err(mismatch(field, element.name()));
         }
     };

@@ -22,6 +22,7 @@ use elanus_collection::{CollectionSchema, DYNAMIC_FIELD, DataType, Field};
 use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::{FieldData, VectorField};
 
+use crate::convert::typed_vectors;
 use crate::status::{Error, Result};
 
 use nulls::Nulls;
@@ -100,6 +101,11 @@ fn check_size(schema: &CollectionSchema, num_rows: u32) -> Result<()> {
 fn filled_bytes(field: &Field) -> u64 {
     match &field.data_type {
         DataType::FloatVector { dim } => u64::from(*dim) * 4,
+        typed @ (DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector) => typed_vectors::vector_bytes(typed).map_or(8, |bytes| bytes as u64),
         DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -159,6 +165,12 @@ fn column_from_wire(
         ))),
         (DataType::FloatVector { dim }, Some(WireField::Vectors(vectors))) => {
             vectors::from_wire(field, *dim, vectors, &nulls)
+        }
+        (typed, Some(WireField::Vectors(data))) if typed.is_vector() => {
+            vectors::typed_from_wire(field, data, &nulls)
+        }
+        (typed, None) if typed.is_vector() && !matches!(typed, DataType::FloatVector { .. }) => {
+            vectors::typed_from_wire(field, VectorField::default(), &nulls)
         }
         // A field of nulls only may come without any payload.
         (DataType::FloatVector { dim }, None) => {

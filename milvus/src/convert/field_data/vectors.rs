@@ -1,14 +1,15 @@
-//! Vector columns.
+//! Vector columns: 32-bit floats, and the types that come as bytes.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array};
 use arrow::datatypes::DataType as ArrowType;
-use elanus_collection::Field;
+use elanus_collection::{DataType, Field};
 use milvus::proto::schema::{VectorField, vector_field};
 
 use super::mismatch;
 use super::nulls::Nulls;
+use crate::convert::typed_vectors;
 use crate::status::{Error, Result};
 
 pub(super) fn from_wire(field: &Field, dim: u32, vectors: VectorField, nulls: &Nulls) -> Result<ArrayRef> {
@@ -16,12 +17,7 @@ pub(super) fn from_wire(field: &Field, dim: u32, vectors: VectorField, nulls: &N
     let values = match vectors.data {
         Some(vector_field::Data::FloatVector(floats)) => floats.data,
         None => Vec::new(),
-        Some(vector_field::Data::BinaryVector(_)) => return Err(mismatch(field, "BinaryVector")),
-        Some(vector_field::Data::Float16Vector(_)) => return Err(mismatch(field, "Float16Vector")),
-        Some(vector_field::Data::Bfloat16Vector(_)) => return Err(mismatch(field, "BFloat16Vector")),
-        Some(vector_field::Data::SparseFloatVector(_)) => return Err(mismatch(field, "SparseFloatVector")),
-        Some(vector_field::Data::Int8Vector(_)) => return Err(mismatch(field, "Int8Vector")),
-        Some(vector_field::Data::VectorArray(_)) => return Err(mismatch(field, "ArrayOfVector")),
+        Some(other) => return Err(mismatch(field, kind(&other))),
     };
     let width = usize::try_from(dim).unwrap_or(usize::MAX).max(1);
     if values.len() % width != 0 {
@@ -66,4 +62,80 @@ pub(super) fn from_wire(field: &Field, dim: u32, vectors: VectorField, nulls: &N
         values,
         nulls.buffer(),
     )?))
+}
+
+/// A column of vectors that come as bytes.
+pub(super) fn typed_from_wire(field: &Field, vectors: VectorField, nulls: &Nulls) -> Result<ArrayRef> {
+    use vector_field::Data;
+    let given_dim = vectors.dim;
+    let bytes = match (&field.data_type, vectors.data) {
+        (DataType::SparseFloatVector, Some(Data::SparseFloatVector(rows))) => {
+            return sparse_from_wire(field, &rows.contents, nulls);
+        }
+        (DataType::SparseFloatVector, None) => return sparse_from_wire(field, &[], nulls),
+        (DataType::Float16Vector { .. }, Some(Data::Float16Vector(bytes)))
+        | (DataType::BFloat16Vector { .. }, Some(Data::Bfloat16Vector(bytes)))
+        | (DataType::Int8Vector { .. }, Some(Data::Int8Vector(bytes)))
+        | (DataType::BinaryVector { .. }, Some(Data::BinaryVector(bytes))) => bytes,
+        (_, None) => Vec::new(),
+        (_, Some(other)) => return Err(mismatch(field, kind(&other))),
+    };
+    let (Some(width), Some(dim)) = (
+        typed_vectors::vector_bytes(&field.data_type),
+        field.data_type.dim(),
+    ) else {
+        return Err(mismatch(field, "vector"));
+    };
+    if given_dim != i64::from(dim) && !bytes.is_empty() {
+        return Err(Error::expected(
+            format!(
+                "the dim ({given_dim}) of field data({}) is not equal to schema dim ({dim})",
+                field.name
+            ),
+            dim,
+            given_dim,
+        ));
+    }
+    if width == 0 || bytes.len() % width != 0 {
+        return Err(Error::invalid(format!(
+            "the length({}) of {} data should divide the bytes of a vector ({width}): every vector of field {} must have dimension {dim}",
+            bytes.len(),
+            field.data_type.name(),
+            field.name
+        )));
+    }
+    nulls.check(field, bytes.len() / width)?;
+    let bytes = match &nulls.valid {
+        None => bytes,
+        Some(valid) => {
+            let mut spread = vec![0; nulls.rows * width];
+            let present = spread
+                .chunks_exact_mut(width)
+                .zip(valid)
+                .filter(|(_, valid)| **valid);
+            for ((to, _), from) in present.zip(bytes.chunks_exact(width)) {
+                to.copy_from_slice(from);
+            }
+            spread
+        }
+    };
+    typed_vectors::from_bytes(field, bytes, nulls.buffer())
+}
+
+fn sparse_from_wire(field: &Field, rows: &[Vec<u8>], nulls: &Nulls) -> Result<ArrayRef> {
+    nulls.check(field, rows.len())?;
+    typed_vectors::from_sparse(field, nulls.options(rows.iter().map(Vec::as_slice)))
+}
+
+/// The type of these vectors.
+fn kind(data: &vector_field::Data) -> &'static str {
+    match data {
+        vector_field::Data::FloatVector(_) => "FloatVector",
+        vector_field::Data::BinaryVector(_) => "BinaryVector",
+        vector_field::Data::Float16Vector(_) => "Float16Vector",
+        vector_field::Data::Bfloat16Vector(_) => "BFloat16Vector",
+        vector_field::Data::SparseFloatVector(_) => "SparseFloatVector",
+        vector_field::Data::Int8Vector(_) => "Int8Vector",
+        vector_field::Data::VectorArray(_) => "ArrayOfVector",
+    }
 }

@@ -88,7 +88,14 @@ pub(super) fn default_to_wire(data_type: &DataType, value: &Value) -> Option<wir
             Some(micros) => DefaultValue::StringData(time::format(micros, chrono_tz::UTC)),
             None => DefaultValue::StringData(value.as_str()?.to_string()),
         },
-        DataType::Json | DataType::Array { .. } | DataType::FloatVector { .. } => return None,
+        DataType::Json
+        | DataType::Array { .. }
+        | DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => return None,
     };
     Some(wire::ValueField { data: Some(data) })
 }

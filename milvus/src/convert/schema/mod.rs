@@ -151,7 +151,12 @@ fn can_cluster(data_type: &DataType) -> bool {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
-        | DataType::FloatVector { .. } => false,
+        | DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. }
+        | DataType::SparseFloatVector => false,
     }
 }
 

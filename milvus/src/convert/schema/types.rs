@@ -15,6 +15,7 @@ pub(crate) const MAX_LENGTH: &str = "max_length";
 /// Parameter of an ARRAY.
 pub(crate) const MAX_CAPACITY: &str = "max_capacity";
 const MAX_DIM: i64 = 32_768;
+const MAX_BITS: i64 = 262_144;
 const MAX_VARCHAR_LENGTH: i64 = 65_535;
 const MAX_ARRAY_CAPACITY: i64 = 4_096;
 
@@ -32,7 +33,7 @@ pub(super) fn type_from_wire(
     };
     let unsupported = || {
         Err(Error::unsupported(format!(
-            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, JSON, Array, Timestamptz, FloatVector",
+            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, JSON, Array, Timestamptz, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector, SparseFloatVector",
             name(data_type)
         )))
     };
@@ -80,8 +81,27 @@ pub(super) fn type_from_wire(
             }
         }
         W::FloatVector => DataType::FloatVector {
-            dim: dimension(field, params)?,
+            dim: dimension(field, params, "float")?,
         },
+        W::Float16Vector => DataType::Float16Vector {
+            dim: dimension(field, params, "float")?,
+        },
+        W::BFloat16Vector => DataType::BFloat16Vector {
+            dim: dimension(field, params, "float")?,
+        },
+        W::Int8Vector => DataType::Int8Vector {
+            dim: dimension(field, params, "int")?,
+        },
+        W::BinaryVector => DataType::BinaryVector {
+            dim: bits(field, params)?,
+        },
+        W::SparseFloatVector if params.contains_key(DIM) => {
+            return Err(Error::invalid(format!(
+                "dim should not be specified for sparse vector field {field}({})",
+                params.get(DIM).map_or("", String::as_str)
+            )));
+        }
+        W::SparseFloatVector => DataType::SparseFloatVector,
         W::String => {
             return Err(Error::invalid(
                 "string data type not supported yet, please use VarChar type instead",
@@ -99,11 +119,6 @@ pub(super) fn type_from_wire(
         | W::Time
         | W::Decimal
         | W::Uuid
-        | W::BinaryVector
-        | W::Float16Vector
-        | W::BFloat16Vector
-        | W::SparseFloatVector
-        | W::Int8Vector
         | W::ArrayOfVector
         | W::ArrayOfStruct
         | W::Struct => return unsupported(),
@@ -118,13 +133,8 @@ fn number(field: &str, key: &str, text: &str) -> Result<i64> {
     })
 }
 
-fn dimension(field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> {
-    let Some(text) = params.remove(DIM) else {
-        return Err(Error::invalid(format!(
-            "dimension is not defined in field type params of field {field}, check type param `dim` for vector field"
-        )));
-    };
-    let dim = number(field, DIM, &text)?;
+fn dimension(field: &str, params: &mut BTreeMap<String, String>, kind: &str) -> Result<u32> {
+    let dim = given_dimension(field, params)?;
     if dim <= 1 {
         return Err(Error::invalid(format!(
             "invalid dimension: {dim}. should be in range 2 ~ {MAX_DIM}"
@@ -132,9 +142,33 @@ fn dimension(field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> 
     }
     u32::try_from(dim).ok().filter(|_| dim <= MAX_DIM).ok_or_else(|| {
         Error::invalid(format!(
-            "invalid dimension: {dim} of field {field}. float vector dimension should be in range 2 ~ {MAX_DIM}"
+            "invalid dimension: {dim} of field {field}. {kind} vector dimension should be in range 2 ~ {MAX_DIM}"
         ))
     })
+}
+
+/// The dimension of a binary vector.
+fn bits(field: &str, params: &mut BTreeMap<String, String>) -> Result<u32> {
+    let dim = given_dimension(field, params)?;
+    if dim % 8 != 0 {
+        return Err(Error::invalid(format!(
+            "invalid dimension: {dim} of field {field}. binary vector dimension should be multiple of 8."
+        )));
+    }
+    u32::try_from(dim).ok().filter(|_| (8..=MAX_BITS).contains(&dim)).ok_or_else(|| {
+        Error::invalid(format!(
+            "invalid dimension: {dim} of field {field}. binary vector dimension should be in range 8 ~ {MAX_BITS}"
+        ))
+    })
+}
+
+fn given_dimension(field: &str, params: &mut BTreeMap<String, String>) -> Result<i64> {
+    let Some(text) = params.remove(DIM) else {
+        return Err(Error::invalid(format!(
+            "dimension is not defined in field type params of field {field}, check type param `dim` for vector field"
+        )));
+    };
+    number(field, DIM, &text)
 }
 
 /// Takes the length of a VARCHAR out of `params`.
@@ -190,13 +224,22 @@ pub(crate) fn type_to_wire(data_type: &DataType) -> wire::DataType {
         DataType::Array { .. } => wire::DataType::Array,
         DataType::TimestampTz => wire::DataType::Timestamptz,
         DataType::FloatVector { .. } => wire::DataType::FloatVector,
+        DataType::Float16Vector { .. } => wire::DataType::Float16Vector,
+        DataType::BFloat16Vector { .. } => wire::DataType::BFloat16Vector,
+        DataType::Int8Vector { .. } => wire::DataType::Int8Vector,
+        DataType::BinaryVector { .. } => wire::DataType::BinaryVector,
+        DataType::SparseFloatVector => wire::DataType::SparseFloatVector,
     }
 }
 
 /// The element type of an array (else `None`) and the parameters that belong to a type.
 pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyValuePair>) {
     match data_type {
-        DataType::FloatVector { dim } => (wire::DataType::None, vec![pair(DIM, dim.to_string())]),
+        DataType::FloatVector { dim }
+        | DataType::Float16Vector { dim }
+        | DataType::BFloat16Vector { dim }
+        | DataType::Int8Vector { dim }
+        | DataType::BinaryVector { dim } => (wire::DataType::None, vec![pair(DIM, dim.to_string())]),
         DataType::VarChar { max_length } => (
             wire::DataType::None,
             vec![pair(MAX_LENGTH, max_length.to_string())],
@@ -217,6 +260,7 @@ pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyVa
         | DataType::Float
         | DataType::Double
         | DataType::Json
-        | DataType::TimestampTz => (wire::DataType::None, Vec::new()),
+        | DataType::TimestampTz
+        | DataType::SparseFloatVector => (wire::DataType::None, Vec::new()),
     }
 }

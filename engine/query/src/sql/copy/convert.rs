@@ -15,6 +15,7 @@ use super::FileBatch;
 use super::json::decode;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::sql::vector_cast::ToVector;
+use elanus_udfs::vector::VectorKind;
 
 /// Which columns of a file go into which columns of the table.
 pub(super) struct Mapping {
@@ -135,9 +136,9 @@ fn convert(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         return Ok(Arc::clone(column));
     }
     let column = &plain(column)?;
-    if let DataType::FloatVector { dim } = field.data_type {
-        let dim = i32::try_from(dim).unwrap_or(i32::MAX);
-        return Ok(Arc::new(ToVector::new(dim, false).vectors(column)?));
+    if let Some(kind) = VectorKind::of(&field.to_arrow()) {
+        let from = VectorKind::of_type(column.data_type());
+        return Ok(ToVector::new(kind, false).vectors(from, column)?);
     }
     if column.data_type() != &ArrowType::Utf8 {
         return Ok(Arc::clone(column));

@@ -1,0 +1,147 @@
+//! The metrics of all kinds of vectors: those of numbers ([`Metric`]) and those of bits ([`BitMetric`]).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::ParamError;
+use crate::kernels::bits;
+use crate::metric::Metric;
+
+/// A metric of bit vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BitMetric {
+    /// Bits that differ.
+    Hamming,
+    /// `1 - both / either`; 1 when no bit is set in either (as Faiss and pgvector have it).
+    Jaccard,
+}
+
+impl BitMetric {
+    /// Distance of two vectors of equal length; the longer one is cut to the shorter.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of bits is at most 2^18 in a vector of the largest dimension, and rounded above 2^24"
+    )]
+    pub fn distance(self, a: &[u8], b: &[u8]) -> f32 {
+        match self {
+            Self::Hamming => bits::differing(a, b) as f32,
+            Self::Jaccard => {
+                let meeting = bits::meeting(a, b);
+                if meeting.either == 0 {
+                    1.0
+                } else {
+                    (meeting.either - meeting.both) as f32 / meeting.either as f32
+                }
+            }
+        }
+    }
+}
+
+/// A metric of any kind of vector. A distance is always *smaller is better*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AnyMetric {
+    /// Of vectors of numbers, dense or sparse.
+    Numbers(Metric),
+    /// Of bit vectors.
+    Bits(BitMetric),
+}
+
+impl AnyMetric {
+    const ALL: [Self; 5] = [
+        Self::Numbers(Metric::L2),
+        Self::Numbers(Metric::Ip),
+        Self::Numbers(Metric::Cosine),
+        Self::Bits(BitMetric::Hamming),
+        Self::Bits(BitMetric::Jaccard),
+    ];
+
+    /// The number shown to clients, see [`Metric::score`]; the distance itself for bits.
+    #[inline]
+    pub fn score(self, distance: f32) -> f32 {
+        match self {
+            Self::Numbers(metric) => metric.score(distance),
+            Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => distance,
+        }
+    }
+
+    /// Whether a larger [`AnyMetric::score`] means a better match.
+    pub fn larger_is_better(self) -> bool {
+        match self {
+            Self::Numbers(metric) => metric.larger_is_better(),
+            Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => false,
+        }
+    }
+}
+
+impl From<Metric> for AnyMetric {
+    fn from(metric: Metric) -> Self {
+        Self::Numbers(metric)
+    }
+}
+
+impl From<BitMetric> for AnyMetric {
+    fn from(metric: BitMetric) -> Self {
+        Self::Bits(metric)
+    }
+}
+
+impl PartialEq<Metric> for AnyMetric {
+    fn eq(&self, other: &Metric) -> bool {
+        *self == Self::Numbers(*other)
+    }
+}
+
+impl PartialEq<AnyMetric> for Metric {
+    fn eq(&self, other: &AnyMetric) -> bool {
+        other == self
+    }
+}
+
+impl fmt::Display for AnyMetric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Numbers(metric) => metric.fmt(f),
+            Self::Bits(BitMetric::Hamming) => f.write_str("HAMMING"),
+            Self::Bits(BitMetric::Jaccard) => f.write_str("JACCARD"),
+        }
+    }
+}
+
+impl FromStr for AnyMetric {
+    type Err = ParamError;
+
+    fn from_str(text: &str) -> Result<Self, ParamError> {
+        Self::ALL
+            .into_iter()
+            .find(|metric| metric.to_string().eq_ignore_ascii_case(text))
+            .ok_or_else(|| ParamError::UnknownMetricOfAny {
+                given: text.to_owned(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_read_back_from_its_name() {
+        for metric in AnyMetric::ALL {
+            assert_eq!(metric.to_string().to_lowercase().parse(), Ok(metric));
+        }
+        let error = "BM25".parse::<AnyMetric>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "metric type not found or not supported: BM25, supported: [L2 IP COSINE HAMMING JACCARD]"
+        );
+    }
+
+    #[test]
+    fn bit_distances_are_those_of_faiss() {
+        let (a, b) = ([0b1100_0000], [0b1010_0000]);
+        assert_eq!(BitMetric::Hamming.distance(&a, &b), 2.0);
+        assert!((BitMetric::Jaccard.distance(&a, &b) - 2.0 / 3.0).abs() < 1e-7);
+        assert_eq!(BitMetric::Jaccard.distance(&[0], &[0]), 1.0);
+        assert_eq!(BitMetric::Jaccard.distance(&a, &a), 0.0);
+    }
+}

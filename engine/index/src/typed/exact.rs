@@ -1,0 +1,79 @@
+//! Exact search over vectors of any type: every allowed row is scored.
+
+use rayon::prelude::*;
+
+use super::scorer::Scorer;
+use super::{VectorRef, VectorsRef};
+use crate::any_metric::AnyMetric;
+use crate::bitset::Bitset;
+use crate::error::PairError;
+use crate::exact::exact_search;
+use crate::index::SearchStats;
+use crate::neighbor::{Neighbor, TopK};
+use crate::strategy::Strategy;
+
+/// Work (numbers read) above which a search uses the thread pool.
+const PARALLEL_NUMBERS: usize = 1 << 24;
+/// Least rows of a task.
+const PART_ROWS: usize = 256;
+
+/// The `k` rows of `vectors` nearest to `query`, best first, out of the rows in `allow` (all when `None`; rows beyond its
+/// end are not allowed).
+///
+/// # Errors
+/// [`PairError`] when the query is of another type or dimension than the rows, or their type has no such metric.
+pub fn exact_search_any(
+    metric: AnyMetric,
+    vectors: VectorsRef<'_>,
+    query: VectorRef<'_>,
+    k: usize,
+    allow: Option<&Bitset>,
+    stats: &mut SearchStats,
+) -> Result<Vec<Neighbor>, PairError> {
+    let scorer = Scorer::new(metric, query)?;
+    if !vectors.is_empty() {
+        scorer.check(vectors.row(0))?;
+    }
+    if let (AnyMetric::Numbers(metric), VectorsRef::Floats(vectors), VectorRef::Floats(query)) =
+        (metric, vectors, query)
+    {
+        return Ok(exact_search(metric, vectors, query, k, allow, stats));
+    }
+    let rows = vectors.len();
+    let scored = allow.map_or(rows, |allow| allow.count_range(0, rows));
+    stats.strategy = if allow.is_some() {
+        Strategy::ExactFiltered
+    } else {
+        Strategy::Exact
+    };
+    stats.distances += scored as u64;
+    if k == 0 {
+        return Ok(Vec::new());
+    }
+    let scan = |from: usize, to: usize| {
+        let mut top = TopK::new(k, scored.min(to - from));
+        let mut offer = |row: usize| top.push(scorer.one(vectors.row(row)), row as u32);
+        match allow {
+            None => (from..to).for_each(&mut offer),
+            Some(allow) => allow.iter_range(from, to).for_each(&mut offer),
+        }
+        top
+    };
+    let cost = vectors.row_cost().max(1);
+    let top = if scored.saturating_mul(cost) < PARALLEL_NUMBERS {
+        scan(0, rows)
+    } else {
+        let part = (PARALLEL_NUMBERS / 8 / cost).max(PART_ROWS);
+        let parts = (0..rows.div_ceil(part)).into_par_iter();
+        parts
+            .map(|index| scan(index * part, ((index + 1) * part).min(rows)))
+            .reduce(
+                || TopK::new(k, 0),
+                |mut left, right| {
+                    left.merge(right);
+                    left
+                },
+            )
+    };
+    Ok(top.into_sorted())
+}

@@ -1,0 +1,210 @@
+//! Vectors of any type: 32-bit floats, halves, bfloat16s, 8-bit integers, bits, and sparse ones.
+//!
+//! A [`VectorsRef`] views the stored rows of a segment, a [`VectorRef`] one of them or a query. Rows and query are of one
+//! type: the caller rounds a query to the type of the column first, so that every path sees the same numbers.
+//!
+//! | type | one element | metrics |
+//! |---|---|---|
+//! | floats | `f32` | L2, IP, COSINE |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE |
+//! | integers | `i8` | L2, IP, COSINE |
+//! | bits | eight in a `u8` | HAMMING, JACCARD |
+//! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE |
+
+mod exact;
+mod scorer;
+mod sparse;
+
+use crate::error::ShapeError;
+use crate::vectors::Vectors;
+
+pub use exact::exact_search_any;
+pub use scorer::Scorer;
+pub use sparse::{SparseVector, SparseVectors};
+
+/// `len` rows of `width` elements each, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a, T> {
+    data: &'a [T],
+    width: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// Views `data` as rows of `width` elements.
+    ///
+    /// # Errors
+    /// When `width` is zero or does not divide the length of `data`.
+    pub fn new(data: &'a [T], width: usize) -> Result<Self, ShapeError> {
+        if width == 0 || !data.len().is_multiple_of(width) {
+            return Err(ShapeError {
+                len: data.len(),
+                dim: width,
+            });
+        }
+        Ok(Self { data, width })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Row `index`; empty when there is no such row.
+    #[inline]
+    pub fn row(&self, index: usize) -> &'a [T] {
+        let range = index
+            .checked_mul(self.width)
+            .and_then(|start| Some(start..start.checked_add(self.width)?));
+        range.and_then(|range| self.data.get(range)).unwrap_or(&[])
+    }
+}
+
+/// One vector of any type.
+#[derive(Debug, Clone, Copy)]
+pub enum VectorRef<'a> {
+    /// 32-bit floats.
+    Floats(&'a [f32]),
+    /// IEEE 754 binary16, as bits.
+    Halves(&'a [u16]),
+    /// Upper halves of 32-bit floats, as bits.
+    BFloat16s(&'a [u16]),
+    /// Signed 8-bit integers.
+    Int8s(&'a [i8]),
+    /// Bits, eight in a byte.
+    Bits(&'a [u8]),
+    /// The elements that are not zero.
+    Sparse(SparseVector<'a>),
+}
+
+impl VectorRef<'_> {
+    /// The type in words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Floats(_) => "float",
+            Self::Halves(_) => "half",
+            Self::BFloat16s(_) => "bfloat16",
+            Self::Int8s(_) => "int8",
+            Self::Bits(_) => "bit",
+            Self::Sparse(_) => "sparse",
+        }
+    }
+
+    /// The dimension; 0 for a sparse vector, which has none.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Floats(values) => values.len(),
+            Self::Halves(values) | Self::BFloat16s(values) => values.len(),
+            Self::Int8s(values) => values.len(),
+            Self::Bits(bytes) => bytes.len() * 8,
+            Self::Sparse(_) => 0,
+        }
+    }
+
+    /// Whether every element is zero.
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Self::Floats(values) => values.iter().all(|value| *value == 0.0),
+            // All but the sign.
+            Self::Halves(bits) | Self::BFloat16s(bits) => bits.iter().all(|bits| bits & 0x7fff == 0),
+            Self::Int8s(values) => values.iter().all(|value| *value == 0),
+            Self::Bits(bytes) => bytes.iter().all(|byte| *byte == 0),
+            Self::Sparse(vector) => vector.values().iter().all(|value| *value == 0.0),
+        }
+    }
+}
+
+impl<'a> From<&'a [f32]> for VectorRef<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::Floats(values)
+    }
+}
+
+/// Rows of vectors of one type.
+#[derive(Debug, Clone, Copy)]
+pub enum VectorsRef<'a> {
+    /// 32-bit floats.
+    Floats(Vectors<'a>),
+    /// IEEE 754 binary16, as bits.
+    Halves(Rows<'a, u16>),
+    /// Upper halves of 32-bit floats, as bits.
+    BFloat16s(Rows<'a, u16>),
+    /// Signed 8-bit integers.
+    Int8s(Rows<'a, i8>),
+    /// Bits, eight in a byte.
+    Bits(Rows<'a, u8>),
+    /// Rows of the elements that are not zero.
+    Sparse(SparseVectors<'a>),
+}
+
+impl<'a> VectorsRef<'a> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Floats(rows) => rows.len(),
+            Self::Halves(rows) | Self::BFloat16s(rows) => rows.len(),
+            Self::Int8s(rows) => rows.len(),
+            Self::Bits(rows) => rows.len(),
+            Self::Sparse(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Row `index`; an empty vector when there is no such row.
+    #[inline]
+    pub fn row(&self, index: usize) -> VectorRef<'a> {
+        match self {
+            Self::Floats(rows) => VectorRef::Floats(rows.row(index)),
+            Self::Halves(rows) => VectorRef::Halves(rows.row(index)),
+            Self::BFloat16s(rows) => VectorRef::BFloat16s(rows.row(index)),
+            Self::Int8s(rows) => VectorRef::Int8s(rows.row(index)),
+            Self::Bits(rows) => VectorRef::Bits(rows.row(index)),
+            Self::Sparse(rows) => VectorRef::Sparse(rows.row(index)),
+        }
+    }
+
+    /// About how many numbers a row has.
+    pub fn row_cost(&self) -> usize {
+        match self {
+            Self::Floats(rows) => rows.dim(),
+            Self::Halves(rows) | Self::BFloat16s(rows) => rows.width(),
+            Self::Int8s(rows) => rows.width(),
+            // A word of bits costs about what a float does.
+            Self::Bits(rows) => rows.width().div_ceil(8),
+            Self::Sparse(rows) => rows.mean_len() + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_outside_are_empty_and_ragged_data_is_refused() {
+        let rows = Rows::new(&[1i8, 2, 3, 4], 2).unwrap();
+        assert_eq!((rows.len(), rows.row(1)), (2, [3i8, 4].as_slice()));
+        assert!(rows.row(2).is_empty() && rows.row(usize::MAX).is_empty());
+        assert!(Rows::new(&[1u8, 2, 3], 2).is_err() && Rows::new(&[1u8], 0).is_err());
+    }
+
+    #[test]
+    fn negative_zeros_are_zeros() {
+        assert!(VectorRef::Halves(&[0x8000, 0]).is_zero());
+        assert!(VectorRef::Floats(&[-0.0]).is_zero());
+        assert!(!VectorRef::BFloat16s(&[1]).is_zero());
+    }
+}

@@ -1,0 +1,233 @@
+//! Distances from one query to vectors of its type.
+
+use super::{SparseVector, VectorRef};
+use crate::any_metric::{AnyMetric, BitMetric};
+use crate::error::PairError;
+use crate::kernels::narrow::{BFloat16, Format, Half};
+use crate::kernels::{narrow, sparse};
+use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
+
+/// A query and a metric, with what is computed of the query once.
+#[derive(Debug, Clone)]
+pub struct Scorer<'a>(Kind<'a>);
+
+/// The query in the form that its kernels take.
+#[derive(Debug, Clone)]
+enum Kind<'a> {
+    Floats {
+        metric: Metric,
+        query: &'a [f32],
+    },
+    Halves {
+        metric: Metric,
+        query: Vec<f32>,
+        inverse: f32,
+    },
+    BFloat16s {
+        metric: Metric,
+        query: Vec<f32>,
+        inverse: f32,
+    },
+    Int8s {
+        metric: Metric,
+        query: &'a [i8],
+        inverse: f32,
+    },
+    Bits {
+        metric: BitMetric,
+        query: &'a [u8],
+    },
+    Sparse {
+        metric: Metric,
+        query: SparseVector<'a>,
+        inverse: f32,
+    },
+}
+
+impl<'a> Scorer<'a> {
+    /// A scorer of `query`.
+    ///
+    /// # Errors
+    /// [`PairError::Metric`] when vectors of this type do not have the metric.
+    pub fn new(metric: AnyMetric, query: VectorRef<'a>) -> Result<Self, PairError> {
+        let wrong = |allowed| PairError::Metric {
+            kind: query.kind(),
+            metric: metric.to_string(),
+            allowed,
+        };
+        let numbers = match metric {
+            AnyMetric::Numbers(metric) => Ok(metric),
+            AnyMetric::Bits(_) => Err(wrong("L2, IP, COSINE")),
+        };
+        Ok(Self(match query {
+            VectorRef::Floats(query) => Kind::Floats {
+                metric: numbers?,
+                query,
+            },
+            VectorRef::Halves(query) => {
+                let (query, inverse) = widened::<Half>(query);
+                Kind::Halves {
+                    metric: numbers?,
+                    query,
+                    inverse,
+                }
+            }
+            VectorRef::BFloat16s(query) => {
+                let (query, inverse) = widened::<BFloat16>(query);
+                Kind::BFloat16s {
+                    metric: numbers?,
+                    query,
+                    inverse,
+                }
+            }
+            VectorRef::Int8s(query) => Kind::Int8s {
+                metric: numbers?,
+                query,
+                inverse: inverse_norm(narrow::int8_dot(query, query) as f32),
+            },
+            VectorRef::Bits(query) => match metric {
+                AnyMetric::Bits(metric) => Kind::Bits { metric, query },
+                AnyMetric::Numbers(_) => return Err(wrong("HAMMING, JACCARD")),
+            },
+            VectorRef::Sparse(query) => Kind::Sparse {
+                metric: numbers?,
+                query,
+                inverse: inverse_norm(sparse::dot(query, query) as f32),
+            },
+        }))
+    }
+
+    /// The distance to `row`.
+    ///
+    /// # Errors
+    /// [`PairError`] when the row is of another type or dimension.
+    pub fn distance(&self, row: VectorRef<'_>) -> Result<f32, PairError> {
+        self.check(row)?;
+        Ok(self.one(row))
+    }
+
+    /// Refuses rows that are not like the query.
+    pub(super) fn check(&self, row: VectorRef<'_>) -> Result<(), PairError> {
+        let query = self.query();
+        if query.0 != row.kind() {
+            return Err(PairError::Types {
+                left: query.0,
+                right: row.kind(),
+            });
+        }
+        if query.1 != row.dim() {
+            return Err(PairError::Dimensions {
+                left: query.1,
+                right: row.dim(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Type and dimension of the query.
+    fn query(&self) -> (&'static str, usize) {
+        match &self.0 {
+            Kind::Floats { query, .. } => ("float", query.len()),
+            Kind::Halves { query, .. } => ("half", query.len()),
+            Kind::BFloat16s { query, .. } => ("bfloat16", query.len()),
+            Kind::Int8s { query, .. } => ("int8", query.len()),
+            Kind::Bits { query, .. } => ("bit", query.len() * 8),
+            Kind::Sparse { .. } => ("sparse", 0),
+        }
+    }
+
+    /// The distance to a row that was checked to be like the query; the worst one to any other.
+    #[inline]
+    pub(super) fn one(&self, row: VectorRef<'_>) -> f32 {
+        match (&self.0, row) {
+            (Kind::Floats { metric, query }, VectorRef::Floats(row)) => metric.distance(query, row),
+            (
+                Kind::Halves {
+                    metric,
+                    query,
+                    inverse,
+                },
+                VectorRef::Halves(row),
+            ) => narrow_distance::<Half>(*metric, query, *inverse, row),
+            (
+                Kind::BFloat16s {
+                    metric,
+                    query,
+                    inverse,
+                },
+                VectorRef::BFloat16s(row),
+            ) => narrow_distance::<BFloat16>(*metric, query, *inverse, row),
+            (
+                Kind::Int8s {
+                    metric,
+                    query,
+                    inverse,
+                },
+                VectorRef::Int8s(row),
+            ) => match metric {
+                Metric::L2 => narrow::int8_l2(query, row) as f32,
+                Metric::Ip => ip_distance(narrow::int8_dot(query, row) as f32),
+                Metric::Cosine => {
+                    let square = narrow::int8_dot(row, row) as f32;
+                    cosine_distance(
+                        narrow::int8_dot(query, row) as f32,
+                        *inverse,
+                        inverse_norm(square),
+                    )
+                }
+            },
+            (Kind::Bits { metric, query }, VectorRef::Bits(row)) => metric.distance(query, row),
+            (
+                Kind::Sparse {
+                    metric,
+                    query,
+                    inverse,
+                },
+                VectorRef::Sparse(row),
+            ) => match metric {
+                Metric::L2 => sparse::l2(*query, row) as f32,
+                Metric::Ip => ip_distance(sparse::dot(*query, row) as f32),
+                Metric::Cosine => {
+                    let square = sparse::dot(row, row) as f32;
+                    cosine_distance(sparse::dot(*query, row) as f32, *inverse, inverse_norm(square))
+                }
+            },
+            (
+                Kind::Floats { .. }
+                | Kind::Halves { .. }
+                | Kind::BFloat16s { .. }
+                | Kind::Int8s { .. }
+                | Kind::Bits { .. }
+                | Kind::Sparse { .. },
+                _,
+            ) => f32::INFINITY,
+        }
+    }
+}
+
+/// The numbers of a query and the inverse of its norm.
+fn widened<F: Format>(query: &[u16]) -> (Vec<f32>, f32) {
+    let wide: Vec<f32> = query.iter().map(|bits| F::widen(*bits)).collect();
+    let inverse = inverse_norm(narrow::dot::<F>(&wide, query));
+    (wide, inverse)
+}
+
+#[inline]
+fn narrow_distance<F: Format>(metric: Metric, query: &[f32], inverse: f32, row: &[u16]) -> f32 {
+    match metric {
+        Metric::L2 => {
+            let distance = narrow::l2::<F>(query, row);
+            // Differences of bfloat16s can be infinite on both sides of a sum.
+            if distance.is_nan() {
+                f32::INFINITY
+            } else {
+                distance
+            }
+        }
+        Metric::Ip => ip_distance(narrow::dot::<F>(query, row)),
+        Metric::Cosine => {
+            let (dot, square) = narrow::dot_square::<F>(query, row);
+            cosine_distance(dot, inverse, inverse_norm(square))
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The query vectors of one search, of the type of the searched column.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use datafusion::common::ScalarValue;
+use elanus_collection::{DataType, Field, VectorColumn};
+use elanus_index::VectorRef;
+use elanus_udfs::vector::{VectorKind, to_vectors};
+
+use crate::error::{QueryError, Result};
+use crate::request::Queries;
+use crate::sql::vector_text::vector_of_scalar;
+
+/// Query vectors that have been checked against the column.
+#[derive(Debug, Clone)]
+pub(crate) enum QueryVectors {
+    /// One query that is NULL: every distance is undefined.
+    Null,
+    /// 32-bit floats, row-major.
+    Floats {
+        /// All elements.
+        values: Arc<[f32]>,
+        /// Elements of a vector.
+        dim: usize,
+    },
+    /// Vectors of another type.
+    Column(VectorColumn),
+}
+
+impl QueryVectors {
+    /// The query vectors of a request.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] when they are not `nq` vectors of the field's type and dimension.
+    pub fn of_request(field: &str, data_type: &DataType, queries: &Queries, nq: usize) -> Result<Self> {
+        let dim = data_type.dim().map_or(0, |dim| dim as usize);
+        match (data_type, queries) {
+            (DataType::FloatVector { .. }, Queries::Floats(values)) => {
+                if nq.checked_mul(dim) != Some(values.len()) {
+                    return Err(QueryError::InvalidParameter(format!(
+                        "{nq} query vectors of dimension {} given, field '{field}' has dimension {dim}",
+                        values.len() / nq.max(1),
+                    )));
+                }
+                Ok(Self::Floats {
+                    values: Arc::from(values.as_slice()),
+                    dim,
+                })
+            }
+            (_, Queries::Column(array)) if !matches!(data_type, DataType::FloatVector { .. }) => {
+                let column = VectorColumn::new(data_type, array)?;
+                if array.len() != nq || array.null_count() > 0 {
+                    return Err(QueryError::InvalidParameter(format!(
+                        "{} query vectors given for {nq} queries, {} of them NULL",
+                        array.len(),
+                        array.null_count()
+                    )));
+                }
+                Ok(Self::Column(column))
+            }
+            (_, Queries::Floats(_)) => Err(QueryError::InvalidParameter(format!(
+                "query vectors of 32-bit floats given, field '{field}' is {}",
+                data_type.name()
+            ))),
+            (_, Queries::Column(array)) => Err(QueryError::InvalidParameter(format!(
+                "query vectors of type {} given, field '{field}' is {}",
+                array.data_type(),
+                data_type.name()
+            ))),
+        }
+    }
+
+    /// The query vector that an expression of SQL came to.
+    ///
+    /// # Errors
+    /// When the value is not a vector of the column's type, or of another dimension.
+    pub fn of_scalar(column: &str, data_type: &DataType, value: &ScalarValue) -> Result<Self> {
+        if let DataType::FloatVector { dim } = data_type {
+            let dim = *dim as usize;
+            return Ok(match vector_of_scalar(value, column, dim)? {
+                Some(vector) => Self::Floats {
+                    values: Arc::from(vector),
+                    dim,
+                },
+                None => Self::Null,
+            });
+        }
+        if value.is_null() {
+            return Ok(Self::Null);
+        }
+        let wanted = Field::new(column, data_type.clone()).to_arrow();
+        let Some(kind) = VectorKind::of(&wanted) else {
+            return Err(QueryError::Internal(format!("column '{column}' is no vector")));
+        };
+        let given = value.to_array()?;
+        let array: ArrayRef = if given.data_type() == &kind.data_type() {
+            given
+        } else {
+            to_vectors(kind, VectorKind::of_type(given.data_type()), &given, false)?
+        };
+        Ok(Self::Column(VectorColumn::new(data_type, &array)?))
+    }
+
+    /// The queries one by one.
+    ///
+    /// # Errors
+    /// An internal one only: the column was checked.
+    pub fn all(&self) -> Result<Vec<Option<VectorRef<'_>>>> {
+        Ok(match self {
+            Self::Null => vec![None],
+            Self::Floats { values, dim } => values
+                .chunks_exact((*dim).max(1))
+                .map(|vector| Some(VectorRef::Floats(vector)))
+                .collect(),
+            Self::Column(column) => {
+                let vectors = column.vectors()?;
+                (0..vectors.len()).map(|row| Some(vectors.row(row))).collect()
+            }
+        })
+    }
+}

@@ -1,0 +1,196 @@
+"""Vectors of every type go in, come out and are found: half precision, bfloat16, int8, binary and sparse, compared with numpy."""
+
+import numpy as np
+import pytest
+from pymilvus import DataType, MilvusException
+
+DIM = 16
+ROWS = 200
+RNG = np.random.default_rng(7)
+FLOATS = RNG.standard_normal((ROWS, DIM)).astype(np.float32)
+INTS = RNG.integers(-128, 128, (ROWS, DIM), dtype=np.int8)
+BITS = RNG.integers(0, 2, (ROWS, DIM), dtype=np.uint8)
+SPARSE = [
+    {int(i): float(np.float32(RNG.random())) for i in sorted(RNG.choice(50, size=int(RNG.integers(1, 8)), replace=False))}
+    for _ in range(ROWS)
+]
+
+
+def to_bfloat16(floats):
+    """The bits of the nearest bfloat16s, ties to even, and their values."""
+    bits = np.asarray(floats, np.float32).view(np.uint32)
+    upper = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return upper, (upper.astype(np.uint32) << 16).view(np.float32)
+
+
+def numbers(kind):
+    """What is sent for each row, and the numbers it stands for."""
+    if kind == "FLOAT16_VECTOR":
+        halves = FLOATS.astype(np.float16)
+        return list(halves), halves.astype(np.float64)
+    if kind == "BFLOAT16_VECTOR":
+        bits, values = to_bfloat16(FLOATS)
+        return [row.tobytes() for row in bits], values.astype(np.float64)
+    return list(INTS), INTS.astype(np.float64)
+
+
+def dense_scores(metric, rows, query):
+    if metric == "L2":
+        return ((rows - query) ** 2).sum(axis=1)
+    dots = rows @ query
+    if metric == "IP":
+        return dots
+    return dots / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query))
+
+
+def collection(client, name, kind, index, metric, dim=DIM, **options):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("even", DataType.BOOL)
+    if kind != "SPARSE_FLOAT_VECTOR":
+        options["dim"] = dim
+    schema.add_field("v", DataType[kind], **options)
+    client.create_collection(name, schema=schema, consistency_level="Strong")
+    indexes = client.prepare_index_params()
+    indexes.add_index(field_name="v", index_type=index, metric_type=metric)
+    client.create_index(name, indexes)
+    client.load_collection(name)
+
+
+def fill(client, name, vectors, flush):
+    client.insert(name, [{"id": i, "even": i % 2 == 0, "v": v} for i, v in enumerate(vectors)])
+    if flush:
+        client.flush(name)
+
+
+def check_hits(hits, scores, larger, limit):
+    """The hits are the best by the oracle's scores, with these scores."""
+    order = np.argsort(-scores if larger else scores, kind="stable")[:limit]
+    assert len(hits) == min(limit, len(scores))
+    for hit, best in zip(hits, order, strict=True):
+        assert hit["distance"] == pytest.approx(scores[hit["id"]], rel=1e-4, abs=1e-4)
+        assert scores[hit["id"]] == pytest.approx(scores[best], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
+@pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
+@pytest.mark.parametrize("kind", ["FLOAT16_VECTOR", "BFLOAT16_VECTOR", "INT8_VECTOR"])
+def test_numbers_are_found_as_numpy_finds_them(client, name, kind, metric, flush):
+    collection(client, name, kind, "AUTOINDEX", metric)
+    sent, values = numbers(kind)
+    fill(client, name, sent, flush)
+    found = client.search(name, [sent[3], sent[11]], anns_field="v", limit=10, output_fields=["id"])
+    for hits, query in zip(found, [values[3], values[11]], strict=True):
+        check_hits(hits, dense_scores(metric, values, query), metric != "L2", 10)
+    filtered = client.search(name, [sent[3]], anns_field="v", filter="even == true", limit=10)[0]
+    assert all(hit["id"] % 2 == 0 for hit in filtered) and len(filtered) == 10
+
+
+@pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
+@pytest.mark.parametrize("metric", ["HAMMING", "JACCARD"])
+def test_bits_are_found_as_numpy_finds_them(client, name, metric, flush):
+    collection(client, name, "BINARY_VECTOR", "BIN_FLAT", metric)
+    packed = [np.packbits(row).tobytes() for row in BITS]
+    fill(client, name, packed, flush)
+    query = BITS[5]
+    both, either = (BITS & query).sum(axis=1), (BITS | query).sum(axis=1)
+    scores = (BITS != query).sum(axis=1) if metric == "HAMMING" else 1 - both / np.maximum(either, 1)
+    hits = client.search(name, [packed[5]], anns_field="v", limit=10)[0]
+    assert hits[0]["id"] == 5 and hits[0]["distance"] == 0.0
+    check_hits(hits, scores.astype(np.float64), False, 10)
+
+
+@pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
+@pytest.mark.parametrize("index", ["SPARSE_INVERTED_INDEX", "AUTOINDEX"])
+def test_sparse_vectors_are_found_as_a_dictionary_finds_them(client, name, index, flush):
+    collection(client, name, "SPARSE_FLOAT_VECTOR", index, "IP")
+    fill(client, name, SPARSE, flush)
+    query = {1: 0.5, 7: 1.0, 30: 2.0, 49: 0.25}
+    scores = np.array([sum(value * query.get(i, 0.0) for i, value in row.items()) for row in SPARSE])
+    hits = client.search(name, [query], anns_field="v", limit=10, search_params={"params": {"drop_ratio_search": 0.2}})[0]
+    check_hits(hits, scores, True, 10)
+    row = client.get(name, ids=[0], output_fields=["v"])[0]["v"]
+    assert dict(row) == pytest.approx(SPARSE[0])
+
+
+@pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
+def test_vectors_come_back_as_they_were_sent(client, name, flush):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    kinds = {"h": "FLOAT16_VECTOR", "b": "BFLOAT16_VECTOR", "i": "INT8_VECTOR", "bits": "BINARY_VECTOR"}
+    indexes = client.prepare_index_params()
+    for field, kind in kinds.items():
+        schema.add_field(field, DataType[kind], dim=DIM, nullable=field == "i")
+        metric = "HAMMING" if field == "bits" else "L2"
+        indexes.add_index(field_name=field, index_type="AUTOINDEX", metric_type=metric)
+    client.create_collection(name, schema=schema, consistency_level="Strong")
+    client.create_index(name, indexes)
+    client.load_collection(name)
+    halves = FLOATS.astype(np.float16)
+    bfloats, _ = to_bfloat16(FLOATS)
+    rows = [
+        {
+            "id": i,
+            "h": halves[i],
+            "b": bfloats[i].tobytes(),
+            "i": None if i == 1 else INTS[i],
+            "bits": np.packbits(BITS[i]).tobytes(),
+        }
+        for i in range(3)
+    ]
+    client.insert(name, rows)
+    if flush:
+        client.flush(name)
+
+    def raw(value):
+        value = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], bytes) else value
+        return value if isinstance(value, bytes) else np.asarray(value).tobytes()
+
+    found = client.query(name, filter="id >= 0", output_fields=["*"])
+    assert len(found) == 3
+    for row in found:
+        i = row["id"]
+        assert raw(row["h"]) == halves[i].tobytes()
+        assert raw(row["b"]) == bfloats[i].tobytes()
+        assert raw(row["bits"]) == np.packbits(BITS[i]).tobytes()
+        assert row["i"] is None if i == 1 else raw(row["i"]) == INTS[i].tobytes()
+    # a row without a vector is never found
+    hits = client.search(name, [INTS[1]], anns_field="i", limit=10)[0]
+    assert sorted(hit["id"] for hit in hits) == [0, 2]
+
+
+def test_describe_names_the_types(client, name):
+    collection(client, name, "BINARY_VECTOR", "BIN_FLAT", "JACCARD", dim=64)
+    field = client.describe_collection(name)["fields"][2]
+    assert field["type"] == DataType.BINARY_VECTOR and field["params"]["dim"] == 64
+    index = client.describe_index(name, "v")
+    assert (index["index_type"], index["metric_type"], index["state"]) == ("BIN_FLAT", "JACCARD", "Finished")
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "metric", "dim", "message"),
+    [
+        ("FLOAT16_VECTOR", "HNSW", "L2", 16, "not supported: index type HNSW"),
+        ("FLOAT16_VECTOR", "FLAT", "HAMMING", 16, "float vector index does not support metric type: HAMMING"),
+        ("INT8_VECTOR", "AUTOINDEX", "JACCARD", 16, "int vector index does not support metric type: JACCARD"),
+        ("BINARY_VECTOR", "BIN_FLAT", "L2", 16, "binary vector index does not support metric type: L2"),
+        ("BINARY_VECTOR", "BIN_IVF_FLAT", "HAMMING", 16, "not supported: index type BIN_IVF_FLAT"),
+        ("SPARSE_FLOAT_VECTOR", "SPARSE_INVERTED_INDEX", "L2", None, "sparse float vector index does not support metric type: L2"),
+        ("BINARY_VECTOR", "BIN_FLAT", "HAMMING", 20, "should be multiple of 8"),
+        ("INT8_VECTOR", "FLAT", "L2", 40_000, "should be in range 2 ~ 32768"),
+    ],
+)
+def test_what_a_type_does_not_have_is_refused(client, name, kind, index, metric, dim, message):
+    with pytest.raises((MilvusException, Exception), match=message):
+        collection(client, name, kind, index, metric, dim=dim)
+
+
+def test_queries_of_another_type_or_dimension_are_refused(client, name):
+    collection(client, name, "FLOAT16_VECTOR", "FLAT", "L2")
+    fill(client, name, list(FLOATS.astype(np.float16)), False)
+    with pytest.raises(MilvusException, match="vector type must be the same, field v is a Float16Vector"):
+        client.search(name, [INTS[0]], anns_field="v", limit=1)
+    with pytest.raises(MilvusException, match="vector dimension mismatch, expected vector size\\(byte\\) 32, actual 16"):
+        client.search(name, [np.zeros(8, np.float16)], anns_field="v", limit=1)
+    with pytest.raises(MilvusException, match="metric type not match"):
+        client.search(name, [np.zeros(DIM, np.float16)], anns_field="v", limit=1, search_params={"metric_type": "IP"})
