@@ -8,7 +8,7 @@ use elanus_collection::{Collection, DataType, Field, RelationKind};
 use sqlparser::ast::{Ident, ObjectName, ShowCreateObject, ShowStatementOptions};
 
 use super::create_table::normalized;
-use super::types::DEFAULT_CAPACITY;
+use super::types::{DEFAULT_CAPACITY, type_name};
 use super::{Router, refuse_show_options};
 use crate::catalog::INFO_SCHEMA;
 use crate::error::{QueryError, Result};
