@@ -8,7 +8,7 @@
 //!
 //! `DEFAULT` as a value becomes the column's default, or NULL when it has none.
 
-use elanus_collection::{CollectionSchema, Field};
+use elanus_collection::{CollectionSchema, DataType, Field};
 use sqlparser::ast::{
     CastKind, DataType as SqlType, Expr, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Value,
     ValueWithSpan,
