@@ -80,7 +80,8 @@ pub(crate) fn types_of(schema: &Schema) -> Vec<ColumnKind> {
     fields.map(|field| ColumnKind::of(field.data_type())).collect()
 }
 
-/// The rows as text. Plans become one row for each line, numbered, with dashes for the indent.
+/// The rows as text. Plans and other texts of several lines become one row for each line, numbered, with dashes for the
+/// indent.
 pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, ArrowError> {
     let options = FormatOptions::new().with_null("NULL");
     let is_plan = schema
@@ -101,7 +102,7 @@ pub(crate) fn rows_of(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Ve
                 .map(|column| cell(&column.value(row).to_string()))
                 .collect();
             match cells.as_slice() {
-                [kind, plan] if is_plan => rows.extend(plan_rows(kind, plan)),
+                [kind, plan] if is_plan || plan.contains('\n') => rows.extend(plan_rows(kind, plan)),
                 _ => rows.push(cells),
             }
         }

@@ -48,6 +48,11 @@ pub(crate) fn task_context(session: &SessionContext) -> Arc<TaskContext> {
         return Arc::new(context);
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // What a sort sets aside for merging what it has spilled is usually more than a small limit.
+    let mut config = context.session_config().clone();
+    let set_aside = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+    *set_aside = (*set_aside).min(limit / 8);
+    let context = context.with_session_config(config);
     let shared = state.runtime_env().as_ref().clone();
     let pool = LimitedPool::new(limit, Owner::Statement, Some(Arc::clone(&shared.memory_pool)));
     let own = RuntimeEnv {

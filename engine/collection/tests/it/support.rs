@@ -31,7 +31,6 @@ pub fn spec() -> CollectionSpec {
         Field::new("id", DataType::Int64).primary(),
         Field::new("note", DataType::VarChar { max_length: 100 }).nullable(),
         Field::new("v", DataType::FloatVector { dim: DIM as u32 }),
-        Field::new("n", DataType::Int64).nullable(),
     ]);
     CollectionSpec {
         schema,

@@ -15,10 +15,19 @@ use object_store::memory::InMemory;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::support::{contents, manual, open, rows, spec};
+use crate::support::{self, contents, manual, open, rows};
 
 /// The value of `n` by key and version of the row.
 type State = BTreeMap<(i64, i64), Option<i64>>;
+
+/// The usual collection with a column `n`, which is NULL in new rows.
+fn spec() -> CollectionSpec {
+    let mut spec = support::spec();
+    spec.schema
+        .fields
+        .push(elanus_collection::Field::new("n", elanus_collection::DataType::Int64).nullable());
+    spec
+}
 
 /// One row as a statement reads it.
 #[derive(Debug, Clone)]

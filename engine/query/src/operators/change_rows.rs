@@ -71,13 +71,13 @@ impl DisplayAs for ChangeRowsExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = vec![("table", self.collection.name())];
         facts.extend(self.effect.writes().map(|columns| ("columns", columns)));
-        write_facts(format, f, &format!("{}Exec", self.effect.name), &facts)
+        write_facts(format, f, self.name(), &facts)
     }
 }
 
 impl ExecutionPlan for ChangeRowsExec {
     fn name(&self) -> &'static str {
-        "ChangeRowsExec"
+        self.effect.operator
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {

@@ -57,6 +57,8 @@ const FROM_SOURCE: &str = "__elanus_source";
 pub(crate) struct Effect {
     /// Name of the node.
     pub name: &'static str,
+    /// Name of the operator.
+    pub operator: &'static str,
     /// Names of the value columns.
     pub columns: Vec<String>,
     /// Those of them that an update changes in place; `None`: an update writes the whole row anew.
@@ -215,6 +217,7 @@ impl Target<'_> {
             .build()?;
         let effect = Effect {
             name: "DeleteRows",
+            operator: "DeleteRowsExec",
             columns: Vec::new(),
             in_place: Some(Vec::new()),
             keys: NewKeys::Any,
@@ -252,6 +255,7 @@ impl Target<'_> {
         let rows = LogicalPlanBuilder::from(input).project(outputs)?.build()?;
         let effect = Effect {
             name: "UpdateRows",
+            operator: "UpdateRowsExec",
             columns,
             in_place,
             keys: NewKeys::Any,
@@ -357,6 +361,7 @@ impl Target<'_> {
         let rows = LogicalPlanBuilder::from(found).project(outputs)?.build()?;
         let effect = Effect {
             name: "MergeRows",
+            operator: "MergeRowsExec",
             columns,
             in_place,
             keys: self.table.new_keys(),

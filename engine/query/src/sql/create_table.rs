@@ -129,26 +129,25 @@ fn table_options(given: &CreateTableOptions) -> Result<TableOptions> {
                 "table option {option}; {TABLE_OPTIONS}"
             )));
         };
+        let name = key.value.to_lowercase();
+        if name != "dynamic_field" && name != UNIQUE_KEY {
+            return Err(QueryError::Unsupported(format!(
+                "table option {option}; {TABLE_OPTIONS}"
+            )));
+        }
         let on = match value.to_string().trim_matches('\'').to_lowercase().as_str() {
             "true" => true,
             "false" => false,
             other => {
                 return Err(QueryError::InvalidParameter(format!(
-                    "{} must be true or false, got {other}",
-                    key.value
+                    "{name} must be true or false, got {other}"
                 )));
             }
         };
-        match key.value.to_lowercase().as_str() {
-            "dynamic_field" => options.dynamic = on,
-            UNIQUE_KEY => {
-                options.properties.insert(UNIQUE_KEY.into(), on.to_string());
-            }
-            _ => {
-                return Err(QueryError::Unsupported(format!(
-                    "table option {option}; {TABLE_OPTIONS}"
-                )));
-            }
+        if name == UNIQUE_KEY {
+            options.properties.insert(name, on.to_string());
+        } else {
+            options.dynamic = on;
         }
     }
     Ok(options)

@@ -51,7 +51,7 @@ pub use pinned::Pinned;
 use pinned::Source;
 
 /// How often a write is planned again because its table was altered on the way.
-const RETRIES: u32 = 8;
+const RETRIES: u32 = 32;
 
 /// A statement that has been parsed and planned. Cheap to clone.
 #[derive(Debug, Clone)]
