@@ -21,7 +21,7 @@ pub(crate) fn type_info() -> Result<&'static XdbcTypeInfoData, Status> {
 }
 
 /// Name, code, digits or bytes, parameters. A type that ODBC does not know is described as text.
-const TYPES: [(&str, XdbcDataType, i32, &[&str]); 11] = [
+const TYPES: [(&str, XdbcDataType, i32, &[&str]); 16] = [
     ("BOOLEAN", XdbcDataType::XdbcBit, 1, &[]),
     ("TINYINT", XdbcDataType::XdbcTinyint, 3, &[]),
     ("SMALLINT", XdbcDataType::XdbcSmallint, 5, &[]),
@@ -33,6 +33,11 @@ const TYPES: [(&str, XdbcDataType, i32, &[&str]); 11] = [
     ("JSON", XdbcDataType::XdbcVarchar, 65_536, &[]),
     ("TIMESTAMPTZ", XdbcDataType::XdbcTimestamp, 32, &[]),
     ("VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
+    ("HALFVEC", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
+    ("BFLOAT16_VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
+    ("INT8_VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
+    ("BIT", XdbcDataType::XdbcVarchar, 262_144, &["dimension"]),
+    ("SPARSEVEC", XdbcDataType::XdbcVarchar, 65_535, &[]),
 ];
 
 fn info(name: &str, code: XdbcDataType, size: i32, parameters: &[&str]) -> XdbcTypeInfo {
