@@ -13,6 +13,8 @@ pub struct Options {
     pub seal_rows: u64,
     /// Growing rows older than this are sealed whatever their number.
     pub seal_age: Duration,
+    /// The log is sealed when it has this many writes: each may be a file, and all of them are read after a crash.
+    pub seal_writes: u64,
     /// Compaction never makes a segment larger than this many bytes.
     pub max_segment_bytes: u64,
     /// Segments of one size class that trigger a merge.
@@ -40,6 +42,7 @@ impl Default for Options {
             seal_idle: Duration::from_secs(1),
             seal_rows: 8_192,
             seal_age: Duration::from_secs(600),
+            seal_writes: 8_192,
             max_segment_bytes: 2 << 30,
             merge_factor: 4,
             rewrite_deleted: 0.2,

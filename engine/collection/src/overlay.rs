@@ -313,7 +313,7 @@ mod tests {
         let mut overlay = Overlay::default();
         for (number, rows) in updates.iter().enumerate() {
             let number = number as u64 + 1;
-            let text = if number % 5 == 0 {
+            let text = if number.is_multiple_of(5) {
                 None
             } else {
                 Some(format!("u{number}"))
@@ -349,7 +349,7 @@ mod tests {
             for (number, rows) in updates.iter().enumerate() {
                 for row in rows {
                     let number = number + 1;
-                    model[*row as usize] = if number % 5 == 0 { None } else { Some(format!("u{number}")) };
+                    model[*row as usize] = if number.is_multiple_of(5) { None } else { Some(format!("u{number}")) };
                 }
             }
             let overlay = overlay_of(&updates);
@@ -364,7 +364,7 @@ mod tests {
 
             // What a merge of blocks carries over: rows that were updated after the block was frozen.
             let frozen = overlay_of(&updates[..split.index(updates.len() + 1)]);
-            let place = |row: u32| (row % 3 != 0).then_some(row * 2);
+            let place = |row: u32| (!row.is_multiple_of(3)).then_some(row * 2);
             let mut carried = Overlay::default();
             carried.put(overlay.since(&frozen, place).unwrap(), overlay.newest()).unwrap();
             let folded = frozen.whole("text", &base).unwrap();

@@ -34,7 +34,12 @@ const TYPES: [(&str, XdbcDataType, i32, &[&str]); 16] = [
     ("TIMESTAMPTZ", XdbcDataType::XdbcTimestamp, 32, &[]),
     ("VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
     ("HALFVEC", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
-    ("BFLOAT16_VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
+    (
+        "BFLOAT16_VECTOR",
+        XdbcDataType::XdbcVarchar,
+        32_768,
+        &["dimension"],
+    ),
     ("INT8_VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
     ("BIT", XdbcDataType::XdbcVarchar, 262_144, &["dimension"]),
     ("SPARSEVEC", XdbcDataType::XdbcVarchar, 65_535, &[]),

@@ -53,28 +53,26 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
 /// # Errors
 /// When the bytes are not one vector for each row.
 pub(crate) fn from_bytes(field: &Field, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-    match field.data_type.to_arrow() {
-        ArrowType::FixedSizeList(item, dim) if item.data_type() == &ArrowType::Float16 => {
-            let (pairs, _) = bytes.as_chunks::<2>();
-            let bits: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-            let values = numbers::<Float16Type>(bits.len(), Buffer::from_vec(bits));
-            Ok(Arc::new(FixedSizeListArray::try_new(item, dim, values, nulls)?))
-        }
-        ArrowType::FixedSizeList(item, dim) => {
-            let values = numbers::<Int8Type>(bytes.len(), Buffer::from_vec(bytes));
-            Ok(Arc::new(FixedSizeListArray::try_new(item, dim, values, nulls)?))
-        }
-        ArrowType::FixedSizeBinary(width) => Ok(Arc::new(FixedSizeBinaryArray::try_new(
-            width,
-            Buffer::from_vec(bytes),
-            nulls,
-        )?)),
-        _ => Err(Error::unexpected(format!(
+    let arrow = field.data_type.to_arrow();
+    if let ArrowType::FixedSizeBinary(width) = arrow {
+        let values = Buffer::from_vec(bytes);
+        return Ok(Arc::new(FixedSizeBinaryArray::try_new(width, values, nulls)?));
+    }
+    let ArrowType::FixedSizeList(item, dim) = arrow else {
+        return Err(Error::unexpected(format!(
             "internal error: field {} of type {} does not come as bytes",
             field.name,
             field.data_type.name()
-        ))),
-    }
+        )));
+    };
+    let values = if item.data_type() == &ArrowType::Float16 {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        let bits: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+        numbers::<Float16Type>(bits.len(), Buffer::from_vec(bits))
+    } else {
+        numbers::<Int8Type>(bytes.len(), Buffer::from_vec(bytes))
+    };
+    Ok(Arc::new(FixedSizeListArray::try_new(item, dim, values, nulls)?))
 }
 
 fn numbers<T: ArrowPrimitiveType>(count: usize, buffer: Buffer) -> ArrayRef {

@@ -72,7 +72,11 @@ impl Writer {
         if self.flush_at().is_some_and(|at| at <= now) {
             self.want_flush = true;
         }
-        let large = self.options.background && self.growing_bytes() >= self.options.seal_bytes;
+        let unflushed = self
+            .last_sequence
+            .saturating_sub(self.store.manifest().wal_flushed);
+        let large = self.options.background
+            && (self.growing_bytes() >= self.options.seal_bytes || unflushed >= self.options.seal_writes);
         let waiting = self
             .failed_flush
             .as_ref()

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use elanus_collection::{
-    Change, Collection, CollectionSpec, Collections, Error, IndexSpec, Keys, RowRefs, TIMESTAMP_COLUMN,
-    UNIQUE_KEY,
+    Change, Collection, CollectionSpec, Collections, Error, IndexSpec, Keys, Options, RowRefs,
+    TIMESTAMP_COLUMN, UNIQUE_KEY,
 };
 use elanus_storage::{Fault, FaultStore};
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use rand::rngs::StdRng;
@@ -330,6 +332,40 @@ async fn unique_keys_stay_unique_whatever_writes() {
     let found = contents(collection).await;
     assert!(found.values().all(|versions| versions.len() == 1), "{found:?}");
     assert_eq!((&found[&3], &found[&4]), (&vec![7], &vec![8]));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_long_log_of_updates_is_put_into_segments_by_itself() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let options = Options {
+        seal_writes: 20,
+        gc_grace: Duration::ZERO,
+        ..Options::default()
+    };
+    let engine = open(&store, options).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    collection.insert(rows(&[(1, 1), (2, 1)]), None).await.unwrap();
+    for n in 0..100 {
+        let row = read(&collection)
+            .await
+            .into_iter()
+            .find(|row| row.key == 1)
+            .unwrap();
+        collection.change(update(&[row], Some(n))).await.unwrap();
+    }
+    collection.settle().await.unwrap();
+    let logged: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let logged = logged
+        .iter()
+        .filter(|file| file.location.as_ref().ends_with(".wal"))
+        .count();
+    assert!(logged < 60, "{logged} files of the log are there");
+    assert_eq!(state(&collection).await[&(1, 1)], Some(99));
+    engine.close().await;
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    assert_eq!(state(&collection).await[&(1, 1)], Some(99));
     engine.close().await;
 }
 

@@ -56,7 +56,7 @@ const FROM_SOURCE: &str = "__elanus_source";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash)]
 pub(crate) struct Effect {
     /// Name of the node.
-    pub name: &'static str,
+    pub node: &'static str,
     /// Name of the operator.
     pub operator: &'static str,
     /// Names of the value columns.
@@ -122,7 +122,7 @@ impl std::hash::Hash for ChangeRows {
 
 impl UserDefinedLogicalNodeCore for ChangeRows {
     fn name(&self) -> &str {
-        self.effect.name
+        self.effect.node
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
@@ -138,7 +138,7 @@ impl UserDefinedLogicalNodeCore for ChangeRows {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: table={}", self.effect.name, self.table)?;
+        write!(f, "{}: table={}", self.effect.node, self.table)?;
         match self.effect.writes() {
             Some(columns) => write!(f, ", columns={columns}"),
             None => Ok(()),
@@ -148,7 +148,7 @@ impl UserDefinedLogicalNodeCore for ChangeRows {
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut inputs = inputs.into_iter();
         let (Some(input), None) = (inputs.next(), inputs.next()) else {
-            return internal_err!("{} has one input", self.effect.name);
+            return internal_err!("{} has one input", self.effect.node);
         };
         Ok(Self {
             input: Arc::new(input),
@@ -216,7 +216,7 @@ impl Target<'_> {
             .project([lit(action::DELETE).alias("action"), key, version])?
             .build()?;
         let effect = Effect {
-            name: "DeleteRows",
+            node: "DeleteRows",
             operator: "DeleteRowsExec",
             columns: Vec::new(),
             in_place: Some(Vec::new()),
@@ -254,7 +254,7 @@ impl Target<'_> {
         }
         let rows = LogicalPlanBuilder::from(input).project(outputs)?.build()?;
         let effect = Effect {
-            name: "UpdateRows",
+            node: "UpdateRows",
             operator: "UpdateRowsExec",
             columns,
             in_place,
@@ -360,7 +360,7 @@ impl Target<'_> {
         }
         let rows = LogicalPlanBuilder::from(found).project(outputs)?.build()?;
         let effect = Effect {
-            name: "MergeRows",
+            node: "MergeRows",
             operator: "MergeRowsExec",
             columns,
             in_place,

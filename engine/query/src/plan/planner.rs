@@ -74,7 +74,7 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
         }
         if let Some(change) = node.as_any().downcast_ref::<ChangeRows>() {
             let [input] = inputs else {
-                return internal_err!("{} has one input", change.effect.name);
+                return internal_err!("{} has one input", change.effect.node);
             };
             let schema = Arc::clone(UserDefinedLogicalNode::schema(change).inner());
             let (collection, effect) = (Arc::clone(&change.collection), Arc::clone(&change.effect));

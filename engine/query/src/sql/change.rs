@@ -173,13 +173,12 @@ pub(super) fn merge_of(insert: Insert, schema: &CollectionSchema) -> Result<(Sql
     let key = &schema.primary_key()?.name;
     match &conflict.conflict_target {
         None => {}
+        Some(ConflictTarget::Columns(columns)) if is_only(columns, key) => {}
         Some(ConflictTarget::Columns(columns)) => {
-            if !matches!(columns.as_slice(), [column] if normalized(column) == *key) {
-                return Err(QueryError::Plan(format!(
-                    "ON CONFLICT ({}) is not the primary key: only ({key}) can conflict",
-                    columns.iter().map(normalized).collect::<Vec<_>>().join(", ")
-                )));
-            }
+            return Err(QueryError::Plan(format!(
+                "ON CONFLICT ({}) is not the primary key: only ({key}) can conflict",
+                columns.iter().map(normalized).collect::<Vec<_>>().join(", ")
+            )));
         }
         Some(ConflictTarget::OnConstraint(name)) => {
             return Err(QueryError::Unsupported(format!(
@@ -260,6 +259,10 @@ pub(super) fn merge_of(insert: Insert, schema: &CollectionSchema) -> Result<(Sql
         values.join(", ")
     ));
     Ok((statement(&text)?, does))
+}
+
+fn is_only(columns: &[Ident], name: &str) -> bool {
+    matches!(columns, [column] if normalized(column) == name)
 }
 
 fn quoted(name: &str) -> String {

@@ -285,7 +285,13 @@ impl Prepared {
 
     /// Runs a statement that has no plan.
     async fn command(&self, place: Place<'_>, running: &RunningGuard) -> Result<SqlOutput> {
-        sql::command(place, self.inner.statement.clone(), running.progress()).await
+        // Large, and rare: every other statement's future would be as large.
+        Box::pin(sql::command(
+            place,
+            self.inner.statement.clone(),
+            running.progress(),
+        ))
+        .await
     }
 
     /// Plans a query over the state of now. A command that gives rows runs here, once.

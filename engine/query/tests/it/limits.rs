@@ -9,9 +9,9 @@ use object_store::memory::InMemory;
 
 use crate::support::{engine, engine_with, sql, text};
 
-/// Sorts about 20 MB of text.
+/// Sorts about 60 MB of text.
 const SORT: &str = "SELECT s FROM (SELECT repeat(CAST(value AS VARCHAR), 40) AS s, value * 7919 % 100003 AS k \
-                    FROM generate_series(1, 100000)) ORDER BY k, s";
+                    FROM generate_series(1, 300000)) ORDER BY k, s";
 
 #[tokio::test]
 async fn a_sort_beyond_the_limit_spills_and_gives_the_same_rows() {
@@ -24,12 +24,12 @@ async fn a_sort_beyond_the_limit_spills_and_gives_the_same_rows() {
     let free = text(&sql(&engine, SORT).await);
     let session = engine.session("default").unwrap();
     engine
-        .sql_in(&session, "SET elanus.query_memory = '12MiB'")
+        .sql_in(&session, "SET elanus.query_memory = '32MiB'")
         .await
         .unwrap();
     assert_eq!(
         text(&engine.sql_in(&session, "SHOW elanus.query_memory").await.unwrap()),
-        "elanus.query_memory|12582912"
+        "elanus.query_memory|33554432"
     );
     let limited = text(&engine.sql_in(&session, SORT).await.unwrap());
     assert!(limited == free, "the rows differ");

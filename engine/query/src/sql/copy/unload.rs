@@ -70,19 +70,19 @@ impl Router<'_> {
                 // Encoding and writing wait for the disk: not on a thread that answers others.
                 output = tokio::task::spawn_blocking(move || output.write(&batch).map(|()| output))
                     .await
-                    .map_err(stopped)??;
+                    .map_err(|error| stopped(&error))??;
                 progress.set_rows(count);
             }
             tokio::task::spawn_blocking(move || output.finish())
                 .await
-                .map_err(stopped)??;
+                .map_err(|error| stopped(&error))??;
             Ok(count)
         };
         threads.run(written).await?
     }
 }
 
-fn stopped(error: tokio::task::JoinError) -> QueryError {
+fn stopped(error: &tokio::task::JoinError) -> QueryError {
     QueryError::Internal(format!("writing a file stopped unexpectedly: {error}"))
 }
 
