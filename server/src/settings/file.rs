@@ -60,7 +60,12 @@ impl Reader {
         for value in values {
             match value {
                 Value::String(text) => texts.push(text),
-                other => return wrong(self, &other),
+                other @ (Value::Integer(_)
+                | Value::Float(_)
+                | Value::Boolean(_)
+                | Value::Datetime(_)
+                | Value::Array(_)
+                | Value::Table(_)) => return wrong(self, &other),
             }
         }
         Ok(texts)
