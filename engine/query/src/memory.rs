@@ -132,7 +132,7 @@ impl MemoryPool for LimitedPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.own.try_grow(reservation, additional).map_err(|_| {
+        let refused = || {
             let wanted = reservation.size().saturating_add(additional);
             let who = reservation.consumer().name();
             match self.owner {
@@ -146,7 +146,16 @@ impl MemoryPool for LimitedPool {
                     self.limit
                 ),
             }
-        })?;
+        };
+        self.own
+            .try_grow(reservation, additional)
+            .map_err(|_| refused())?;
+        // Whoever can spill does so while there is room left for those above it that cannot, such as the merge of sorts.
+        let can_spill = reservation.consumer().can_spill() && reservation.size() > 0;
+        if can_spill && self.own.reserved() > self.limit - self.limit / 4 {
+            self.own.shrink(reservation, additional);
+            return Err(refused());
+        }
         let Some(behind) = &self.behind else {
             return Ok(());
         };

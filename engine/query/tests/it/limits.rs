@@ -23,6 +23,11 @@ async fn a_sort_beyond_the_limit_spills_and_gives_the_same_rows() {
     let engine = engine_with(Arc::new(InMemory::new()), options).await;
     let free = text(&sql(&engine, SORT).await);
     let session = engine.session("default").unwrap();
+    // As many sorts at the same time as there are processors would share the limit.
+    engine
+        .sql_in(&session, "SET datafusion.execution.target_partitions = 2")
+        .await
+        .unwrap();
     engine
         .sql_in(&session, "SET elanus.query_memory = '32MiB'")
         .await
