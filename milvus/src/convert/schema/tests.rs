@@ -123,8 +123,11 @@ fn limits_and_missing_parameters_read_as_in_milvus() {
     array.element_type = wire::DataType::Int64 as i32;
     assert!(error(array).contains("(0, 4096]"));
     assert!(
-        error(field("b", wire::DataType::BinaryVector, &[("dim", "8")]))
-            .starts_with("not supported: data type BinaryVector")
+        error(field("b", wire::DataType::BinaryVector, &[("dim", "9")]))
+            .starts_with("invalid dimension: 9 of field b. binary vector dimension should be multiple of 8")
+    );
+    assert!(
+        error(field("g", wire::DataType::Geometry, &[])).starts_with("not supported: data type Geometry")
     );
     assert!(error(field("n", wire::DataType::Int8, &[])).starts_with("schema does not contain vector field"));
 }
