@@ -149,8 +149,9 @@ pub(crate) fn database(session: &SessionContext) -> String {
 
 /// Settings that are not at their defaults, for a ticket.
 pub(crate) fn changed(session: &SessionContext) -> HashMap<String, String> {
+    let defaults: HashMap<String, String> = named(ElanusSettings::default().entries()).collect();
     let mut changed: HashMap<String, String> = ours(session)
-        .filter(|(name, value)| default_of(name).as_ref() != Some(value))
+        .filter(|(name, value)| defaults.get(name) != Some(value))
         .collect();
     let state = session.state_ref();
     let state = state.read();

@@ -7,6 +7,7 @@
 //!   operator -> pool of the statement (elanus.query_memory) -> pool of the server (--sql-memory-limit)
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +43,17 @@ pub(crate) fn shared_environment(limit: Option<usize>, folder: Option<PathBuf>) 
 pub(crate) fn task_context(session: &SessionContext) -> Arc<TaskContext> {
     let state = session.state_ref();
     let state = state.read();
-    let context = TaskContext::from(&*state);
+    // Operators have their functions already; copying the names of all there are would cost more than a small query.
+    let context = TaskContext::new(
+        None,
+        state.session_id().to_string(),
+        state.config().clone(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        Arc::clone(state.runtime_env()),
+    );
     let limit = ElanusSettings::of(state.config_options()).query_memory;
     if limit == 0 {
         return Arc::new(context);

@@ -20,10 +20,9 @@ mod replay;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutMode, PutOptions};
+use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use ulid::Ulid;
 
 pub use replay::TornTail;
@@ -237,7 +236,7 @@ impl CollectionStore {
     /// # Errors
     /// [`Error::Fenced`] when the collection was taken over; any other error leaves it open whether the group is
     /// there. Either way the writer is stopped.
-    pub async fn append(&mut self, group: Vec<(u64, Bytes)>) -> Result<Vec<u64>> {
+    pub async fn append(&mut self, group: Vec<(u64, PutPayload)>) -> Result<Vec<u64>> {
         self.check()?;
         if group.is_empty() {
             return Ok(Vec::new());
@@ -431,7 +430,7 @@ async fn put_wal(
     wal: &Path,
     sequence: u64,
     id: Ulid,
-    payload: object_store::PutPayload,
+    payload: PutPayload,
 ) -> Result<WalPut> {
     let path = numbered_path(wal, sequence, "wal");
     let put = store

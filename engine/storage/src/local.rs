@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,9 @@ use crate::error::{Error, Result};
 use crate::root::LOCK_FILE;
 
 const NAME: &str = "DurableLocalStore";
+
+/// Chunks of a payload that are smaller than this are written together.
+const GATHERED_BYTES: usize = 64 << 10;
 
 /// How often a put starts again when a concurrent delete removed the directory under it.
 const DIRECTORY_RETRIES: usize = 8;
@@ -201,7 +204,7 @@ impl Shared {
         payload: &PutPayload,
     ) -> object_store::Result<PathBuf> {
         let mut attempt = 0;
-        let (mut file, temporary) = loop {
+        let (file, temporary) = loop {
             self.ensure_directory(directory)
                 .map_err(|source| failed(directory, "create directory", &source))?;
             let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
@@ -221,10 +224,14 @@ impl Shared {
                 Err(source) => return Err(failed(&temporary, "create", &source)),
             }
         };
+        // Small chunks are gathered, large ones pass through.
+        let mut out = BufWriter::with_capacity(GATHERED_BYTES, &file);
         let written = payload
             .iter()
-            .try_for_each(|chunk| file.write_all(chunk))
+            .try_for_each(|chunk| out.write_all(chunk))
+            .and_then(|()| out.flush())
             .and_then(|()| file.sync_all());
+        drop(out);
         if let Err(source) = written {
             let _ = fs::remove_file(&temporary);
             return Err(failed(&temporary, "write", &source));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
-use bytes::Bytes;
 use elanus_storage::{Keys, RowRefs, WalOp, encode_ops};
+use object_store::PutPayload;
 use tokio::sync::oneshot;
 
 use super::Collection;
@@ -313,7 +313,7 @@ impl Collection {
         state.properties.get(name).is_some_and(|value| is_true(value))
     }
 
-    async fn commit(&self, ops: Vec<WalOp>, encoded: Bytes, new_keys: bool) -> Result<Written> {
+    async fn commit(&self, ops: Vec<WalOp>, encoded: PutPayload, new_keys: bool) -> Result<Written> {
         let (reply, answer) = oneshot::channel();
         let write = Write {
             ops,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use futures::StreamExt;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -70,33 +70,43 @@ impl SqlThreads {
         &self,
         limit: TimeLimit,
         running: RunningGuard,
-        mut rows: SendableRecordBatchStream,
+        rows: SendableRecordBatchStream,
     ) -> Result<SendableRecordBatchStream> {
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::Internal("the SQL threads are stopped".into()));
         };
-        let mut ahead = RecordBatchReceiverStreamBuilder::new(rows.schema(), 2);
-        let sender = ahead.tx();
-        let read = async move {
-            let send_all = async {
-                while let Some(batch) = rows.next().await {
-                    // Nobody listens any more: the work ends here.
-                    if sender.send(batch).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(())
-            };
-            let outcome = tokio::select! {
-                outcome = send_all => outcome,
-                () = limit.reached() => Err(external(limit.error())),
-            };
-            drop(running);
-            outcome
-        };
-        ahead.spawn_on(read, runtime.handle());
-        Ok(ahead.build())
+        Ok(read_ahead(runtime.handle(), limit, running, rows))
     }
+}
+
+/// As [`SqlThreads::stream`], for who runs there already.
+pub(crate) fn read_ahead(
+    threads: &Handle,
+    limit: TimeLimit,
+    running: RunningGuard,
+    mut rows: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let mut ahead = RecordBatchReceiverStreamBuilder::new(rows.schema(), 2);
+    let sender = ahead.tx();
+    let read = async move {
+        let send_all = async {
+            while let Some(batch) = rows.next().await {
+                // Nobody listens any more: the work ends here.
+                if sender.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let outcome = tokio::select! {
+            outcome = send_all => outcome,
+            () = limit.reached() => Err(external(limit.error())),
+        };
+        drop(running);
+        outcome
+    };
+    ahead.spawn_on(read, threads);
+    ahead.build()
 }
 
 impl Drop for SqlThreads {

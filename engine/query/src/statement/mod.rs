@@ -320,6 +320,7 @@ impl Prepared {
         };
         let rows = planned.parameters.check(parameters)?;
         let (session, text) = (place.session.clone(), Arc::clone(&self.inner.text));
+        let resources = Arc::clone(place.resources);
         let pin = async move {
             let state = Arc::new(with_one_snapshot(session.state()));
             let (physical, schema) = planned.physical(&state, rows.as_ref(), 0).await?;
@@ -327,7 +328,9 @@ impl Prepared {
                 Some(rows) if rows.num_rows() != 1 => Source::Runs { planned, state, rows },
                 Some(_) | None => Source::of(physical),
             };
-            Ok(Pinned::new(source, &session, schema, text))
+            let pinned = Pinned::new(source, &session, schema, text);
+            pinned.begin(&tokio::runtime::Handle::current(), &resources.running)?;
+            Ok(pinned)
         };
         place.threads.run_query(limit, pin).await?
     }

@@ -1,20 +1,26 @@
 //! [`Pinned`]: a query planned over the state of one moment, read in disjoint parts.
+//!
+//! A query of few rows starts at once: its rows are on their way while the client still asks for them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::{SessionState, TaskContext};
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states,
 };
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, execute_stream,
 };
 use datafusion::prelude::SessionContext;
+use parking_lot::Mutex;
 
 use super::{Planned, announced, rows_at_hand};
 use crate::error::Result;
@@ -22,7 +28,7 @@ use crate::memory::task_context;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::settings::ElanusSettings;
 use crate::sql::running::Running;
-use crate::sql::threads::{SqlThreads, TimeLimit};
+use crate::sql::threads::{SqlThreads, TimeLimit, read_ahead};
 
 /// A planned query and the snapshot that it reads. Its parts together are the result; each can be
 /// read at any time and more than once, by whoever holds this.
@@ -39,8 +45,8 @@ pub struct Pinned {
 /// Where the rows come from.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
-    /// A plan of one part.
-    Whole(Arc<dyn ExecutionPlan>),
+    /// A plan of one part, and its rows when it was started for its first reader.
+    Whole(Arc<dyn ExecutionPlan>, Begun),
     /// A plan whose partitions are the parts.
     Split(Arc<dyn ExecutionPlan>),
     /// Rows that are there already.
@@ -60,8 +66,19 @@ impl Source {
             Some(plan) if plan.output_partitioning().partition_count() > 1 && is_large(&plan) => {
                 Self::Split(plan)
             }
-            Some(_) | None => Self::Whole(plan),
+            Some(_) | None => Self::Whole(plan, Begun::default()),
         }
+    }
+}
+
+/// Rows that were started before anyone asked; whoever comes first takes them.
+#[derive(Clone, Default)]
+pub(super) struct Begun(Arc<Mutex<Option<SendableRecordBatchStream>>>);
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begun = self.0.lock().is_some();
+        write!(f, "Begun({begun})")
     }
 }
 
@@ -90,8 +107,25 @@ impl Pinned {
     pub fn parts(&self) -> usize {
         match &self.source {
             Source::Split(plan) => plan.output_partitioning().partition_count(),
-            Source::Whole(_) | Source::Rows(_) | Source::Runs { .. } => 1,
+            Source::Whole(..) | Source::Rows(_) | Source::Runs { .. } => 1,
         }
+    }
+
+    /// Starts a query that gives few rows, on the threads that this is called on: nothing more than those rows is kept
+    /// when no reader comes.
+    pub(super) fn begin(&self, threads: &tokio::runtime::Handle, running: &Arc<Running>) -> Result<()> {
+        let Source::Whole(plan, begun) = &self.source else {
+            return Ok(());
+        };
+        if most_rows(plan).is_none_or(|rows| rows > FEW) {
+            return Ok(());
+        }
+        let running = running.start(self.database.clone(), Arc::clone(&self.text));
+        let rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
+        let rows = announced(Arc::clone(&self.schema), rows);
+        let limit = TimeLimit::new(self.time_limit_millis);
+        *begun.0.lock() = Some(read_ahead(threads, limit, running, rows));
+        Ok(())
     }
 
     pub(crate) async fn read(
@@ -100,6 +134,11 @@ impl Pinned {
         running: &Arc<Running>,
         part: usize,
     ) -> Result<SendableRecordBatchStream> {
+        if let Source::Whole(_, begun) = &self.source
+            && let Some(rows) = begun.0.lock().take()
+        {
+            return Ok(rows);
+        }
         let running = running.start(self.database.clone(), Arc::clone(&self.text));
         let limit = TimeLimit::new(self.time_limit_millis);
         let pinned = self.clone();
@@ -112,11 +151,28 @@ impl Pinned {
         let context = Arc::clone(&self.context);
         let rows = match self.source {
             Source::Split(plan) => plan.execute(part, context)?,
-            Source::Whole(plan) => execute_stream(reset_plan_states(plan)?, context)?,
+            Source::Whole(plan, _) => execute_stream(reset_plan_states(plan)?, context)?,
             Source::Rows(batches) => rows_at_hand(Arc::clone(&self.schema), &batches),
             Source::Runs { planned, state, rows } => planned.run_all(state, context, Some(rows)).await?,
         };
         Ok(announced(Arc::clone(&self.schema), rows))
+    }
+}
+
+/// Rows up to which a query is started before its reader comes.
+const FEW: usize = 1_000;
+
+/// A bound of the rows of a plan, when it has a small one in it.
+fn most_rows(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    if plan.is::<PlaceholderRowExec>() {
+        return Some(1);
+    }
+    if plan.fetch().is_some() {
+        return plan.fetch();
+    }
+    match (plan.children()[..].as_ref(), plan.cardinality_effect()) {
+        ([input], CardinalityEffect::Equal | CardinalityEffect::LowerEqual) => most_rows(input),
+        _ => None,
     }
 }
 

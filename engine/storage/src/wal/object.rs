@@ -125,22 +125,29 @@ pub(crate) struct Decoded {
 ///
 /// # Errors
 /// [`Error::Invalid`] when a payload or the group is too large.
-pub(crate) fn encode_group(id: Ulid, epoch: u64, first: u64, group: &[(u64, Bytes)]) -> Result<PutPayload> {
+pub(crate) fn encode_group(
+    id: Ulid,
+    epoch: u64,
+    first: u64,
+    group: &[(u64, PutPayload)],
+) -> Result<PutPayload> {
     let too_large = || Error::Invalid(format!("a write of more than {} bytes", u32::MAX));
     let mut chunks = Vec::with_capacity(1 + 2 * group.len());
     let mut length = HEADER_LEN as u64;
     for (sequence, (timestamp, payload)) in (first..).zip(group) {
-        let payload_len = u32::try_from(payload.len()).map_err(|_| too_large())?;
+        let payload_len = u32::try_from(payload.content_length()).map_err(|_| too_large())?;
         let mut covered = BytesMut::with_capacity(FRAME_HEADER_LEN);
         covered.put_u32_le(payload_len);
         covered.put_u64_le(epoch);
         covered.put_u64_le(sequence);
         covered.put_u64_le(*timestamp);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&covered), payload);
+        let crc = payload.iter().fold(crc32c::crc32c(&covered), |crc, chunk| {
+            crc32c::crc32c_append(crc, chunk)
+        });
         covered.put_u32_le(crc);
-        length += (FRAME_HEADER_LEN + payload.len()) as u64;
+        length += (FRAME_HEADER_LEN + payload.content_length()) as u64;
         chunks.push(covered.freeze());
-        chunks.push(payload.clone());
+        chunks.extend(payload.iter().cloned());
     }
     let header = Header {
         id,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use elanus_storage::{
     CollectionStore, Keys, Recovered, Result, SegmentMeta, TIMESTAMP_COLUMN, WalEntry, WalOp, encode_ops,
 };
-use object_store::ObjectStore;
+use object_store::{ObjectStore, PutPayload};
 use roaring::RoaringBitmap;
 
 pub const COLLECTION: i64 = 7;
@@ -90,7 +90,7 @@ fn operations(write: &Write, timestamp: u64) -> Vec<WalOp> {
     }
 }
 
-pub fn encode(write: &Write, timestamp: u64) -> (u64, Bytes) {
+pub fn encode(write: &Write, timestamp: u64) -> (u64, PutPayload) {
     (timestamp, encode_ops(&operations(write, timestamp)).unwrap())
 }
 
