@@ -5,7 +5,9 @@
     python flight.py --peer lancedb                     the same search with lancedb in the same run, with ratios
 
 Ingest is compared with what pyarrow's own Flight server takes over the loopback when it throws the rows away: the
-difference is what it costs to check, to log and to fsync them. The server runs in a temporary directory.
+difference is what it costs to check, to log and to fsync them. In the same way prepared searches are compared with a
+server that answers each with the same ten rows: the driver takes three calls for one search, and that is their cost.
+The server runs in a temporary directory.
 """
 
 from __future__ import annotations
@@ -65,6 +67,50 @@ def raw_put(table: pa.Table, batch_rows: int) -> float:
         client.close()
         sink.shutdown()
     return best
+
+
+def field(number: int, value: bytes) -> bytes:
+    """A length-delimited field of a protobuf message, for values of fewer than 16,384 bytes."""
+    length = bytes([len(value)]) if len(value) < 128 else bytes([len(value) & 127 | 128, len(value) >> 7])
+    return bytes([number << 3 | 2]) + length + value
+
+
+class Still(pa.flight.FlightServerBase):
+    """Answers every prepared search with the same rows: what the driver and the calls take when a server does nothing."""
+
+    rows = pa.table({"id": np.arange(K)})
+
+    def do_action(self, context, action):
+        if action.type != "CreatePreparedStatement":
+            return []
+        handle = field(1, b"1") + field(2, self.rows.schema.serialize().to_pybytes())
+        kind = b"type.googleapis.com/arrow.flight.protocol.sql.ActionCreatePreparedStatementResult"
+        return [pa.flight.Result(field(1, kind) + field(2, handle))]
+
+    def do_put(self, context, descriptor, reader, writer):
+        reader.read_all()
+
+    def get_flight_info(self, context, descriptor):
+        if b"CommandGetSqlInfo" in descriptor.command:
+            raise NotImplementedError
+        endpoint = pa.flight.FlightEndpoint(b"rows", [])
+        return pa.flight.FlightInfo(self.rows.schema, descriptor, [endpoint], -1, -1)
+
+    def do_get(self, context, ticket):
+        return pa.flight.RecordBatchStream(self.rows)
+
+
+def still(queries: np.ndarray, seconds: float) -> dict:
+    """Prepared searches against a server that does nothing."""
+    with Still("grpc://127.0.0.1:0") as server:
+        threading.Thread(target=server.serve, daemon=True).start()
+        with flightsql.connect(f"grpc://127.0.0.1:{server.port}", autocommit=True) as connection:
+            search = Prepared(connection, "the same rows")
+            figures = timed(search, queries, seconds)
+            search.statement.close()
+        server.shutdown()
+    say(f"a server that does nothing: {figures}")
+    return figures
 
 
 def recall(found: list[list[int]], truth: np.ndarray) -> float:
@@ -210,6 +256,8 @@ def main() -> None:
         base, queries = mixture(200_000, 1_000, 128)
     truth = exact_neighbours(base, queries, "L2")
     report = {"rows": len(base), "dim": base.shape[1], "elanus": elanus(base, queries, truth, given.ef, given.seconds)}
+    report["still"] = still(queries, given.seconds)
+    report["of_still"] = [search["qps"] / report["still"]["qps"] for search in report["elanus"]["searches"]]
     if given.peer:
         report["lancedb"] = lancedb(base, queries, truth, given.ef, given.seconds)
         ours, theirs = report["elanus"]["searches"], report["lancedb"]["searches"]

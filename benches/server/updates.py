@@ -4,8 +4,9 @@
 
 Needs adbc-driver-flightsql, pymilvus, numpy, pyarrow, and a built `elanus` (`--binary`). Loads the vectors with an integer
 column, builds HNSW, then searches at a fixed rate (nq=1, through the Milvus door) for a while alone and for a while beside
-clients that run `UPDATE docs SET n = ? WHERE id = ?` over Flight SQL, each update its own durable statement. Prints one JSON
-object with the rates reached and the latencies in milliseconds.
+clients that run `UPDATE docs SET n = ? WHERE id = ?` over Flight SQL: each update its own durable statement, or with
+`--batch 100` so many rows of parameters in one. Prints one JSON object with the rates reached and the latencies in
+milliseconds.
 """
 
 import argparse
@@ -75,6 +76,7 @@ def main():
     parser.add_argument("--rate", type=int, default=2000, help="updates a second")
     parser.add_argument("--searches", type=int, default=200, help="searches a second")
     parser.add_argument("--clients", type=int, default=8, help="connections that update")
+    parser.add_argument("--batch", type=int, default=1, help="rows of parameters of each statement")
     options = parser.parse_args()
     base, queries = np.load(options.base).astype(np.float32), np.load(options.queries).astype(np.float32)
     rows, dim = base.shape
@@ -104,8 +106,9 @@ def main():
                         ahead = done[number] / (options.rate / options.clients) - (time.perf_counter() - begin)
                         if ahead > 0:
                             time.sleep(ahead)
-                        cursor.execute("UPDATE docs SET n = ? WHERE id = ?", (done[number], choose.randrange(rows)))
-                        done[number] += 1
+                        changes = [(done[number], row) for row in choose.sample(range(rows), options.batch)]
+                        cursor.executemany("UPDATE docs SET n = ? WHERE id = ?", changes)
+                        done[number] += options.batch
 
             threads = [threading.Thread(target=update, args=(number,)) for number in range(options.clients)]
             begin = time.perf_counter()

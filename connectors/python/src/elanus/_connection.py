@@ -66,7 +66,7 @@ class Connection:
         return self._run(statement, _arrow.parameters([parameters]) if parameters else None)
 
     def sql_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> Result:
-        """Runs a statement for many rows of parameters: an INSERT as one write, a query as one batch."""
+        """Runs a statement for many rows of parameters: an INSERT, or changes of different keys, as one write, a query as one batch."""
         rows = list(rows)
         return self._run(statement, _arrow.parameters(rows)) if rows else Result(pa.table({}))
 

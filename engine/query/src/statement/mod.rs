@@ -14,6 +14,7 @@
 
 mod parameters;
 mod pinned;
+mod together;
 
 use std::sync::Arc;
 
@@ -244,8 +245,8 @@ impl Prepared {
     /// of the answers follow each other.
     ///
     /// # Errors
-    /// [`QueryError`]; of several runs of a statement that writes, those before the failing one have
-    /// taken effect, except that an INSERT of parameter rows is one write.
+    /// [`QueryError`]. An INSERT of all rows is one write, and so is an UPDATE or DELETE whose runs do not touch each
+    /// other's rows; of several other writes, those before the failing one have taken effect.
     pub(crate) async fn run(&self, place: Place<'_>, parameters: Option<RecordBatch>) -> Result<Answer> {
         self.run_on(place, parameters, RETRIES).await
     }
@@ -482,24 +483,27 @@ impl Planned {
             let physical = session.state().create_physical_plan(&bulk).await?;
             return affected(physical, session).await;
         }
+        if let Some(rows) = rows.filter(|rows| rows.num_rows() > 1)
+            && let Some(joined) = self.parameters.as_join(&self.plan, rows)?
+        {
+            return self.write_one(session, Run::Together(&joined)).await;
+        }
         let mut written = 0;
         for row in 0..rows.map_or(1, RecordBatch::num_rows) {
-            written += self.write_one(session, rows, row).await?;
+            written += self.write_one(session, Run::Row(rows, row)).await?;
         }
         Ok(written)
     }
 
     /// One write. When another one has changed what it had read, it reads again.
-    async fn write_one(
-        &self,
-        session: &SessionContext,
-        rows: Option<&RecordBatch>,
-        row: usize,
-    ) -> Result<u64> {
+    async fn write_one(&self, session: &SessionContext, run: Run<'_>) -> Result<u64> {
         let mut attempts = 1;
         loop {
             let state = with_one_snapshot(session.state());
-            let (physical, _) = self.physical(&state, rows, row).await?;
+            let physical = match run {
+                Run::Row(rows, row) => self.physical(&state, rows, row).await?.0,
+                Run::Together(plan) => state.create_physical_plan(plan).await?,
+            };
             match affected(physical, session).await {
                 Err(QueryError::Collection(CollectionError::Conflict { .. })) if attempts < MAX_ATTEMPTS => {
                     attempts += 1;
@@ -509,6 +513,15 @@ impl Planned {
             }
         }
     }
+}
+
+/// What one write is made of.
+#[derive(Clone, Copy)]
+enum Run<'a> {
+    /// One row of parameters, or none.
+    Row(Option<&'a RecordBatch>, usize),
+    /// A plan with all of them.
+    Together(&'a LogicalPlan),
 }
 
 /// How often a write is tried that meets another one each time. Whoever it met has gone on, so this many in a row mean

@@ -175,7 +175,7 @@ impl Parameters {
     }
 
     /// Where in `rows` the parameter is: by position, or by name when the columns have the names.
-    fn column(&self, rows: &RecordBatch, index: usize) -> usize {
+    pub fn column(&self, rows: &RecordBatch, index: usize) -> usize {
         let name = self
             .fields
             .get(index)
@@ -219,7 +219,18 @@ impl Parameters {
     }
 
     fn parameter_table(&self, values: &Values, rows: &RecordBatch) -> datafusion::error::Result<LogicalPlan> {
-        const TABLE: &str = "parameters";
+        let scan = self.table(rows)?;
+        let columns = Arc::clone(scan.schema());
+        let cells = values.values.first().map(Vec::as_slice).unwrap_or_default();
+        let mut outputs = Vec::with_capacity(cells.len());
+        for (cell, field) in cells.iter().zip(values.schema.fields()) {
+            outputs.push(self.with_columns(cell.clone(), &columns)?.alias(field.name()));
+        }
+        LogicalPlanBuilder::from(scan).project(outputs)?.build()
+    }
+
+    /// All rows of parameters as a table, with a column for each parameter.
+    pub fn table(&self, rows: &RecordBatch) -> datafusion::error::Result<LogicalPlan> {
         let columns = (0..self.fields.len()).map(|index| Arc::clone(rows.column(self.column(rows, index))));
         let columns: Vec<_> = columns.collect();
         let schema: Schema = self
@@ -231,28 +242,34 @@ impl Parameters {
             .into_schema();
         let batch = RecordBatch::try_new(Arc::new(schema.clone()), columns)?;
         let table = MemTable::try_new(Arc::new(schema), vec![vec![batch]])?;
-        let scan = LogicalPlanBuilder::scan(TABLE, provider_as_source(Arc::new(table)), None)?.build()?;
-        let below = Arc::clone(scan.schema());
-        let cells = values.values.first().map(Vec::as_slice).unwrap_or_default();
-        let mut outputs = Vec::with_capacity(cells.len());
-        for (cell, field) in cells.iter().zip(values.schema.fields()) {
-            let expr = cell.clone().transform_up(|expr| {
-                let Expr::Placeholder(Placeholder { id, field }) = &expr else {
-                    return Ok(Transformed::no(expr));
-                };
-                let column = Expr::Column(Column::new(Some(TABLE), id));
-                Ok(Transformed::yes(match field {
-                    Some(field) if field.data_type() != &column.get_type(&below)? => {
-                        Expr::Cast(Cast::new_from_field(Box::new(column), Arc::clone(field)))
-                    }
-                    Some(_) | None => column,
-                }))
-            })?;
-            outputs.push(expr.data.alias(field.name()));
-        }
-        LogicalPlanBuilder::from(scan).project(outputs)?.build()
+        LogicalPlanBuilder::scan(TABLE, provider_as_source(Arc::new(table)), None)?.build()
+    }
+
+    /// `expr` with the columns of [`Parameters::table`] for its parameters.
+    pub fn with_columns(&self, expr: Expr, columns: &DFSchema) -> datafusion::error::Result<Expr> {
+        let replaced = expr.transform_up(|expr| {
+            let Expr::Placeholder(Placeholder { id, field }) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let column = Expr::Column(Column::new(Some(TABLE), id));
+            Ok(Transformed::yes(match field {
+                Some(field) if field.data_type() != &column.get_type(columns)? => {
+                    Expr::Cast(Cast::new_from_field(Box::new(column), Arc::clone(field)))
+                }
+                Some(_) | None => column,
+            }))
+        })?;
+        Ok(replaced.data)
+    }
+
+    /// Which parameter has the name.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.fields.iter().position(|(name, _)| name == id)
     }
 }
+
+/// Name of the table of parameters.
+const TABLE: &str = "__elanus_parameters";
 
 /// Most parameters of a statement, as in PostgreSQL.
 const MAX_PARAMETERS: usize = 65_535;

@@ -14,5 +14,6 @@ mod rewrite;
 mod sessions;
 mod statements;
 mod support;
+mod together;
 mod vector_types;
 mod views;
