@@ -37,7 +37,7 @@ async fn affected(engine: &Engine, text: &str, values: RecordBatch) -> Result<u6
     let prepared = engine.prepare(&session, text).await?;
     match engine.execute(&session, &prepared, Some(values)).await? {
         Answer::Affected(rows) => Ok(rows),
-        other => panic!("{other:?}"),
+        other @ (Answer::Rows(_) | Answer::Done) => panic!("{other:?}"),
     }
 }
 
