@@ -122,7 +122,9 @@ impl Parameters {
         };
         let wanted = column.get_type(filter.input.schema())?;
         let index = self.position(id).map(|index| self.column(rows, index));
-        Ok(index.filter(|index| *rows.column(*index).data_type() == wanted))
+        // Of floats there are values that are equal and not the same.
+        let exact = |index: &usize| *rows.column(*index).data_type() == wanted && !wanted.is_floating();
+        Ok(index.filter(exact))
     }
 }
 
