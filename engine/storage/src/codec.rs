@@ -34,6 +34,11 @@ impl Cursor {
         (len <= self.bytes.len()).then(|| self.bytes.split_to(len))
     }
 
+    /// The next byte, which stays.
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.as_ref().try_into().ok()
     }

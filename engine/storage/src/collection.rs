@@ -32,7 +32,7 @@ use crate::manifest::Manifest;
 use crate::segment::SegmentFiles;
 use crate::segment::fetch::fetch;
 use crate::versioned::{Outcome, Versioned, VersionedLog, numbered_path};
-use crate::wal::{WalEntry, object};
+use crate::wal::{EncodedOps, WalEntry, WalFiles, object};
 
 /// How many claims a manifest remembers, and how many fences stay in the WAL. A writer would have to sleep through
 /// that many openings of its collection to miss that it was taken over.
@@ -86,6 +86,7 @@ pub struct CollectionStore {
     pub(crate) layout: Layout,
     pub(crate) manifests: VersionedLog<Manifest>,
     files: SegmentFiles,
+    wal_files: WalFiles,
     manifest: Arc<Manifest>,
     next_sequence: u64,
     /// Set by the first write whose outcome is unknown, and by fencing.
@@ -174,6 +175,7 @@ impl CollectionStore {
     }
 
     fn recovered(&self, replayed: replay::Replayed) -> Recovered {
+        self.wal_files.recovered(replayed.files);
         Recovered {
             manifest: self.manifest(),
             entries: replayed.entries,
@@ -191,6 +193,7 @@ impl CollectionStore {
         Self {
             id: manifest.collection,
             files: SegmentFiles::new(Arc::clone(&store), layout.segments()),
+            wal_files: WalFiles::new(Arc::clone(&store), layout.wal()),
             store,
             layout,
             manifests,
@@ -230,13 +233,19 @@ impl CollectionStore {
         self.files.clone()
     }
 
+    /// Where large writes are made, for the threads that make them.
+    #[must_use]
+    pub fn wal_files(&self) -> WalFiles {
+        self.wal_files.clone()
+    }
+
     /// Makes a group of entries durable with one object and returns their sequences. Each entry is a timestamp and
-    /// the result of [`encode_ops`](crate::encode_ops). When this returns, the entries survive a power loss.
+    /// the result of [`encode_ops`](crate::encode_ops) or of a [`WalFileWriter`](crate::WalFileWriter). When this returns, the entries survive a power loss.
     ///
     /// # Errors
     /// [`Error::Fenced`] when the collection was taken over; any other error leaves it open whether the group is
     /// there. Either way the writer is stopped.
-    pub async fn append(&mut self, group: Vec<(u64, PutPayload)>) -> Result<Vec<u64>> {
+    pub async fn append(&mut self, group: Vec<(u64, EncodedOps)>) -> Result<Vec<u64>> {
         self.check()?;
         if group.is_empty() {
             return Ok(Vec::new());
@@ -245,6 +254,10 @@ impl CollectionStore {
         let id = Ulid::new();
         // A group that cannot be encoded was not written: no reason to stop.
         let payload = object::encode_group(id, self.manifest.epoch, first, &group)?;
+        // Before the outcome is known: a file must not go while the log may name it.
+        for (sequence, (_, encoded)) in (first..).zip(&group) {
+            encoded.named_by(sequence);
+        }
         let put = put_wal(self.store.as_ref(), &self.layout.wal(), first, id, payload).await;
         match put {
             Ok(WalPut::Written) => {

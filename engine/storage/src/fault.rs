@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
 };
 use parking_lot::Mutex;
 
@@ -228,7 +228,12 @@ impl ObjectStore for FaultStore {
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
         let pass = self.enter(OperationKind::Put, location.as_ref())?;
         let result = self.inner.put_multipart_opts(location, opts).await;
-        leave(pass, OperationKind::Put, location.as_ref(), result)
+        let inner = leave(pass, OperationKind::Put, location.as_ref(), result)?;
+        Ok(Box::new(FaultUpload {
+            store: self.clone(),
+            path: location.to_string(),
+            inner,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
@@ -283,6 +288,36 @@ impl ObjectStore for FaultStore {
         let pass = self.enter(OperationKind::Copy, to.as_ref())?;
         let result = self.inner.copy_opts(from, to, options).await;
         leave(pass, OperationKind::Copy, to.as_ref(), result)
+    }
+}
+
+/// A multipart upload through a [`FaultStore`]: beginning, every part and the end are operations.
+#[derive(Debug)]
+struct FaultUpload {
+    store: FaultStore,
+    path: String,
+    inner: Box<dyn MultipartUpload>,
+}
+
+#[async_trait]
+impl MultipartUpload for FaultUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let pass = match self.store.enter(OperationKind::Put, &self.path) {
+            Ok(pass) => pass,
+            Err(error) => return Box::pin(futures::future::ready(Err(error))),
+        };
+        let (part, path) = (self.inner.put_part(data), self.path.clone());
+        Box::pin(async move { leave(pass, OperationKind::Put, &path, part.await) })
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let pass = self.store.enter(OperationKind::Put, &self.path)?;
+        let result = self.inner.complete().await;
+        leave(pass, OperationKind::Put, &self.path, result)
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        self.inner.abort().await
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::manifest::{Manifest, SegmentId};
 use crate::segment::SegmentFiles;
 use crate::versioned::{list_numbered, remove_if_present};
+use crate::wal::files::id_of;
 use crate::wal::object::HEADER_LEN;
 
 /// What one collection removed.
@@ -23,7 +24,7 @@ use crate::wal::object::HEADER_LEN;
 pub struct GcReport {
     /// Files of segments, among them replaced delete bitmaps and index blobs.
     pub segment_files: u64,
-    /// WAL objects that are flushed.
+    /// WAL objects that are flushed, and files of large writes that are flushed or never came.
     pub wal_objects: u64,
     /// Superseded manifest versions.
     pub manifests: u64,
@@ -32,7 +33,7 @@ pub struct GcReport {
 }
 
 impl CollectionStore {
-    /// Removes segment files that no manifest names, superseded manifests, and WAL objects up to `wal_flushed`.
+    /// Removes segment files that no manifest names, superseded manifests, and what the WAL has up to `wal_flushed`.
     ///
     /// Kept are: whatever a manifest names that was the newest one within the last `grace`; unnamed files younger than
     /// `grace`; all files of the `pinned` segments; what this process wrote and did not commit yet.
@@ -78,6 +79,7 @@ impl CollectionStore {
             report.bytes += meta.size;
         }
         self.collect_wal(&newest, &mut report).await?;
+        self.collect_wal_files(&newest, &mut report).await?;
         for (version, meta) in superseded {
             self.manifests.remove(version).await?;
             report.manifests += 1;
@@ -110,6 +112,23 @@ impl CollectionStore {
             remove_if_present(self.store.as_ref(), &meta.location).await?;
             report.wal_objects += 1;
             report.bytes += meta.size;
+        }
+        Ok(())
+    }
+
+    /// Removes files of large writes, once the objects that name them are gone or could be.
+    async fn collect_wal_files(&self, newest: &Manifest, report: &mut GcReport) -> Result<()> {
+        let (wal, files) = (self.layout.wal(), self.wal_files());
+        let listed: Vec<ObjectMeta> = self.store.list(Some(&wal)).try_collect().await?;
+        for meta in listed {
+            let Some(id) = id_of(&wal, &meta.location) else {
+                continue;
+            };
+            if !files.is_needed(id, newest.wal_flushed) {
+                remove_if_present(self.store.as_ref(), &meta.location).await?;
+                report.wal_objects += 1;
+                report.bytes += meta.size;
+            }
         }
         Ok(())
     }

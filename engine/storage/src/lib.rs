@@ -4,6 +4,7 @@
 //! catalog/{version:020}.json                          which collections exist           catalog
 //! c/{id}/manifest/{version:020}.pb                    what a collection consists of     manifest
 //! c/{id}/wal/{sequence:020}.wal                       writes not yet in a segment       wal
+//! c/{id}/wal/{ulid}.ops                               one of them that is large
 //! c/{id}/segments/{ulid}/data.parquet                 scalar columns                    segment
 //! c/{id}/segments/{ulid}/{field}.vec.arrow            one vector column, mapped
 //! c/{id}/segments/{ulid}/{field}.{index}.{ulid}.idx   one index, mapped
@@ -47,4 +48,4 @@ pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId
 pub use root::{DirLock, Root, open_root};
 pub use segment::{SegmentFiles, TIMESTAMP_COLUMN};
 pub use versioned::{Outcome, Versioned, VersionedLog};
-pub use wal::{Keys, RowRefs, WalEntry, WalOp, decode_ops, encode_ops};
+pub use wal::{EncodedOps, Keys, RowRefs, WalEntry, WalFileWriter, WalFiles, WalOp, encode_ops};

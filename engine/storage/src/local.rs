@@ -26,14 +26,23 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use parking_lot::Mutex;
 
+mod upload;
+
 use crate::error::{Error, Result};
 use crate::root::LOCK_FILE;
+use upload::Upload;
 
 const NAME: &str = "DurableLocalStore";
+
+/// The answer to a put that was done.
+const PLACED: PutResult = PutResult {
+    e_tag: None,
+    version: None,
+};
 
 /// Chunks of a payload that are smaller than this are written together.
 const GATHERED_BYTES: usize = 64 << 10;
@@ -121,10 +130,7 @@ impl DurableLocalStore {
         let path = self.shared.inner.path_to_filesystem(location)?;
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || shared.put(&path, &payload, create)).await??;
-        Ok(PutResult {
-            e_tag: None,
-            version: None,
-        })
+        Ok(PLACED)
     }
 }
 
@@ -162,14 +168,19 @@ impl Shared {
         self.check()?;
         let directory = path.parent().unwrap_or(&self.root);
         let temporary = self.write_temporary(path, directory, payload)?;
+        self.place(&temporary, path, create)
+    }
+
+    /// Gives a temporary file, whose content is on disk, the name of the object.
+    fn place(&self, temporary: &FsPath, path: &FsPath, create: bool) -> object_store::Result<()> {
         let placed = if create {
-            fs::hard_link(&temporary, path)
+            fs::hard_link(temporary, path)
         } else {
-            fs::rename(&temporary, path)
+            fs::rename(temporary, path)
         };
         if let Err(source) = placed {
             // A leftover does no harm: listings hide it and the next start removes it.
-            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(temporary);
             if source.kind() == ErrorKind::AlreadyExists {
                 return Err(object_store::Error::AlreadyExists {
                     path: path.display().to_string(),
@@ -178,11 +189,12 @@ impl Shared {
             }
             return Err(failed(path, "create", &source));
         }
+        let directory = path.parent().unwrap_or(&self.root);
         self.sync_directory(directory)
             .map_err(|source| failed(directory, "sync directory", &source))?;
         if create {
             // Not before the sync: until then the temporary name is the sign that one is due.
-            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(temporary);
         }
         Ok(())
     }
@@ -197,14 +209,9 @@ impl Shared {
         synced
     }
 
-    fn write_temporary(
-        &self,
-        path: &FsPath,
-        directory: &FsPath,
-        payload: &PutPayload,
-    ) -> object_store::Result<PathBuf> {
+    fn create_temporary(&self, path: &FsPath, directory: &FsPath) -> object_store::Result<(File, PathBuf)> {
         let mut attempt = 0;
-        let (file, temporary) = loop {
+        loop {
             self.ensure_directory(directory)
                 .map_err(|source| failed(directory, "create directory", &source))?;
             let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
@@ -212,7 +219,7 @@ impl Shared {
             name.push(format!("#{number}"));
             let temporary = PathBuf::from(name);
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-                Ok(file) => break (file, temporary),
+                Ok(file) => return Ok((file, temporary)),
                 // A leftover of the same number, or the directory vanished through a concurrent delete.
                 Err(source)
                     if attempt < DIRECTORY_RETRIES
@@ -223,7 +230,16 @@ impl Shared {
                 }
                 Err(source) => return Err(failed(&temporary, "create", &source)),
             }
-        };
+        }
+    }
+
+    fn write_temporary(
+        &self,
+        path: &FsPath,
+        directory: &FsPath,
+        payload: &PutPayload,
+    ) -> object_store::Result<PathBuf> {
+        let (file, temporary) = self.create_temporary(path, directory)?;
         // Small chunks are gathered, large ones pass through.
         let mut out = BufWriter::with_capacity(GATHERED_BYTES, &file);
         let written = payload
@@ -335,11 +351,8 @@ impl ObjectStore for DurableLocalStore {
         if !opts.attributes.is_empty() {
             return Err(not_implemented("multipart put with attributes"));
         }
-        Ok(Box::new(Upload {
-            store: self.clone(),
-            location: location.clone(),
-            parts: Vec::new(),
-        }))
+        let path = self.shared.inner.path_to_filesystem(location)?;
+        Ok(Box::new(Upload::begin(Arc::clone(&self.shared), path).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
@@ -402,33 +415,6 @@ fn not_implemented(operation: &str) -> object_store::Error {
     object_store::Error::NotImplemented {
         operation: operation.to_owned(),
         implementer: NAME.to_owned(),
-    }
-}
-
-/// A multipart upload: the parts wait in memory and become one durable put.
-#[derive(Debug)]
-struct Upload {
-    store: DurableLocalStore,
-    location: Path,
-    parts: Vec<PutPayload>,
-}
-
-#[async_trait]
-impl MultipartUpload for Upload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.parts.push(data);
-        Box::pin(futures::future::ready(Ok(())))
-    }
-
-    async fn complete(&mut self) -> object_store::Result<PutResult> {
-        let chunks = self.parts.drain(..).flatten();
-        let payload = chunks.collect::<PutPayload>();
-        self.store.put_durably(&self.location, payload, false).await
-    }
-
-    async fn abort(&mut self) -> object_store::Result<()> {
-        self.parts.clear();
-        Ok(())
     }
 }
 
@@ -497,6 +483,39 @@ mod tests {
             store.delete(&path).await.unwrap_err(),
             object_store::Error::NotFound { .. }
         ));
+    }
+
+    #[tokio::test]
+    async fn parts_may_end_in_any_order_and_what_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DurableLocalStore::new(dir.path()).unwrap();
+        let path = Path::from("x/m");
+        let on_disk = || fs::read_dir(dir.path().join("x")).unwrap().count();
+        let parts = [vec![1_u8; 3 << 20], vec![2; 5], vec![3; 2 << 20]];
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        let mut writes: Vec<_> = parts
+            .iter()
+            .map(|part| upload.put_part(part.clone().into()))
+            .collect();
+        while let Some(write) = writes.pop() {
+            write.await.unwrap();
+        }
+        assert!(listing(&store).await.is_empty(), "not there before it is complete");
+        upload.complete().await.unwrap();
+        let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+        assert!(bytes == parts.concat());
+        assert!(upload.put_part("more".into()).await.is_err());
+        assert!(upload.complete().await.is_err());
+        for abort in [true, false] {
+            let mut upload = store.put_multipart(&Path::from("x/n")).await.unwrap();
+            upload.put_part("ab".into()).await.unwrap();
+            assert_eq!(on_disk(), 2);
+            if abort {
+                upload.abort().await.unwrap();
+            }
+            drop(upload);
+            assert_eq!(on_disk(), 1, "aborted: {abort}");
+        }
     }
 
     #[tokio::test]

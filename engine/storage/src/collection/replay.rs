@@ -4,16 +4,18 @@
 //! - An object that is *torn* (shorter than its header says, or without a whole header) was never acknowledged beyond
 //!   its whole frames. It is accepted as the newest object, or when the fence right after it declares exactly the
 //!   missing sequences void.
+//! - Files of large writes are read when the log names them after `wal_flushed`; a missing one is damage.
 //! - Any other damage is an error that names the object: what it held may have been acknowledged.
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use ulid::Ulid;
 
 use crate::error::{Error, Result};
 use crate::segment::fetch::fetch;
 use crate::versioned::{list_numbered, numbered_path};
-use crate::wal::{WalEntry, object};
+use crate::wal::{Payload, WalEntry, object};
 
 /// How many WAL objects are read at once.
 const READ_AHEAD: usize = 4;
@@ -31,6 +33,8 @@ pub struct TornTail {
 pub(super) struct Replayed {
     /// Entries after `wal_flushed`.
     pub(super) entries: Vec<WalEntry>,
+    /// The files that some of them are in, with their sequences.
+    pub(super) files: Vec<(Ulid, u64)>,
     /// The first sequence that no object has.
     pub(super) next_sequence: u64,
     /// Equal to `next_sequence`, unless the newest object is torn: then the first sequence that is missing in it.
@@ -54,6 +58,7 @@ pub(super) async fn replay(store: &dyn ObjectStore, wal: &Path, wal_flushed: u64
         .buffered(READ_AHEAD);
 
     let mut entries = Vec::new();
+    let mut files = Vec::new();
     let mut torn = None;
     // Up to and including `wal_flushed` everything is in segments, so a gap there means nothing.
     let mut expected = first_wanted;
@@ -89,7 +94,7 @@ pub(super) async fn replay(store: &dyn ObjectStore, wal: &Path, wal_flushed: u64
             ));
         }
         is_first = false;
-        let kept = decoded.entries.len() as u64;
+        let kept = decoded.frames.len() as u64;
         let next = decoded
             .header
             .map_or(sequence + 1, |header| header.next_sequence());
@@ -99,15 +104,25 @@ pub(super) async fn replay(store: &dyn ObjectStore, wal: &Path, wal_flushed: u64
         if decoded.torn && (decoded.header.is_none() || next > first_wanted) {
             torn = Some(TornTail { path, kept });
         }
-        entries.extend(
-            decoded
-                .entries
-                .into_iter()
-                .filter(|entry| entry.sequence > wal_flushed),
-        );
+        let wanted = decoded.frames.into_iter();
+        for frame in wanted.filter(|frame| frame.sequence > wal_flushed) {
+            let ops = match frame.payload {
+                Payload::Ops(ops) => ops,
+                Payload::File(file) => {
+                    files.push((file.id, frame.sequence));
+                    file.read(store, wal).await?
+                }
+            };
+            entries.push(WalEntry {
+                sequence: frame.sequence,
+                timestamp: frame.timestamp,
+                ops,
+            });
+        }
     }
     Ok(Replayed {
         entries,
+        files,
         next_sequence: expected,
         void_from,
         epoch,

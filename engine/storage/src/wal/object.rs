@@ -12,7 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use object_store::PutPayload;
 use ulid::Ulid;
 
-use super::{WalEntry, decode_ops};
+use super::files::EncodedOps;
+use super::ops::{Payload, decode_payload};
 use crate::codec::{Cursor, FORMAT_VERSION, check_crc};
 use crate::error::{Error, Result};
 
@@ -110,13 +111,21 @@ impl Header {
     }
 }
 
+/// One frame that was read.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u64,
+    pub(crate) payload: Payload,
+}
+
 /// An object that was read.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     /// `None` when not even the header is whole.
     pub(crate) header: Option<Header>,
-    /// The entries that are whole.
-    pub(crate) entries: Vec<WalEntry>,
+    /// The frames that are whole.
+    pub(crate) frames: Vec<Frame>,
     /// True when the object is shorter than it says.
     pub(crate) torn: bool,
 }
@@ -129,12 +138,13 @@ pub(crate) fn encode_group(
     id: Ulid,
     epoch: u64,
     first: u64,
-    group: &[(u64, PutPayload)],
+    group: &[(u64, EncodedOps)],
 ) -> Result<PutPayload> {
     let too_large = || Error::Invalid(format!("a write of more than {} bytes", u32::MAX));
     let mut chunks = Vec::with_capacity(1 + 2 * group.len());
     let mut length = HEADER_LEN as u64;
-    for (sequence, (timestamp, payload)) in (first..).zip(group) {
+    for (sequence, (timestamp, encoded)) in (first..).zip(group) {
+        let payload = encoded.payload();
         let payload_len = u32::try_from(payload.content_length()).map_err(|_| too_large())?;
         let mut covered = BytesMut::with_capacity(FRAME_HEADER_LEN);
         covered.put_u32_le(payload_len);
@@ -181,7 +191,7 @@ pub(crate) fn decode(path: &str, sequence: u64, object: &Bytes) -> Result<Decode
     let Some(header) = Header::decode(path, object)? else {
         return Ok(Decoded {
             header: None,
-            entries: Vec::new(),
+            frames: Vec::new(),
             torn: true,
         });
     };
@@ -200,11 +210,11 @@ pub(crate) fn decode(path: &str, sequence: u64, object: &Bytes) -> Result<Decode
     }
     let torn = found < header.length;
     let mut cursor = Cursor::new(object.slice(HEADER_LEN..));
-    let mut entries = Vec::new();
+    let mut frames = Vec::new();
     for index in 0..header.frames {
         let expected = header.first.saturating_add(u64::from(index));
         match decode_frame(path, &header, expected, &mut cursor)? {
-            Some(entry) => entries.push(entry),
+            Some(frame) => frames.push(frame),
             None if torn => break,
             None => {
                 return Err(Error::corrupt(
@@ -222,13 +232,13 @@ pub(crate) fn decode(path: &str, sequence: u64, object: &Bytes) -> Result<Decode
     }
     Ok(Decoded {
         header: Some(header),
-        entries,
+        frames,
         torn,
     })
 }
 
 /// The next frame; `None` when the object ends before it does.
-fn decode_frame(path: &str, header: &Header, expected: u64, cursor: &mut Cursor) -> Result<Option<WalEntry>> {
+fn decode_frame(path: &str, header: &Header, expected: u64, cursor: &mut Cursor) -> Result<Option<Frame>> {
     let covered_len = FRAME_HEADER_LEN - size_of::<u32>();
     let Some(covered) = cursor.take(covered_len) else {
         return Ok(None);
@@ -262,9 +272,9 @@ fn decode_frame(path: &str, header: &Header, expected: u64, cursor: &mut Cursor)
             format!("checksum {found:08x} of the frame of sequence {sequence}, expected {crc:08x}"),
         ));
     }
-    Ok(Some(WalEntry {
+    Ok(Some(Frame {
         sequence,
         timestamp,
-        ops: decode_ops(path, payload)?,
+        payload: decode_payload(path, payload)?,
     }))
 }

@@ -1,5 +1,5 @@
 //! The payload of a WAL frame: a list of inserts (Arrow IPC), deletes (plain keys), and removals and updates of single
-//! rows (key and version), little-endian.
+//! rows (key and version), little-endian; or the name of a [file](super::files) that has it.
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -8,6 +8,7 @@ use arrow::ipc::writer::StreamEncoder;
 use bytes::{BufMut, Bytes};
 use object_store::PutPayload;
 
+use super::files::{EncodedOps, FileOfOps};
 use crate::codec::Cursor;
 use crate::error::{Error, Result};
 
@@ -16,6 +17,7 @@ const DELETE_INT64: u8 = 2;
 const DELETE_VARCHAR: u8 = 3;
 const REMOVE: u8 = 4;
 const UPDATE: u8 = 5;
+pub(super) const FILE: u8 = 6;
 const KEYS_INT64: u8 = 1;
 const KEYS_VARCHAR: u8 = 2;
 
@@ -124,9 +126,18 @@ impl WalOp {
 ///
 /// # Errors
 /// [`Error::Invalid`] when a key list, a key or all of it is longer than 4 GiB, [`Error::Arrow`] when Arrow cannot encode a batch.
-pub fn encode_ops(ops: &[WalOp]) -> Result<PutPayload> {
+pub fn encode_ops(ops: &[WalOp]) -> Result<EncodedOps> {
+    let count = length(ops.len(), "operations")?.to_le_bytes().to_vec();
+    let list = encode_list(ops)?;
+    let out: PutPayload = std::iter::once(count.into()).chain(list).collect();
+    // A frame has 32 bits for its length.
+    length(out.content_length(), "bytes")?;
+    Ok(out.into())
+}
+
+/// The operations one after the other, without their count.
+pub(super) fn encode_list(ops: &[WalOp]) -> Result<PutPayload> {
     let mut out = Chunks::default();
-    out.tail.put_u32_le(length(ops.len(), "operations")?);
     for op in ops {
         match op {
             WalOp::Insert { partition, batch } => {
@@ -154,10 +165,7 @@ pub fn encode_ops(ops: &[WalOp]) -> Result<PutPayload> {
             }
         }
     }
-    let out = out.finish();
-    // A frame has 32 bits for its length.
-    length(out.content_length(), "bytes")?;
-    Ok(out)
+    Ok(out.finish())
 }
 
 /// Buffers of so many bytes are chunks of their own; smaller ones are gathered.
@@ -240,14 +248,35 @@ fn length(len: usize, what: &str) -> Result<u32> {
     u32::try_from(len).map_err(|_| Error::Invalid(format!("{len} {what} in one write, at most {}", u32::MAX)))
 }
 
-/// Decodes what [`encode_ops`] wrote; `path` is for error messages.
+/// What a frame holds.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// The operations themselves.
+    Ops(Vec<WalOp>),
+    /// The file that they are in.
+    File(FileOfOps),
+}
+
+/// Decodes what [`encode_ops`] or a [file writer](super::WalFileWriter) made; `path` is for error messages.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for anything else.
-pub fn decode_ops(path: &str, payload: Bytes) -> Result<Vec<WalOp>> {
+pub(crate) fn decode_payload(path: &str, payload: Bytes) -> Result<Payload> {
     let mut cursor = Cursor::new(payload);
     let ends = || Error::corrupt(path, "a WAL operation ends early");
     let count = cursor.u32().ok_or_else(ends)?;
+    if count == 1 && cursor.peek() == Some(FILE) {
+        cursor.u8().ok_or_else(ends)?;
+        let file = FileOfOps::decode(&mut cursor).ok_or_else(ends)?;
+        ended(path, &cursor)?;
+        return Ok(Payload::File(file));
+    }
+    decode_list(path, count, &mut cursor).map(Payload::Ops)
+}
+
+/// The next `count` operations, which must be the last ones.
+pub(super) fn decode_list(path: &str, count: u32, cursor: &mut Cursor) -> Result<Vec<WalOp>> {
+    let ends = || Error::corrupt(path, "a WAL operation ends early");
     let mut ops = Vec::new();
     for _ in 0..count {
         let op = match cursor.u8().ok_or_else(ends)? {
@@ -255,32 +284,37 @@ pub fn decode_ops(path: &str, payload: Bytes) -> Result<Vec<WalOp>> {
                 let partition = cursor.i64().ok_or_else(ends)?;
                 WalOp::Insert {
                     partition,
-                    batch: take_batch(path, &mut cursor)?,
+                    batch: take_batch(path, cursor)?,
                 }
             }
             REMOVE => WalOp::Remove {
-                rows: take_rows(path, &mut cursor)?,
+                rows: take_rows(path, cursor)?,
             },
             UPDATE => {
-                let rows = take_rows(path, &mut cursor)?;
-                let batch = take_batch(path, &mut cursor)?;
+                let rows = take_rows(path, cursor)?;
+                let batch = take_batch(path, cursor)?;
                 if batch.num_rows() != rows.len() {
                     return Err(Error::corrupt(path, "a WAL update of other rows than it names"));
                 }
                 WalOp::Update { rows, batch }
             }
-            kind @ (DELETE_INT64 | DELETE_VARCHAR) => decode_delete(path, kind, &mut cursor)?,
+            kind @ (DELETE_INT64 | DELETE_VARCHAR) => decode_delete(path, kind, cursor)?,
             other => return Err(Error::corrupt(path, format!("unknown WAL operation {other}"))),
         };
         ops.push(op);
     }
+    ended(path, cursor)?;
+    Ok(ops)
+}
+
+fn ended(path: &str, cursor: &Cursor) -> Result<()> {
     if cursor.remaining() > 0 {
         return Err(Error::corrupt(
             path,
             format!("{} bytes after the last WAL operation", cursor.remaining()),
         ));
     }
-    Ok(ops)
+    Ok(())
 }
 
 fn take_batch(path: &str, cursor: &mut Cursor) -> Result<RecordBatch> {
@@ -398,13 +432,23 @@ mod tests {
         prop_oneof![insert, delete, row_op]
     }
 
+    fn encoded(ops: &[WalOp]) -> Bytes {
+        encode_ops(ops).unwrap().payload().clone().into()
+    }
+
+    fn decoded(bytes: Bytes) -> Result<Vec<WalOp>> {
+        match decode_payload("w", bytes)? {
+            Payload::Ops(ops) => Ok(ops),
+            Payload::File(file) => panic!("{file:?}"),
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn operations_come_back(ops in proptest::collection::vec(op(), 0..4)) {
-            let bytes = encode_ops(&ops).unwrap();
-            prop_assert_eq!(decode_ops("w", bytes.into()).unwrap(), ops);
+            prop_assert_eq!(decoded(encoded(&ops)).unwrap(), ops);
         }
 
         #[test]
@@ -412,17 +456,17 @@ mod tests {
             let ids = (0..rows as i64).collect();
             let batch = batch(ids, (0..rows).map(|row| (row % 3 > 0).then(|| text.clone())).collect());
             let ops = [WalOp::Insert { partition: 7, batch: batch.clone() }, WalOp::Insert { partition: 8, batch: batch.slice(3, 5) }];
-            let bytes = encode_ops(&ops).unwrap();
+            let bytes = encode_ops(&ops).unwrap().payload().clone();
             let values = batch.column(0).to_data().buffers()[0].as_ptr();
             let large = rows * size_of::<i64>() >= OWN_CHUNK_BYTES;
             prop_assert_eq!(bytes.iter().any(|chunk| chunk.as_ptr() == values), large);
-            prop_assert_eq!(decode_ops("w", bytes.into()).unwrap(), ops);
+            prop_assert_eq!(decoded(bytes.into()).unwrap(), ops);
         }
 
         #[test]
         fn a_cut_payload_is_corrupt(ops in proptest::collection::vec(op(), 1..4), at in any::<prop::sample::Index>()) {
-            let bytes = Bytes::from(encode_ops(&ops).unwrap());
-            prop_assert!(decode_ops("w", bytes.slice(..at.index(bytes.len()))).unwrap_err().is_corrupt());
+            let bytes = encoded(&ops);
+            prop_assert!(decoded(bytes.slice(..at.index(bytes.len()))).unwrap_err().is_corrupt());
         }
     }
 }

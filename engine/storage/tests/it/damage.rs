@@ -11,7 +11,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::model::{Engine, Rows, Step, Write, reopen};
 
-/// Two segments, one of them with deletes and an index, and three WAL objects after them; the newest holds three
+/// Two segments, one of them with deletes and an index, and three WAL objects after them, one with a file of its own; the newest holds three
 /// entries. `prefixes` are the states after 0, 1, 2 and 3 of those.
 struct Fixture {
     store: InMemory,
@@ -32,7 +32,7 @@ async fn fixture() -> Fixture {
         Step::Index,
         Step::Append(vec![Delete(vec![3, 4]), Insert((50..60).collect())]),
         Step::Flush,
-        Step::Append(vec![Insert(vec![70])]),
+        Step::AppendLarge(vec![Insert(vec![70]), Upsert(vec![51])]),
         Step::Append(vec![Delete(vec![50])]),
     ];
     for step in &steps {
@@ -147,7 +147,7 @@ async fn delete_bitmaps() {
 #[tokio::test]
 async fn wal_objects_before_the_newest() {
     let fixture = fixture().await;
-    let wal = list(&fixture.store, "/wal/").await;
+    let wal = list(&fixture.store, ".wal").await;
     let [.., before, _newest] = wal.as_slice() else {
         panic!("{wal:?}");
     };
@@ -155,9 +155,17 @@ async fn wal_objects_before_the_newest() {
 }
 
 #[tokio::test]
+async fn files_of_large_writes() {
+    let fixture = fixture().await;
+    let files = list(&fixture.store, ".ops").await;
+    assert_eq!(files.len(), 1);
+    assert_damage_is_an_error(&fixture, &files[0]).await;
+}
+
+#[tokio::test]
 async fn flushed_wal_objects_do_not_matter() {
     let fixture = fixture().await;
-    let path = list(&fixture.store, "/wal/").await.remove(0);
+    let path = list(&fixture.store, ".wal").await.remove(0);
     assert_eq!(
         read_with(&fixture, &path, b"rubbish".to_vec()).await.unwrap(),
         fixture.rows
@@ -167,7 +175,7 @@ async fn flushed_wal_objects_do_not_matter() {
 #[tokio::test]
 async fn a_flipped_bit_in_the_newest_wal_object_is_an_error() {
     let fixture = fixture().await;
-    let path = list(&fixture.store, "/wal/").await.pop().unwrap();
+    let path = list(&fixture.store, ".wal").await.pop().unwrap();
     let original = content(&fixture.store, &path).await;
     for at in 0..original.len() {
         let mut flipped = original.clone();
@@ -183,7 +191,7 @@ async fn a_flipped_bit_in_the_newest_wal_object_is_an_error() {
 #[tokio::test]
 async fn a_cut_newest_wal_object_keeps_its_whole_entries_for_good() {
     let fixture = fixture().await;
-    let path = list(&fixture.store, "/wal/").await.pop().unwrap();
+    let path = list(&fixture.store, ".wal").await.pop().unwrap();
     let original = content(&fixture.store, &path).await;
     let mut kept_counts = BTreeSet::new();
     for at in 0..original.len() {
@@ -220,7 +228,7 @@ async fn a_cut_newest_wal_object_keeps_its_whole_entries_for_good() {
 #[tokio::test]
 async fn a_missing_wal_object_is_an_error() {
     let fixture = fixture().await;
-    let wal = list(&fixture.store, "/wal/").await;
+    let wal = list(&fixture.store, ".wal").await;
     fixture.store.delete(&wal[wal.len() - 2]).await.unwrap();
     let error = reopen(Arc::new(fixture.store.fork()))
         .await
@@ -247,7 +255,7 @@ async fn a_missing_segment_file_is_named() {
 #[tokio::test]
 async fn swapped_files_are_noticed() {
     let fixture = fixture().await;
-    for part in ["data.parquet", ".vec.arrow", "/wal/", "/manifest/"] {
+    for part in ["data.parquet", ".vec.arrow", ".wal", "/manifest/"] {
         let paths = list(&fixture.store, part).await;
         let newest = paths.last().unwrap();
         let other = content(&fixture.store, &paths[0]).await;

@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod fencing;
 mod garbage;
+mod large;
 mod model;
 mod recovery;
 mod segments;

@@ -11,9 +11,9 @@ use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, Int64Array,
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, UInt64Type};
 use bytes::Bytes;
 use elanus_storage::{
-    CollectionStore, Keys, Recovered, Result, SegmentMeta, TIMESTAMP_COLUMN, WalEntry, WalOp, encode_ops,
+    CollectionStore, EncodedOps, Keys, Recovered, Result, SegmentMeta, TIMESTAMP_COLUMN, WalEntry, WalOp, encode_ops,
 };
-use object_store::{ObjectStore, PutPayload};
+use object_store::ObjectStore;
 use roaring::RoaringBitmap;
 
 pub const COLLECTION: i64 = 7;
@@ -33,6 +33,8 @@ pub enum Write {
 pub enum Step {
     /// One group commit.
     Append(Vec<Write>),
+    /// One write whose operations come one after the other, through a file.
+    AppendLarge(Vec<Write>),
     /// All writes since the last flush into a segment and delete bitmaps.
     Flush,
     /// An index blob for every segment.
@@ -90,7 +92,7 @@ fn operations(write: &Write, timestamp: u64) -> Vec<WalOp> {
     }
 }
 
-pub fn encode(write: &Write, timestamp: u64) -> (u64, PutPayload) {
+pub fn encode(write: &Write, timestamp: u64) -> (u64, EncodedOps) {
     (timestamp, encode_ops(&operations(write, timestamp)).unwrap())
 }
 
@@ -183,6 +185,7 @@ impl Engine {
     pub async fn step(&mut self, step: &Step, rows: &mut Rows, attempted: &mut Rows) -> Result<()> {
         match step {
             Step::Append(writes) => self.append(writes, rows, attempted).await,
+            Step::AppendLarge(writes) => self.append_large(writes, rows, attempted).await,
             Step::Flush => self.flush().await,
             Step::Index => self.index().await,
             Step::Compact => self.compact().await,
@@ -210,6 +213,26 @@ impl Engine {
         rows.clone_from(attempted);
         self.pending
             .extend(sequences.into_iter().zip(operations_of_group));
+        Ok(())
+    }
+
+    async fn append_large(&mut self, writes: &[Write], rows: &mut Rows, attempted: &mut Rows) -> Result<()> {
+        self.timestamp += 1;
+        attempted.clone_from(rows);
+        let mut file = self.writer.wal_files().begin().await?;
+        let mut all = Vec::new();
+        for write in writes {
+            let ops = operations(write, self.timestamp);
+            apply(attempted, &ops);
+            file.push(&ops).await?;
+            all.extend(ops);
+        }
+        let sequences = self
+            .writer
+            .append(vec![(self.timestamp, file.finish().await?)])
+            .await?;
+        rows.clone_from(attempted);
+        self.pending.extend(sequences.into_iter().zip([all]));
         Ok(())
     }
 
@@ -385,12 +408,15 @@ pub fn script() -> Vec<Step> {
         Step::Flush,
         Step::Garbage,
         Step::Append(vec![Upsert(vec![5, 1])]),
-        Step::Append(vec![Insert(vec![20, 21, 22])]),
+        Step::AppendLarge(vec![Insert(vec![20, 21]), Delete(vec![20]), Insert(vec![20, 22])]),
         Step::Flush,
         Step::Compact,
         Step::Append(vec![Delete(vec![21]), Upsert(vec![22])]),
         Step::Garbage,
         Step::Index,
         Step::Append(vec![Insert(vec![30])]),
+        Step::AppendLarge(vec![Upsert(vec![30, 31])]),
+        Step::Garbage,
+        Step::Append(vec![Upsert(vec![31, 32])]),
     ]
 }
