@@ -4,8 +4,9 @@
     python flight.py --base b.npy --queries q.npy       another set
     python flight.py --peer lancedb                     the same search with lancedb in the same run, with ratios
 
-Ingest is compared with what pyarrow's own Flight server takes over the loopback when it throws the rows away: the
-difference is what it costs to check, to log and to fsync them. In the same way prepared searches are compared with a
+Ingest (rows appended to an empty table, from pyarrow's client and from ADBC) is compared with what pyarrow's own Flight
+server takes over the loopback from the same client when it throws the rows away, and with what the disk takes with an
+fsync: the difference is what it costs to check and to log them. In the same way prepared searches are compared with a
 server that answers each with the same ten rows: the driver takes three calls for one search, and that is their cost.
 The server runs in a temporary directory.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -49,30 +51,81 @@ class Sink(pa.flight.FlightServerBase):
     def do_put(self, context, descriptor, reader, writer):
         for _ in reader:
             pass
+        writer.write(b"")
 
 
-def raw_put(table: pa.Table, batch_rows: int) -> float:
-    """Seconds that the loopback takes for these rows."""
-    with Sink("grpc://127.0.0.1:0") as sink:
-        thread = threading.Thread(target=sink.serve, daemon=True)
-        thread.start()
-        client = pa.flight.connect(f"grpc://127.0.0.1:{sink.port}")
-        best = float("inf")
-        for _ in range(3):
-            started = time.perf_counter()
-            writer, _ = client.do_put(pa.flight.FlightDescriptor.for_path("x"), table.schema)
-            writer.write_table(table, max_chunksize=batch_rows)
-            writer.close()
-            best = min(best, time.perf_counter() - started)
-        client.close()
-        sink.shutdown()
-    return best
+def put(location: str, descriptor: pa.flight.FlightDescriptor, table: pa.Table, batch_rows: int) -> float:
+    """Seconds from the first byte of an upload to its answer."""
+    with pa.flight.connect(location) as client:
+        started = time.perf_counter()
+        writer, answers = client.do_put(descriptor, table.schema)
+        writer.write_table(table, max_chunksize=batch_rows)
+        writer.done_writing()
+        answers.read()
+        writer.close()
+        return time.perf_counter() - started
 
 
 def field(number: int, value: bytes) -> bytes:
     """A length-delimited field of a protobuf message, for values of fewer than 16,384 bytes."""
     length = bytes([len(value)]) if len(value) < 128 else bytes([len(value) & 127 | 128, len(value) >> 7])
     return bytes([number << 3 | 2]) + length + value
+
+
+def append_to(table: str) -> pa.flight.FlightDescriptor:
+    """An upload that is appended to a table: a `CommandStatementIngest` as bytes."""
+    kind = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementIngest"
+    fail_if_not_there, append_if_there = bytes([1 << 3, 2]), bytes([2 << 3, 2])
+    command = field(1, fail_if_not_there + append_if_there) + field(2, table.encode())
+    return pa.flight.FlightDescriptor.for_command(field(1, kind) + field(2, command))
+
+
+def disk(folder: str, size: int) -> float:
+    """Seconds to write so many bytes to a new file of the same disk and to sync it."""
+    block = np.random.default_rng(0).bytes(1 << 20)
+    started = time.perf_counter()
+    with open(f"{folder}/disk", "wb", buffering=0) as file:
+        for _ in range(0, size, len(block)):
+            file.write(block)
+        os.fdatasync(file.fileno())
+    took = time.perf_counter() - started
+    os.unlink(f"{folder}/disk")
+    return took
+
+
+def ingest(server, cursor, folder: str, table: pa.Table, batch_rows: int, rounds: int = 5) -> dict:
+    """Appends all rows to an empty table; the ways to do it, and what bounds them, in turn."""
+    took: dict[str, list[float]] = {}
+    with Sink("grpc://127.0.0.1:0") as sink:
+        threading.Thread(target=sink.serve, daemon=True).start()
+        for number in range(rounds):
+            name = f"ingest_{batch_rows}_{number}"
+            dim = table.schema.field("v").type.list_size
+            cursor.execute(f"CREATE TABLE {name} (id BIGINT PRIMARY KEY, n BIGINT, v VECTOR({dim}))")
+            ways = {
+                "do_put": lambda name=name: put(server.flight, append_to(name), table, batch_rows),
+                "raw_do_put": lambda: put(f"grpc://127.0.0.1:{sink.port}", pa.flight.FlightDescriptor.for_path("x"), table, batch_rows),
+                "disk": lambda: disk(folder, table.nbytes),
+                "adbc": lambda name=name: adbc(cursor, name, table, batch_rows, "append"),
+            }
+            for way, run in ways.items():
+                took.setdefault(way, []).append(run())
+            cursor.execute(f"SELECT count(*) FROM {name}")
+            assert cursor.fetchone()[0] == 2 * len(table)
+            cursor.execute(f"DROP TABLE {name}")
+        sink.shutdown()
+    figures: dict = {f"{way}_mb_per_s": table.nbytes / float(np.median(times)) / 1e6 for way, times in took.items()}
+    figures["rows_per_s"] = len(table) / float(np.median(took["do_put"]))
+    figures["of_raw_do_put"] = figures["do_put_mb_per_s"] / figures["raw_do_put_mb_per_s"]
+    figures["best_mb_per_s"] = table.nbytes / min(took["do_put"]) / 1e6
+    return figures
+
+
+def adbc(cursor, name: str, table: pa.Table, batch_rows: int, mode: str) -> float:
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=batch_rows))
+    started = time.perf_counter()
+    cursor.adbc_ingest(name, reader, mode=mode)
+    return time.perf_counter() - started
 
 
 class Still(pa.flight.FlightServerBase):
@@ -160,18 +213,11 @@ def elanus(base, queries, truth, efs, seconds) -> dict:
         connection = flightsql.connect(server.flight, autocommit=True)
         cursor = connection.cursor()
         # A message of ADBC has at most 16 MiB unless it is told otherwise.
-        for batch_rows in (10_000, 25_000):
-            reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=batch_rows))
-            started = time.perf_counter()
-            cursor.adbc_ingest("items", reader, mode="replace")
-            took = time.perf_counter() - started
-            raw = raw_put(table, batch_rows)
-            figures[f"ingest, batches of {batch_rows}"] = {
-                "rows_per_s": len(base) / took,
-                "mb_per_s": table.nbytes / took / 1e6,
-                "of_raw_do_put": raw / took,
-            }
-            say(f"elanus: ingest {figures[f'ingest, batches of {batch_rows}']}")
+        for batch_bytes in (5 << 20, 12 << 20):
+            batch_rows = batch_bytes * len(base) // table.nbytes
+            figures[f"ingest, batches of {batch_bytes >> 20} MiB"] = ingest(server, cursor, folder, table, batch_rows)
+            say(f"elanus: ingest {figures[f'ingest, batches of {batch_bytes >> 20} MiB']}")
+        adbc(cursor, "items", table, 10_000, "create")
         started = time.perf_counter()
         cursor.execute("CREATE INDEX items_v ON items USING HNSW (v vector_l2_ops) WITH (m = 16, ef_construction = 200)")
         figures["index_s"] = time.perf_counter() - started

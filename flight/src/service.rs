@@ -326,14 +326,20 @@ fn rows_at_once(batch: Result<RecordBatch, Status>) -> Rows {
 /// The batches that a client uploads, with the schema that they come under; `None` without a schema.
 async fn uploaded(
     request: Request<PeekableFlightDataStream>,
-) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>, Status> {
+) -> Result<Option<(SchemaRef, Answers<RecordBatch>)>, Status> {
     // A message may be there for its descriptor alone.
     let has_data = |data: &FlightData| futures::future::ready(!data.data_header.is_empty());
     let data = request.into_inner().into_peekable().try_filter(has_data);
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
-    let (mut all, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(Status::from)?;
+    // The schema is known when its first batch is, or when there is none.
+    let first = batches.next().await.transpose().map_err(Status::from)?;
+    let Some(schema) = batches.schema().cloned() else {
+        return Ok(None);
+    };
+    let mut bytes = 0;
+    let all = futures::stream::iter(first.map(Ok)).chain(batches.map_err(Status::from));
+    let all = all.map(move |batch| {
+        let batch = batch?;
         bytes += batch.get_array_memory_size();
         if bytes > MAX_UPLOAD_BYTES {
             return Err(Status::resource_exhausted(format!(
@@ -341,9 +347,9 @@ async fn uploaded(
                 MAX_UPLOAD_BYTES >> 20
             )));
         }
-        all.push(batch);
-    }
-    Ok(batches.schema().cloned().map(|schema| (schema, all)))
+        Ok(batch)
+    });
+    Ok(Some((schema, all.boxed())))
 }
 
 /// Bound values; none when the client binds no columns.
@@ -354,6 +360,7 @@ async fn bound_values(request: Request<PeekableFlightDataStream>) -> Result<Opti
     if schema.fields().is_empty() {
         return Ok(None);
     }
+    let batches: Vec<_> = batches.try_collect().await?;
     concat_batches(&schema, &batches)
         .map(Some)
         .map_err(|e| status::malformed("the bound values", e))
@@ -519,7 +526,13 @@ impl FlightSqlService for Service {
             .ok_or_else(|| Status::invalid_argument("no schema was uploaded"))?;
         let rows = self
             .engine
-            .ingest(&database, &command.table, mode, schema, batches)
+            .ingest(
+                &database,
+                &command.table,
+                mode,
+                schema,
+                batches.map_err(status::of_upload),
+            )
             .await
             .map_err(status::of)?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))

@@ -56,6 +56,15 @@ fn of_collection(error: &Error) -> Code {
     }
 }
 
+/// What stops a write because the rows for it could not be read.
+pub(crate) fn of_upload(status: Status) -> QueryError {
+    if status.code() == Code::ResourceExhausted {
+        QueryError::Resources(status.message().to_string())
+    } else {
+        QueryError::Execution(status.message().to_string())
+    }
+}
+
 /// The status for bytes of a client that are not what they should be.
 pub(crate) fn malformed(what: &str, error: impl std::fmt::Display) -> Status {
     Status::invalid_argument(format!("{what} cannot be read: {error}"))

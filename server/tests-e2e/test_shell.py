@@ -144,3 +144,32 @@ def test_a_person_types_completes_and_leaves(tmp_path):
     terminal.type("\\q\r")
     assert terminal.end() == 0
     assert "SELECT 41 + 1 AS answer;" in (tmp_path / "state" / "elanus" / "history").read_text()
+
+
+def test_a_person_who_waits_sees_how_far_it_is(where, tmp_path):
+    terminal = Terminal(where, tmp_path)
+    terminal.until("elanus> ")
+    terminal.type("CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(8));\r")
+    terminal.until("OK")
+    vector = "[" + ", ".join(["random()"] * 8) + "]"
+    terminal.type(f"INSERT INTO t SELECT value, {vector} FROM generate_series(1, 40000);\r")
+    terminal.until("40000 rows affected")
+    # Takes far longer than it needs for the first sign.
+    terminal.type("CREATE INDEX far ON t USING HNSW (v vector_l2_ops) WITH (m = 16, ef_construction = 500);\r")
+    terminal.until("running for ")
+    terminal.until("index far: ")
+    terminal.until(" of 40000 rows")
+    terminal.until("OK")
+    terminal.until("elanus> ")
+    # A COPY counts its rows.
+    rows = "SELECT a.value AS x, b.value AS y FROM generate_series(1, 3000) a CROSS JOIN generate_series(1, 3000) b"
+    terminal.type(f"COPY ({rows}) TO '{tmp_path / 'rows.csv'}';\r")
+    if where[0] == "--data":
+        terminal.until("running for ")
+        terminal.until("000 rows")
+        terminal.until("9000000 rows")
+    else:
+        terminal.until("error: ")
+    terminal.until("elanus> ")
+    terminal.type("\\q\r")
+    assert terminal.end() == 0

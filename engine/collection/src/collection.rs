@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arrow::datatypes::SchemaRef;
-use elanus_storage::CollectionStore;
+use elanus_storage::{CollectionStore, WalFiles};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,7 @@ use crate::stored_names::{physical_schema, stored_schema};
 use crate::writer::{Edit, Request, Shared, Writer, WriterParts, request_channel};
 
 mod alter;
+mod bulk;
 mod indexes;
 mod rows;
 
@@ -54,6 +55,7 @@ pub struct Collection {
     physical_schema: SchemaRef,
     pub(crate) shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
+    wal_files: WalFiles,
     oracle: Arc<TimestampOracle>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) warmup: Arc<Warmup>,
@@ -111,6 +113,7 @@ impl Collection {
         let arrow_schema = schema.to_arrow();
         let stored_schema = stored_schema(&arrow_schema);
         let primary_key = schema.primary_key()?.stored_name().to_string();
+        let wal_files = store.wal_files();
         let parts = WriterParts {
             name: name.to_string(),
             store,
@@ -134,6 +137,7 @@ impl Collection {
             arrow_schema,
             shared,
             requests,
+            wal_files,
             oracle: Arc::clone(&context.oracle),
             budget: Arc::clone(&context.budget),
             warmup: Arc::default(),

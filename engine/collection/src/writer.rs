@@ -16,8 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
-use elanus_storage::{CollectionStore, SegmentFiles, WalEntry, WalOp};
-use object_store::PutPayload;
+use elanus_storage::{CollectionStore, EncodedOps, SegmentFiles, WalEntry, WalOp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -80,7 +79,7 @@ pub(crate) enum Request {
 pub(crate) struct Write {
     pub ops: Vec<WalOp>,
     /// The operations as the log keeps them.
-    pub encoded: PutPayload,
+    pub encoded: EncodedOps,
     /// Whether it is a conflict when there is a row with the key of a new one.
     pub new_keys: bool,
     pub reply: Reply<Written>,
@@ -374,13 +373,13 @@ impl Writer {
 
     /// Appends this write and those queued behind it as one durable group.
     async fn handle_writes(&mut self, first: Write, requests: &mut mpsc::Receiver<Request>) {
-        let mut bytes = first.encoded.content_length();
+        let mut bytes = first.encoded.len();
         let mut group = vec![first];
         let mut after = None;
         while bytes < GROUP_BYTES {
             match requests.try_recv() {
                 Ok(Request::Write(write)) => {
-                    bytes += write.encoded.content_length();
+                    bytes += write.encoded.len();
                     group.push(write);
                 }
                 Ok(other) => {

@@ -213,29 +213,6 @@ impl Engine {
         pinned.read(sql_threads, &resources.running, part).await
     }
 
-    /// How far the statements and index builds are that take long, a line for each that tells: for a person who waits.
-    pub fn progress(&self) -> Vec<String> {
-        let running = self.inner.resources.running.all();
-        let mut lines: Vec<String> = running
-            .iter()
-            .filter_map(|statement| Some(format!("{} rows", statement.progress.rows()?)))
-            .collect();
-        let collections = &self.inner.collections;
-        for database in collections.databases() {
-            let all = collections.list(&database.name).unwrap_or_default();
-            let indexes = all.iter().flat_map(|collection| collection.indexes());
-            let building =
-                indexes.filter(|index| index.state == IndexState::InProgress && index.total_rows > 0);
-            lines.extend(building.map(|index| {
-                format!(
-                    "index {}: {} of {} rows",
-                    index.name, index.indexed_rows, index.total_rows
-                )
-            }));
-        }
-        lines
-    }
-
     fn place<'a>(&'a self, session: &'a SessionContext) -> Place<'a> {
         Place {
             collections: &self.inner.collections,

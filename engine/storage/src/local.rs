@@ -500,7 +500,10 @@ mod tests {
         while let Some(write) = writes.pop() {
             write.await.unwrap();
         }
-        assert!(listing(&store).await.is_empty(), "not there before it is complete");
+        assert!(
+            listing(&store).await.is_empty(),
+            "not there before it is complete"
+        );
         upload.complete().await.unwrap();
         let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
         assert!(bytes == parts.concat());

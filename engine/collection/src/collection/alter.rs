@@ -49,6 +49,7 @@ impl Collection {
             arrow_schema: Arc::clone(&next.arrow_schema),
             shared: Arc::clone(&next.shared),
             requests: next.requests.clone(),
+            wal_files: self.wal_files.clone(),
             oracle: Arc::clone(&self.oracle),
             budget: Arc::clone(&self.budget),
             warmup: Arc::clone(&self.warmup),

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
-use elanus_storage::{Keys, RowRefs, WalOp, encode_ops};
-use object_store::PutPayload;
+use elanus_storage::{EncodedOps, Keys, RowRefs, WalOp, encode_ops};
 use tokio::sync::oneshot;
 
 use super::Collection;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, TimestampOracle};
 use crate::error::{Error, Result};
 use crate::partition::{DEFAULT_PARTITION, partition_of_int, partition_of_text};
 use crate::rows::{ALLOW_INSERT_AUTO_ID, UNIQUE_KEY, WriteMode, is_true, prepare, prepare_update};
@@ -85,19 +84,7 @@ impl Collection {
     /// # Errors
     /// [`Error::InvalidData`] and others; nothing is written then. A returned result is durable.
     pub async fn insert(&self, rows: RecordBatch, partition: Option<&str>) -> Result<WriteResult> {
-        self.write(vec![rows], partition, WriteMode::Insert).await
-    }
-
-    /// Adds the rows of many batches as one atomic write, without joining them first.
-    ///
-    /// # Errors
-    /// As [`Collection::insert`]; nothing of any batch is written then.
-    pub async fn insert_all(
-        &self,
-        batches: Vec<RecordBatch>,
-        partition: Option<&str>,
-    ) -> Result<WriteResult> {
-        self.write(batches, partition, WriteMode::Insert).await
+        self.write(rows, partition, WriteMode::Insert).await
     }
 
     /// Checks rows as [`Collection::insert`] does, and writes nothing.
@@ -121,63 +108,46 @@ impl Collection {
     /// # Errors
     /// As [`Collection::insert`]; also a key given twice.
     pub async fn upsert(&self, rows: RecordBatch, partition: Option<&str>) -> Result<WriteResult> {
-        self.write(vec![rows], partition, WriteMode::Upsert).await
+        self.write(rows, partition, WriteMode::Upsert).await
     }
 
     async fn write(
         &self,
-        batches: Vec<RecordBatch>,
+        rows: RecordBatch,
         partition: Option<&str>,
         mode: WriteMode,
     ) -> Result<WriteResult> {
-        let targets = self.targets(partition)?;
-        let accept_auto_id = self.has_property(ALLOW_INSERT_AUTO_ID);
-        // A key that is unique may be in any partition.
-        let replaced_in = targets.only().filter(|_| !self.has_unique_key());
-        let schema = Arc::clone(&self.schema);
-        let arrow = Arc::clone(&self.arrow_schema);
-        let physical = Arc::clone(&self.physical_schema);
-        let oracle = Arc::clone(&self.oracle);
-        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let recipe = self.recipe(partition, mode)?;
+        let bytes = rows.get_array_memory_size();
         let work = move || -> Result<_> {
-            let mut keys: Option<Keys> = None;
-            let mut ops = Vec::new();
-            let mut rows = 0;
-            for batch in &batches {
-                let prepared = prepare(&schema, &arrow, batch, mode, accept_auto_id, |count| {
-                    oracle.reserve(count)
-                })?;
-                if let Some(keys) = prepared.replaced {
-                    ops.push(WalOp::Delete {
-                        partition: replaced_in,
-                        keys,
-                    });
-                }
-                for op in targets.split(&schema, prepared.batch)? {
-                    ops.push(with_stored_names(op, &arrow, &physical)?);
-                }
-                rows += batch.num_rows() as u64;
-                match &mut keys {
-                    Some(keys) => keys.append(prepared.keys),
-                    None => keys = Some(prepared.keys),
-                }
-            }
-            let Some(keys) = keys else {
-                return Err(Error::InvalidData(
-                    "no rows given: at least one row is needed".into(),
-                ));
-            };
-            let encoded = encode_ops(&ops)?;
-            Ok((keys, rows, ops, encoded))
+            let part = recipe.prepare(&rows)?;
+            let encoded = encode_ops(&part.ops)?;
+            Ok((part, encoded))
         };
         let large = bytes > INLINE_BYTES;
-        let (keys, rows, ops, encoded) = if large { blocking(work).await? } else { work()? };
-        let written = self.commit(ops, encoded, false).await?;
+        let (part, encoded) = if large { blocking(work).await? } else { work()? };
+        let written = self.commit(part.ops, encoded, false).await?;
         Ok(WriteResult {
-            keys,
-            rows,
+            keys: part.keys,
+            rows: part.rows,
             deleted: written.changed,
             timestamp: written.timestamp,
+        })
+    }
+
+    /// How rows that a client gives become operations.
+    pub(super) fn recipe(&self, partition: Option<&str>, mode: WriteMode) -> Result<Recipe> {
+        let targets = self.targets(partition)?;
+        Ok(Recipe {
+            mode,
+            accept_auto_id: self.has_property(ALLOW_INSERT_AUTO_ID),
+            // A key that is unique may be in any partition.
+            replaced_in: targets.only().filter(|_| !self.has_unique_key()),
+            targets,
+            schema: Arc::clone(&self.schema),
+            arrow: Arc::clone(&self.arrow_schema),
+            physical: Arc::clone(&self.physical_schema),
+            oracle: Arc::clone(&self.oracle),
         })
     }
 
@@ -313,7 +283,12 @@ impl Collection {
         state.properties.get(name).is_some_and(|value| is_true(value))
     }
 
-    async fn commit(&self, ops: Vec<WalOp>, encoded: PutPayload, new_keys: bool) -> Result<Written> {
+    pub(super) async fn commit(
+        &self,
+        ops: Vec<WalOp>,
+        encoded: EncodedOps,
+        new_keys: bool,
+    ) -> Result<Written> {
         let (reply, answer) = oneshot::channel();
         let write = Write {
             ops,
@@ -343,6 +318,55 @@ impl Collection {
         }
         let id = state.partition(named.unwrap_or(DEFAULT_PARTITION))?.id;
         Ok(Targets::One(id))
+    }
+}
+
+/// What is needed to make operations of rows, on any thread.
+pub(super) struct Recipe {
+    mode: WriteMode,
+    accept_auto_id: bool,
+    /// The partition that replaced rows are looked for in; `None`: all.
+    replaced_in: Option<i64>,
+    targets: Targets,
+    schema: Arc<CollectionSchema>,
+    arrow: SchemaRef,
+    physical: SchemaRef,
+    oracle: Arc<TimestampOracle>,
+}
+
+/// Rows as operations.
+pub(super) struct Part {
+    pub ops: Vec<WalOp>,
+    pub keys: Keys,
+    pub rows: u64,
+}
+
+impl Recipe {
+    pub fn prepare(&self, rows: &RecordBatch) -> Result<Part> {
+        let reserve = |count| self.oracle.reserve(count);
+        let prepared = prepare(
+            &self.schema,
+            &self.arrow,
+            rows,
+            self.mode,
+            self.accept_auto_id,
+            reserve,
+        )?;
+        let mut ops = Vec::new();
+        if let Some(keys) = prepared.replaced {
+            ops.push(WalOp::Delete {
+                partition: self.replaced_in,
+                keys,
+            });
+        }
+        for op in self.targets.split(&self.schema, prepared.batch)? {
+            ops.push(with_stored_names(op, &self.arrow, &self.physical)?);
+        }
+        Ok(Part {
+            ops,
+            keys: prepared.keys,
+            rows: rows.num_rows() as u64,
+        })
     }
 }
 
@@ -435,7 +459,9 @@ fn buckets(column: &ArrayRef, count: usize) -> Box<dyn Iterator<Item = usize> + 
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::InvalidData(format!("the write stopped before it began: {e}")))?

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use elanus_collection::{
     CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, Keys, LoadState, Options,
 };
@@ -379,20 +380,28 @@ async fn many_batches_are_one_write_that_survives_a_restart() {
     let store = memory();
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    let batches = |batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok::<_, Error>));
     let written = collection
-        .insert_all(vec![rows(&[(1, 1), (2, 2)]), rows(&[(3, 3)])], None)
+        .insert_all(batches(vec![rows(&[(1, 1), (2, 2)]), rows(&[(3, 3)])]), None)
         .await
         .unwrap();
     assert_eq!((written.rows, written.keys), (3, Keys::Int64(vec![1, 2, 3])));
     // A batch that does not fit takes the others with it.
     let bad = rows(&[(9, 9)]).project(&[0, 1]).unwrap();
-    assert!(
-        collection
-            .insert_all(vec![rows(&[(4, 4)]), bad], None)
-            .await
-            .is_err()
+    let half = collection
+        .insert_all(batches(vec![rows(&[(4, 4)]), bad]), None)
+        .await;
+    assert!(half.is_err());
+    // So does an error of whoever delivers them.
+    let broken_off = futures::stream::iter([Ok(rows(&[(5, 5)])), Err(Error::InvalidData("gone".into()))]);
+    let half = collection.insert_all(broken_off, None).await;
+    assert_eq!(
+        half.unwrap_err().to_string(),
+        Error::InvalidData("gone".into()).to_string()
     );
-    assert!(collection.insert_all(Vec::new(), None).await.is_err());
+    let empty = rows(&[(6, 6)]).slice(0, 0);
+    let nothing = collection.insert_all(batches(vec![empty]), None).await.unwrap();
+    assert_eq!((nothing.rows, nothing.keys), (0, Keys::Int64(Vec::new())));
     engine.close().await;
     let engine = open(&store, manual()).await.unwrap();
     let found = contents(&engine.collection("default", "c").unwrap()).await;

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, Schem
 use elanus_collection::{
     Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, metadata_keys,
 };
-
 use elanus_udfs::vector::VectorKind;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 
 use super::Engine;
 use crate::error::{QueryError, Result};
@@ -20,6 +21,9 @@ const TEXT_BYTES: u32 = 65_535;
 const ARRAY_ELEMENTS: u32 = 4_096;
 /// Name of the key column that is added when the rows have none.
 const ROW_ID: &str = "row_id";
+
+/// Rows on their way into a table.
+type Rows = BoxStream<'static, Result<RecordBatch>>;
 
 /// What to do about the table that rows are ingested into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,19 +40,21 @@ pub enum IngestMode {
 
 impl Engine {
     /// Writes all rows as one atomic, durable write, and returns how many there were. Columns are
-    /// matched by name; see [`schema_for`] for the table that is made.
+    /// matched by name; see [`schema_for`] for the table that is made. Rows go to disk while more of
+    /// them come; a table that is made for them is empty until all are there.
     ///
     /// # Errors
-    /// The table is there and should not be, or the other way round; rows that do not fit. A table that
-    /// was made is dropped again, a table that was there is as it was.
+    /// The first error among `batches`. The table is there and should not be, or the other way round;
+    /// rows that do not fit. A table that was made is dropped again, a table that was there is as it was.
     pub async fn ingest(
         &self,
         database: &str,
         table: &str,
         mode: IngestMode,
         schema: SchemaRef,
-        batches: Vec<RecordBatch>,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
     ) -> Result<u64> {
+        let batches = batches.boxed();
         // A client that goes away does not leave it half done.
         let (engine, database, table) = (self.clone(), database.to_string(), table.to_string());
         let whole = async move {
@@ -67,7 +73,7 @@ impl Engine {
         table: &str,
         mode: IngestMode,
         schema: SchemaRef,
-        batches: Vec<RecordBatch>,
+        batches: Rows,
     ) -> Result<u64> {
         let collections = &self.inner.collections;
         let there = match collections.collection(database, table) {
@@ -105,7 +111,7 @@ impl Engine {
         table: &str,
         old: i64,
         schema: &SchemaRef,
-        batches: Vec<RecordBatch>,
+        batches: Rows,
     ) -> Result<u64> {
         let collections = &self.inner.collections;
         let stem: String = table.chars().take(200).collect();
@@ -131,7 +137,7 @@ impl Engine {
         database: &str,
         table: &str,
         schema: &SchemaRef,
-        batches: Vec<RecordBatch>,
+        batches: Rows,
     ) -> Result<u64> {
         let spec = CollectionSpec {
             schema: schema_for(schema)?,
@@ -148,11 +154,7 @@ impl Engine {
     }
 }
 
-async fn write(collection: &Collection, batches: Vec<RecordBatch>) -> Result<u64> {
-    let batches: Vec<RecordBatch> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
-    if batches.is_empty() {
-        return Ok(0);
-    }
+async fn write(collection: &Collection, batches: Rows) -> Result<u64> {
     Ok(collection.insert_all(batches, None).await?.rows)
 }
 

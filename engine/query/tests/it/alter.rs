@@ -118,7 +118,13 @@ async fn rows_of_an_altered_table_make_a_new_one_whose_columns_do_not_clash() {
     let out = sql(&engine, "SELECT id, m, n AS n2, id * 2 AS n, v FROM t").await;
     let mode = elanus_query::IngestMode::Create;
     let ingested = engine
-        .ingest(DEFAULT_DATABASE, "u", mode, out.schema, out.batches)
+        .ingest(
+            DEFAULT_DATABASE,
+            "u",
+            mode,
+            out.schema,
+            futures::stream::iter(out.batches.into_iter().map(Ok)),
+        )
         .await;
     assert_eq!(ingested.unwrap(), 3);
     let flush = engine.collections().collection(DEFAULT_DATABASE, "u").unwrap();

@@ -390,7 +390,13 @@ async fn rows_that_came_out_of_a_table_make_one_with_the_same_key() {
     .await;
     let out = sql(&engine, "SELECT * FROM a").await;
     let written = engine
-        .ingest(DEFAULT_DATABASE, "b", IngestMode::Create, out.schema, out.batches)
+        .ingest(
+            DEFAULT_DATABASE,
+            "b",
+            IngestMode::Create,
+            out.schema,
+            futures::stream::iter(out.batches.into_iter().map(Ok)),
+        )
         .await;
     assert_eq!(written.unwrap(), 1);
     let same = sql(&engine, "SELECT count(*) FROM a JOIN b ON a.id = b.id").await;

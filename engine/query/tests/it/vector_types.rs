@@ -112,7 +112,7 @@ async fn arrow_rows_make_a_table_of_their_types() {
             "copy",
             IngestMode::Create,
             Arc::clone(&all.schema),
-            all.batches.clone(),
+            futures::stream::iter(all.batches.clone().into_iter().map(Ok)),
         )
         .await
         .unwrap();
@@ -135,7 +135,7 @@ async fn arrow_rows_make_a_table_of_their_types() {
             "copy",
             IngestMode::Append,
             rows.schema(),
-            vec![rows],
+            futures::stream::iter([Ok(rows)]),
         )
         .await
         .unwrap();

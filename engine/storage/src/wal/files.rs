@@ -66,7 +66,9 @@ impl FileOfOps {
     pub(crate) async fn read(self, store: &dyn ObjectStore, wal: &Path) -> Result<Vec<WalOp>> {
         let path = path(wal, self.id);
         let bytes = match fetch::fetch(store, &path).await {
-            Err(Error::NotFound { path }) => return Err(Error::corrupt(path, "missing, but the log names it")),
+            Err(Error::NotFound { path }) => {
+                return Err(Error::corrupt(path, "missing, but the log names it"));
+            }
             fetched => fetched?,
         };
         let length = bytes.len() as u64;
@@ -134,7 +136,11 @@ impl WalFiles {
             id,
             shared: Arc::clone(&self.shared),
         };
-        let upload = self.shared.store.put_multipart(&path(&self.shared.wal, id)).await?;
+        let upload = self
+            .shared
+            .store
+            .put_multipart(&path(&self.shared.wal, id))
+            .await?;
         Ok(WalFileWriter {
             upload: WriteMultipart::new_with_chunk_size(upload, PART_BYTES),
             bytes: 0,

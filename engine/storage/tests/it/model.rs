@@ -11,7 +11,8 @@ use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, Int64Array,
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, UInt64Type};
 use bytes::Bytes;
 use elanus_storage::{
-    CollectionStore, EncodedOps, Keys, Recovered, Result, SegmentMeta, TIMESTAMP_COLUMN, WalEntry, WalOp, encode_ops,
+    CollectionStore, EncodedOps, Keys, Recovered, Result, SegmentMeta, TIMESTAMP_COLUMN, WalEntry, WalOp,
+    encode_ops,
 };
 use object_store::ObjectStore;
 use roaring::RoaringBitmap;

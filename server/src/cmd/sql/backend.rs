@@ -84,11 +84,16 @@ impl Backend {
         }
     }
 
-    /// The engine, when it is in this process and tells how far a statement is.
-    pub fn engine(&self) -> Option<Engine> {
+    /// A way to ask things while a statement runs.
+    pub fn beside(&self) -> Beside {
         match self {
-            Self::Embedded { database, .. } => Some(Engine::clone(&database.engine)),
-            Self::Remote { .. } => None,
+            Self::Embedded { database, session } => Beside::Embedded {
+                engine: Box::new(Engine::clone(&database.engine)),
+                session: session.clone(),
+            },
+            Self::Remote { client, .. } => {
+                Beside::Remote(FlightSqlServiceClient::new_from_inner(client.inner().clone()))
+            }
         }
     }
 
@@ -110,6 +115,26 @@ impl Backend {
             Self::Embedded { database, .. } => database.close().await,
             Self::Remote { .. } => {}
         }
+    }
+}
+
+/// The same engine as a [`Backend`]'s, while that is busy.
+pub(super) enum Beside {
+    Embedded {
+        engine: Box<Engine>,
+        session: Box<SessionContext>,
+    },
+    Remote(FlightSqlServiceClient<Channel>),
+}
+
+impl Beside {
+    /// The rows of one query.
+    pub async fn rows(&mut self, query: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        let output = match self {
+            Self::Embedded { engine, session } => Box::pin(engine.sql_in(session, query)).await?,
+            Self::Remote(client) => Box::pin(run_remote(client, query)).await?,
+        };
+        Ok(output.batches)
     }
 }
 

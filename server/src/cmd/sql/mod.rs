@@ -10,6 +10,7 @@
 mod backend;
 mod commands;
 mod output;
+mod progress;
 mod shell;
 
 use std::io::{IsTerminal, Read};
@@ -117,7 +118,7 @@ async fn run_script(backend: &mut Backend, script: &str, results: &mut Vec<SqlOu
     let statements = split(script);
     let last = (!statements.rest.is_empty()).then_some(statements.rest);
     for statement in statements.complete.into_iter().chain(last) {
-        let waiting = shell::Waiting::start(backend.engine());
+        let waiting = progress::Waiting::start(backend, statement);
         let result = backend.run(statement).await;
         drop(waiting);
         results.push(result?);

@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::{Array, AsArray};
-use elanus_query::{Engine, split};
-use indicatif::{ProgressBar, ProgressStyle};
+use elanus_query::split;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -18,12 +17,9 @@ use rustyline::{Context, Editor, Helper};
 use super::backend::Backend;
 use super::commands::{self, Next};
 use super::output::{Format, Printer};
+use super::progress::Waiting;
 use super::say;
 
-/// How long a statement may take before it says that it is still running.
-const PATIENCE: Duration = Duration::from_millis(700);
-/// How often it says how far it is.
-const PROGRESS: Duration = Duration::from_millis(200);
 /// Most lines of history.
 const HISTORY: usize = 10_000;
 
@@ -122,7 +118,7 @@ impl Shell {
     /// Runs one statement and prints its result.
     pub async fn statement(&mut self, statement: &str) -> anyhow::Result<()> {
         let started = Instant::now();
-        let waiting = Waiting::start(self.backend.engine());
+        let waiting = Waiting::start(&self.backend, statement);
         let result = self.backend.run(statement).await;
         drop(waiting);
         let took = started.elapsed();
@@ -198,39 +194,6 @@ fn history_file() -> Option<PathBuf> {
     let folder = state.join("elanus");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history"))
-}
-
-/// Tells that a statement is still running, once it takes longer than expected.
-pub(super) struct Waiting(tokio::task::JoinHandle<()>, ProgressBar);
-
-impl Waiting {
-    /// With an engine to ask, it also tells how far a COPY or an index build is.
-    pub fn start(engine: Option<Engine>) -> Self {
-        let bar = ProgressBar::new_spinner();
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let shown = bar.clone();
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(PATIENCE).await;
-            shown.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} running for {elapsed} {msg}") {
-                shown.set_style(style);
-            }
-            shown.enable_steady_tick(Duration::from_millis(100));
-            let Some(engine) = engine else { return };
-            loop {
-                shown.set_message(engine.progress().join(", "));
-                tokio::time::sleep(PROGRESS).await;
-            }
-        });
-        Self(task, bar)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.abort();
-        self.1.finish_and_clear();
-    }
 }
 
 /// Words that Tab completes.

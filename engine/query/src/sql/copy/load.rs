@@ -191,8 +191,9 @@ impl Load {
     /// Writes what waits, as a whole.
     async fn write(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        let rows = waiting.iter().map(|waiting| waiting.rows.clone()).collect();
-        match self.collection.insert_all(rows, None).await {
+        let rows: Vec<_> = waiting.iter().map(|waiting| Ok(waiting.rows.clone())).collect();
+        let rows = futures::stream::iter(rows);
+        match self.collection.insert_all::<Error>(rows, None).await {
             Ok(written) => {
                 self.written += written.rows;
                 Ok(())
