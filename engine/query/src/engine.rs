@@ -12,7 +12,7 @@ use arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
-use elanus_collection::{Collection, Collections, IndexState};
+use elanus_collection::{Collection, Collections};
 
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
