@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from harness import eventually
 from pymilvus import DataType, MilvusException
+from scipy.sparse import csr_array, csr_matrix
 
 DIM = 16
 ROWS = 200
@@ -111,6 +113,115 @@ def test_sparse_vectors_are_found_as_a_dictionary_finds_them(client, name, index
     check_hits(hits, scores, True, 10)
     row = client.get(name, ids=[0], output_fields=["v"])[0]["v"]
     assert dict(row) == pytest.approx(SPARSE[0])
+
+
+def best_sparse(rows, query, limit):
+    """Scores and rows of the best that share something with the query; equals by key."""
+    scores = {i: sum(value * query.get(j, 0.0) for j, value in row.items()) for i, row in rows.items()}
+    found = sorted((-score, i) for i, score in scores.items() if score > 0)
+    return [(i, -score) for score, i in found[:limit]]
+
+
+@pytest.mark.parametrize(
+    ("index", "params"),
+    [
+        ("SPARSE_INVERTED_INDEX", {}),
+        ("SPARSE_INVERTED_INDEX", {"inverted_index_algo": "DAAT_WAND", "block_max_block_size": 16}),
+        ("SPARSE_INVERTED_INDEX", {"inverted_index_algo": "TAAT_NAIVE", "drop_ratio_build": 0.2}),
+        ("SPARSE_WAND", {}),
+    ],
+    ids=["maxscore", "wand", "naive", "alias"],
+)
+def test_an_inverted_index_finds_what_a_loop_finds(client, name, index, params):
+    rng = np.random.default_rng(17)
+
+    def draw(size):
+        terms = np.unique(np.minimum(rng.zipf(1.3, size), 4_000_000_000))
+        return {int(term): float(np.float32(0.05 + rng.random())) for term in terms}
+
+    rows = {i: draw(12) for i in range(3000)}
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("even", DataType.BOOL)
+    schema.add_field("v", DataType.SPARSE_FLOAT_VECTOR)
+    client.create_collection(name, schema=schema, consistency_level="Strong")
+    indexes = client.prepare_index_params()
+    indexes.add_index(field_name="v", index_type=index, metric_type="IP", params=params)
+    client.create_index(name, indexes)
+    client.load_collection(name)
+
+    def insert(some):
+        client.insert(name, [{"id": i, "even": i % 2 == 0, "v": rows[i]} for i in some])
+
+    def search(query, **options):
+        hits = client.search(name, [query], anns_field="v", limit=20, **options)[0]
+        return [(hit["id"], hit["distance"]) for hit in hits]
+
+    insert(range(2000))
+    client.flush(name)
+    eventually(lambda: client.describe_index(name, "v")["indexed_rows"] == 2000, "the index is built")
+    insert(range(2000, 3000))
+    client.delete(name, ids=list(range(0, 3000, 7)))
+    live = {i: row for i, row in rows.items() if i % 7}
+    even = {i: row for i, row in live.items() if i % 2 == 0}
+    for _ in range(25):
+        query = draw(8)
+        for found, expected in [
+            (search(query), best_sparse(live, query, 20)),
+            (search(query, filter="even == true"), best_sparse(even, query, 20)),
+            (search(query, filter="id < 3"), best_sparse({1: rows[1], 2: rows[2]}, query, 20)),
+        ]:
+            assert [i for i, _ in found] == [i for i, _ in expected]
+            assert [score for _, score in found] == pytest.approx([score for _, score in expected], rel=1e-5)
+        # Candidates by the heaviest terms only: scores are right all the same.
+        of_row = dict(best_sparse(live, query, 3000))
+        for i, score in search(query, search_params={"params": {"drop_ratio_search": 0.5}}):
+            assert score == pytest.approx(of_row[i], rel=1e-5)
+    with pytest.raises(MilvusException, match="drop_ratio_search"):
+        search({1: 1.0}, search_params={"params": {"drop_ratio_search": 1.5}})
+
+
+def test_an_algorithm_that_is_not_known_is_refused(client, name):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.SPARSE_FLOAT_VECTOR)
+    client.create_collection(name, schema=schema)
+    for params, message in [
+        ({"inverted_index_algo": "FASTEST"}, "sparse inverted index algo FASTEST not found or not supported"),
+        ({"drop_ratio_build": 1}, "drop_ratio_build"),
+        ({"bm25_k1": 4}, "bm25_k1"),
+    ]:
+        indexes = client.prepare_index_params()
+        indexes.add_index(field_name="v", index_type="SPARSE_INVERTED_INDEX", metric_type="IP", params=params)
+        with pytest.raises(MilvusException, match=message):
+            client.create_index(name, indexes)
+
+
+def test_sparse_vectors_come_in_every_form(client, name):
+    collection(client, name, "SPARSE_FLOAT_VECTOR", "SPARSE_INVERTED_INDEX", "IP")
+    dense = np.zeros((4, 100), dtype=np.float32)
+    dense[0, [3, 7]] = [0.5, 2.0]
+    dense[1, [0, 99]] = [1.0, 0.25]
+    dense[2, 7] = 1.0
+    dense[3, 50] = 4.0
+    forms = [
+        {3: 0.5, 7: 2.0},
+        [(99, 0.25), (0, 1.0)],
+        csr_matrix(dense[2:3]),
+        csr_array(dense[3:4]),
+    ]
+    client.insert(name, [{"id": i, "even": True, "v": form} for i, form in enumerate(forms)])
+    client.flush(name)
+    stored = {row["id"]: dict(row["v"]) for row in client.query(name, filter="id >= 0", output_fields=["v"])}
+    assert stored == {0: {3: 0.5, 7: 2.0}, 1: {0: 1.0, 99: 0.25}, 2: {7: 1.0}, 3: {50: 4.0}}
+    found = client.search(name, [csr_matrix(dense[:1]), csr_array(dense[1:2])], anns_field="v", limit=4)
+    assert [[(hit["id"], hit["distance"]) for hit in hits] for hits in found] == [
+        [(0, 4.25), (2, 2.0)],
+        [(1, 1.0625)],
+    ]
+    for query in ({50: 2.0}, [(50, 2.0)], csr_matrix(2.0 * dense[3:4] / 4.0)):
+        hits = client.search(name, [query], anns_field="v", limit=4)[0]
+        assert [(hit["id"], hit["distance"]) for hit in hits] == [(3, 8.0)]
 
 
 @pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])

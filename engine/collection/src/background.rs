@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
-use elanus_index::{BuildOptions, BuildParams, Metric, Progress, VectorIndex};
+use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams, Progress};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
 use tokio::sync::mpsc;
 
@@ -22,7 +22,7 @@ use crate::unit::{Block, Over, Unit};
 use crate::writer::{SegmentEntry, Writer};
 
 /// Indexes of one segment by the stored name of the field, with the id of their definition.
-type BuiltIndexes = HashMap<String, (i64, Arc<dyn VectorIndex>)>;
+type BuiltIndexes = HashMap<String, (i64, AnyIndex)>;
 
 /// What a job reports.
 pub(crate) enum Event {
@@ -34,7 +34,7 @@ pub(crate) enum Event {
     Indexed {
         segment: SegmentId,
         index_id: i64,
-        result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
+        result: Result<(IndexFile, AnyIndex)>,
     },
 }
 
@@ -250,7 +250,7 @@ impl Writer {
         &mut self,
         segment: SegmentId,
         index_id: i64,
-        result: Result<(IndexFile, Arc<dyn VectorIndex>)>,
+        result: Result<(IndexFile, AnyIndex)>,
     ) {
         let is_wanted = self.state.indexes.iter().any(|def| def.id == index_id);
         let entries = self
@@ -481,7 +481,7 @@ impl Job {
         segment: &Arc<SealedSegment>,
         unit: Option<&Arc<Unit>>,
         def: &IndexDef,
-    ) -> Result<(IndexFile, Arc<dyn VectorIndex>)> {
+    ) -> Result<(IndexFile, AnyIndex)> {
         let (metric, params) = def
             .build()
             .ok_or_else(|| Error::IndexBuild(format!("index '{}' has no build of its own", def.name)))?;
@@ -521,13 +521,13 @@ fn build_blob(
     unit: &Unit,
     field: &str,
     params: &BuildParams,
-    metric: Metric,
+    metric: AnyMetric,
     seed: u64,
     threads: usize,
     control: &BuildControl,
 ) -> Result<Vec<u8>> {
     let allowed = unit.allow(field, None)?;
-    let vectors = unit.vectors(field)?.as_vectors()?;
+    let vectors = unit.vectors(field)?.vectors()?;
     let threads = if threads == 0 {
         std::thread::available_parallelism().map_or(1, usize::from)
     } else {
@@ -538,7 +538,7 @@ fn build_blob(
         threads,
         progress: control,
     };
-    let index = elanus_index::build(params, metric, vectors, allowed.bitset(), &options)
+    let index = AnyIndex::build(params, metric, vectors, allowed.bitset(), &options)
         .map_err(|e| Error::IndexBuild(e.to_string()))?;
     Ok(index.serialize())
 }
@@ -548,8 +548,8 @@ pub(crate) async fn open_index(
     files: &SegmentFiles,
     segment: SegmentId,
     file: &IndexFile,
-) -> Result<Arc<dyn VectorIndex>> {
+) -> Result<AnyIndex> {
     let blob = files.map_index(segment, file).await?;
-    elanus_index::open(blob)
+    AnyIndex::open(blob)
         .map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))
 }

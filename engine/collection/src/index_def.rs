@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use elanus_index::{AnyMetric, BuildParams, Metric};
+use elanus_index::{AnyMetric, BuildParams, IndexKind};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -51,8 +51,8 @@ pub struct IndexInfo {
     pub metric: Option<AnyMetric>,
     /// Build parameters as asked for.
     pub params: BTreeMap<String, String>,
-    /// What is built; `None` for an index that is recorded but not built: a scalar one, or one on vectors of another
-    /// type than 32-bit floats, which are searched exactly.
+    /// What is built; `None` for an index that is recorded but not built: a scalar one, or one on vectors that are
+    /// searched exactly.
     pub build: Option<BuildParams>,
     /// Rows the index covers when it is finished.
     pub total_rows: u64,
@@ -79,7 +79,13 @@ pub(crate) struct IndexDef {
     /// Whether nothing is built and searches are exact, whatever the type says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
+    /// Whether the field holds sparse vectors: `AUTOINDEX` is an inverted index then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparse: bool,
 }
+
+/// What `AUTOINDEX` is on sparse vectors.
+const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 
 /// Whether an index can be on a field of this type.
 type AcceptsType = fn(&DataType) -> bool;
@@ -137,15 +143,21 @@ impl IndexDef {
         } else {
             &spec.index_type
         };
+        let sparse = field.data_type == DataType::SparseFloatVector;
         let mut exact = false;
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
             let metric = metric_of(spec, field)?;
-            BuildParams::parse(index_type, &spec.params)
-                .map_err(|e| Error::InvalidParameter(e.to_string()))?;
+            let build = build_params(index_type, sparse, &spec.params)?;
+            if build.kind() == IndexKind::SparseInverted {
+                return Err(not_on(index_type, field, &["FLAT", "IVF_FLAT", "HNSW", "AUTOINDEX"]));
+            }
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
-            exact = true;
-            check_exact_type(index_type, field)?;
+            check_type(index_type, field)?;
+            exact = !sparse || index_type == "FLAT";
+            if !exact {
+                build_params(index_type, sparse, &spec.params)?;
+            }
             Some(metric_of(spec, field)?.to_string())
         } else {
             check_scalar(index_type, field)?;
@@ -164,6 +176,7 @@ impl IndexDef {
             params: spec.params.clone(),
             created_ts: 0,
             exact,
+            sparse,
         })
     }
 
@@ -173,13 +186,12 @@ impl IndexDef {
     }
 
     /// Metric and build parameters; `None` for an index that is not built.
-    pub fn build(&self) -> Option<(Metric, BuildParams)> {
+    pub fn build(&self) -> Option<(AnyMetric, BuildParams)> {
         if self.exact {
             return None;
         }
-        let metric = Metric::from_str(self.metric.as_deref()?).ok()?;
-        let params = BuildParams::parse(&self.index_type, &self.params).ok()?;
-        Some((metric, params))
+        let params = build_params(&self.index_type, self.sparse, &self.params).ok()?;
+        Some((self.any_metric()?, params))
     }
 
     /// Whether a request asks for exactly this.
@@ -190,6 +202,15 @@ impl IndexDef {
             && self.metric == other.metric
             && self.params == other.params
     }
+}
+
+/// What an index of a type builds on dense or sparse vectors.
+fn build_params(index_type: &str, sparse: bool, params: &BTreeMap<String, String>) -> Result<BuildParams> {
+    let index_type = match index_type {
+        "AUTOINDEX" if sparse => SPARSE_AUTOINDEX,
+        other => other,
+    };
+    BuildParams::parse(index_type, params).map_err(|e| Error::InvalidParameter(e.to_string()))
 }
 
 /// Kind in words, default metric and allowed metrics of a vector type.
@@ -235,8 +256,8 @@ fn metric_of(spec: &IndexSpec, field: &Field) -> Result<AnyMetric> {
     })
 }
 
-/// Refuses index types that vectors of this type do not have. They have none that is built: searches are exact.
-fn check_exact_type(index_type: &str, field: &Field) -> Result<()> {
+/// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
+fn check_type(index_type: &str, field: &Field) -> Result<()> {
     let allowed: &[&str] = match &field.data_type {
         DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
@@ -259,12 +280,16 @@ fn check_exact_type(index_type: &str, field: &Field) -> Result<()> {
     if allowed.contains(&index_type) {
         return Ok(());
     }
-    Err(Error::InvalidParameter(format!(
+    Err(not_on(index_type, field, allowed))
+}
+
+fn not_on(index_type: &str, field: &Field, allowed: &[&str]) -> Error {
+    Error::InvalidParameter(format!(
         "not supported: index type {index_type} on field '{}' of type {}; allowed are {}",
         field.name,
         field.data_type.name(),
         allowed.join(", ")
-    )))
+    ))
 }
 
 fn check_scalar(index_type: &str, field: &Field) -> Result<()> {
@@ -290,6 +315,8 @@ fn check_scalar(index_type: &str, field: &Field) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use elanus_index::SparseAlgorithm;
+
     use super::*;
 
     #[test]
@@ -311,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn other_vector_types_have_their_own_metrics_and_nothing_is_built() {
+    fn other_vector_types_have_their_own_metrics_and_only_sparse_ones_an_index_that_is_built() {
         let check = |data_type: DataType, index_type: &str, metric: Option<&str>| {
             let spec = IndexSpec {
                 index_type: index_type.into(),
@@ -322,17 +349,27 @@ mod tests {
         };
         let bits = || DataType::BinaryVector { dim: 16 };
         let half = || DataType::Float16Vector { dim: 4 };
-        for (data_type, index_type, metric) in [
-            (bits(), "BIN_FLAT", "HAMMING"),
-            (half(), "FLAT", "COSINE"),
-            (DataType::SparseFloatVector, "SPARSE_INVERTED_INDEX", "IP"),
+        let sparse = || DataType::SparseFloatVector;
+        for (data_type, index_type, metric, built) in [
+            (bits(), "BIN_FLAT", "HAMMING", None),
+            (half(), "FLAT", "COSINE", None),
+            (sparse(), "FLAT", "IP", None),
+            (sparse(), "SPARSE_INVERTED_INDEX", "IP", Some(SparseAlgorithm::DaatMaxScore)),
+            (sparse(), "AUTOINDEX", "IP", Some(SparseAlgorithm::DaatMaxScore)),
+            (sparse(), "SPARSE_WAND", "IP", Some(SparseAlgorithm::DaatWand)),
         ] {
             let def = check(data_type, index_type, None).unwrap();
             assert_eq!(
                 def.any_metric().map(|metric| metric.to_string()).as_deref(),
                 Some(metric)
             );
-            assert!(def.build().is_none());
+            let algorithm = def.build().map(|(_, params)| match params {
+                BuildParams::Sparse(params) => params.algorithm,
+                BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
+                    panic!("{params:?}")
+                }
+            });
+            assert_eq!(algorithm, built);
         }
         let error =
             |data_type, index_type, metric| check(data_type, index_type, metric).unwrap_err().to_string();
@@ -347,6 +384,10 @@ mod tests {
         assert!(
             error(DataType::SparseFloatVector, "AUTOINDEX", Some("BM25"))
                 .contains("sparse float vector index does not support metric type: BM25")
+        );
+        assert!(
+            error(DataType::FloatVector { dim: 4 }, "SPARSE_WAND", None)
+                .contains("not supported: index type SPARSE_WAND on field 'v' of type FloatVector")
         );
         assert!(
             error(DataType::FloatVector { dim: 4 }, "FLAT", Some("HAMMING"))

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyMetric, Bitset, Neighbor, SearchParams, SearchStats, VectorIndex, VectorRef, exact_search_any,
+    AnyIndex, AnyMetric, Bitset, Neighbor, SearchParams, SearchStats, VectorRef, exact_search_any,
 };
 use elanus_storage::{Keys, RowRefs, SegmentId};
 use parking_lot::RwLock;
@@ -137,7 +137,7 @@ pub struct Unit {
     block: Block,
     partition: i64,
     over: Over,
-    indexes: HashMap<String, Arc<dyn VectorIndex>>,
+    indexes: HashMap<String, AnyIndex>,
     live: OnceLock<Option<Arc<Bitset>>>,
     /// Whole columns with their newer values, as readers asked for them.
     renewed: RwLock<HashMap<String, ArrayRef>>,
@@ -148,7 +148,7 @@ impl Unit {
         block: Block,
         partition: i64,
         over: Over,
-        indexes: HashMap<String, Arc<dyn VectorIndex>>,
+        indexes: HashMap<String, AnyIndex>,
     ) -> Self {
         Self {
             block,
@@ -387,11 +387,11 @@ impl Unit {
     }
 
     /// The index on a field, when one is built.
-    pub fn index(&self, field: &str) -> Option<&Arc<dyn VectorIndex>> {
+    pub fn index(&self, field: &str) -> Option<&AnyIndex> {
         self.indexes.get(self.names().stored(field)?)
     }
 
-    pub(crate) fn indexes(&self) -> &HashMap<String, Arc<dyn VectorIndex>> {
+    pub(crate) fn indexes(&self) -> &HashMap<String, AnyIndex> {
         &self.indexes
     }
 
@@ -442,12 +442,12 @@ impl Unit {
         let index = self
             .index(field)
             .filter(|index| !exact && metric == index.metric());
-        if let (Some(index), VectorRef::Floats(query)) = (index, query) {
-            let vectors = column.as_vectors()?;
-            return Ok(index.search(vectors, query, k, params, allowed.bitset(), stats));
-        }
-        exact_search_any(metric, column.vectors()?, query, k, allowed.bitset(), stats)
-            .map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
+        let (vectors, allow) = (column.vectors()?, allowed.bitset());
+        let found = match index {
+            Some(index) => index.search(vectors, query, k, params, allow, stats),
+            None => exact_search_any(metric, vectors, query, k, allow, stats),
+        };
+        found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The metrics of all kinds of vectors: those of numbers ([`Metric`]) and those of bits ([`BitMetric`]).
+//! The metrics of all kinds of vectors: those of numbers ([`Metric`]), those of bits ([`BitMetric`]), and that of texts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,15 +44,18 @@ pub enum AnyMetric {
     Numbers(Metric),
     /// Of bit vectors.
     Bits(BitMetric),
+    /// Of texts whose terms are counted in sparse vectors, see [`crate::typed::Bm25`]; the distance is `-score`.
+    Bm25,
 }
 
 impl AnyMetric {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Numbers(Metric::L2),
         Self::Numbers(Metric::Ip),
         Self::Numbers(Metric::Cosine),
         Self::Bits(BitMetric::Hamming),
         Self::Bits(BitMetric::Jaccard),
+        Self::Bm25,
     ];
 
     /// The number shown to clients, see [`Metric::score`]; the distance itself for bits.
@@ -61,6 +64,7 @@ impl AnyMetric {
         match self {
             Self::Numbers(metric) => metric.score(distance),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => distance,
+            Self::Bm25 => Metric::Ip.score(distance),
         }
     }
 
@@ -69,6 +73,7 @@ impl AnyMetric {
         match self {
             Self::Numbers(metric) => metric.larger_is_better(),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => false,
+            Self::Bm25 => true,
         }
     }
 }
@@ -103,6 +108,7 @@ impl fmt::Display for AnyMetric {
             Self::Numbers(metric) => metric.fmt(f),
             Self::Bits(BitMetric::Hamming) => f.write_str("HAMMING"),
             Self::Bits(BitMetric::Jaccard) => f.write_str("JACCARD"),
+            Self::Bm25 => f.write_str("BM25"),
         }
     }
 }
@@ -129,10 +135,10 @@ mod tests {
         for metric in AnyMetric::ALL {
             assert_eq!(metric.to_string().to_lowercase().parse(), Ok(metric));
         }
-        let error = "BM25".parse::<AnyMetric>().unwrap_err().to_string();
+        let error = "MAX_SIM".parse::<AnyMetric>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "metric type not found or not supported: BM25, supported: [L2 IP COSINE HAMMING JACCARD]"
+            "metric type not found or not supported: MAX_SIM, supported: [L2 IP COSINE HAMMING JACCARD BM25]"
         );
     }
 

@@ -19,10 +19,12 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
+use crate::any_metric::AnyMetric;
 use crate::error::OpenError;
 use crate::index::MAX_ROWS;
 use crate::metric::Metric;
 use crate::params::BuildParams;
+use crate::sparse::params::{SparseAlgorithm, SparseParams};
 
 const MAGIC: &[u8; 8] = b"ELANUSIX";
 const VERSION: u32 = 1;
@@ -35,7 +37,7 @@ const MAX_ARRAYS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) params: BuildParams,
-    pub(crate) metric: Metric,
+    pub(crate) metric: AnyMetric,
     pub(crate) dim: usize,
     pub(crate) rows: usize,
 }
@@ -198,21 +200,23 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn encode_metric(metric: Metric) -> u8 {
-    match metric {
-        Metric::L2 => 0,
-        Metric::Ip => 1,
-        Metric::Cosine => 2,
-    }
+/// Metrics of indexes, by their codes.
+const METRICS: [AnyMetric; 4] = [
+    AnyMetric::Numbers(Metric::L2),
+    AnyMetric::Numbers(Metric::Ip),
+    AnyMetric::Numbers(Metric::Cosine),
+    AnyMetric::Bm25,
+];
+
+fn encode_metric(metric: AnyMetric) -> u8 {
+    let code = METRICS.iter().position(|known| *known == metric);
+    // Vectors of bits have no index: the code is one that no reader takes.
+    code.map_or(u8::MAX, |code| code as u8)
 }
 
-fn decode_metric(code: u8) -> Result<Metric, OpenError> {
-    match code {
-        0 => Ok(Metric::L2),
-        1 => Ok(Metric::Ip),
-        2 => Ok(Metric::Cosine),
-        _ => Err(OpenError::corrupt(format!("metric code {code} (known: 0 to 2)"))),
-    }
+fn decode_metric(code: u8) -> Result<AnyMetric, OpenError> {
+    let known = METRICS.get(usize::from(code)).copied();
+    known.ok_or_else(|| OpenError::corrupt(format!("metric code {code} (known: 0 to {})", METRICS.len() - 1)))
 }
 
 fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
@@ -220,6 +224,10 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         BuildParams::Flat => (0, [0; 4]),
         BuildParams::IvfFlat { nlist } => (1, [nlist, 0, 0, 0]),
         BuildParams::Hnsw { m, ef_construction } => (2, [m, ef_construction, 0, 0]),
+        BuildParams::Sparse(SparseParams { algorithm, block }) => {
+            let code = SparseAlgorithm::ALL.iter().position(|known| *known == algorithm);
+            (3, [code.unwrap_or(0) as u32, block, 0, 0])
+        }
     }
 }
 
@@ -231,9 +239,18 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
             m: numbers[0],
             ef_construction: numbers[1],
         },
+        3 => {
+            let algorithm = SparseAlgorithm::ALL.get(numbers[0] as usize).copied();
+            let algorithm = algorithm
+                .ok_or_else(|| OpenError::corrupt(format!("code {} of an algorithm", numbers[0])))?;
+            BuildParams::Sparse(SparseParams {
+                algorithm,
+                block: numbers[1],
+            })
+        }
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 2)"
+                "index kind code {code} (known: 0 to 3)"
             )));
         }
     };
@@ -290,9 +307,7 @@ impl Reader {
         }
         let dim = number_at::<u32>(head, 16) as usize;
         let rows: u64 = number_at(head, 24);
-        let rows = usize::try_from(rows)
-            .ok()
-            .filter(|&rows| rows <= MAX_ROWS && dim > 0);
+        let rows = usize::try_from(rows).ok().filter(|&rows| rows <= MAX_ROWS);
         let Some(rows) = rows else {
             return Err(OpenError::corrupt(format!(
                 "dimension {dim}, rows {}",
@@ -391,7 +406,7 @@ mod tests {
     fn sample() -> Vec<u8> {
         let header = Header {
             params: BuildParams::IvfFlat { nlist: 3 },
-            metric: Metric::Ip,
+            metric: Metric::Ip.into(),
             dim: 5,
             rows: 7,
         };
@@ -408,7 +423,7 @@ mod tests {
         assert_eq!(reader.header().params, BuildParams::IvfFlat { nlist: 3 });
         assert_eq!(
             (reader.header().metric, reader.header().dim, reader.header().rows),
-            (Metric::Ip, 5, 7)
+            (Metric::Ip.into(), 5, 7)
         );
         assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
         assert!(reader.array::<f32>(1, "floats").unwrap().is_empty());

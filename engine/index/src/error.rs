@@ -47,6 +47,35 @@ pub enum ParamError {
         /// Allowed values.
         range: RangeInclusive<u32>,
     },
+    /// A number outside its range.
+    #[error("param '{name}' ({given}) should be in range {allowed}")]
+    NumberOutOfRange {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        allowed: &'static str,
+    },
+    /// A text that is no number, where one with a fraction is meant.
+    #[error("invalid number, key: '{name}', value: '{given}', should be in range {allowed}")]
+    NotNumber {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        allowed: &'static str,
+    },
+    /// An algorithm of the inverted index that nobody knows.
+    #[error(
+        "sparse inverted index algo {given} not found or not supported, supported: [DAAT_MAXSCORE DAAT_WAND TAAT_NAIVE \
+         BLOCK_MAX_MAXSCORE BLOCK_MAX_WAND SINDI]"
+    )]
+    UnknownAlgorithm {
+        /// The algorithm given.
+        given: String,
+    },
     /// `ef` below the number of wanted results.
     #[error("ef({ef}) should be larger than k({k})")]
     EfBelowK {
@@ -74,7 +103,9 @@ pub enum ParamError {
         given: String,
     },
     /// A metric that no kind of vector has.
-    #[error("metric type not found or not supported: {given}, supported: [L2 IP COSINE HAMMING JACCARD]")]
+    #[error(
+        "metric type not found or not supported: {given}, supported: [L2 IP COSINE HAMMING JACCARD BM25]"
+    )]
     UnknownMetricOfAny {
         /// The metric given.
         given: String,
@@ -128,6 +159,30 @@ pub enum BuildError {
         rows: usize,
         /// Rows allowed.
         max: usize,
+    },
+    /// A metric that the kind of index does not have.
+    #[error("{kind} has no metric {metric}, allowed are {allowed}")]
+    Metric {
+        /// The kind of index.
+        kind: &'static str,
+        /// Metric asked for.
+        metric: String,
+        /// Metrics of the kind.
+        allowed: &'static str,
+    },
+    /// An index that the vectors cannot have.
+    #[error("an index {index} with metric {metric} cannot be built on vectors of this type")]
+    Kind {
+        /// Type of the index.
+        index: String,
+        /// Metric asked for.
+        metric: String,
+    },
+    /// A value that no search could order.
+    #[error("the vector of row {row} has a value that is not finite")]
+    NotFinite {
+        /// Row number in the segment.
+        row: usize,
     },
     /// The worker threads could not be started.
     #[error("cannot start {threads} index build threads: {reason}")]

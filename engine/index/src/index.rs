@@ -31,6 +31,8 @@ pub enum IndexKind {
     IvfFlat,
     /// Graph.
     Hnsw,
+    /// Inverted index of sparse vectors.
+    SparseInverted,
 }
 
 impl fmt::Display for IndexKind {
@@ -39,6 +41,7 @@ impl fmt::Display for IndexKind {
             Self::Flat => "FLAT",
             Self::IvfFlat => "IVF_FLAT",
             Self::Hnsw => "HNSW",
+            Self::SparseInverted => "SPARSE_INVERTED_INDEX",
         })
     }
 }
@@ -127,6 +130,27 @@ pub fn build(
     if options.progress.cancelled() {
         return Err(BuildError::Cancelled);
     }
+    in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {
+        let rows = IndexedRows::new(metric, vectors, valid);
+        match *params {
+            BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
+            BuildParams::Hnsw { m, ef_construction } => {
+                Ok(Arc::new(Hnsw::build(m, ef_construction, rows, vectors, options)?))
+            }
+            BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
+            BuildParams::Sparse(_) => Err(BuildError::Kind {
+                index: params.kind().to_string(),
+                metric: metric.to_string(),
+            }),
+        }
+    })
+}
+
+/// Runs a build on threads of its own.
+pub(crate) fn in_pool<T: Send>(
+    options: &BuildOptions<'_>,
+    work: impl FnOnce() -> Result<T, BuildError> + Send,
+) -> Result<T, BuildError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(|index| format!("index-build-{index}"))
@@ -135,16 +159,7 @@ pub fn build(
             threads: options.threads,
             reason: error.to_string(),
         })?;
-    pool.install(|| -> Result<Arc<dyn VectorIndex>, BuildError> {
-        let rows = IndexedRows::new(metric, vectors, valid);
-        match *params {
-            BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
-            BuildParams::Hnsw { m, ef_construction } => {
-                Ok(Arc::new(Hnsw::build(m, ef_construction, rows, vectors, options)?))
-            }
-            BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
-        }
-    })
+    pool.install(work)
 }
 
 /// Opens what [`VectorIndex::serialize`] wrote. Big arrays stay in `blob`; everything that a search relies on is checked
@@ -153,13 +168,20 @@ pub fn build(
 /// # Errors
 /// Bytes that are no index, are damaged, or were written by a newer version.
 pub fn open(blob: Bytes) -> Result<Arc<dyn VectorIndex>, OpenError> {
-    let reader = Reader::new(blob)?;
-    let rows = IndexedRows::open(&reader)?;
+    open_dense(&Reader::new(blob)?)
+}
+
+/// Opens an index of 32-bit floats.
+pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenError> {
+    let rows = IndexedRows::open(reader)?;
     match reader.header().params {
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
         BuildParams::Hnsw { m, ef_construction } => {
-            Ok(Arc::new(Hnsw::open(&reader, m, ef_construction, rows)?))
+            Ok(Arc::new(Hnsw::open(reader, m, ef_construction, rows)?))
         }
-        BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(&reader, nlist, rows)?)),
+        BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
+        BuildParams::Sparse(_) => Err(OpenError::corrupt(
+            "an index of sparse vectors, not of 32-bit floats",
+        )),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::OpenError;
@@ -49,23 +50,18 @@ impl IndexedRows {
         let Header {
             metric, dim, rows, ..
         } = *reader.header();
-        let words = reader.array::<u64>(0, "validity words")?;
-        let valid = if words.is_empty() {
-            None
-        } else if words.len() == rows.div_ceil(64) {
-            Some(Bitset::from_words(words.to_vec(), rows))
-        } else {
-            let count = words.len();
-            return Err(OpenError::corrupt(format!(
-                "{count} validity words for {rows} rows"
-            )));
+        let AnyMetric::Numbers(metric) = metric else {
+            return Err(OpenError::corrupt(format!("metric {metric} of 32-bit floats")));
         };
+        if dim == 0 {
+            return Err(OpenError::corrupt("dimension 0"));
+        }
         let norms = if metric == Metric::Cosine { rows } else { 0 };
         Ok(Self {
             metric,
             dim,
             len: rows,
-            valid: Validity::new(rows, valid.as_ref()),
+            valid: Validity::open(reader, rows)?,
             inverse_norms: reader.array_of(1, norms, "inverse norms")?,
         })
     }
@@ -74,7 +70,7 @@ impl IndexedRows {
     pub(crate) fn writer(&self, params: BuildParams) -> Writer<'_> {
         let mut writer = Writer::new(Header {
             params,
-            metric: self.metric,
+            metric: self.metric.into(),
             dim: self.dim,
             rows: self.len,
         });
@@ -95,10 +91,7 @@ impl IndexedRows {
 
     /// The rows with a vector, ascending.
     pub(crate) fn numbers(&self) -> Vec<u32> {
-        match self.valid() {
-            None => (0..self.len as u32).collect(),
-            Some(valid) => valid.iter().map(|row| row as u32).collect(),
-        }
+        self.valid.numbers(self.len)
     }
 
     /// The stored rows under the metric.
@@ -107,7 +100,7 @@ impl IndexedRows {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.valid().map_or(0, |set| size_of_val(set.words())) + self.inverse_norms.bytes()
+        self.valid.memory_bytes() + self.inverse_norms.bytes()
     }
 
     /// What a search over `vectors` under the filter `allow` starts from. `None`, and an error in the log, when the
@@ -146,16 +139,16 @@ impl IndexedRows {
     }
 }
 
-/// Which rows have a vector, and how many.
+/// Which rows have a vector, and how many. The first array of every blob.
 #[derive(Debug)]
-struct Validity {
+pub(crate) struct Validity {
     /// `None` when all have one.
     set: Option<Bitset>,
     count: usize,
 }
 
 impl Validity {
-    fn new(rows: usize, valid: Option<&Bitset>) -> Self {
+    pub(crate) fn new(rows: usize, valid: Option<&Bitset>) -> Self {
         let set = valid.map(|valid| {
             let mut set = Bitset::full(rows);
             set.and(valid);
@@ -166,6 +159,42 @@ impl Validity {
             set: set.filter(|_| count < rows),
             count,
         }
+    }
+
+    pub(crate) fn open(reader: &Reader, rows: usize) -> Result<Self, OpenError> {
+        let words = reader.array::<u64>(0, "validity words")?;
+        if words.is_empty() {
+            return Ok(Self::new(rows, None));
+        }
+        if words.len() != rows.div_ceil(64) {
+            let count = words.len();
+            return Err(OpenError::corrupt(format!(
+                "{count} validity words for {rows} rows"
+            )));
+        }
+        Ok(Self::new(rows, Some(&Bitset::from_words(words.to_vec(), rows))))
+    }
+
+    /// The rows with a vector, `None` when all have one.
+    pub(crate) fn set(&self) -> Option<&Bitset> {
+        self.set.as_ref()
+    }
+
+    /// How many rows have a vector.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The rows with a vector out of `rows`, ascending.
+    pub(crate) fn numbers(&self, rows: usize) -> Vec<u32> {
+        match self.set() {
+            None => (0..rows as u32).collect(),
+            Some(valid) => valid.iter().map(|row| row as u32).collect(),
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.set().map_or(0, |set| size_of_val(set.words()))
     }
 }
 

@@ -19,12 +19,15 @@
 //! | [`kernels`] | distances: scalar, AVX2, AVX-512, NEON; the tier is chosen once |
 //! | [`index`] | the family trait, `build` and `open` |
 //! | `flat`, `ivf`, `hnsw` | one family each |
+//! | `sparse` | the inverted index of sparse vectors |
+//! | `any_index` | an index of any kind of vector |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
 //! | [`typed`] | vectors of other types than 32-bit floats, and their exact search |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
 
+mod any_index;
 mod any_metric;
 mod bitset;
 mod blob;
@@ -42,10 +45,12 @@ pub mod params;
 mod progress;
 mod rng;
 mod scorer;
+mod sparse;
 pub mod strategy;
 pub mod typed;
 mod vectors;
 
+pub use any_index::AnyIndex;
 pub use any_metric::{AnyMetric, BitMetric};
 pub use bitset::Bitset;
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
@@ -55,6 +60,10 @@ pub use metric::Metric;
 pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};
 pub use progress::{BuildOptions, Progress};
+pub use sparse::SparseIndex;
+pub use sparse::params::{Bm25Params, SparseAlgorithm, SparseParams, SparseSearch};
 pub use strategy::Strategy;
-pub use typed::{Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any};
+pub use typed::{
+    Bm25, Bm25Query, Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any,
+};
 pub use vectors::Vectors;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::ParamError;
 use crate::index::IndexKind;
+use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
 
 /// `M`: links of a node per layer above the base, half of those on it.
 const M: Integer = Integer {
@@ -63,17 +64,16 @@ const KNOWN_ELSEWHERE: &[&str] = &[
     "BIN_FLAT",
     "BIN_IVF_FLAT",
     "MINHASH_LSH",
-    "SPARSE_INVERTED_INDEX",
-    "SPARSE_WAND",
 ];
 
-struct Integer {
-    name: &'static str,
-    range: RangeInclusive<u32>,
+/// A whole number and where it lies.
+pub(crate) struct Integer {
+    pub(crate) name: &'static str,
+    pub(crate) range: RangeInclusive<u32>,
 }
 
 impl Integer {
-    fn parse(&self, params: &BTreeMap<String, String>) -> Result<Option<u32>, ParamError> {
+    pub(crate) fn parse(&self, params: &BTreeMap<String, String>) -> Result<Option<u32>, ParamError> {
         let Some(text) = params.get(self.name) else {
             return Ok(None);
         };
@@ -94,7 +94,7 @@ impl Integer {
         }
     }
 
-    fn check(&self, value: u32) -> Result<(), ParamError> {
+    pub(crate) fn check(&self, value: u32) -> Result<(), ParamError> {
         if self.range.contains(&value) {
             return Ok(());
         }
@@ -103,6 +103,27 @@ impl Integer {
             given: value.to_string(),
             range: self.range.clone(),
         })
+    }
+}
+
+/// A number with a fraction, and which ones are allowed.
+pub(crate) struct Number {
+    pub(crate) name: &'static str,
+    pub(crate) allowed: &'static str,
+    pub(crate) holds: fn(f32) -> bool,
+}
+
+impl Number {
+    pub(crate) fn parse(&self, params: &BTreeMap<String, String>) -> Result<Option<f32>, ParamError> {
+        let Some(text) = params.get(self.name) else {
+            return Ok(None);
+        };
+        let (name, given, allowed) = (self.name, text.clone(), self.allowed);
+        match text.trim().parse::<f32>() {
+            Ok(value) if (self.holds)(value) => Ok(Some(value)),
+            Ok(_) => Err(ParamError::NumberOutOfRange { name, given, allowed }),
+            Err(_) => Err(ParamError::NotNumber { name, given, allowed }),
+        }
     }
 }
 
@@ -123,6 +144,8 @@ pub enum BuildParams {
         /// Candidate list while building, 1 or more.
         ef_construction: u32,
     },
+    /// Inverted index of sparse vectors.
+    Sparse(SparseParams),
 }
 
 impl BuildParams {
@@ -141,6 +164,10 @@ impl BuildParams {
                 m: M.parse(params)?.unwrap_or(DEFAULT_M),
                 ef_construction: EF_CONSTRUCTION.parse(params)?.unwrap_or(DEFAULT_EF_CONSTRUCTION),
             }),
+            "SPARSE_INVERTED_INDEX" => {
+                SparseParams::parse(params, SparseAlgorithm::DaatMaxScore).map(Self::Sparse)
+            }
+            "SPARSE_WAND" => SparseParams::parse(params, SparseAlgorithm::DaatWand).map(Self::Sparse),
             _ if KNOWN_ELSEWHERE.contains(&index_type) => Err(ParamError::UnsupportedIndexType {
                 given: index_type.to_owned(),
             }),
@@ -161,6 +188,7 @@ impl BuildParams {
             Self::Hnsw { m, ef_construction } => {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
             }
+            Self::Sparse(params) => params.check(),
         }
     }
 
@@ -170,6 +198,7 @@ impl BuildParams {
             Self::Flat => IndexKind::Flat,
             Self::IvfFlat { .. } => IndexKind::IvfFlat,
             Self::Hnsw { .. } => IndexKind::Hnsw,
+            Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
 
@@ -179,6 +208,7 @@ impl BuildParams {
             Self::Flat => Vec::new(),
             Self::IvfFlat { nlist } => vec![(NLIST.name, nlist)],
             Self::Hnsw { m, ef_construction } => vec![(M.name, m), (EF_CONSTRUCTION.name, ef_construction)],
+            Self::Sparse(params) => return params.to_map(),
         };
         pairs
             .into_iter()
@@ -188,12 +218,14 @@ impl BuildParams {
 }
 
 /// How to search; `None` means the default of the family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
     /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8.
     pub nprobe: Option<u32>,
+    /// Inverted index of sparse vectors.
+    pub sparse: SparseSearch,
 }
 
 impl SearchParams {
@@ -206,15 +238,22 @@ impl SearchParams {
             IndexKind::Flat => Ok(Self::default()),
             IndexKind::IvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
-                ef: None,
+                ..Self::default()
             }),
             IndexKind::Hnsw => {
                 let ef = EF.parse(params)?;
                 match ef {
                     Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
-                    _ => Ok(Self { ef, nprobe: None }),
+                    _ => Ok(Self {
+                        ef,
+                        ..Self::default()
+                    }),
                 }
             }
+            IndexKind::SparseInverted => Ok(Self {
+                sparse: SparseSearch::parse(params)?,
+                ..Self::default()
+            }),
         }
     }
 
@@ -328,7 +367,7 @@ mod tests {
             parsed,
             SearchParams {
                 ef: Some(64),
-                nprobe: None
+                ..SearchParams::default()
             }
         );
         assert_eq!(

@@ -23,6 +23,10 @@ pub enum Strategy {
     Lists,
     /// The allowed rows of the nearest lists were scanned.
     ListsFiltered,
+    /// Rows were found by the postings of the query's terms.
+    Postings,
+    /// Allowed rows were found by the postings of the query's terms.
+    PostingsFiltered,
 }
 
 impl fmt::Display for Strategy {
@@ -34,6 +38,8 @@ impl fmt::Display for Strategy {
             Self::GraphFiltered => "graph_filtered",
             Self::Lists => "lists",
             Self::ListsFiltered => "lists_filtered",
+            Self::Postings => "postings",
+            Self::PostingsFiltered => "postings_filtered",
         })
     }
 }
@@ -141,6 +147,23 @@ pub fn plan_lists(query: ListsQuery) -> ListsPlan {
     }
 }
 
+/// What the choice for an inverted index depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct PostingsQuery {
+    /// Rows that may be returned.
+    pub allowed: usize,
+    /// Elements of a row on average.
+    pub row: usize,
+    /// Postings of all terms of the query.
+    pub postings: usize,
+}
+
+/// Whether scoring every allowed row is cheaper than reading the postings, each of which costs about as much as an element
+/// of a row.
+pub fn scan_instead_of_postings(query: PostingsQuery) -> bool {
+    query.allowed.saturating_mul(query.row + 1) < query.postings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +207,18 @@ mod tests {
             degree: 32,
         };
         assert_eq!(plan_graph(query), GraphPlan::Scan);
+    }
+
+    #[test]
+    fn few_allowed_rows_are_cheaper_than_many_postings() {
+        let scans = |allowed| {
+            scan_instead_of_postings(PostingsQuery {
+                allowed,
+                row: 99,
+                postings: 50_000,
+            })
+        };
+        assert!(scans(0) && scans(499) && !scans(500) && !scans(usize::MAX));
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                         .max(16) as u64;
                     (width * 32).min(rows)
                 }
-                Some(IndexKind::IvfFlat) => rows / 4 + 1,
+                Some(IndexKind::IvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
                 Some(IndexKind::Flat) | None => rows,
             };
             visited * dim
@@ -300,8 +300,11 @@ fn search_unit(
     };
     let mut found = search(selection.bits(), totals)?;
     if spec.undefined == Undefined::Skip {
+        // Milvus finds a sparse vector only where it shares something with the query.
+        let shares_something = |distance: f32| !is_by_terms(query) || distance < 0.0;
         return Ok(found
             .into_iter()
+            .filter(|neighbor| shares_something(neighbor.distance))
             .map(|neighbor| hit(neighbor.row, Some(neighbor.distance)))
             .collect());
     }
@@ -336,6 +339,18 @@ fn search_unit(
         );
     }
     Ok(hits)
+}
+
+/// Whether a score is made of the terms that query and row share.
+fn is_by_terms(query: VectorRef<'_>) -> bool {
+    match query {
+        VectorRef::Sparse(_) | VectorRef::Terms(_) => true,
+        VectorRef::Floats(_)
+        | VectorRef::Halves(_)
+        | VectorRef::BFloat16s(_)
+        | VectorRef::Int8s(_)
+        | VectorRef::Bits(_) => false,
+    }
 }
 
 /// The selected rows whose vector is all zeros, and the set of the other selected rows.

@@ -502,7 +502,8 @@ fn text_of(vector: VectorRef<'_>) -> String {
         other @ (VectorRef::Floats(_)
         | VectorRef::Halves(_)
         | VectorRef::BFloat16s(_)
-        | VectorRef::Int8s(_)) => enclosed(
+        | VectorRef::Int8s(_)
+        | VectorRef::Terms(_)) => enclosed(
             '[',
             numbers(other).unwrap_or_default().iter().map(ToString::to_string),
             ']',

@@ -89,7 +89,8 @@ impl UnaryVectorFunction {
                         | VectorRef::Halves(_)
                         | VectorRef::BFloat16s(_)
                         | VectorRef::Int8s(_)
-                        | VectorRef::Bits(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
+                        | VectorRef::Bits(_)
+                        | VectorRef::Terms(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
                     })
                 });
                 Arc::new(norms.collect::<arrow::array::Float64Array>())

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use elanus_index::VectorIndex;
+use elanus_index::AnyIndex;
 use elanus_storage::SegmentId;
 
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub(crate) struct SegmentEntry {
     /// What the manifest names already: the number of deletes, the newest update.
     pub persisted: (u64, u64),
     /// Built indexes by the field's stored name, with the id of their definition.
-    pub indexes: HashMap<String, (i64, Arc<dyn VectorIndex>)>,
+    pub indexes: HashMap<String, (i64, AnyIndex)>,
     /// Definitions whose build failed here, and why.
     pub failed: HashMap<i64, String>,
     pub unit: Arc<Unit>,
@@ -30,7 +30,7 @@ impl SegmentEntry {
     pub fn new(
         segment: Arc<SealedSegment>,
         over: Over,
-        indexes: HashMap<String, (i64, Arc<dyn VectorIndex>)>,
+        indexes: HashMap<String, (i64, AnyIndex)>,
     ) -> Self {
         let unit = Self::make_unit(&segment, &over, &indexes);
         Self {
@@ -46,11 +46,11 @@ impl SegmentEntry {
     fn make_unit(
         segment: &Arc<SealedSegment>,
         over: &Over,
-        indexes: &HashMap<String, (i64, Arc<dyn VectorIndex>)>,
+        indexes: &HashMap<String, (i64, AnyIndex)>,
     ) -> Arc<Unit> {
         let indexes = indexes
             .iter()
-            .map(|(field, (_, index))| (field.clone(), Arc::clone(index)))
+            .map(|(field, (_, index))| (field.clone(), index.clone()))
             .collect();
         let block = Block::Sealed(Arc::clone(segment));
         Arc::new(Unit::new(block, segment.meta.partition, over.clone(), indexes))

@@ -9,8 +9,9 @@
 //! | halves, bfloat16s | `u16` bits | L2, IP, COSINE |
 //! | integers | `i8` | L2, IP, COSINE |
 //! | bits | eight in a `u8` | HAMMING, JACCARD |
-//! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE |
+//! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights |
 
+mod bm25;
 mod exact;
 mod scorer;
 mod sparse;
@@ -18,6 +19,7 @@ mod sparse;
 use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
+pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
 pub use exact::exact_search_any;
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
@@ -84,6 +86,8 @@ pub enum VectorRef<'a> {
     Bits(&'a [u8]),
     /// The elements that are not zero.
     Sparse(SparseVector<'a>),
+    /// A query of BM25, for rows that are sparse.
+    Terms(Bm25Query<'a>),
 }
 
 impl VectorRef<'_> {
@@ -95,7 +99,7 @@ impl VectorRef<'_> {
             Self::BFloat16s(_) => "bfloat16",
             Self::Int8s(_) => "int8",
             Self::Bits(_) => "bit",
-            Self::Sparse(_) => "sparse",
+            Self::Sparse(_) | Self::Terms(_) => "sparse",
         }
     }
 
@@ -106,7 +110,7 @@ impl VectorRef<'_> {
             Self::Halves(values) | Self::BFloat16s(values) => values.len(),
             Self::Int8s(values) => values.len(),
             Self::Bits(bytes) => bytes.len() * 8,
-            Self::Sparse(_) => 0,
+            Self::Sparse(_) | Self::Terms(_) => 0,
         }
     }
 
@@ -119,6 +123,7 @@ impl VectorRef<'_> {
             Self::Int8s(values) => values.iter().all(|value| *value == 0),
             Self::Bits(bytes) => bytes.iter().all(|byte| *byte == 0),
             Self::Sparse(vector) => vector.values().iter().all(|value| *value == 0.0),
+            Self::Terms(query) => query.weights.values().iter().all(|weight| *weight == 0.0),
         }
     }
 }

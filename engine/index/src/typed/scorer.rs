@@ -1,6 +1,6 @@
 //! Distances from one query to vectors of its type.
 
-use super::{SparseVector, VectorRef};
+use super::{Bm25Query, SparseVector, VectorRef};
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::error::PairError;
 use crate::kernels::narrow::{BFloat16, Format, Half};
@@ -42,6 +42,7 @@ enum Kind<'a> {
         query: SparseVector<'a>,
         inverse: f32,
     },
+    Terms(Bm25Query<'a>),
 }
 
 impl<'a> Scorer<'a> {
@@ -57,7 +58,7 @@ impl<'a> Scorer<'a> {
         };
         let numbers = match metric {
             AnyMetric::Numbers(metric) => Ok(metric),
-            AnyMetric::Bits(_) => Err(wrong("L2, IP, COSINE")),
+            AnyMetric::Bits(_) | AnyMetric::Bm25 => Err(wrong("L2, IP, COSINE")),
         };
         Ok(Self(match query {
             VectorRef::Floats(query) => Kind::Floats {
@@ -87,7 +88,11 @@ impl<'a> Scorer<'a> {
             },
             VectorRef::Bits(query) => match metric {
                 AnyMetric::Bits(metric) => Kind::Bits { metric, query },
-                AnyMetric::Numbers(_) => return Err(wrong("HAMMING, JACCARD")),
+                AnyMetric::Numbers(_) | AnyMetric::Bm25 => return Err(wrong("HAMMING, JACCARD")),
+            },
+            VectorRef::Terms(query) => match metric {
+                AnyMetric::Bm25 => Kind::Terms(query),
+                AnyMetric::Numbers(_) | AnyMetric::Bits(_) => return Err(wrong("BM25 for a query of texts")),
             },
             VectorRef::Sparse(query) => Kind::Sparse {
                 metric: numbers?,
@@ -132,13 +137,13 @@ impl<'a> Scorer<'a> {
             Kind::BFloat16s { query, .. } => ("bfloat16", query.len()),
             Kind::Int8s { query, .. } => ("int8", query.len()),
             Kind::Bits { query, .. } => ("bit", query.len() * 8),
-            Kind::Sparse { .. } => ("sparse", 0),
+            Kind::Sparse { .. } | Kind::Terms(_) => ("sparse", 0),
         }
     }
 
     /// The distance to a row that was checked to be like the query; the worst one to any other.
     #[inline]
-    pub(super) fn one(&self, row: VectorRef<'_>) -> f32 {
+    pub(crate) fn one(&self, row: VectorRef<'_>) -> f32 {
         match (&self.0, row) {
             (Kind::Floats { metric, query }, VectorRef::Floats(row)) => metric.distance(query, row),
             (
@@ -192,13 +197,15 @@ impl<'a> Scorer<'a> {
                     cosine_distance(sparse::dot(*query, row) as f32, *inverse, inverse_norm(square))
                 }
             },
+            (Kind::Terms(query), VectorRef::Sparse(row)) => ip_distance(query.score(row) as f32),
             (
                 Kind::Floats { .. }
                 | Kind::Halves { .. }
                 | Kind::BFloat16s { .. }
                 | Kind::Int8s { .. }
                 | Kind::Bits { .. }
-                | Kind::Sparse { .. },
+                | Kind::Sparse { .. }
+                | Kind::Terms(_),
                 _,
             ) => f32::INFINITY,
         }

@@ -8,4 +8,5 @@ mod exact;
 mod filtered;
 mod recall;
 mod reproducible;
+mod sparse;
 mod typed;

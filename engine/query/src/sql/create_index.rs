@@ -50,6 +50,7 @@ pub(crate) fn index_spec(
             "autoindex" => "AUTOINDEX",
             "bin_flat" => "BIN_FLAT",
             "sparse_inverted_index" => "SPARSE_INVERTED_INDEX",
+            "sparse_wand" => "SPARSE_WAND",
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, ivf_flat, flat, autoindex"
@@ -169,6 +170,11 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["ef_construction", "efconstruction"], "efConstruction"),
         ],
         "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
+        "SPARSE_INVERTED_INDEX" => &[
+            (&["inverted_index_algo"], "inverted_index_algo"),
+            (&["block_max_block_size"], "block_max_block_size"),
+        ],
+        "SPARSE_WAND" => &[(&["block_max_block_size"], "block_max_block_size")],
         _ => &[],
     }
 }

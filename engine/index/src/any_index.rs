@@ -1,0 +1,151 @@
+//! Indexes of every kind of vector: the dense families behind [`VectorIndex`], and the inverted index of sparse vectors.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::any_metric::AnyMetric;
+use crate::bitset::Bitset;
+use crate::blob::Reader;
+use crate::error::{BuildError, OpenError, PairError};
+use crate::exact_search_any;
+use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
+use crate::neighbor::Neighbor;
+use crate::params::{BuildParams, SearchParams};
+use crate::progress::BuildOptions;
+use crate::sparse::SparseIndex;
+use crate::typed::{VectorRef, VectorsRef};
+
+/// An index over the vectors of one segment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum AnyIndex {
+    /// Of 32-bit floats.
+    Dense(Arc<dyn VectorIndex>),
+    /// Of sparse vectors.
+    Sparse(Arc<SparseIndex>),
+}
+
+impl AnyIndex {
+    /// Builds an index over `vectors`. Rows not in `valid` (all are, when `None`) have no vector and stay out of it.
+    ///
+    /// # Errors
+    /// Parameters out of range or for vectors of another type, a metric that the kind of index does not have, too many
+    /// rows, cancellation, or threads that cannot be started.
+    pub fn build(
+        params: &BuildParams,
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        valid: Option<&Bitset>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        match (vectors, params, metric) {
+            (VectorsRef::Floats(vectors), _, AnyMetric::Numbers(metric)) => {
+                build(params, metric, vectors, valid, options).map(Self::Dense)
+            }
+            (VectorsRef::Sparse(vectors), BuildParams::Sparse(params), _) => {
+                params.check()?;
+                if vectors.len() > MAX_ROWS {
+                    return Err(BuildError::TooManyRows {
+                        rows: vectors.len(),
+                        max: MAX_ROWS,
+                    });
+                }
+                let index = in_pool(options, || {
+                    SparseIndex::build(*params, metric, vectors, valid, options)
+                })?;
+                Ok(Self::Sparse(Arc::new(index)))
+            }
+            _ => Err(BuildError::Kind {
+                index: params.kind().to_string(),
+                metric: metric.to_string(),
+            }),
+        }
+    }
+
+    /// Opens what [`AnyIndex::serialize`] wrote, see [`crate::open`].
+    ///
+    /// # Errors
+    /// Bytes that are no index, are damaged, or were written by a newer version.
+    pub fn open(blob: Bytes) -> Result<Self, OpenError> {
+        let reader = Reader::new(blob)?;
+        match reader.header().params {
+            BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
+            BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
+                open_dense(&reader).map(Self::Dense)
+            }
+        }
+    }
+
+    /// The index as bytes that [`AnyIndex::open`] reads. Equal indexes give equal bytes.
+    pub fn serialize(&self) -> Vec<u8> {
+        match self {
+            Self::Dense(index) => index.serialize(),
+            Self::Sparse(index) => index.serialize(),
+        }
+    }
+
+    /// The family.
+    pub fn kind(&self) -> IndexKind {
+        match self {
+            Self::Dense(index) => index.kind(),
+            Self::Sparse(_) => IndexKind::SparseInverted,
+        }
+    }
+
+    /// The metric it was built for.
+    pub fn metric(&self) -> AnyMetric {
+        match self {
+            Self::Dense(index) => index.metric().into(),
+            Self::Sparse(index) => index.metric(),
+        }
+    }
+
+    /// Rows of the segment, those without a vector included.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Dense(index) => index.rows(),
+            Self::Sparse(index) => index.rows(),
+        }
+    }
+
+    /// Bytes the index keeps in memory or mapped; the vectors are not its own.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Dense(index) => index.memory_bytes(),
+            Self::Sparse(index) => index.memory_bytes(),
+        }
+    }
+
+    /// The inverted index, when it is one.
+    pub fn as_sparse(&self) -> Option<&SparseIndex> {
+        match self {
+            Self::Sparse(index) => Some(index),
+            Self::Dense(_) => None,
+        }
+    }
+
+    /// The rows nearest to `query`: `min(k, allowed rows)` of them, best first, with exact distances. Vectors of another
+    /// type than the index's are searched without it.
+    ///
+    /// # Errors
+    /// As [`exact_search_any`].
+    pub fn search(
+        &self,
+        vectors: VectorsRef<'_>,
+        query: VectorRef<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Neighbor>, PairError> {
+        match (self, vectors, query) {
+            (Self::Dense(index), VectorsRef::Floats(vectors), VectorRef::Floats(query)) => {
+                Ok(index.search(vectors, query, k, params, allow, stats))
+            }
+            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) => {
+                index.search(vectors, query, k, params, allow, stats)
+            }
+            _ => exact_search_any(self.metric(), vectors, query, k, allow, stats),
+        }
+    }
+}
