@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, Neighbor, SearchParams, SearchStats, VectorRef, exact_search_any,
+    AnyIndex, AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, VectorIndex,
+    VectorRef, Vectors, exact_search_any, exact_search_batch,
 };
 use elanus_storage::{Keys, RowRefs, SegmentId};
 use parking_lot::RwLock;
@@ -448,6 +449,49 @@ impl Unit {
             None => exact_search_any(metric, vectors, query, k, allow, stats),
         };
         found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
+    }
+
+    /// Whether [`Unit::search_batch`] reads each row once for many queries, and is not just one search after the other.
+    pub fn batches(&self, field: &str, metric: Metric, exact: bool) -> bool {
+        self.dense_index(field, metric, exact)
+            .is_none_or(|index| index.kind() == IndexKind::Flat)
+    }
+
+    fn dense_index(&self, field: &str, metric: Metric, exact: bool) -> Option<&Arc<dyn VectorIndex>> {
+        match self.index(field)? {
+            AnyIndex::Dense(index) => Some(index).filter(|index| !exact && metric == index.metric()),
+            AnyIndex::Sparse(_) => None,
+        }
+    }
+
+    /// [`Unit::search`] in a field of 32-bit floats for every row of `queries`.
+    ///
+    /// # Errors
+    /// As [`Unit::search`].
+    #[expect(clippy::too_many_arguments, reason = "as `search`")]
+    pub fn search_batch(
+        &self,
+        field: &str,
+        metric: Metric,
+        queries: Vectors<'_>,
+        k: usize,
+        params: &SearchParams,
+        allowed: &Allowed,
+        exact: bool,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Vec<Neighbor>>> {
+        let vectors = self.vectors(field)?.as_vectors()?;
+        if queries.dim() != vectors.dim() {
+            return Err(Error::InvalidParameter(format!(
+                "query vectors have dimension {}, field '{field}' has {}",
+                queries.dim(),
+                vectors.dim()
+            )));
+        }
+        Ok(match self.dense_index(field, metric, exact) {
+            Some(index) => index.search_batch(vectors, queries, k, params, allowed.bitset(), stats),
+            None => exact_search_batch(metric, vectors, queries, k, allowed.bitset(), stats),
+        })
     }
 }
 

@@ -144,6 +144,9 @@ fn from_arrow(error: ArrowError) -> QueryError {
 /// A shared error is behind an `Arc` that others hold too: only its text can be kept.
 fn from_shared(error: &DataFusionError) -> QueryError {
     let root = error.find_root();
+    if let DataFusionError::ResourcesExhausted(text) = root {
+        return QueryError::Resources(without_backtrace(text));
+    }
     let text = without_backtrace(&root.strip_backtrace());
     let text = NOISE.iter().fold(text.as_str(), |text, noise| {
         text.strip_prefix(noise).unwrap_or(text)

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::filter;
 use datafusion::common::ScalarValue;
 use elanus_collection::{DataType, Field, VectorColumn};
 use elanus_index::VectorRef;
@@ -89,15 +90,19 @@ impl QueryVectors {
         if value.is_null() {
             return Ok(Self::Null);
         }
+        Self::of_array(column, data_type, &value.to_array()?)
+    }
+
+    /// Vectors of another type than 32-bit floats, none of them NULL.
+    fn of_array(column: &str, data_type: &DataType, given: &ArrayRef) -> Result<Self> {
         let wanted = Field::new(column, data_type.clone()).to_arrow();
         let Some(kind) = VectorKind::of(&wanted) else {
             return Err(QueryError::Internal(format!("column '{column}' is no vector")));
         };
-        let given = value.to_array()?;
         let array: ArrayRef = if given.data_type() == &kind.data_type() {
-            given
+            Arc::clone(given)
         } else {
-            to_vectors(kind, VectorKind::of_type(given.data_type()), &given, false)?
+            to_vectors(kind, VectorKind::of_type(given.data_type()), given, false)?
         };
         Ok(Self::Column(VectorColumn::new(data_type, &array)?))
     }
@@ -118,5 +123,60 @@ impl QueryVectors {
                 (0..vectors.len()).map(|row| Some(vectors.row(row))).collect()
             }
         })
+    }
+}
+
+/// A query vector in each row of a column; rows may be NULL.
+#[derive(Debug, Clone)]
+pub(crate) struct QueryColumn {
+    vectors: QueryVectors,
+    /// Whether there is a vector in the row.
+    valid: Vec<bool>,
+}
+
+impl QueryColumn {
+    /// The vectors that an expression of SQL came to, for a searched column of this type.
+    ///
+    /// # Errors
+    /// As [`QueryVectors::of_scalar`].
+    pub fn new(column: &str, data_type: &DataType, array: &ArrayRef) -> Result<Self> {
+        let nulls = array.logical_nulls();
+        let valid: Vec<bool> = (0..array.len())
+            .map(|row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)))
+            .collect();
+        if !valid.contains(&true) {
+            let vectors = QueryVectors::Null;
+            return Ok(Self { vectors, valid });
+        }
+        let given = match nulls {
+            Some(_) => filter(array, &BooleanArray::from(valid.clone()))?,
+            None => Arc::clone(array),
+        };
+        let vectors = match data_type {
+            DataType::FloatVector { dim } => {
+                let dim = *dim as usize;
+                let mut values = Vec::with_capacity(given.len() * dim);
+                for row in 0..given.len() {
+                    let value = ScalarValue::try_from_array(&given, row)?;
+                    values.extend(vector_of_scalar(&value, column, dim)?.unwrap_or_default());
+                }
+                QueryVectors::Floats {
+                    values: values.into(),
+                    dim,
+                }
+            }
+            _ => QueryVectors::of_array(column, data_type, &given)?,
+        };
+        Ok(Self { vectors, valid })
+    }
+
+    /// The queries one by one, `None` for NULL.
+    ///
+    /// # Errors
+    /// As [`QueryVectors::all`].
+    pub fn all(&self) -> Result<Vec<Option<VectorRef<'_>>>> {
+        let mut vectors = self.vectors.all()?.into_iter();
+        let next = |valid: &bool| if *valid { vectors.next().flatten() } else { None };
+        Ok(self.valid.iter().map(next).collect())
     }
 }

@@ -4,7 +4,11 @@
 //! `operators::top_k_per_query`, `operators::take_rows`) call them one stage at a time; the engine's
 //! search request calls the same stages directly, without a plan in between.
 
+mod batch;
+mod ties;
+
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +17,9 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::error::DataFusionError;
 use elanus_collection::{Snapshot, Unit};
-use elanus_index::{AnyMetric, Bitset, IndexKind, Metric, SearchParams, SearchStats, Strategy, VectorRef};
+use elanus_index::{
+    AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorRef,
+};
 use rayon::prelude::*;
 
 use crate::compute::Wanted;
@@ -49,6 +55,8 @@ pub(crate) struct SearchSpec {
     pub exact: bool,
     /// What happens to rows without a distance.
     pub undefined: Undefined,
+    /// Whether rows as near as the `k`-th are found beyond `k`.
+    pub ties: bool,
 }
 
 /// One row found for one query.
@@ -122,10 +130,11 @@ impl Totals {
     }
 }
 
-/// The units of `numbers` that have a row to find, with these rows.
+/// The units of `numbers` that have a row to find, with these rows: those of `among` (live ones, by unit) when it is there.
 pub(crate) async fn select_targets(
     snapshot: &Snapshot,
     numbers: &[u32],
+    among: Option<&HashMap<u32, Arc<Bitset>>>,
     predicates: &[Arc<Predicate>],
     resources: &Resources,
 ) -> Result<Vec<Target>, DataFusionError> {
@@ -134,7 +143,14 @@ pub(crate) async fn select_targets(
         let Some(unit) = snapshot.units.get(*number as usize) else {
             continue;
         };
-        let selection = select(unit, Selection::Live, predicates, resources).await?;
+        let from = match among {
+            None => Selection::Live,
+            Some(units) => match units.get(number) {
+                Some(bits) => Selection::Rows(Arc::clone(bits)),
+                None => continue,
+            },
+        };
+        let selection = select(unit, from, predicates, resources).await?;
         if selection.count(unit) > 0 {
             targets.push(Target {
                 number: *number,
@@ -192,12 +208,11 @@ pub(crate) fn search_targets(
     queries: &[Option<VectorRef<'_>>],
     wanted: Wanted<'_>,
 ) -> Result<(Vec<Vec<Hit>>, Totals), QueryError> {
+    if queries.len() > 1 && on_pool() {
+        return batch::search_together(targets, spec, queries, wanted);
+    }
     let search = |query: &Option<VectorRef<'_>>| search_query(targets, spec, *query, wanted);
-    let found: Vec<(Vec<Hit>, Totals)> = if queries.len() > 1 && on_pool() {
-        queries.par_iter().map(search).collect::<Result<_, _>>()?
-    } else {
-        queries.iter().map(search).collect::<Result<_, _>>()?
-    };
+    let found: Vec<(Vec<Hit>, Totals)> = queries.iter().map(search).collect::<Result<_, _>>()?;
     let mut totals = Totals::default();
     let mut hits = Vec::with_capacity(found.len());
     for (of_query, its_totals) in found {
@@ -225,7 +240,11 @@ fn search_query(
             ));
         }
         let mut totals = Totals::default();
-        let hits = search_unit(target, spec, query, &mut totals)?;
+        let hits = if spec.ties {
+            ties::search(target, spec, query, &mut totals)?
+        } else {
+            search_unit(target, spec, query, &mut totals)?
+        };
         Ok((hits, totals))
     };
     let found: Vec<(Vec<Hit>, Totals)> = if targets.len() > 1 && on_pool() {
@@ -243,16 +262,21 @@ fn search_query(
             hits.extend(of_unit);
         }
     }
-    best(&mut hits, spec.k);
+    best(&mut hits, spec);
     Ok((hits, totals))
 }
 
-/// Keeps the `k` best hits, best first.
-pub(crate) fn best(hits: &mut Vec<Hit>, k: usize) {
+/// Keeps the `k` best hits, best first, and those that tie with the last of them when they are wanted.
+fn best(hits: &mut Vec<Hit>, spec: &SearchSpec) {
     if !hits.is_sorted_by(|a, b| a.total(b).is_le()) {
         hits.sort_unstable_by(Hit::total);
     }
-    hits.truncate(k);
+    let kept = if spec.ties {
+        ties::count(spec.metric, hits, spec.k)
+    } else {
+        spec.k
+    };
+    hits.truncate(kept);
 }
 
 fn search_unit(
@@ -282,23 +306,52 @@ fn search_unit(
                 .collect(),
         });
     };
-    let search = |rows: Option<&Bitset>, totals: &mut Totals| {
-        let allowed = unit.allow(&spec.field, rows)?;
-        let mut stats = SearchStats::default();
-        let found = unit.search(
-            &spec.field,
-            spec.metric,
-            query,
-            spec.k,
-            &spec.params,
-            &allowed,
-            spec.exact,
-            &mut stats,
-        )?;
-        totals.add(&stats);
-        Ok::<_, elanus_collection::Error>(found)
+    let found = search_rows(unit, spec, query, selection.bits(), totals)?;
+    hits_of(target, spec, query, found, totals)
+}
+
+/// The nearest of these rows that have a vector.
+fn search_rows(
+    unit: &Unit,
+    spec: &SearchSpec,
+    query: VectorRef<'_>,
+    rows: Option<&Bitset>,
+    totals: &mut Totals,
+) -> Result<Vec<Neighbor>, elanus_collection::Error> {
+    let allowed = unit.allow(&spec.field, rows)?;
+    let mut stats = SearchStats::default();
+    let found = unit.search(
+        &spec.field,
+        spec.metric,
+        query,
+        spec.k,
+        &spec.params,
+        &allowed,
+        spec.exact,
+        &mut stats,
+    )?;
+    totals.add(&stats);
+    Ok(found)
+}
+
+/// The hits of a query in a unit in which the rows `found` are its nearest: rows without a distance come to them.
+fn hits_of(
+    target: &Target,
+    spec: &SearchSpec,
+    query: VectorRef<'_>,
+    mut found: Vec<Neighbor>,
+    totals: &mut Totals,
+) -> Result<Vec<Hit>, elanus_collection::Error> {
+    let Target {
+        number,
+        unit,
+        selection,
+    } = target;
+    let hit = |row: u32, distance: Option<f32>| Hit {
+        unit: *number,
+        row,
+        distance,
     };
-    let mut found = search(selection.bits(), totals)?;
     if spec.undefined == Undefined::Skip {
         // Milvus finds a sparse vector only where it shares something with the query.
         let shares_something = |distance: f32| !is_by_terms(query) || distance < 0.0;
@@ -315,7 +368,7 @@ fn search_unit(
     if spec.metric == Metric::Cosine && angle_is_open && !query.is_zero() {
         let (zeros, others) = split_zero_vectors(unit, &spec.field, selection)?;
         if !zeros.is_empty() {
-            found = search(Some(&others), totals)?;
+            found = search_rows(unit, spec, query, Some(&others), totals)?;
             last = zeros;
         }
     }
@@ -525,7 +578,16 @@ mod tests {
             hit(0, 3, Some(-1.0)),
             hit(0, 4, Some(2.0)),
         ];
-        best(&mut hits, 4);
+        let spec = SearchSpec {
+            field: "v".into(),
+            metric: Metric::L2.into(),
+            k: 4,
+            params: SearchParams::default(),
+            exact: false,
+            undefined: Undefined::Last,
+            ties: false,
+        };
+        best(&mut hits, &spec);
         assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), [3, 4, 2, 1]);
     }
 

@@ -15,8 +15,11 @@ use crate::catalog::{CATALOG, DEFAULT_DATABASE, ElanusCatalog};
 use crate::error::Result;
 use crate::operators::pause::PauseRule;
 use crate::plan::change_rows::ChangeRule;
+use crate::plan::lateral::LateralSearchRule;
+use crate::plan::milvus_predicate::{MilvusPredicate, MilvusPredicateRule};
 use crate::plan::planner::ElanusQueryPlanner;
 use crate::plan::rule::AnnSearchRule;
+use crate::plan::table_function::VectorSearchCalls;
 use crate::resources::Resources;
 use crate::settings::ElanusSettings;
 use crate::sql::dialect::DistanceOperators;
@@ -33,13 +36,20 @@ pub(crate) fn base_state(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(
         CATALOG.to_string(),
-        Arc::new(ElanusCatalog::new(collections, resources)),
+        Arc::new(ElanusCatalog::new(
+            Arc::clone(&collections),
+            Arc::clone(&resources),
+        )),
     );
     let functions = elanus_udfs::all();
+    let calls = VectorSearchCalls::new(collections, resources, &functions);
     let mut analyzer = Analyzer::new();
     analyzer.rules.insert(0, Arc::new(VectorCastRule));
     analyzer.rules.insert(0, Arc::new(ChangeRule));
+    analyzer.rules.insert(0, Arc::new(MilvusPredicateRule));
     let mut optimizer = Optimizer::new();
+    // DataFusion's own rules would take the subqueries apart.
+    optimizer.rules.insert(0, Arc::new(LateralSearchRule));
     optimizer.rules.push(Arc::new(AnnSearchRule));
     let mut builder = SessionStateBuilder::new()
         .with_config(config(partitions))
@@ -59,7 +69,10 @@ pub(crate) fn base_state(
     let registered = builder.scalar_functions().get_or_insert_default();
     registered.retain(|known| functions.iter().all(|ours| ours.name() != known.name()));
     registered.extend(functions);
-    Ok(builder.build())
+    registered.push(MilvusPredicate::function());
+    let mut state = builder.build();
+    state.register_relation_planner(Arc::new(calls))?;
+    Ok(state)
 }
 
 /// A session whose unqualified names are tables of `database`.

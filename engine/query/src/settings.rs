@@ -36,19 +36,12 @@ impl ElanusSettings {
         options.extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Parameters of an index search for `k` neighbours.
-    pub fn search_params(&self, k: usize) -> SearchParams {
+    /// Parameters of an index search for `k` neighbours; what `given` says comes first.
+    pub fn search_params(&self, given: SearchParams, k: usize) -> SearchParams {
         let k = u32::try_from(k).unwrap_or(u32::MAX);
-        let ef = if self.ef_search == 0 {
-            DEFAULT_EF
-        } else {
-            self.ef_search
-        };
-        let nprobe = if self.nprobe == 0 {
-            DEFAULT_NPROBE
-        } else {
-            self.nprobe
-        };
+        let or_default = |set: u32, default: u32| if set == 0 { default } else { set };
+        let ef = given.ef.unwrap_or(or_default(self.ef_search, DEFAULT_EF));
+        let nprobe = given.nprobe.unwrap_or(or_default(self.nprobe, DEFAULT_NPROBE));
         SearchParams {
             ef: Some(ef.max(k)),
             nprobe: Some(nprobe),

@@ -12,6 +12,7 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use elanus_collection::{Collection, Error, Snapshot, TIMESTAMP_COLUMN};
+use elanus_index::SearchParams;
 use parking_lot::Mutex;
 
 use crate::error::external;
@@ -42,13 +43,27 @@ impl StatementSnapshots {
     }
 }
 
+/// Column with the place of each row in the state that a statement reads: its unit in the upper 32 bits, its row in the
+/// lower ones.
+pub(crate) const ADDRESS_COLUMN: &str = "__elanus_row";
+
+/// How one table of a statement is searched; what it leaves open the session says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SearchOptions {
+    /// Parameters of the index.
+    pub params: SearchParams,
+    /// Whether indexes are left aside.
+    pub exact: bool,
+}
+
 /// A collection as a table. Hidden columns are not part of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CollectionTable {
     collection: Arc<Collection>,
     schema: SchemaRef,
     /// How a statement that is planned with this table adds rows.
     new_keys: NewKeys,
+    search: SearchOptions,
     resources: Arc<Resources>,
 }
 
@@ -60,6 +75,7 @@ impl CollectionTable {
             collection,
             schema,
             new_keys: NewKeys::Any,
+            search: SearchOptions::default(),
             resources,
         }
     }
@@ -67,11 +83,22 @@ impl CollectionTable {
     /// The same table for a statement that adds rows like this.
     pub fn with_new_keys(&self, new_keys: NewKeys) -> Self {
         Self {
-            collection: Arc::clone(&self.collection),
-            schema: Arc::clone(&self.schema),
             new_keys,
-            resources: Arc::clone(&self.resources),
+            ..self.clone()
         }
+    }
+
+    /// The same table, searched like this.
+    pub fn with_search(&self, search: SearchOptions) -> Self {
+        Self {
+            search,
+            ..self.clone()
+        }
+    }
+
+    /// See [`CollectionTable::with_search`].
+    pub fn search(&self) -> SearchOptions {
+        self.search
     }
 
     /// See [`CollectionTable::with_new_keys`].
@@ -84,10 +111,18 @@ impl CollectionTable {
         let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new(TIMESTAMP_COLUMN, DataType::UInt64, false)));
         Self {
-            collection: Arc::clone(&self.collection),
             schema: Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone())),
-            new_keys: self.new_keys,
-            resources: Arc::clone(&self.resources),
+            ..self.clone()
+        }
+    }
+
+    /// The same table with the hidden column that names each row's place, for searches among the rows of a plan.
+    pub fn with_addresses(&self) -> Self {
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(ADDRESS_COLUMN, DataType::UInt64, false)));
+        Self {
+            schema: Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone())),
+            ..self.clone()
         }
     }
 

@@ -63,7 +63,7 @@ impl Engine {
             output,
             ..
         } = checked;
-        let targets = select_targets(&snapshot, &units, &predicates, resources).await?;
+        let targets = select_targets(&snapshot, &units, None, &predicates, resources).await?;
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))
@@ -199,6 +199,7 @@ impl Engine {
             params,
             exact: false,
             undefined: Undefined::Skip,
+            ties: false,
         };
         Ok(Checked {
             snapshot,

@@ -14,6 +14,9 @@
 //! rows match. Each partition emits one batch of `(query, unit, row, distance)`, best first; the
 //! order is declared, so a merge is all that follows. No column but the filter's is read here.
 //!
+//! With an input, only rows whose addresses come out of it are found ([`super::allowed_rows`]): it is read to its end
+//! before anything is searched.
+//!
 //! The query vector is a physical expression, evaluated when the operator runs: a literal, a bound
 //! parameter, or a scalar subquery that has run by then.
 //!
@@ -29,7 +32,7 @@ use arrow::datatypes::Schema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::{Distribution, EquivalenceProperties};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
     apply_expression_roots,
@@ -38,12 +41,13 @@ use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
-    SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PhysicalExpr,
+    PlanProperties, SendableRecordBatchStream,
 };
-use elanus_collection::{Collection, DataType, Snapshot};
+use elanus_collection::{Collection, DataType, Snapshot, Unit};
 
-use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, write_facts};
+use super::allowed_rows::{AllowedInput, AllowedRows};
+use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, only_child, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::predicate::Predicate;
@@ -88,7 +92,7 @@ impl QuerySource {
     }
 }
 
-/// Leaf operator: searches groups of units for the nearest rows.
+/// Searches groups of units for the nearest rows.
 #[derive(Debug, Clone)]
 pub(crate) struct AnnSearchExec {
     collection: Arc<Collection>,
@@ -98,6 +102,8 @@ pub(crate) struct AnnSearchExec {
     data_type: DataType,
     queries: QuerySource,
     predicates: Vec<Arc<Predicate>>,
+    /// Gives the rows that may be found, when not all may.
+    allowed: Option<AllowedInput>,
     resources: Arc<Resources>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -139,55 +145,63 @@ impl AnnSearchExec {
             data_type,
             queries,
             predicates,
+            allowed: None,
             resources,
             metrics,
             properties,
         }
     }
 
-    /// The kinds of the indexes that will be searched, and how many units have one.
-    fn index_use(&self) -> (String, usize) {
-        let mut kinds: Vec<String> = Vec::new();
-        let mut indexed = 0;
-        let units = self
-            .groups
-            .iter()
-            .flatten()
-            .filter_map(|number| self.snapshot.units.get(*number as usize));
-        for unit in units {
-            let index = unit
-                .index(&self.spec.field)
-                .filter(|index| self.spec.metric == index.metric() && !self.spec.exact);
-            if let Some(index) = index {
-                indexed += 1;
-                let kind = index.kind().to_string();
-                if !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
+    /// The same among the rows whose addresses `input` gives.
+    pub fn among(self, input: Arc<dyn ExecutionPlan>) -> Self {
+        Self {
+            allowed: Some(AllowedInput::new(input)),
+            ..self
+        }
+    }
+}
+
+/// The kinds of the indexes that will be searched in these units, and how many units have one.
+pub(super) fn index_use<'a>(
+    units: impl Iterator<Item = &'a Arc<Unit>>,
+    spec: &SearchSpec,
+) -> (String, usize) {
+    let mut kinds: Vec<String> = Vec::new();
+    let mut indexed = 0;
+    for unit in units {
+        let index = unit
+            .index(&spec.field)
+            .filter(|index| spec.metric == index.metric() && !spec.exact);
+        if let Some(index) = index {
+            indexed += 1;
+            let kind = index.kind().to_string();
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
             }
         }
-        (
-            if kinds.is_empty() {
-                "none".to_string()
-            } else {
-                kinds.join("+")
-            },
-            indexed,
-        )
     }
+    if kinds.is_empty() {
+        kinds.push("none".to_string());
+    }
+    (kinds.join("+"), indexed)
 }
 
 impl DisplayAs for AnnSearchExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (index, indexed) = self.index_use();
+        let numbers = self.groups.iter().flatten();
+        let units = numbers.filter_map(|number| self.snapshot.units.get(*number as usize));
+        let (index, indexed) = index_use(units, &self.spec);
         let SearchSpec { field, metric, k, .. } = self.spec.as_ref();
         let mut facts = vec![
             ("table", self.collection.name()),
             ("column", field.clone()),
             ("metric", metric.to_string()),
             ("k", k.to_string()),
-            ("index", index.to_string()),
+            ("index", index),
         ];
+        if self.spec.ties {
+            facts.push(("ties", "true".to_string()));
+        }
         if self.queries.count() > 1 {
             facts.push(("nq", self.queries.count().to_string()));
         }
@@ -208,7 +222,16 @@ impl ExecutionPlan for AnnSearchExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
+        self.allowed.iter().map(AllowedInput::plan).collect()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let single = self.allowed.iter().map(|_| Distribution::SinglePartition);
+        InputDistributionRequirements::new(single.collect())
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        self.allowed.iter().map(|_| false).collect()
     }
 
     fn apply_expressions(
@@ -230,10 +253,18 @@ impl ExecutionPlan for AnnSearchExec {
 
     fn replace_children(
         self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
+        if self.allowed.is_none() {
+            return Ok(self);
+        }
+        let allowed = AllowedInput::new(only_child(children, self.name())?);
+        Ok(Arc::new(Self {
+            allowed: Some(allowed),
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.as_ref().clone()
+        }))
     }
 
     fn with_new_children(
@@ -250,20 +281,25 @@ impl ExecutionPlan for AnnSearchExec {
         Some(self.metrics.clone_inner())
     }
 
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(group) = self.groups.get(partition) else {
             return datafusion::common::internal_err!("AnnSearchExec has no partition {partition}");
         };
         let this = self.clone();
         let group = group.clone();
         Ok(one_batch(hit_schema(), async move {
-            this.search(partition, &group).await
+            this.search(partition, &group, &context).await
         }))
     }
 }
 
 impl AnnSearchExec {
-    async fn search(&self, partition: usize, group: &[u32]) -> Result<RecordBatch> {
+    async fn search(
+        &self,
+        partition: usize,
+        group: &[u32],
+        context: &Arc<TaskContext>,
+    ) -> Result<RecordBatch> {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let counter = |name: String| {
             MetricBuilder::new(&self.metrics)
@@ -271,7 +307,12 @@ impl AnnSearchExec {
                 .counter(name, partition)
         };
         let queries = self.queries.vectors(&self.spec.field, &self.data_type)?;
-        let targets = select_targets(&self.snapshot, group, &self.predicates, &self.resources).await?;
+        let allowed = match &self.allowed {
+            Some(input) => Some(input.rows(&self.snapshot, context).await?),
+            None => None,
+        };
+        let among = allowed.as_deref().map(AllowedRows::of_units);
+        let targets = select_targets(&self.snapshot, group, among, &self.predicates, &self.resources).await?;
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Statistics;
@@ -46,6 +46,7 @@ use crate::error::external;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{FEW_ROWS, Selection, read_columns, select};
+use crate::table::ADDRESS_COLUMN;
 
 /// Leaf operator: reads columns of the selected rows of a collection.
 #[derive(Debug, Clone)]
@@ -242,10 +243,8 @@ impl ExecutionPlan for CollectionScanExec {
         let Some(group) = self.groups.get(partition) else {
             return datafusion::common::internal_err!("CollectionScanExec has no partition {partition}");
         };
-        let units: Vec<Arc<Unit>> = group
-            .iter()
-            .filter_map(|number| self.snapshot.units.get(*number as usize).cloned())
-            .collect();
+        let unit = |number: &u32| Some((*number, Arc::clone(self.snapshot.units.get(*number as usize)?)));
+        let units: Vec<(u32, Arc<Unit>)> = group.iter().filter_map(unit).collect();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let reader = Arc::new(Reader {
             schema: Arc::clone(&self.projected),
@@ -256,9 +255,9 @@ impl ExecutionPlan for CollectionScanExec {
         });
         let limit = self.limit.unwrap_or(usize::MAX);
         let batches = stream::iter(units)
-            .then(move |unit| {
+            .then(move |(number, unit)| {
                 let reader = Arc::clone(&reader);
-                async move { reader.open(unit).await }
+                async move { reader.open(number, unit).await }
             })
             .map_ok(stream::iter)
             .try_flatten();
@@ -291,22 +290,24 @@ struct Reader {
 }
 
 impl Reader {
-    async fn open(&self, unit: Arc<Unit>) -> Result<Rows> {
+    async fn open(&self, number: u32, unit: Arc<Unit>) -> Result<Rows> {
         let timer = self.elapsed.timer();
         let selection = select(&unit, Selection::Live, &self.predicates, &self.resources).await?;
         let all = match &selection {
             Selection::Live if unit.live_rows_set().is_none() => None,
             Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),
         };
-        let names = column_names(&self.schema);
+        let mut names = column_names(&self.schema);
+        names.retain(|name| *name != ADDRESS_COLUMN);
         if let Some(rows) = all
             .as_ref()
             .filter(|rows| rows.len() <= FEW_ROWS && !names.is_empty())
         {
             let taken = unit.take(&names, rows).await.map_err(external)?;
+            let batch = self.with_addresses(&taken, number, rows.iter().copied())?;
             timer.done();
             return Ok(Rows {
-                batch: RecordBatch::try_new(Arc::clone(&self.schema), taken.columns().to_vec())?,
+                batch,
                 rows: None,
                 next: 0,
                 step: self.batch_rows.max(1),
@@ -317,8 +318,7 @@ impl Reader {
             RecordBatch::new_empty(Arc::clone(&self.schema))
         } else {
             let batch = read_columns(&unit, &names).await?;
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)?
+            self.with_addresses(&batch, number, 0..unit.rows())?
         };
         timer.done();
         Ok(Rows {
@@ -328,6 +328,26 @@ impl Reader {
             step: self.batch_rows.max(1),
             elapsed: self.elapsed.clone(),
         })
+    }
+
+    /// The columns of these rows of a unit under the schema of the scan, their addresses among them when they are wanted.
+    fn with_addresses(
+        &self,
+        batch: &RecordBatch,
+        number: u32,
+        rows: impl Iterator<Item = u32>,
+    ) -> Result<RecordBatch> {
+        let mut columns = batch.columns().to_vec();
+        if let Ok(place) = self.schema.index_of(ADDRESS_COLUMN) {
+            let addresses = rows.map(|row| (u64::from(number) << 32) | u64::from(row));
+            columns.insert(place, Arc::new(UInt64Array::from_iter_values(addresses)));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?)
     }
 }
 

@@ -11,6 +11,7 @@
 //!       AnnSearchExec  (a partition per group of units)
 //! ```
 
+mod allowed_rows;
 pub(crate) mod ann_search;
 pub(crate) mod change_rows;
 pub(crate) mod collection_scan;
@@ -19,6 +20,7 @@ pub(crate) mod insert_sink;
 pub(crate) mod pause;
 pub(crate) mod take_rows;
 pub(crate) mod top_k_per_query;
+pub(crate) mod vector_join;
 
 use std::fmt;
 use std::future::Future;

@@ -23,6 +23,11 @@ pub(crate) struct Distance {
 impl Distance {
     /// Reads `expr` over `schema`; `None` when it is anything else.
     pub fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
+        Self::with_query(expr, schema, is_constant)
+    }
+
+    /// Reads `expr` over `schema`, where `is_query` says what may be the query vector.
+    pub fn with_query(expr: &Expr, schema: &DFSchema, is_query: impl Fn(&Expr) -> bool) -> Option<Self> {
         let Expr::ScalarFunction(ScalarFunction { func, args }) = unaliased(expr) else {
             return None;
         };
@@ -46,7 +51,7 @@ impl Distance {
             (None, Some(column)) => (column, left),
             (Some(_), Some(_)) | (None, None) => return None,
         };
-        (is_constant(query)).then(|| Self {
+        is_query(query).then(|| Self {
             metric,
             descending,
             column,

@@ -1,7 +1,13 @@
 //! The logical side: nodes of our own, the rules that put them into a plan, and the step to operators.
 
 pub(crate) mod change_rows;
+mod columns;
 pub(crate) mod distance;
+pub(crate) mod lateral;
+pub(crate) mod milvus_predicate;
 pub(crate) mod planner;
+mod restriction;
 pub(crate) mod rule;
+pub(crate) mod table_function;
+pub(crate) mod vector_join;
 pub(crate) mod vector_search;

@@ -15,18 +15,23 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use elanus_collection::{DataType, Snapshot};
+
 use super::change_rows::ChangeRows;
+use super::rule::collection_of;
+use super::vector_join::VectorJoin;
 use super::vector_search::VectorSearch;
 use crate::error::external;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::take_rows::TakeRowsExec;
+use crate::operators::vector_join::{Searched, VectorJoinExec};
 use crate::operators::{group_units, hit_ordering};
 use crate::predicate::Predicate;
 use crate::search::{SearchSpec, Undefined};
 use crate::settings::ElanusSettings;
-use crate::table::StatementSnapshots;
+use crate::table::{CollectionTable, SearchOptions, StatementSnapshots};
 
 /// DataFusion's planner with our nodes added. Every statement sees one state of each collection.
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ impl QueryPlanner for ElanusQueryPlanner {
     }
 }
 
-/// Plans [`VectorSearch`] and [`ChangeRows`].
+/// Plans [`VectorSearch`], [`VectorJoin`] and [`ChangeRows`].
 #[derive(Debug)]
 struct ElanusExtensionPlanner;
 
@@ -71,6 +76,9 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(search) = node.as_any().downcast_ref::<VectorSearch>() {
             return plan_search(planner, search, inputs, session, context).map(Some);
+        }
+        if let Some(join) = node.as_any().downcast_ref::<VectorJoin>() {
+            return plan_join(planner, join, inputs, session, context).map(Some);
         }
         if let Some(change) = node.as_any().downcast_ref::<ChangeRows>() {
             let [input] = inputs else {
@@ -92,9 +100,10 @@ fn plan_search(
     session: &dyn Session,
     context: &PhysicalPlanningContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scan = match inputs {
-        [input] => input.downcast_ref::<CollectionScanExec>(),
-        _ => None,
+    let (scan, allowed) = match inputs {
+        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
+        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
+        _ => (None, None),
     };
     let Some(scan) = scan else {
         return internal_err!("VectorSearch needs a scan of a collection below it");
@@ -104,7 +113,11 @@ fn plan_search(
     let physical =
         |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
 
-    let mut predicates = scan.predicates().to_vec();
+    // The rows that are allowed have passed the scan's own filters.
+    let mut predicates = match allowed {
+        None => scan.predicates().to_vec(),
+        Some(_) => Vec::new(),
+    };
     for filter in &search.filters {
         let expr = physical(filter, schema)?;
         predicates.push(Arc::new(Predicate::from_physical(
@@ -116,13 +129,15 @@ fn plan_search(
     let parts = search.parts()?;
     let query = QuerySource::Expr(physical(&parts.query, &DFSchema::empty())?);
     let field = parts.column.name.clone();
+    let options = search_options(&search.input);
     let settings = ElanusSettings::of(session.config_options());
     let spec = SearchSpec {
         metric: parts.metric,
         k: search.k,
-        params: settings.search_params(search.k),
-        exact: settings.exact,
+        params: settings.search_params(options.params, search.k),
+        exact: settings.exact || options.exact,
         undefined: Undefined::Last,
+        ties: search.ties,
         field,
     };
     let order = PhysicalSortExpr::new(
@@ -134,12 +149,9 @@ fn plan_search(
     );
     let collection = Arc::clone(scan.collection());
     let snapshot = Arc::clone(scan.snapshot());
-    let searched = snapshot.schema.field_with_name(&spec.field)?;
-    let data_type = elanus_collection::Field::from_arrow(searched)
-        .map_err(external)?
-        .data_type;
+    let data_type = field_type(&snapshot, &spec.field)?;
     let groups = group_units(&snapshot.units, session.config().target_partitions());
-    let hits: Arc<dyn ExecutionPlan> = Arc::new(AnnSearchExec::new(
+    let hits = AnnSearchExec::new(
         Arc::clone(&collection),
         Arc::clone(&snapshot),
         groups,
@@ -148,21 +160,113 @@ fn plan_search(
         query,
         predicates,
         Arc::clone(scan.resources()),
-    ));
-    let merged = merge(hits, search.k)?;
+    );
+    let hits = match allowed {
+        Some(allowed) => hits.among(Arc::clone(allowed)),
+        None => hits,
+    };
+    let fetch = (!search.ties).then_some(search.k);
+    let merged = merge(Arc::new(hits), fetch)?;
     Ok(Arc::new(TakeRowsExec::new(
-        merged, collection, snapshot, output, order, search.k,
+        merged,
+        collection,
+        snapshot,
+        output,
+        order,
+        fetch.unwrap_or(usize::MAX),
     )))
 }
 
-/// The best `k` of all partitions in one, when there is more than one.
-fn merge(hits: Arc<dyn ExecutionPlan>, k: usize) -> Result<Arc<dyn ExecutionPlan>> {
+fn plan_join(
+    planner: &dyn PhysicalPlanner,
+    join: &VectorJoin,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    session: &dyn Session,
+    context: &PhysicalPlanningContext,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let (left, scan) = match inputs {
+        [left, right] => (left, right.downcast_ref::<CollectionScanExec>()),
+        _ => return internal_err!("VectorJoin has two inputs"),
+    };
+    let Some(scan) = scan else {
+        return internal_err!("VectorJoin needs a scan of a collection on its right");
+    };
+    let physical =
+        |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
+    let columns = scan.schema();
+    let mut predicates = scan.predicates().to_vec();
+    for filter in &join.filters {
+        let expr = physical(filter, join.right.schema())?;
+        let predicate = Predicate::from_physical(expr, &columns, filter.to_string())?;
+        predicates.push(Arc::new(predicate));
+    }
+    let parts = join.parts()?;
+    let query = physical(&parts.query, join.left.schema())?;
+    let schema = UserDefinedLogicalNode::schema(join);
+    let mut order = Vec::new();
+    if join.keys.len() > 1 {
+        for key in &join.keys {
+            let options = SortOptions {
+                descending: !key.asc,
+                nulls_first: key.nulls_first,
+            };
+            order.push(PhysicalSortExpr::new(physical(&key.expr, schema)?, options));
+        }
+    }
+    let settings = ElanusSettings::of(session.config_options());
+    let options = search_options(&join.right);
+    let spec = SearchSpec {
+        metric: parts.metric,
+        k: join.k,
+        params: settings.search_params(options.params, join.k),
+        exact: settings.exact || options.exact,
+        undefined: Undefined::Last,
+        ties: !order.is_empty(),
+        field: parts.column.name,
+    };
+    let snapshot = Arc::clone(scan.snapshot());
+    let searched = Searched {
+        collection: Arc::clone(scan.collection()),
+        data_type: field_type(&snapshot, &spec.field)?,
+        snapshot,
+        columns,
+        predicates,
+        spec,
+        resources: Arc::clone(scan.resources()),
+    };
+    Ok(Arc::new(VectorJoinExec::new(
+        Arc::clone(left),
+        searched,
+        query,
+        order,
+        join.outer,
+        Arc::clone(schema.inner()),
+    )))
+}
+
+/// How the table that is scanned wants to be searched.
+fn search_options(scan: &LogicalPlan) -> SearchOptions {
+    let table = match scan {
+        LogicalPlan::TableScan(scan) => collection_of(scan),
+        _ => None,
+    };
+    table.map(CollectionTable::search).unwrap_or_default()
+}
+
+fn field_type(snapshot: &Snapshot, name: &str) -> Result<DataType> {
+    let field = snapshot.schema.field_with_name(name)?;
+    let field = elanus_collection::Field::from_arrow(field).map_err(external)?;
+    Ok(field.data_type)
+}
+
+/// The best of all partitions in one, when there is more than one.
+fn merge(hits: Arc<dyn ExecutionPlan>, fetch: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
     if hits.output_partitioning().partition_count() == 1 {
         return Ok(hits);
     }
     match hit_ordering(false) {
         Some(ordering) => Ok(Arc::new(
-            SortPreservingMergeExec::new(ordering, hits).with_fetch(Some(k)),
+            SortPreservingMergeExec::new(ordering, hits).with_fetch(fetch),
         )),
         None => Err(external(crate::QueryError::Internal("hits have no order".into()))),
     }

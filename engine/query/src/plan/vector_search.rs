@@ -9,7 +9,8 @@
 //!
 //! The node passes at most `k` rows of its scan through, the nearest ones, in order. Its schema is
 //! the scan's, so nothing above it changes. The scan keeps its filters: they are part of the search,
-//! not applied to its result. The distance stays an expression, so that a scalar subquery or a
+//! not applied to its result. What decides on rows otherwise, such as a semi-join, is a second input that gives the addresses
+//! of the rows that may be found ([`super::restriction`]). The distance stays an expression, so that a scalar subquery or a
 //! parameter in it is handled by DataFusion as everywhere else.
 
 use std::fmt;
@@ -25,12 +26,16 @@ use super::distance::Distance;
 pub(crate) struct VectorSearch {
     /// A `TableScan` of a collection.
     pub input: Arc<LogicalPlan>,
+    /// Gives the addresses of the rows that may be found; all of the scan when it is not there.
+    pub allowed: Option<Arc<LogicalPlan>>,
     /// The distance between a vector column of `input` and a constant.
     pub distance: Expr,
     /// Filters over `input` that could not move into the scan (they hold a scalar subquery).
     pub filters: Vec<Expr>,
     /// Rows wanted.
     pub k: usize,
+    /// Whether rows as near as the `k`-th pass as well, for further sort keys to choose from.
+    pub ties: bool,
     /// Whether rows without a distance sort before all others.
     pub nulls_first: bool,
 }
@@ -54,7 +59,10 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
+        std::iter::once(&self.input)
+            .chain(&self.allowed)
+            .map(Arc::as_ref)
+            .collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -69,7 +77,11 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VectorSearch: k={}, distance={}", self.k, self.distance)?;
+        write!(f, "VectorSearch: k={}", self.k)?;
+        if self.ties {
+            write!(f, ", ties=true")?;
+        }
+        write!(f, ", distance={}", self.distance)?;
         if !self.filters.is_empty() {
             let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
             write!(f, ", filter={}", filters.join(" AND "))?;
@@ -80,11 +92,16 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut exprs = exprs.into_iter();
         let mut inputs = inputs.into_iter();
-        let (Some(distance), Some(input), None) = (exprs.next(), inputs.next(), inputs.next()) else {
-            return internal_err!("VectorSearch has one input and at least one expression");
+        let (Some(distance), Some(input)) = (exprs.next(), inputs.next()) else {
+            return internal_err!("VectorSearch has an input and at least one expression");
         };
+        let allowed = inputs.next().map(Arc::new);
+        if allowed.is_some() != self.allowed.is_some() || inputs.next().is_some() {
+            return internal_err!("VectorSearch has other inputs");
+        }
         Ok(Self {
             input: Arc::new(input),
+            allowed,
             distance,
             filters: exprs.collect(),
             ..self.clone()

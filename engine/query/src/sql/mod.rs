@@ -19,6 +19,7 @@ mod delete;
 pub(crate) mod dialect;
 mod drop;
 mod insert;
+mod lateral_calls;
 mod offsets;
 mod quantified;
 mod question_marks;
@@ -58,6 +59,7 @@ use crate::catalog::{CATALOG, INFO_ALIAS, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::memory::bytes_of;
 use crate::plan::change_rows::NewKeys;
+use crate::plan::milvus_predicate::MilvusPredicateRule;
 use crate::relation::planning;
 use crate::request::SqlOutput;
 use crate::resources::Resources;
@@ -110,19 +112,25 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(depth)
         .build()?;
-    let mut statements = statements_of(&mut parser).map_err(|error| with_end(error, text.as_ref()))?;
+    let mut statements = statements_of(&mut parser).map_err(|error| explained(error, text.as_ref()))?;
     if statements.is_empty() {
         return Err(QueryError::Syntax("no statement given".into()));
     }
     for statement in &mut statements {
         quantified::rewrite(statement)?;
+        lateral_calls::rewrite(statement);
     }
     Ok(statements)
 }
 
-/// Says where the text ends, when it does so too early.
-fn with_end(error: QueryError, text: &str) -> QueryError {
+/// Says where the text ends, when it does so too early, and what is not a mistake but not there.
+fn explained(error: QueryError, text: &str) -> QueryError {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_as_of = |pair: &[&str]| matches!(pair, [a, b] if a.eq_ignore_ascii_case("as") && b.eq_ignore_ascii_case("of"));
     match error {
+        QueryError::Syntax(_) if words.windows(2).any(is_as_of) => QueryError::Unsupported(
+            "AS OF: a statement reads the state of the moment in which it starts, earlier ones are not kept".into(),
+        ),
         QueryError::Syntax(message) if message.ends_with("found: EOF") => {
             let text = text.trim_end();
             let line = text.lines().count().max(1);
@@ -469,6 +477,7 @@ impl<'a> Router<'a> {
         if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
             let input = prepare.input.as_ref().clone();
             let state = self.session.state();
+            let input = MilvusPredicateRule.analyze(input, state.config_options())?;
             prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
         }
         self.session.execute_logical_plan(plan).await?;

@@ -12,6 +12,7 @@ mod limits;
 mod requests;
 mod rewrite;
 mod sessions;
+mod shapes;
 mod statements;
 mod support;
 mod together;

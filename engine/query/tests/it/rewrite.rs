@@ -1,4 +1,4 @@
-//! The rewrite of `ORDER BY distance LIMIT k` changes no answer.
+//! The rewrite of `ORDER BY distance LIMIT k` changes no answer. More shapes of queries are in `shapes`.
 
 use std::sync::LazyLock;
 
@@ -11,17 +11,17 @@ use tokio::runtime::Runtime;
 
 use crate::support::{engine, ints, line, sql, sql_error};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A row: its number in a small range, and its vector, if it has one, in steps of a unit. Few steps
 /// make many equal distances and zero vectors; the two plans must agree to the last bit.
-type Row = (i64, Option<[i8; 2]>);
+pub type Row = (i64, Option<[i8; 2]>);
 
-fn written([x, y]: [i8; 2], unit: f32) -> String {
+pub fn written([x, y]: [i8; 2], unit: f32) -> String {
     format!("'[{}, {}]'", f32::from(x) * unit, f32::from(y) * unit)
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+pub fn rows() -> impl Strategy<Value = Vec<Row>> {
     let vector = prop::array::uniform2(-3i8..=3);
     prop::collection::vec((0i64..6, prop::option::weighted(0.85, vector)), 0..60)
 }
@@ -35,7 +35,7 @@ fn distance() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-fn predicate() -> impl Strategy<Value = String> {
+pub fn predicate() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("true".to_string()),
         (0i64..6).prop_map(|n| format!("n = {n}")),
@@ -50,7 +50,7 @@ fn predicate() -> impl Strategy<Value = String> {
     ]
 }
 
-async fn filled(rows: &[Row], unit: f32, deleted: &[bool], cuts: &[usize]) -> Engine {
+pub async fn filled(rows: &[Row], unit: f32, deleted: &[bool], cuts: &[usize]) -> Engine {
     let engine = engine().await;
     sql(
         &engine,
@@ -102,7 +102,7 @@ fn answer(batches: &[RecordBatch]) -> (Vec<i64>, Vec<Option<u64>>) {
 }
 
 /// Whether the plan of `text` searches instead of sorting.
-async fn is_search(engine: &Engine, text: &str) -> bool {
+pub async fn is_search(engine: &Engine, text: &str) -> bool {
     let plan = sql(engine, &format!("EXPLAIN {text}")).await;
     format!("{:?}", plan.batches).contains("AnnSearchExec")
 }

@@ -161,6 +161,21 @@ async fn external_tables_are_joined_searched_and_see_new_files() {
     )
     .await;
     assert_eq!(text(&joined), "10");
+    // the nearest of a collection for every vector of a file, and of a file for vectors of a collection
+    let nearest = sql(
+        &engine,
+        "SELECT far.id, near.id, near._distance FROM far, vector_search(t, far.v, 1, filter => 'id != 3') near \
+         WHERE far.id BETWEEN 2 AND 4 ORDER BY far.id",
+    )
+    .await;
+    assert_eq!(text(&nearest), "2|2|0.0\n3|2|1.0\n4|4|0.0");
+    let nearest = sql(
+        &engine,
+        "SELECT t.id, far.id, row_number() OVER (PARTITION BY t.id ORDER BY t.v <-> far.v, far.id) AS place \
+         FROM t CROSS JOIN far WHERE t.id IN (1, 20) ORDER BY t.id, place LIMIT 2",
+    )
+    .await;
+    assert_eq!(text(&nearest), "1|1|1\n1|0|2");
     fs::create_dir(folder.path().join("parts")).unwrap();
     fs::write(at("parts/a b%20#.csv"), "k,name\n1,one\n").unwrap();
     let create = format!(

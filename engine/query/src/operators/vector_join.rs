@@ -1,0 +1,409 @@
+//! [`VectorJoinExec`]: the nearest rows of a table, for every row of the input.
+//!
+//! ```text
+//!   VectorJoinExec: table=docs, column=v, metric=L2, k=10, index=HNSW, units=3      columns of q, columns of docs
+//!     CollectionScanExec: table=q                                                   a query vector in each row
+//! ```
+//!
+//! The input is taken in steps of some hundred rows. The rows that may be found are selected once; the queries of a step
+//! are searched together on the query threads, so that all cores work however few partitions the input has, and where
+//! there is no graph every row of the table is read once for many queries ([`crate::search`]). Then the columns of the
+//! hits are read and put beside their input rows. What is held at any time is one step: it is charged to the
+//! statement's memory.
+//!
+//! For each input row the rows are those that `ORDER BY distance LIMIT k` finds for its vector: a row whose vector is NULL
+//! finds `k` rows with no distance. With further sort keys every row is fetched that is as near as the `k`-th; the keys
+//! then decide. The order of the input is kept.
+//!
+//! Metrics: `output_rows`, `elapsed_compute`, `queries`, `rows_allowed`, `distances_computed`, and a `strategy_*` counter
+//! for each way in which a unit was searched for a query.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{
+    ChildrenPropertiesMode, ReplaceChildrenOptions, apply_expression_roots,
+};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
+};
+use elanus_collection::{Collection, DataType, Snapshot};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
+
+use super::ann_search::index_use;
+use super::{column_names, filter_text, only_child, write_facts};
+use crate::compute::Wanted;
+use crate::error::external;
+use crate::predicate::Predicate;
+use crate::query_vectors::QueryColumn;
+use crate::resources::Resources;
+use crate::search::{Hit, SearchSpec, Target, cost, order_equals, search_targets, select_targets, take_rows};
+
+/// Rows found in one step, about.
+const STEP_HITS: usize = 1 << 15;
+/// Most input rows of one step.
+const STEP_ROWS: usize = 1_024;
+
+/// What is searched, and what for.
+#[derive(Debug)]
+pub(crate) struct Searched {
+    /// The collection.
+    pub collection: Arc<Collection>,
+    /// Its state.
+    pub snapshot: Arc<Snapshot>,
+    /// The columns of a row that is found.
+    pub columns: SchemaRef,
+    /// The rows that may be found.
+    pub predicates: Vec<Arc<Predicate>>,
+    /// What is searched for.
+    pub spec: SearchSpec,
+    /// Type of the searched field.
+    pub data_type: DataType,
+    /// What all queries share.
+    pub resources: Arc<Resources>,
+}
+
+/// Finds the nearest rows for every row of its input.
+#[derive(Debug, Clone)]
+pub(crate) struct VectorJoinExec {
+    input: Arc<dyn ExecutionPlan>,
+    searched: Arc<Searched>,
+    /// The query vector of an input row.
+    query: Arc<dyn PhysicalExpr>,
+    /// The order of the rows found for one input row, over all columns, when the distance alone does not decide.
+    order: Vec<PhysicalSortExpr>,
+    /// Whether an input row that finds nothing stays.
+    outer: bool,
+    /// The units with rows to find, selected by whoever comes first.
+    targets: Arc<OnceCell<Arc<Vec<Target>>>>,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl VectorJoinExec {
+    /// Searches for `query` (over the columns of `input`); rows come out under `schema`, the columns of `input` first.
+    pub fn new(
+        input: Arc<dyn ExecutionPlan>,
+        searched: Searched,
+        query: Arc<dyn PhysicalExpr>,
+        order: Vec<PhysicalSortExpr>,
+        outer: bool,
+        schema: SchemaRef,
+    ) -> Self {
+        let mut equivalence = EquivalenceProperties::new(schema);
+        // The columns of the input are where they were.
+        equivalence.add_orderings(input.output_ordering().cloned());
+        let properties = PlanProperties::new(
+            equivalence,
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        Self {
+            input,
+            searched: Arc::new(searched),
+            query,
+            order,
+            outer,
+            targets: Arc::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl DisplayAs for VectorJoinExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Searched {
+            collection,
+            snapshot,
+            columns,
+            predicates,
+            spec,
+            ..
+        } = self.searched.as_ref();
+        let (index, indexed) = index_use(snapshot.units.iter(), spec);
+        let mut facts = vec![
+            ("table", collection.name()),
+            ("column", spec.field.clone()),
+            ("metric", spec.metric.to_string()),
+            ("k", spec.k.to_string()),
+            ("index", index),
+            ("columns", format!("[{}]", column_names(columns).join(", "))),
+        ];
+        facts.extend(filter_text(predicates).map(|filter| ("filter", filter)));
+        if !self.order.is_empty() {
+            let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
+            facts.push(("order", format!("[{}]", order.join(", "))));
+        }
+        if self.outer {
+            facts.push(("join", "Left".to_string()));
+        }
+        facts.extend([
+            ("units", snapshot.units.len().to_string()),
+            ("indexed", indexed.to_string()),
+        ]);
+        write_facts(format, f, self.name(), &facts)
+    }
+}
+
+impl ExecutionPlan for VectorJoinExec {
+    fn name(&self) -> &'static str {
+        "VectorJoinExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let predicates = self.searched.predicates.iter().map(|predicate| predicate.expr());
+        let order = self.order.iter().map(|key| &key.expr);
+        apply_expression_roots(predicates.chain(order).chain([&self.query]), f)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = only_child(children, self.name())?;
+        let mut equivalence = EquivalenceProperties::new(self.schema());
+        equivalence.add_orderings(input.output_ordering().cloned());
+        let properties = PlanProperties::new(
+            equivalence,
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        Ok(Arc::new(Self {
+            input,
+            targets: Arc::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: Arc::new(properties),
+            ..self.as_ref().clone()
+        }))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let reservation =
+            MemoryConsumer::new(format!("VectorJoinExec[{partition}]")).register(context.memory_pool());
+        let work = Arc::new(Work {
+            join: self.clone(),
+            partition,
+            baseline: BaselineMetrics::new(&self.metrics, partition),
+            reservation,
+        });
+        let step = (STEP_HITS / self.searched.spec.k.max(1)).clamp(1, STEP_ROWS);
+        let batch_rows = context.session_config().batch_size().max(1);
+        let input = self.input.execute(partition, context)?;
+        let rows = input
+            .map_ok(move |batch| stream::iter(sliced(batch, step)).map(Ok))
+            .try_flatten()
+            .and_then(move |batch| {
+                let work = Arc::clone(&work);
+                async move { work.join(&batch).await }
+            })
+            .map_ok(move |batch| stream::iter(sliced(batch, batch_rows)).map(Ok))
+            .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}
+
+/// The batch in parts of at most so many rows.
+fn sliced(batch: RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
+    (0..batch.num_rows())
+        .step_by(rows)
+        .map(move |start| batch.slice(start, rows.min(batch.num_rows() - start)))
+}
+
+/// One partition of a join that runs.
+struct Work {
+    join: VectorJoinExec,
+    partition: usize,
+    baseline: BaselineMetrics,
+    reservation: MemoryReservation,
+}
+
+impl Work {
+    fn count(&self, name: String, number: u64) {
+        MetricBuilder::new(&self.join.metrics)
+            .with_category(MetricCategory::Rows)
+            .counter(name, self.partition)
+            .add(usize::try_from(number).unwrap_or(usize::MAX));
+    }
+
+    async fn targets(&self) -> Result<Arc<Vec<Target>>> {
+        let select = || async {
+            let Searched {
+                snapshot,
+                predicates,
+                resources,
+                ..
+            } = self.join.searched.as_ref();
+            let units = u32::try_from(snapshot.units.len()).unwrap_or(u32::MAX);
+            let numbers: Vec<u32> = (0..units).collect();
+            let targets = select_targets(snapshot, &numbers, None, predicates, resources).await?;
+            let allowed = targets.iter().map(|target| target.selection.count(&target.unit));
+            self.count("rows_allowed".to_string(), allowed.sum());
+            Ok::<_, DataFusionError>(Arc::new(targets))
+        };
+        self.join.targets.get_or_try_init(select).await.cloned()
+    }
+
+    /// The rows of one step of the input with what they find.
+    async fn join(&self, input: &RecordBatch) -> Result<RecordBatch> {
+        let targets = self.targets().await?;
+        let searched = &self.join.searched;
+        let Searched { snapshot, spec, .. } = searched.as_ref();
+        let rows = input.num_rows();
+        self.count("queries".to_string(), rows as u64);
+        let most = rows.saturating_mul(spec.k).saturating_mul(size_of::<Hit>());
+        self.reservation
+            .try_resize(input.get_array_memory_size() + most)?;
+
+        let vectors = self.join.query.evaluate(input)?.into_array(rows)?;
+        let queries = QueryColumn::new(&spec.field, &searched.data_type, &vectors).map_err(external)?;
+        let steps = cost(&targets, spec, rows);
+        let elapsed = self.baseline.elapsed_compute().clone();
+        let search = {
+            let (targets, searched) = (Arc::clone(&targets), Arc::clone(searched));
+            move |wanted: Wanted<'_>| {
+                let _timer = elapsed.timer();
+                search_targets(&targets, &searched.spec, &queries.all()?, wanted)
+            }
+        };
+        let compute = &searched.resources.compute;
+        let (mut hits, totals) = compute
+            .run(steps, search)
+            .await
+            .map_err(external)?
+            .map_err(external)?;
+        self.count("distances_computed".to_string(), totals.distances);
+        for (strategy, times) in totals.strategies {
+            self.count(format!("strategy_{strategy}"), times);
+        }
+        if self.join.order.is_empty() {
+            let schema = searched.collection.schema();
+            let key = &schema.primary_key().map_err(external)?.name;
+            for of_query in &mut hits {
+                order_equals(&snapshot.units, key, of_query).await?;
+            }
+        }
+        let joined = self.beside(input, &hits).await?;
+        drop(hits);
+        let joined = self.in_order(joined)?;
+        self.reservation.free();
+        Ok(joined.record_output(&self.baseline))
+    }
+
+    /// Each row of the input beside the rows it found, and the place of the input row.
+    async fn beside(&self, input: &RecordBatch, hits: &[Vec<Hit>]) -> Result<(RecordBatch, Vec<u32>)> {
+        let Searched {
+            snapshot, columns, ..
+        } = self.join.searched.as_ref();
+        let mut places: Vec<u32> = Vec::new();
+        let place = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        let nothing = hits.iter().all(Vec::is_empty);
+        let found: Vec<ArrayRef> = if nothing && self.join.outer {
+            places.extend((0..input.num_rows()).map(place));
+            let fields = columns.fields().iter();
+            fields
+                .map(|field| arrow::array::new_null_array(field.data_type(), places.len()))
+                .collect()
+        } else {
+            for (row, of_row) in hits.iter().enumerate() {
+                places.extend(std::iter::repeat_n(place(row), of_row.len()));
+            }
+            let hits: Vec<Hit> = hits.concat();
+            let names = column_names(columns);
+            take_rows(&snapshot.units, &names, Some(columns), &hits)
+                .await?
+                .columns()
+                .to_vec()
+        };
+        let indices = UInt32Array::from(places);
+        let mut arrays = take_record_batch(input, &indices)?.columns().to_vec();
+        arrays.extend(found);
+        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        let joined = RecordBatch::try_new_with_options(self.join.schema(), arrays, &options)?;
+        self.reservation
+            .try_resize(self.reservation.size() + joined.get_array_memory_size())?;
+        Ok((joined, indices.values().to_vec()))
+    }
+
+    /// With sort keys of its own: the first `k` rows of each input row, in their order.
+    fn in_order(&self, (joined, places): (RecordBatch, Vec<u32>)) -> Result<RecordBatch> {
+        if self.join.order.is_empty() {
+            return Ok(joined);
+        }
+        let places = UInt32Array::from(places);
+        let mut keys = vec![SortColumn {
+            values: Arc::new(places.clone()),
+            options: None,
+        }];
+        for key in &self.join.order {
+            keys.push(key.evaluate_to_sort_column(&joined)?);
+        }
+        let sorted = lexsort_to_indices(&keys, None)?;
+        let k = self.join.searched.spec.k;
+        let mut of_row = (u32::MAX, 0usize);
+        let mut kept: Vec<u32> = Vec::with_capacity(sorted.len());
+        for index in sorted.values() {
+            let Some(place) = places.values().get(*index as usize) else {
+                continue;
+            };
+            if of_row.0 != *place {
+                of_row = (*place, 0);
+            }
+            of_row.1 += 1;
+            if of_row.1 <= k {
+                kept.push(*index);
+            }
+        }
+        Ok(take_record_batch(&joined, &UInt32Array::from(kept))?)
+    }
+}

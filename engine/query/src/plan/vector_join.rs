@@ -1,0 +1,182 @@
+//! [`VectorJoin`]: the logical node for "the `k` nearest rows of a table, for each row of another one".
+//!
+//! ```text
+//!   VectorJoin: k=10, distance=l2_distance(docs.v, q.v)     columns of q, then columns of docs
+//!     TableScan: q
+//!     TableScan: docs, filter=price < 5
+//! ```
+//!
+//! The scan on the right keeps its filters: they are part of the search. Rows of the left come in their order, each of
+//! them with its nearest rows, best first. What else there is to a join, other conditions and the columns of the result,
+//! is above the node.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, DFSchemaRef, Result, internal_err};
+use datafusion::logical_expr::builder::build_join_schema;
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, SortExpr, UserDefinedLogicalNodeCore};
+
+use super::distance::Distance;
+
+/// The `k` nearest rows of a scan for each row of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct VectorJoin {
+    /// Gives the query vectors.
+    pub left: Arc<LogicalPlan>,
+    /// A `TableScan` of a collection.
+    pub right: Arc<LogicalPlan>,
+    /// The order of a row's neighbours. The first key is the distance between a vector column of `right` and an
+    /// expression over `left`; the others tell apart rows of equal distance.
+    pub keys: Vec<SortExpr>,
+    /// Filters over `right` that could not move into the scan (they hold a scalar subquery).
+    pub filters: Vec<Expr>,
+    /// Rows wanted for each row of `left`.
+    pub k: usize,
+    /// Whether a row of `left` that finds nothing stays, with NULLs.
+    pub outer: bool,
+    schema: DFSchemaRef,
+}
+
+// A schema has no order; it follows from the inputs.
+impl PartialOrd for VectorJoin {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        (
+            &self.left,
+            &self.right,
+            &self.keys,
+            &self.filters,
+            self.k,
+            self.outer,
+        )
+            .partial_cmp(&(
+                &other.left,
+                &other.right,
+                &other.keys,
+                &other.filters,
+                other.k,
+                other.outer,
+            ))
+    }
+}
+
+impl VectorJoin {
+    /// Finds `k` rows of `right` for each row of `left`.
+    ///
+    /// # Errors
+    /// Columns of both that have the same name.
+    pub fn new(
+        left: Arc<LogicalPlan>,
+        right: Arc<LogicalPlan>,
+        keys: Vec<SortExpr>,
+        k: usize,
+        outer: bool,
+    ) -> Result<Self> {
+        let schema = Arc::new(joined(left.schema(), right.schema(), outer)?);
+        Ok(Self {
+            left,
+            right,
+            keys,
+            filters: Vec::new(),
+            k,
+            outer,
+            schema,
+        })
+    }
+
+    /// The same with the filters on its right inside; `None` when there are none, and a scan is there already.
+    pub fn with_filters_inside(&self) -> Option<Self> {
+        let mut join = self.clone();
+        while let LogicalPlan::Filter(filter) = join.right.as_ref() {
+            join.filters.push(filter.predicate.clone());
+            join.right = Arc::clone(&filter.input);
+        }
+        (join.filters.len() > self.filters.len()).then_some(join)
+    }
+
+    /// The distance taken apart; its query is over `left`.
+    pub fn parts(&self) -> Result<Distance> {
+        let key = self.keys.first();
+        match key.and_then(|key| Distance::with_query(&key.expr, self.right.schema(), |_| true)) {
+            Some(parts) => Ok(parts),
+            None => internal_err!("VectorJoin without a distance of a vector column"),
+        }
+    }
+}
+
+fn joined(left: &DFSchema, right: &DFSchema, outer: bool) -> Result<DFSchema> {
+    let join_type = if outer { JoinType::Left } else { JoinType::Inner };
+    build_join_schema(left, right, &join_type)
+}
+
+impl UserDefinedLogicalNodeCore for VectorJoin {
+    fn name(&self) -> &str {
+        "VectorJoin"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.left, &self.right]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        let keys = self.keys.iter().map(|key| &key.expr);
+        keys.chain(&self.filters).cloned().collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VectorJoin: k={}", self.k)?;
+        let mut keys = self.keys.iter();
+        if let Some(key) = keys.next() {
+            write!(f, ", distance={}", key.expr)?;
+        }
+        let then: Vec<String> = keys.map(ToString::to_string).collect();
+        if !then.is_empty() {
+            write!(f, ", then=[{}]", then.join(", "))?;
+        }
+        if !self.filters.is_empty() {
+            let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
+            write!(f, ", filter={}", filters.join(" AND "))?;
+        }
+        if self.outer {
+            write!(f, ", join=Left")?;
+        }
+        Ok(())
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut exprs = exprs.into_iter();
+        let mut inputs = inputs.into_iter();
+        let (Some(left), Some(right), None) = (inputs.next(), inputs.next(), inputs.next()) else {
+            return internal_err!("VectorJoin has two inputs");
+        };
+        let keys: Vec<SortExpr> = self
+            .keys
+            .iter()
+            .zip(exprs.by_ref())
+            .map(|(key, expr)| SortExpr { expr, ..key.clone() })
+            .collect();
+        let filters: Vec<Expr> = exprs.collect();
+        if keys.len() != self.keys.len() || filters.len() != self.filters.len() {
+            return internal_err!("VectorJoin has other expressions");
+        }
+        let (left, right) = (Arc::new(left), Arc::new(right));
+        Ok(Self {
+            filters,
+            ..Self::new(left, right, keys, self.k, self.outer)?
+        })
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.left.schema().fields().len();
+        let (left, right): (Vec<usize>, Vec<usize>) =
+            output_columns.iter().partition(|column| **column < width);
+        Some(vec![
+            left,
+            right.into_iter().map(|column| column - width).collect(),
+        ])
+    }
+}
