@@ -407,7 +407,7 @@ impl Unit {
         Ok(rows)
     }
 
-    /// The `k` nearest allowed rows, best first. CPU work: not for an I/O thread.
+    /// The `k` nearest allowed rows within the window of `params`, best first. CPU work: not for an I/O thread.
     ///
     /// Searches the field's index when it is of this metric and `exact` is false, else every
     /// allowed row.
@@ -446,7 +446,8 @@ impl Unit {
             let vectors = column.as_vectors()?;
             return Ok(index.search(vectors, query, k, params, allowed.bitset(), stats));
         }
-        exact_search_any(metric, column.vectors()?, query, k, allowed.bitset(), stats)
+        let vectors = column.vectors()?;
+        exact_search_any(metric, vectors, query, k, params.within, allowed.bitset(), stats)
             .map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
     }
 }

@@ -22,6 +22,7 @@
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
 //! | [`typed`] | vectors of other types than 32-bit floats, and their exact search |
+//! | [`Window`] | the distances that a search may return |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
 
@@ -45,6 +46,7 @@ mod scorer;
 pub mod strategy;
 pub mod typed;
 mod vectors;
+mod window;
 
 pub use any_metric::{AnyMetric, BitMetric};
 pub use bitset::Bitset;
@@ -58,3 +60,4 @@ pub use progress::{BuildOptions, Progress};
 pub use strategy::Strategy;
 pub use typed::{Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any};
 pub use vectors::Vectors;
+pub use window::Window;

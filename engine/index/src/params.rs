@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::ParamError;
 use crate::index::IndexKind;
+use crate::window::Window;
 
 /// `M`: links of a node per layer above the base, half of those on it.
 const M: Integer = Integer {
@@ -188,12 +189,14 @@ impl BuildParams {
 }
 
 /// How to search; `None` means the default of the family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
     /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8.
     pub nprobe: Option<u32>,
+    /// Distances that may be returned; no text says it, the caller sets it.
+    pub within: Window,
 }
 
 impl SearchParams {
@@ -206,13 +209,16 @@ impl SearchParams {
             IndexKind::Flat => Ok(Self::default()),
             IndexKind::IvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
-                ef: None,
+                ..Self::default()
             }),
             IndexKind::Hnsw => {
                 let ef = EF.parse(params)?;
                 match ef {
                     Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
-                    _ => Ok(Self { ef, nprobe: None }),
+                    _ => Ok(Self {
+                        ef,
+                        ..Self::default()
+                    }),
                 }
             }
         }
@@ -328,7 +334,7 @@ mod tests {
             parsed,
             SearchParams {
                 ef: Some(64),
-                nprobe: None
+                ..SearchParams::default()
             }
         );
         assert_eq!(

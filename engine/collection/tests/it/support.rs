@@ -99,6 +99,7 @@ pub async fn nearest(collection: &Collection, query: &[f32], k: usize) -> Vec<(i
         let params = SearchParams {
             ef: Some(64),
             nprobe: Some(16),
+            ..SearchParams::default()
         };
         let mut stats = SearchStats::default();
         let found = unit

@@ -143,6 +143,7 @@ fn damage_under_right_checksums_never_panics_nor_returns_a_row_that_is_not_there
                         let search = SearchParams {
                             ef: Some(40),
                             nprobe: Some(4),
+                            ..SearchParams::default()
                         };
                         let found = index.search(vectors, &base[..DIM], 15, &search, allow, &mut stats);
                         assert!(found.iter().all(|neighbor| (neighbor.row as usize) < ROWS));

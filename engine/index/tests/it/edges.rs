@@ -123,6 +123,7 @@ fn many_equal_rows_do_not_hide_the_others() {
             let search = SearchParams {
                 ef: Some(64),
                 nprobe: Some(16),
+                ..SearchParams::default()
             };
             let mut sum = 0.0;
             for query in queries.chunks(dim) {
@@ -150,6 +151,7 @@ fn copies_do_not_tear_the_graph_apart() {
     let search = SearchParams {
         ef: Some(100),
         nprobe: None,
+        ..SearchParams::default()
     };
     let mut sum = 0.0;
     for query in points.chunks(dim).step_by(4) {
@@ -288,6 +290,7 @@ fn the_largest_parameters_build_on_few_rows() {
         let search = SearchParams {
             ef: Some(i32::MAX as u32),
             nprobe: Some(65_536),
+            ..SearchParams::default()
         };
         let found = index.search(vectors, &base[..4], 5, &search, None, &mut SearchStats::default());
         assert_eq!(found, oracle(Metric::L2, vectors, &base[..4], 5, None));

@@ -81,6 +81,7 @@ fn allowed_rows_far_from_the_query_are_found_too() {
         let search = SearchParams {
             nprobe: Some(1),
             ef: Some(10),
+            ..SearchParams::default()
         };
         let found = index.search(vectors, &query, 10, &search, Some(&allow), &mut stats);
         assert_eq!(found.len(), 10, "{params:?}");
@@ -129,6 +130,7 @@ fn a_filter_that_leaves_little_near_the_query_keeps_recall() {
                 let search = SearchParams {
                     ef: Some(ef),
                     nprobe: Some(8),
+                    ..SearchParams::default()
                 };
                 let found = index.search(
                     vectors,

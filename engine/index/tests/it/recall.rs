@@ -44,6 +44,7 @@ fn a_graph_finds_nearly_all_neighbours_with_a_fraction_of_the_work() {
         let search = SearchParams {
             ef: Some(64),
             nprobe: None,
+            ..SearchParams::default()
         };
         let (recall, distances) = measure(params, metric, search, Strategy::Graph);
         assert!(recall >= least, "{metric} recall {recall}");
@@ -64,6 +65,7 @@ fn a_wider_candidate_list_finds_more() {
             SearchParams {
                 ef: Some(ef),
                 nprobe: None,
+                ..SearchParams::default()
             },
             Strategy::Graph,
         )
@@ -82,6 +84,7 @@ fn lists_find_nearly_all_neighbours_with_a_fraction_of_the_work() {
         let search = SearchParams {
             nprobe: Some(16),
             ef: None,
+            ..SearchParams::default()
         };
         let (recall, distances) = measure(
             BuildParams::IvfFlat { nlist: 128 },
@@ -99,6 +102,7 @@ fn probing_every_list_is_exact() {
     let search = SearchParams {
         nprobe: Some(128),
         ef: None,
+        ..SearchParams::default()
     };
     let (recall, _) = measure(
         BuildParams::IvfFlat { nlist: 128 },
