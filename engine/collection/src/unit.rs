@@ -145,12 +145,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn new(
-        block: Block,
-        partition: i64,
-        over: Over,
-        indexes: HashMap<String, AnyIndex>,
-    ) -> Self {
+    pub(crate) fn new(block: Block, partition: i64, over: Over, indexes: HashMap<String, AnyIndex>) -> Self {
         Self {
             block,
             partition,
@@ -408,7 +403,7 @@ impl Unit {
         Ok(rows)
     }
 
-    /// The `k` nearest allowed rows, best first. CPU work: not for an I/O thread.
+    /// The `k` nearest allowed rows within the window of `params`, best first. CPU work: not for an I/O thread.
     ///
     /// Searches the field's index when it is of this metric and `exact` is false, else every
     /// allowed row.
@@ -446,7 +441,7 @@ impl Unit {
         let (vectors, allow) = (column.vectors()?, allowed.bitset());
         let found = match index {
             Some(index) => index.search(vectors, query, k, params, allow, stats),
-            None => exact_search_any(metric, vectors, query, k, allow, stats),
+            None => exact_search_any(metric, vectors, query, k, params.within, allow, stats),
         };
         found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
     }

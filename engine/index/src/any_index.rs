@@ -142,10 +142,11 @@ impl AnyIndex {
             (Self::Dense(index), VectorsRef::Floats(vectors), VectorRef::Floats(query)) => {
                 Ok(index.search(vectors, query, k, params, allow, stats))
             }
-            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) => {
+            // Postings do not tell how far a row is before it is scored.
+            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
                 index.search(vectors, query, k, params, allow, stats)
             }
-            _ => exact_search_any(self.metric(), vectors, query, k, allow, stats),
+            _ => exact_search_any(self.metric(), vectors, query, k, params.within, allow, stats),
         }
     }
 }

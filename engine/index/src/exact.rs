@@ -15,6 +15,7 @@ use crate::neighbor::{Neighbor, TopK};
 use crate::scorer::{Scorer, Space, tile_error};
 use crate::strategy::Strategy;
 use crate::vectors::Vectors;
+use crate::window::Window;
 
 /// Rows scored between two looks at the heap.
 const BLOCK_ROWS: usize = 256;
@@ -37,7 +38,8 @@ pub fn exact_search(
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Vec<Neighbor> {
-    exact_in(&Space::new(metric, vectors, None), query, k, allow, stats)
+    let space = Space::new(metric, vectors, None);
+    exact_in(&space, query, k, Window::default(), allow, stats)
 }
 
 /// [`exact_search`] for every row of `queries`: the same rows, read once per group of queries instead of once per query.
@@ -49,7 +51,8 @@ pub fn exact_search_batch(
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Vec<Vec<Neighbor>> {
-    exact_batch_in(&Space::new(metric, vectors, None), queries, k, allow, stats)
+    let space = Space::new(metric, vectors, None);
+    exact_batch_in(&space, queries, k, Window::default(), allow, stats)
 }
 
 /// Sets the strategy and counts the rows that a search over `rows` rows looks at.
@@ -68,6 +71,7 @@ pub(crate) fn exact_in(
     space: &Space<'_>,
     query: &[f32],
     k: usize,
+    within: Window,
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Vec<Neighbor> {
@@ -79,7 +83,7 @@ pub(crate) fn exact_in(
     let scored = count_work(vectors.len(), 1, allow, stats);
     let scorer = space.scorer(query);
     let scan = |from: usize, to: usize| {
-        let mut top = TopK::new(k, scored.min(to - from));
+        let mut top = TopK::within(within, k, scored.min(to - from));
         scan_rows(&scorer, from, to, allow, &mut top);
         top
     };
@@ -91,7 +95,7 @@ pub(crate) fn exact_in(
         parts
             .map(|index| scan(index * part, ((index + 1) * part).min(vectors.len())))
             .reduce(
-                || TopK::new(k, 0),
+                || TopK::within(within, k, 0),
                 |mut left, right| {
                     left.merge(right);
                     left
@@ -136,6 +140,7 @@ pub(crate) fn exact_batch_in(
     space: &Space<'_>,
     queries: Vectors<'_>,
     k: usize,
+    within: Window,
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Vec<Vec<Neighbor>> {
@@ -145,7 +150,7 @@ pub(crate) fn exact_batch_in(
         return vec![Vec::new(); queries.len()];
     }
     let scored = count_work(vectors.len(), queries.len(), allow, stats);
-    let batch = Batch::new(space, queries, k, allow, scored);
+    let batch = Batch::new(space, queries, k, within, allow, scored);
     let groups = queries.len().div_ceil(GROUP_QUERIES);
     let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
     // Few groups: the rows are cut too, so that every thread has something to do.
@@ -179,7 +184,9 @@ pub(crate) fn exact_batch_in(
     } else {
         tasks.iter().map(run).collect()
     };
-    let mut best: Vec<TopK> = (0..queries.len()).map(|_| TopK::new(k, scored)).collect();
+    let mut best: Vec<TopK> = (0..queries.len())
+        .map(|_| TopK::within(within, k, scored))
+        .collect();
     for (first, parts) in done {
         for (whole, part) in best.iter_mut().skip(first).zip(parts) {
             whole.merge(part);
@@ -198,6 +205,7 @@ struct Batch<'a> {
     query_norms: Vec<f32>,
     allow: Option<&'a Bitset>,
     k: usize,
+    within: Window,
     scored: usize,
 }
 
@@ -206,6 +214,7 @@ impl<'a> Batch<'a> {
         space: &'a Space<'a>,
         queries: Vectors<'a>,
         k: usize,
+        within: Window,
         allow: Option<&'a Bitset>,
         scored: usize,
     ) -> Self {
@@ -223,6 +232,7 @@ impl<'a> Batch<'a> {
             query_norms,
             allow,
             k,
+            within,
             scored,
         }
     }
@@ -231,7 +241,7 @@ impl<'a> Batch<'a> {
     fn scan(&self, first: usize, count: usize, from: usize, to: usize) -> Vec<TopK> {
         let dim = self.space.vectors.dim();
         let mut best: Vec<TopK> = (0..count)
-            .map(|_| TopK::new(self.k, self.scored.min(to - from)))
+            .map(|_| TopK::within(self.within, self.k, self.scored.min(to - from)))
             .collect();
         let block_rows = (BLOCK_FLOATS / dim).clamp(TILE, BLOCK_ROWS);
         let mut out = vec![0.0f32; TILE * block_rows];

@@ -56,12 +56,12 @@ impl VectorIndex for Flat {
         vectors: Vectors<'_>,
         query: &[f32],
         k: usize,
-        _params: &SearchParams,
+        params: &SearchParams,
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
         match self.rows.candidates(vectors, query.len(), allow) {
-            Some(candidates) => candidates.scan(query, k, stats),
+            Some(candidates) => candidates.scan(query, k, params.within, stats),
             None => Vec::new(),
         }
     }
@@ -71,12 +71,12 @@ impl VectorIndex for Flat {
         vectors: Vectors<'_>,
         queries: Vectors<'_>,
         k: usize,
-        _params: &SearchParams,
+        params: &SearchParams,
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Vec<Neighbor>> {
         match self.rows.candidates(vectors, queries.dim(), allow) {
-            Some(candidates) => candidates.scan_batch(queries, k, stats),
+            Some(candidates) => candidates.scan_batch(queries, k, params.within, stats),
             None => vec![Vec::new(); queries.len()],
         }
     }

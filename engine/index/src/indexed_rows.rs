@@ -14,6 +14,7 @@ use crate::neighbor::Neighbor;
 use crate::params::BuildParams;
 use crate::scorer::{Space, inverse_norms};
 use crate::vectors::Vectors;
+use crate::window::Window;
 
 /// The rows of a segment as an index sees them. The first two arrays of its blob.
 #[derive(Debug)]
@@ -220,8 +221,14 @@ impl Candidates<'_> {
     }
 
     /// Exact search over all of them.
-    pub(crate) fn scan(&self, query: &[f32], k: usize, stats: &mut SearchStats) -> Vec<Neighbor> {
-        exact_in(&self.space, query, k, self.scanned(), stats)
+    pub(crate) fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        within: Window,
+        stats: &mut SearchStats,
+    ) -> Vec<Neighbor> {
+        exact_in(&self.space, query, k, within, self.scanned(), stats)
     }
 
     /// [`Candidates::scan`] for every row of `queries`.
@@ -229,8 +236,9 @@ impl Candidates<'_> {
         &self,
         queries: Vectors<'_>,
         k: usize,
+        within: Window,
         stats: &mut SearchStats,
     ) -> Vec<Vec<Neighbor>> {
-        exact_batch_in(&self.space, queries, k, self.scanned(), stats)
+        exact_batch_in(&self.space, queries, k, within, self.scanned(), stats)
     }
 }

@@ -24,6 +24,7 @@
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
 //! | [`typed`] | vectors of other types than 32-bit floats, and their exact search |
+//! | [`Window`] | the distances that a search may return |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
 
@@ -49,6 +50,7 @@ mod sparse;
 pub mod strategy;
 pub mod typed;
 mod vectors;
+mod window;
 
 pub use any_index::AnyIndex;
 pub use any_metric::{AnyMetric, BitMetric};
@@ -67,3 +69,4 @@ pub use typed::{
     Bm25, Bm25Query, Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any,
 };
 pub use vectors::Vectors;
+pub use window::Window;

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use crate::window::Window;
+
 /// A row with its distance; ordered by distance, then row, so that every search has exactly one right answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbor {
@@ -59,30 +61,39 @@ pub(crate) fn from_ordered_bits(bits: u32) -> f32 {
     f32::from_bits(bits ^ (((!bits as i32 >> 31) as u32) | 0x8000_0000))
 }
 
-/// Keeps the best `k` neighbours of all that are pushed.
+/// Keeps the best `k` neighbours, within a window of distances, of all that are pushed.
 #[derive(Debug, Clone)]
 pub struct TopK {
     k: usize,
     heap: BinaryHeap<u64>,
-    /// Largest distance that can still enter; infinite while the heap is not full.
+    /// Smallest distance that can enter.
+    first: f32,
+    /// Largest distance that can still enter: the end of the window while the heap is not full.
     bound: f32,
 }
 
 impl TopK {
     /// An empty heap for `k` results out of at most `candidates` rows.
     pub fn new(k: usize, candidates: usize) -> Self {
+        Self::within(Window::default(), k, candidates)
+    }
+
+    /// An empty heap for `k` results within `window` out of at most `candidates` rows.
+    pub fn within(window: Window, k: usize, candidates: usize) -> Self {
         let capacity = k.min(candidates);
         Self {
             k,
             heap: BinaryHeap::with_capacity(capacity),
-            bound: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY },
+            first: window.first(),
+            bound: if k == 0 { f32::NEG_INFINITY } else { window.last() },
         }
     }
 
     /// Offers a row; it stays when it is among the best `k` so far.
     #[inline]
     pub fn push(&mut self, distance: f32, row: u32) {
-        if distance > self.bound {
+        // Few rows get past the first comparison, so the second costs little.
+        if distance > self.bound || distance < self.first {
             return;
         }
         self.push_key(Neighbor { distance, row }.key());
@@ -103,7 +114,7 @@ impl TopK {
         }
     }
 
-    /// Largest distance that can still enter; infinite while fewer than `k` rows are held.
+    /// Largest distance that can still enter; the end of the window while fewer than `k` rows are held.
     #[inline]
     pub fn bound(&self) -> f32 {
         self.bound
@@ -119,7 +130,7 @@ impl TopK {
         self.heap.is_empty()
     }
 
-    /// Takes over what `other` holds.
+    /// Takes over what `other`, of the same window, holds.
     pub fn merge(&mut self, other: Self) {
         for key in other.heap {
             self.push_key(key);
@@ -160,6 +171,24 @@ mod tests {
             all.sort();
             all.truncate(k);
             prop_assert_eq!(first.into_sorted(), all);
+        }
+
+        #[test]
+        fn a_window_leaves_out_what_lies_nearer_and_farther(
+            distances in prop::collection::vec(-5i8..5, 0..100), k in 0usize..20, from in -6i8..6, to in -6i8..6
+        ) {
+            let window = Window::new(Some(from.into()), Some(to.into()));
+            let mut top = TopK::within(window, k, distances.len());
+            let mut expected = Vec::new();
+            for (&distance, row) in distances.iter().zip(0..) {
+                top.push(f32::from(distance), row);
+                if from <= distance && distance < to {
+                    expected.push(Neighbor { distance: f32::from(distance), row });
+                }
+            }
+            expected.sort();
+            expected.truncate(k);
+            prop_assert_eq!(top.into_sorted(), expected);
         }
     }
 }

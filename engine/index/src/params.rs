@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::error::ParamError;
 use crate::index::IndexKind;
 use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
+use crate::window::Window;
 
 /// `M`: links of a node per layer above the base, half of those on it.
 const M: Integer = Integer {
@@ -226,6 +227,8 @@ pub struct SearchParams {
     pub nprobe: Option<u32>,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
+    /// Distances that may be returned; no text says it, the caller sets it.
+    pub within: Window,
 }
 
 impl SearchParams {

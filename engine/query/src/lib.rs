@@ -56,7 +56,7 @@ pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use files::FileAccess;
 pub use request::{
-    FilterText, Queries, QueryRequest, SCORE_COLUMN, SearchRequest, SearchResponse, SqlOutput,
+    FilterText, Queries, QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
 };
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;

@@ -7,7 +7,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use elanus_collection::{Collection, Keys};
 use elanus_filter::Templates;
-use elanus_index::AnyMetric;
+use elanus_index::{AnyMetric, Window};
+
+use crate::error::{QueryError, Result};
 
 /// Name of the score column that [`SearchResponse::rows`] ends with.
 pub const SCORE_COLUMN: &str = "_score";
@@ -36,6 +38,49 @@ impl From<Vec<f32>> for Queries {
     }
 }
 
+/// Scores that a search may find, in Milvus' terms; by default every score.
+///
+/// Where a larger score is better (IP, COSINE): `radius < score <= range_filter`. Where a smaller one is (L2, HAMMING,
+/// JACCARD): `range_filter <= score < radius`. So `radius` is the far end, which is not in the range, and `range_filter`
+/// the near end, which is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ScoreRange {
+    /// Far end; `None`: as far as there are rows.
+    pub radius: Option<f32>,
+    /// Near end; `None`: from the best row on.
+    pub range_filter: Option<f32>,
+}
+
+impl ScoreRange {
+    /// The range as distances.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] when an end is not a number or the ends are in the wrong order.
+    pub(crate) fn window(self, metric: AnyMetric) -> Result<Window> {
+        let Self { radius, range_filter } = self;
+        if [radius, range_filter].into_iter().flatten().any(f32::is_nan) {
+            return Err(QueryError::InvalidParameter(
+                "radius and range_filter must be numbers, not NaN".into(),
+            ));
+        }
+        if let (Some(far), Some(near)) = (radius, range_filter) {
+            let (ordered, word) = if metric.larger_is_better() {
+                (near > far, "greater")
+            } else {
+                (near < far, "less")
+            };
+            if !ordered {
+                return Err(QueryError::InvalidParameter(format!(
+                    "range_filter({near}) must be {word} than radius({far}) for metric {metric}"
+                )));
+            }
+        }
+        // A score is its distance, negated where larger is better, and so the other way round.
+        let distance = |score: f32| metric.score(score);
+        Ok(Window::new(range_filter.map(distance), radius.map(distance)))
+    }
+}
+
 /// A nearest-neighbour search of one vector field for `nq` queries.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
@@ -55,6 +100,8 @@ pub struct SearchRequest {
     pub metric: Option<AnyMetric>,
     /// Search parameters under their Milvus names (`ef`, `nprobe`).
     pub params: BTreeMap<String, String>,
+    /// Only rows with a score in this range are found; limit and offset count these.
+    pub range: ScoreRange,
     /// Only rows for which this is true are found.
     pub filter: Option<FilterText>,
     /// Names of the partitions searched; empty means all.
@@ -134,5 +181,54 @@ impl SqlOutput {
             affected: Some(rows),
             ..Self::done()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use elanus_index::{BitMetric, Metric};
+
+    use super::*;
+
+    fn window(
+        metric: impl Into<AnyMetric>,
+        radius: Option<f32>,
+        range_filter: Option<f32>,
+    ) -> Result<Window> {
+        ScoreRange { radius, range_filter }.window(metric.into())
+    }
+
+    #[test]
+    fn the_far_end_is_open_and_the_near_end_closed_in_every_metric() {
+        for metric in [
+            AnyMetric::from(Metric::L2),
+            BitMetric::Hamming.into(),
+            BitMetric::Jaccard.into(),
+        ] {
+            let range = window(metric, Some(2.0), Some(1.0)).unwrap();
+            assert!(range.contains(1.0) && !range.contains(2.0) && range.contains(1.5));
+        }
+        for metric in [Metric::Ip, Metric::Cosine] {
+            // distances of similarities are negative
+            let range = window(metric, Some(0.25), Some(0.5)).unwrap();
+            assert!(range.contains(-0.5) && !range.contains(-0.25) && range.contains(-0.3));
+        }
+        assert!(window(Metric::L2, None, None).unwrap().is_open());
+    }
+
+    #[test]
+    fn ends_in_the_wrong_order_are_refused() {
+        let reason =
+            |metric: Metric, far, near| window(metric, Some(far), Some(near)).unwrap_err().to_string();
+        assert!(
+            reason(Metric::L2, 1.0, 2.0)
+                .contains("range_filter(2) must be less than radius(1) for metric L2")
+        );
+        assert!(reason(Metric::L2, 1.0, 1.0).contains("must be less"));
+        assert!(
+            reason(Metric::Ip, 2.0, 1.0)
+                .contains("range_filter(1) must be greater than radius(2) for metric IP")
+        );
+        assert!(reason(Metric::Ip, f32::NAN, 1.0).contains("not NaN"));
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct SearchSpec {
     pub metric: AnyMetric,
     /// Neighbours wanted of each query.
     pub k: usize,
-    /// Search parameters of the index.
+    /// Search parameters of the index, and the distances wanted.
     pub params: SearchParams,
     /// Whether indexes are left aside.
     pub exact: bool,
@@ -297,13 +297,13 @@ fn search_unit(
     };
     let Some(query) = query else {
         return Ok(match spec.undefined {
-            Undefined::Skip => Vec::new(),
-            Undefined::Last => selection
+            Undefined::Last if spec.params.within.is_open() => selection
                 .rows(unit)
                 .into_iter()
                 .take(spec.k)
                 .map(|row| hit(row, None))
                 .collect(),
+            Undefined::Last | Undefined::Skip => Vec::new(),
         });
     };
     let found = search_rows(unit, spec, query, selection.bits(), totals)?;
@@ -361,6 +361,8 @@ fn hits_of(
             .map(|neighbor| hit(neighbor.row, Some(neighbor.distance)))
             .collect());
     }
+    // Rows without a distance are in no window but the open one.
+    let open = spec.params.within.is_open();
     let mut last: Vec<u32> = Vec::new();
     // SQL's cosine distance of a zero vector is NaN, after all numbers; the engine's is that of a
     // right angle. It only matters when a right angle or worse is among the hits.
@@ -369,7 +371,9 @@ fn hits_of(
         let (zeros, others) = split_zero_vectors(unit, &spec.field, selection)?;
         if !zeros.is_empty() {
             found = search_rows(unit, spec, query, Some(&others), totals)?;
-            last = zeros;
+            if open {
+                last = zeros;
+            }
         }
     }
     let mut hits: Vec<Hit> = found
@@ -378,7 +382,8 @@ fn hits_of(
         .collect();
     hits.extend(last.into_iter().map(|row| hit(row, Some(f32::NAN))));
     hits.truncate(spec.k);
-    if hits.len() < spec.k
+    if open
+        && hits.len() < spec.k
         && let Some(valid) = unit.vectors(&spec.field)?.valid()
     {
         let mut missing = selection.bits().cloned().unwrap_or_else(|| unit.live());

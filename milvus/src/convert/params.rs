@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 use elanus_index::AnyMetric;
+use elanus_query::ScoreRange;
 use milvus::proto::common::KeyValuePair;
 use serde_json::Value;
 
@@ -20,9 +21,7 @@ const MAX_WINDOW: i64 = 16_384;
 const PARAMS: &str = "params";
 
 /// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 16] = [
-    "radius",
-    "range_filter",
+const SEARCH_UNSUPPORTED: [&str; 14] = [
     "group_by_field",
     "group_by_fields",
     "order_by_fields",
@@ -51,7 +50,9 @@ const QUERY_UNSUPPORTED: [&str; 7] = [
 ];
 
 /// Keys that are not parameters of an index.
-const NOT_FOR_THE_INDEX: [&str; 9] = [
+const NOT_FOR_THE_INDEX: [&str; 11] = [
+    "radius",
+    "range_filter",
     "anns_field",
     "topk",
     "limit",
@@ -76,6 +77,8 @@ pub(crate) struct SearchParams {
     pub metric: Option<AnyMetric>,
     /// Decimals that scores are rounded to.
     pub round_decimal: Option<i32>,
+    /// Scores that may be found.
+    pub range: ScoreRange,
     /// Whether rows outside sealed segments are left out.
     pub ignore_growing: bool,
     /// Zone that instants are written in.
@@ -133,6 +136,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         .map(|text| round_decimal(text))
         .transpose()?
         .flatten();
+    let range = score_range(&map)?;
     let field = map.remove("anns_field").filter(|name| !name.is_empty());
     let ignore_growing = flag(&map, "ignore_growing")?;
     let zone = zone(&map)?;
@@ -143,6 +147,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         offset: usize::try_from(offset).unwrap_or(0),
         metric,
         round_decimal,
+        range,
         ignore_growing,
         zone,
         index: map,
@@ -243,6 +248,28 @@ fn flag(map: &BTreeMap<String, String>, key: &str) -> Result<bool> {
     }
 }
 
+/// The range of scores; its ends are looked at once the metric is known.
+fn score_range(map: &BTreeMap<String, String>) -> Result<ScoreRange> {
+    let number = |key: &str| {
+        let text = map.get(key).map(|text| text.trim());
+        text.filter(|text| !matches!(*text, "" | "null" | "None"))
+            .map(|text| {
+                text.parse::<f32>()
+                    .ok()
+                    .filter(|number| !number.is_nan())
+                    .ok_or_else(|| Error::invalid(format!("{key} [{text}] is invalid, should be a number")))
+            })
+            .transpose()
+    };
+    let (radius, range_filter) = (number("radius")?, number("range_filter")?);
+    if radius.is_none() && range_filter.is_some() {
+        return Err(Error::invalid(
+            "range_filter is given without radius; a range search needs radius, range_filter may be left out",
+        ));
+    }
+    Ok(ScoreRange { radius, range_filter })
+}
+
 fn round_decimal(text: &str) -> Result<Option<i32>> {
     match text.trim().parse::<i32>() {
         Ok(-1) => Ok(None),
@@ -330,8 +357,8 @@ mod tests {
     #[test]
     fn features_that_are_not_there_are_refused_wherever_they_hide() {
         assert_eq!(
-            search_error(&[("topk", "1"), ("params", r#"{"radius": 0.5}"#)]),
-            "not supported: parameter radius=0.5"
+            search_error(&[("topk", "1"), ("params", r#"{"element_scope": {"a": 1}}"#)]),
+            r#"not supported: parameter element_scope={"a":1}"#
         );
         assert!(
             search_error(&[("topk", "1"), ("group_by_field", "city")])
@@ -345,6 +372,21 @@ mod tests {
         .unwrap();
         assert!(query(pairs(&[("iterator", "True")])).is_err());
         query(pairs(&[("iterator", "False"), ("reduce_stop_for_best", "False")])).unwrap();
+    }
+
+    #[test]
+    fn a_range_is_read_and_its_ends_are_numbers() {
+        let range = |text: &str| search(pairs(&[("topk", "1"), ("params", text)]));
+        let found = range(r#"{"radius": 0.5, "range_filter": "0.25", "nprobe": 4}"#).unwrap();
+        let expected = ScoreRange {
+            radius: Some(0.5),
+            range_filter: Some(0.25),
+        };
+        assert_eq!(found.range, expected);
+        assert!(!found.index.contains_key("radius") && found.index.contains_key("nprobe"));
+        let reason = |text: &str| range(text).unwrap_err().to_string();
+        assert!(reason(r#"{"range_filter": 1}"#).contains("range_filter is given without radius"));
+        assert!(reason(r#"{"radius": "far"}"#).contains("radius [far] is invalid, should be a number"));
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) async fn search(
         offset: params.offset,
         metric: params.metric,
         params: params.index,
+        range: params.range,
         filter,
         partitions: request.partition_names,
         output: columns,

@@ -28,7 +28,7 @@ use crate::bitset::Bitset;
 use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::index::{IndexKind, SearchStats, VectorIndex};
-use crate::indexed_rows::IndexedRows;
+use crate::indexed_rows::{Candidates, IndexedRows};
 use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::{BuildParams, SearchParams};
@@ -38,7 +38,7 @@ use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
 use crate::vectors::Vectors;
 use build::Settings;
 use frontier::{Frontier, HeapFrontier, SortedFrontier};
-use layers::Layers;
+use layers::{LayerRef, Layers, Link};
 use scratch::{Scratch, ScratchPool};
 
 #[derive(Debug)]
@@ -116,27 +116,91 @@ impl Hnsw {
                 found
             }
             Some(allow) => {
-                let mut top = TopK::new(k, self.rows.len);
-                walk::walk(
-                    base,
-                    scorer,
-                    &[entry],
-                    scratch,
-                    frontier,
-                    stats,
-                    |row, distance| {
-                        if distance <= top.bound() && allow.get(row as usize) {
-                            top.push(distance, row);
-                        }
-                    },
-                );
-                let found = top.into_sorted();
-                let reach = frontier.reach();
-                let within = found.partition_point(|neighbor| neighbor.distance <= reach);
+                let top = TopK::new(k, self.rows.len);
+                let found = collect(base, scorer, entry, Some(allow), top, scratch, frontier, stats);
+                let within = within_reach(&found, frontier);
                 if within * 2 < k { Vec::new() } else { found }
             }
         }
     }
+
+    /// The best `k` within a window: walks with longer and longer candidate lists, until one reaches past the end of the
+    /// window or past `k` rows of it. `None` when a scan is cheaper than the next walk.
+    fn walk_within(
+        &self,
+        candidates: &Candidates<'_>,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        let scorer = candidates.space.scorer(query);
+        let mut graph_query = self.graph_query(candidates, k, params);
+        while let GraphPlan::Walk { ef } = plan_graph(graph_query) {
+            let mut scratch = self.scratch.take();
+            let mut frontier = HeapFrontier::new(ef);
+            let entry = walk::descend(&self.layers, &scorer, &mut scratch, stats)?;
+            let found = collect(
+                self.layers.base(),
+                &scorer,
+                entry,
+                candidates.filter(),
+                TopK::within(params.within, k, self.rows.len),
+                &mut scratch,
+                &mut frontier,
+                stats,
+            );
+            self.scratch.give_back(scratch);
+            if within_reach(&found, &frontier) >= k || frontier.reach() > params.within.last() {
+                return Some(found);
+            }
+            graph_query.ef = graph_query.ef.saturating_mul(WIDEN);
+        }
+        None
+    }
+
+    fn graph_query(&self, candidates: &Candidates<'_>, k: usize, params: &SearchParams) -> GraphQuery {
+        GraphQuery {
+            rows: self.rows.count(),
+            allowed: candidates.allowed,
+            k,
+            ef: params.ef_for(k),
+            degree: self.layers.base_degree(),
+        }
+    }
+}
+
+/// How much longer the candidate list of the next walk within a window is.
+const WIDEN: usize = 4;
+
+/// Walks the base layer and keeps the best of all allowed rows that the walk scores.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the state of a walk, lent by the caller"
+)]
+fn collect<L: Link, F: Frontier>(
+    base: LayerRef<'_, L>,
+    scorer: &Scorer<'_>,
+    entry: Neighbor,
+    allow: Option<&Bitset>,
+    mut top: TopK,
+    scratch: &mut Scratch,
+    frontier: &mut F,
+    stats: &mut SearchStats,
+) -> Vec<Neighbor> {
+    let offer = |row: u32, distance: f32| {
+        if distance <= top.bound() && allow.is_none_or(|allow| allow.get(row as usize)) {
+            top.push(distance, row);
+        }
+    };
+    walk::walk(base, scorer, &[entry], scratch, frontier, stats, offer);
+    top.into_sorted()
+}
+
+/// How many of the rows found lie within the reach of the walk.
+fn within_reach<F: Frontier>(found: &[Neighbor], frontier: &F) -> usize {
+    let reach = frontier.reach();
+    found.partition_point(|neighbor| neighbor.distance <= reach)
 }
 
 impl VectorIndex for Hnsw {
@@ -180,14 +244,17 @@ impl VectorIndex for Hnsw {
             return Vec::new();
         };
         let (allow, nodes) = (candidates.filter(), self.rows.count());
-        let graph_query = GraphQuery {
-            rows: nodes,
-            allowed: candidates.allowed,
-            k,
-            ef: params.ef_for(k),
-            degree: self.layers.base_degree(),
+        let strategy = if allow.is_some() {
+            Strategy::GraphFiltered
+        } else {
+            Strategy::Graph
         };
-        if let GraphPlan::Walk { ef } = plan_graph(graph_query) {
+        if !params.within.is_open() {
+            if let Some(found) = self.walk_within(&candidates, query, k, params, stats) {
+                stats.strategy = strategy;
+                return found;
+            }
+        } else if let GraphPlan::Walk { ef } = plan_graph(self.graph_query(&candidates, k, params)) {
             let scorer = candidates.space.scorer(query);
             let mut scratch = self.scratch.take();
             let found = if ef <= SortedFrontier::MAX {
@@ -201,15 +268,11 @@ impl VectorIndex for Hnsw {
             };
             self.scratch.give_back(scratch);
             if found.len() >= k.min(candidates.allowed.unwrap_or(nodes)) {
-                stats.strategy = if allow.is_some() {
-                    Strategy::GraphFiltered
-                } else {
-                    Strategy::Graph
-                };
+                stats.strategy = strategy;
                 return found;
             }
         }
-        candidates.scan(query, k, stats)
+        candidates.scan(query, k, params.within, stats)
     }
 
     fn serialize(&self) -> Vec<u8> {

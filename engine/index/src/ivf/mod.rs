@@ -29,10 +29,13 @@ use crate::progress::BuildOptions;
 use crate::scorer::{Scorer, Space};
 use crate::strategy::{ListsPlan, ListsQuery, Strategy, plan_lists};
 use crate::vectors::Vectors;
+use crate::window::Window;
 use assign::{Assigner, group};
 
 /// Rows scored between two looks at the heap.
 const CHUNK: usize = 256;
+/// Lists without a row of the window, one after the other, that end a range search (Milvus' `max_empty_result_buckets`).
+const MAX_EMPTY_LISTS: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct IvfFlat {
@@ -149,33 +152,40 @@ impl IvfFlat {
         keys
     }
 
-    /// Scans the `nprobe` nearest lists, and more until `k` rows were found.
+    /// Scans the `nprobe` nearest lists, and more until `k` rows were found: rows of the window, where there is one, and
+    /// then only until [`MAX_EMPTY_LISTS`] lists in a row had none of it.
     ///
     /// A filter may leave little near the query (other languages, other tenants): then the rows that these lists hold by
     /// chance would fill the result while nearer ones lie in lists not looked at. So when the lists hold less than half of
-    /// the `share` of allowed rows that the whole index has, nothing is returned.
+    /// the `share` of allowed rows that the whole index has, the answer is `None`.
     fn probe(
         &self,
         candidates: &Candidates<'_>,
         query: &[f32],
         k: usize,
         nprobe: usize,
+        within: Window,
         stats: &mut SearchStats,
-    ) -> Vec<Neighbor> {
+    ) -> Option<Vec<Neighbor>> {
         let (scorer, allow) = (candidates.space.scorer(query), candidates.filter());
         let share = candidates
             .allowed
             .map_or(0.0, |allowed| allowed as f64 / self.members.len().max(1) as f64);
         let mut lists = self.rank_lists(query, nprobe);
         stats.distances += lists.len() as u64;
-        let mut top = TopK::new(k, self.members.len());
-        let (mut found, mut seen) = (0, 0);
+        let mut top = TopK::within(within, k, self.members.len());
+        let (mut found, mut seen, mut empty) = (0, 0, 0);
         for index in 0..lists.len() {
             if index == nprobe && (found as f64) < seen as f64 * share / 2.0 {
                 stats.distances += found as u64;
-                return Vec::new();
+                return None;
             }
-            if index >= nprobe && found >= k {
+            let enough = if within.is_open() {
+                found >= k
+            } else {
+                top.len() >= k || empty >= MAX_EMPTY_LISTS
+            };
+            if index >= nprobe && enough {
                 break;
             }
             if index == nprobe {
@@ -185,11 +195,13 @@ impl IvfFlat {
             let Some(&key) = lists.get(index) else { break };
             let list = self.list(key as u32);
             seen += list.len();
+            let held = top.len();
             found += scan_list(&scorer, list, allow, &mut top);
+            empty = if top.len() > held { 0 } else { empty + 1 };
             stats.lists += 1;
         }
         stats.distances += found as u64;
-        top.into_sorted()
+        Some(top.into_sorted())
     }
 }
 
@@ -269,18 +281,19 @@ impl VectorIndex for IvfFlat {
             nprobe: params.nprobe_for(self.lists()),
             lists: self.lists(),
         };
-        if let ListsPlan::Probe { nprobe } = plan_lists(lists_query) {
-            let found = self.probe(&candidates, query, k, nprobe, stats);
-            if !found.is_empty() {
-                stats.strategy = if candidates.allowed.is_some() {
-                    Strategy::ListsFiltered
-                } else {
-                    Strategy::Lists
-                };
-                return found;
-            }
+        // What a late window passes over fills the nearest lists: how many lists to look at, nobody knows.
+        if !params.within.starts_late()
+            && let ListsPlan::Probe { nprobe } = plan_lists(lists_query)
+            && let Some(found) = self.probe(&candidates, query, k, nprobe, params.within, stats)
+        {
+            stats.strategy = if candidates.allowed.is_some() {
+                Strategy::ListsFiltered
+            } else {
+                Strategy::Lists
+            };
+            return found;
         }
-        candidates.scan(query, k, stats)
+        candidates.scan(query, k, params.within, stats)
     }
 
     fn serialize(&self) -> Vec<u8> {

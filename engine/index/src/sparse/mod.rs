@@ -206,7 +206,7 @@ impl SparseIndex {
         });
         let fits = vectors.len() == self.rows && weights.values().iter().all(|weight| weight.is_finite());
         if scan || !fits || k == 0 {
-            return exact_search_any(self.metric, stored, query, k, allow, stats);
+            return exact_search_any(self.metric, stored, query, k, params.within, allow, stats);
         }
         stats.strategy = if allow.is_some() {
             Strategy::PostingsFiltered

@@ -7,17 +7,19 @@ use super::{VectorRef, VectorsRef};
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::error::PairError;
-use crate::exact::exact_search;
+use crate::exact::exact_in;
 use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
+use crate::scorer::Space;
 use crate::strategy::Strategy;
+use crate::window::Window;
 
 /// Work (numbers read) above which a search uses the thread pool.
 const PARALLEL_NUMBERS: usize = 1 << 24;
 /// Least rows of a task.
 const PART_ROWS: usize = 256;
 
-/// The `k` rows of `vectors` nearest to `query`, best first, out of the rows in `allow` (all when `None`; rows beyond its
+/// The `k` rows of `vectors` nearest to `query` within a window, best first, out of the rows in `allow` (all when `None`; rows beyond its
 /// end are not allowed).
 ///
 /// # Errors
@@ -27,6 +29,7 @@ pub fn exact_search_any(
     vectors: VectorsRef<'_>,
     query: VectorRef<'_>,
     k: usize,
+    within: Window,
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Result<Vec<Neighbor>, PairError> {
@@ -37,7 +40,8 @@ pub fn exact_search_any(
     if let (AnyMetric::Numbers(metric), VectorsRef::Floats(vectors), VectorRef::Floats(query)) =
         (metric, vectors, query)
     {
-        return Ok(exact_search(metric, vectors, query, k, allow, stats));
+        let space = Space::new(metric, vectors, None);
+        return Ok(exact_in(&space, query, k, within, allow, stats));
     }
     let rows = vectors.len();
     let scored = allow.map_or(rows, |allow| allow.count_range(0, rows));
@@ -51,7 +55,7 @@ pub fn exact_search_any(
         return Ok(Vec::new());
     }
     let scan = |from: usize, to: usize| {
-        let mut top = TopK::new(k, scored.min(to - from));
+        let mut top = TopK::within(within, k, scored.min(to - from));
         let mut offer = |row: usize| top.push(scorer.one(vectors.row(row)), row as u32);
         match allow {
             None => (from..to).for_each(&mut offer),
@@ -68,7 +72,7 @@ pub fn exact_search_any(
         parts
             .map(|index| scan(index * part, ((index + 1) * part).min(rows)))
             .reduce(
-                || TopK::new(k, 0),
+                || TopK::within(within, k, 0),
                 |mut left, right| {
                     left.merge(right);
                     left

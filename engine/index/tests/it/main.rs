@@ -6,6 +6,7 @@ mod data;
 mod edges;
 mod exact;
 mod filtered;
+mod range;
 mod recall;
 mod reproducible;
 mod sparse;

@@ -8,7 +8,7 @@ use elanus_index::typed::idf;
 use elanus_index::{
     AnyIndex, AnyMetric, BitMetric, Bitset, Bm25, Bm25Query, BuildError, BuildOptions, BuildParams,
     IndexKind, Metric, Neighbor, OpenError, SearchParams, SearchStats, SparseAlgorithm, SparseParams,
-    SparseSearch, SparseVector, SparseVectors, Strategy as Carried, VectorRef, Vectors, VectorsRef,
+    SparseSearch, SparseVector, SparseVectors, Strategy as Carried, VectorRef, Vectors, VectorsRef, Window,
     exact_search_any,
 };
 use proptest::prelude::*;
@@ -168,7 +168,7 @@ proptest! {
                 let weights = query_table.rows().row(place);
                 let query = if texts { VectorRef::Terms(Bm25Query { weights, bm25 }) } else { VectorRef::Sparse(weights) };
                 let rows = VectorsRef::Sparse(table.rows());
-                let exact = exact_search_any(metric, rows, query, k, allowed.as_ref(), &mut SearchStats::default()).unwrap();
+                let exact = exact_search_any(metric, rows, query, k, Window::default(), allowed.as_ref(), &mut SearchStats::default()).unwrap();
                 let expected = oracle(&table, weights, texts.then_some(bm25), allowed.as_ref(), k);
                 prop_assert_eq!(exact.len(), expected.len());
                 for (found, (_, distance)) in exact.iter().zip(&expected) {

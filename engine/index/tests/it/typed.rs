@@ -4,7 +4,7 @@ use elanus_index::kernels::narrow::{bfloat16_to_f32, f32_to_bfloat16, half_to_f3
 use elanus_index::typed::Scorer;
 use elanus_index::{
     AnyMetric, BitMetric, Bitset, Metric, Neighbor, PairError, Rows, SearchStats, SparseVector,
-    SparseVectors, VectorRef, Vectors, VectorsRef, exact_search_any,
+    SparseVectors, VectorRef, Vectors, VectorsRef, Window, exact_search_any,
 };
 use proptest::prelude::*;
 
@@ -82,7 +82,7 @@ proptest! {
         let wide = |values: &[i8], scale: f64| -> Vec<f64> { values.iter().map(|v| f64::from(*v) / scale).collect() };
         let search = |vectors: VectorsRef<'_>, query: VectorRef<'_>| {
             let mut stats = SearchStats::default();
-            let found = exact_search_any(metric.into(), vectors, query, k, allow, &mut stats).unwrap();
+            let found = exact_search_any(metric.into(), vectors, query, k, Window::default(), allow, &mut stats).unwrap();
             assert!(k == 0 || stats.distances == allowed.len() as u64);
             found
         };
@@ -133,7 +133,7 @@ proptest! {
         let metric = if jaccard { BitMetric::Jaccard } else { BitMetric::Hamming };
         let mut stats = SearchStats::default();
         let vectors = VectorsRef::Bits(Rows::new(&rows, bytes).unwrap());
-        let found = exact_search_any(metric.into(), vectors, VectorRef::Bits(&query), k, None, &mut stats).unwrap();
+        let found = exact_search_any(metric.into(), vectors, VectorRef::Bits(&query), k, Window::default(), None, &mut stats).unwrap();
         let allowed: Vec<usize> = (0..30).collect();
         check(&found, k, &allowed, |row| {
             let row = &rows[row * bytes..][..bytes];
@@ -160,6 +160,7 @@ fn large_tables_are_searched_in_parts_with_the_same_result() {
         vectors,
         VectorRef::Int8s(&query),
         25,
+        Window::default(),
         None,
         &mut SearchStats::default(),
     )
@@ -175,7 +176,8 @@ fn large_tables_are_searched_in_parts_with_the_same_result() {
 fn what_has_no_distance_is_refused() {
     let search = |metric: AnyMetric, query| {
         let rows = VectorsRef::Bits(Rows::new(&[1u8, 2], 2).unwrap());
-        exact_search_any(metric, rows, query, 1, None, &mut SearchStats::default()).unwrap_err()
+        let mut stats = SearchStats::default();
+        exact_search_any(metric, rows, query, 1, Window::default(), None, &mut stats).unwrap_err()
     };
     let hamming = AnyMetric::Bits(BitMetric::Hamming);
     assert_eq!(

@@ -187,6 +187,10 @@ impl Engine {
         };
         let params = SearchParams::parse(kind, &request.params, k)
             .map_err(|e| QueryError::InvalidParameter(e.to_string()))?;
+        let params = SearchParams {
+            within: request.range.window(metric)?,
+            ..params
+        };
         let predicates = self.compiled(collection, request.filter.as_ref())?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
@@ -359,6 +363,7 @@ mod tests {
             offset: 0,
             metric: None,
             params: BTreeMap::new(),
+            range: crate::ScoreRange::default(),
             filter: Some(FilterText {
                 text: "id % 3 != 1".into(),
                 ..FilterText::default()

@@ -205,6 +205,10 @@ impl DisplayAs for AnnSearchExec {
         if self.queries.count() > 1 {
             facts.push(("nq", self.queries.count().to_string()));
         }
+        let within = self.spec.params.within;
+        if !within.is_open() {
+            facts.push(("within", format!("{}..={}", within.first(), within.last())));
+        }
         facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));
         let units: usize = self.groups.iter().map(Vec::len).sum();
         facts.extend([("units", units.to_string()), ("indexed", indexed.to_string())]);

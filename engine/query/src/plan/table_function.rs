@@ -471,6 +471,15 @@ fn text(given: &SqlExpr, argument: &str, example: &str) -> Result<String> {
     }
 }
 
+/// What `params` may name.
+const SEARCH_PARAMS: [&str; 5] = [
+    "ef",
+    "nprobe",
+    "drop_ratio_search",
+    "refine_factor",
+    "dim_max_score_ratio",
+];
+
 /// `ef=200, nprobe=16`.
 fn search_params(text: &str) -> Result<SearchParams> {
     let mut given = BTreeMap::new();
@@ -479,8 +488,8 @@ fn search_params(text: &str) -> Result<SearchParams> {
             return plan_err!("vector_search: '{}' of params is not name=value", pair.trim());
         };
         let name = name.trim().to_ascii_lowercase();
-        if !["ef", "nprobe"].contains(&name.as_str()) {
-            let known = did_you_mean(&name, &["ef", "nprobe"], "parameters");
+        if !SEARCH_PARAMS.contains(&name.as_str()) {
+            let known = did_you_mean(&name, &SEARCH_PARAMS, "parameters");
             return plan_err!("vector_search: params has no '{name}'{known}");
         }
         if given.insert(name.clone(), value.trim().to_string()).is_some() {
@@ -492,5 +501,7 @@ fn search_params(text: &str) -> Result<SearchParams> {
     Ok(SearchParams {
         ef: of_kind(IndexKind::Hnsw)?.ef,
         nprobe: of_kind(IndexKind::IvfFlat)?.nprobe,
+        sparse: of_kind(IndexKind::SparseInverted)?.sparse,
+        ..SearchParams::default()
     })
 }

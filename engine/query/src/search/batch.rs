@@ -22,12 +22,13 @@ pub(super) fn search_together(
 ) -> Result<(Vec<Vec<Hit>>, Totals), QueryError> {
     let floats = match spec.metric {
         AnyMetric::Numbers(metric) => Floats::of(queries).map(|floats| (metric, floats)),
-        AnyMetric::Bits(_) => None,
+        AnyMetric::Bits(_) | AnyMetric::Bm25 => None,
     };
     let batches = |target: &&Target| {
         let metric = floats.as_ref().map(|(metric, _)| *metric);
-        // How many rows tie is another question for each query.
-        !spec.ties && metric.is_some_and(|metric| target.unit.batches(&spec.field, metric, spec.exact))
+        // How many rows tie, and which are in a window, is another question for each query.
+        let for_all_alike = !spec.ties && spec.params.within.is_open();
+        for_all_alike && metric.is_some_and(|metric| target.unit.batches(&spec.field, metric, spec.exact))
     };
     let (together, singly): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(batches);
     let singly: Vec<Target> = singly.into_iter().cloned().collect();

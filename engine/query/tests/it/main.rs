@@ -8,6 +8,7 @@
 mod alter;
 mod copy;
 mod files;
+mod kinds;
 mod limits;
 mod requests;
 mod rewrite;

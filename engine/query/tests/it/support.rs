@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type};
 use elanus_collection::{Collection, Collections, Options};
 use elanus_query::{
-    DEFAULT_DATABASE, Engine, EngineOptions, FilterText, QueryRequest, SearchRequest, SqlOutput,
+    DEFAULT_DATABASE, Engine, EngineOptions, FilterText, QueryRequest, ScoreRange, SearchRequest, SqlOutput,
 };
 use object_store::memory::InMemory;
 
@@ -116,6 +116,7 @@ pub fn search(collection: &Arc<Collection>, query: &[f32], limit: usize) -> Sear
         offset: 0,
         metric: None,
         params: BTreeMap::new(),
+        range: ScoreRange::default(),
         filter: None,
         partitions: Vec::new(),
         output: vec!["id".into()],

@@ -34,7 +34,9 @@ impl Waiting {
                 match beside.rows(&query).await {
                     Ok(rows) => {
                         let columns = rows.iter().filter_map(|batch| batch.columns().first());
-                        let lines = columns.filter_map(|column| column.as_string_opt::<i32>()).flatten();
+                        let lines = columns
+                            .filter_map(|column| column.as_string_opt::<i32>())
+                            .flatten();
                         shown.set_message(lines.flatten().collect::<Vec<_>>().join(", "));
                     }
                     // The statement itself tells what is wrong.

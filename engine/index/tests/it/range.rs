@@ -1,0 +1,125 @@
+//! Searches within a window of distances, against sorting all rows.
+
+use elanus_index::{
+    BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, Strategy, Vectors, Window, build,
+};
+
+use crate::data::{Mixture, allow_percent, check_sound, oracle, recall};
+
+const ROWS: usize = 4_000;
+const DIM: usize = 16;
+const K: usize = 20;
+
+/// The right answer: all rows sorted, those of the window, the first `K`.
+fn rows_within(sorted: &[Neighbor], window: Window) -> Vec<Neighbor> {
+    let inside = sorted
+        .iter()
+        .filter(|neighbor| window.contains(neighbor.distance));
+    inside.take(K).copied().collect()
+}
+
+/// Windows around places in the sorted list of all rows, so that they hold rows whatever the metric is.
+fn windows(sorted: &[Neighbor]) -> Vec<Window> {
+    let at = |place: usize| sorted.get(place).map(|neighbor| neighbor.distance);
+    vec![
+        // fewer rows than k, as many, and more
+        Window::new(None, at(7)),
+        Window::new(None, at(K)),
+        Window::new(None, at(500)),
+        // the next page after some rows
+        Window::new(at(K), None),
+        Window::new(at(300), None),
+        // rings
+        Window::new(at(10), at(15)),
+        Window::new(at(100), at(400)),
+        Window::new(at(1_500), at(1_510)),
+        // a bound that is a distance: the near end is in, the far end is not
+        Window::new(at(3), at(3)),
+        // nothing there
+        Window::new(None, Some(f32::MIN)),
+        Window::new(Some(f32::MAX), None),
+    ]
+}
+
+#[test]
+fn every_family_finds_the_rows_of_a_window_and_no_others() {
+    let mut mixture = Mixture::new(DIM, 60, 23);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(3));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let families = [
+        (BuildParams::Flat, 1.0),
+        (BuildParams::IvfFlat { nlist: 64 }, 0.8),
+        (
+            BuildParams::Hnsw {
+                m: 12,
+                ef_construction: 100,
+            },
+            0.9,
+        ),
+    ];
+    for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+        for (params, least) in families {
+            let index = build(&params, metric, vectors, None, &BuildOptions::default()).unwrap();
+            for percent in [None, Some(50.0), Some(2.0)] {
+                let allow = percent.map(|percent| allow_percent(ROWS, percent, 7));
+                let (mut sum, mut count) = (0.0, 0.0);
+                for query in queries.chunks(DIM) {
+                    let sorted = oracle(metric, vectors, query, ROWS, allow.as_ref());
+                    for within in windows(&sorted) {
+                        let search = SearchParams {
+                            within,
+                            ..SearchParams::default()
+                        };
+                        let mut stats = SearchStats::default();
+                        let found = index.search(vectors, query, K, &search, allow.as_ref(), &mut stats);
+                        let expected = rows_within(&sorted, within);
+                        check_sound(metric, vectors, query, &found, allow.as_ref());
+                        assert!(found.iter().all(|neighbor| within.contains(neighbor.distance)));
+                        assert!(found.len() <= expected.len(), "{params:?} {metric} {within:?}");
+                        if !expected.is_empty() {
+                            sum += recall(&found, &expected);
+                            count += 1.0;
+                        }
+                    }
+                }
+                let mean = sum / count;
+                assert!(mean >= least, "{params:?} {metric} {percent:?}: recall {mean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_graph_walks_for_a_narrow_range_and_scans_for_a_far_one() {
+    let mut mixture = Mixture::new(DIM, 60, 29);
+    let base = mixture.draw(ROWS);
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let params = BuildParams::Hnsw {
+        m: 8,
+        ef_construction: 60,
+    };
+    let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+    let query = vectors.row(5);
+    let sorted = oracle(Metric::L2, vectors, query, ROWS, None);
+    let strategy = |within: Window| {
+        let mut stats = SearchStats::default();
+        let search = SearchParams {
+            within,
+            ..SearchParams::default()
+        };
+        index.search(vectors, query, K, &search, None, &mut stats);
+        stats.strategy
+    };
+    assert_eq!(
+        strategy(Window::new(None, Some(sorted[9].distance))),
+        Strategy::Graph
+    );
+    assert_eq!(
+        strategy(Window::new(Some(sorted[9].distance), None)),
+        Strategy::Graph
+    );
+    assert_eq!(
+        strategy(Window::new(Some(sorted[3_000].distance), None)),
+        Strategy::Exact
+    );
+}
