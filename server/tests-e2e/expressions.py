@@ -121,7 +121,8 @@ class Expressions:
         what, kind = self._operand()
         if kind != "VARCHAR":
             return None
-        pattern = "".join(self._of(("%", "_", "a", "al", "b", "A", "pha", "c", r"\\%", r"\\_")) for _ in range(self.random.randint(1, 3)))
+        parts = ("%", "_", "a", "al", "b", "A", "pha", "c") + (() if "[" in what else (r"\\%", r"\\_"))
+        pattern = "".join(self._of(parts) for _ in range(self.random.randint(1, 3)))
         return f'{what} like "{pattern}"'
 
     def _presence(self, _: bool) -> str:

@@ -77,6 +77,7 @@ KNOWN = [
     ("array_length(l) < 5", [1, 2], [1, 2, 3], "NULL has no length"),
     ("id / 2 == 1", [2, 3], [2], "integers are divided as integers"),
     ("j == 1", [1], [1, 2], "true is not the number 1"),
+    (r"w[0] like '%\\%'", [1], [], "a backslash takes the next character as it is, also in elements and documents"),
     ("j != 7", [1], [1, 2, 3], "values of different types do not compare, neither as equal nor as different"),
 ]
 
@@ -86,12 +87,12 @@ def test_known_differences_are_still_as_described(client, peer, name):
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
     schema.add_field("n", DataType.INT32, nullable=True)
-    schema.add_field("s", DataType.VARCHAR, max_length=20)
     schema.add_field("l", DataType.ARRAY, element_type=DataType.INT64, max_capacity=4, nullable=True)
+    schema.add_field("w", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=20, max_capacity=4)
     rows = [
-        {"id": 1, "v": [0.0, 1.0], "n": 1, "s": "a%", "l": [1], "j": 1},
-        {"id": 2, "v": [0.0, 1.0], "n": 2, "s": "ab", "l": [2, 3], "j": True},
-        {"id": 3, "v": [0.0, 1.0], "n": None, "s": "b", "l": None, "j": "1"},
+        {"id": 1, "v": [0.0, 1.0], "n": 1, "l": [1], "w": ["100%"], "j": 1},
+        {"id": 2, "v": [0.0, 1.0], "n": 2, "l": [2, 3], "w": ["ab"], "j": True},
+        {"id": 3, "v": [0.0, 1.0], "n": None, "l": None, "w": [], "j": "1"},
     ]
     for each in (client, peer):
         indexes = each.prepare_index_params()
