@@ -39,6 +39,9 @@ const DEFAULT_EF_CONSTRUCTION: u32 = 360;
 const DEFAULT_NLIST: u32 = 128;
 const DEFAULT_NPROBE: u32 = 8;
 const MIN_DEFAULT_EF: usize = 16;
+/// The same for a search of some rows only: those near the query may be few and lie apart.
+const FILTERED_NPROBE: u32 = 16;
+const FILTERED_EF: usize = 64;
 /// What `AUTOINDEX` builds.
 const AUTOINDEX: BuildParams = BuildParams::Hnsw {
     m: 18,
@@ -221,9 +224,9 @@ impl BuildParams {
 /// How to search; `None` means the default of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
-    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16.
+    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16, or 64 when only some rows may be found.
     pub ef: Option<u32>,
-    /// IVF: lists to look at, by default 8.
+    /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
@@ -260,14 +263,16 @@ impl SearchParams {
         }
     }
 
-    /// The candidate list to use for `k` results.
-    pub(crate) fn ef_for(&self, k: usize) -> usize {
-        self.ef.map_or(MIN_DEFAULT_EF, |ef| ef as usize).max(k)
+    /// The candidate list to use for `k` results, of some rows or of all.
+    pub(crate) fn ef_for(&self, k: usize, filtered: bool) -> usize {
+        let default = if filtered { FILTERED_EF } else { MIN_DEFAULT_EF };
+        self.ef.map_or(default, |ef| ef as usize).max(k)
     }
 
-    /// The lists to probe out of `lists`.
-    pub(crate) fn nprobe_for(&self, lists: usize) -> usize {
-        (self.nprobe.unwrap_or(DEFAULT_NPROBE) as usize).clamp(1, lists.max(1))
+    /// The lists to probe out of `lists`, for some rows or for all.
+    pub(crate) fn nprobe_for(&self, lists: usize, filtered: bool) -> usize {
+        let default = if filtered { FILTERED_NPROBE } else { DEFAULT_NPROBE };
+        (self.nprobe.unwrap_or(default) as usize).clamp(1, lists.max(1))
     }
 }
 

@@ -45,7 +45,7 @@ impl ElanusSettings {
         SearchParams {
             ef: Some(ef.max(k)),
             nprobe: Some(nprobe),
-            ..SearchParams::default()
+            ..given
         }
     }
 }

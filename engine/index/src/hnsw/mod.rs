@@ -164,7 +164,7 @@ impl Hnsw {
             rows: self.rows.count(),
             allowed: candidates.allowed,
             k,
-            ef: params.ef_for(k),
+            ef: params.ef_for(k, candidates.allowed.is_some()),
             degree: self.layers.base_degree(),
         }
     }

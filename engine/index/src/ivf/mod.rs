@@ -278,7 +278,7 @@ impl VectorIndex for IvfFlat {
             rows: self.members.len(),
             allowed: candidates.allowed,
             k,
-            nprobe: params.nprobe_for(self.lists()),
+            nprobe: params.nprobe_for(self.lists(), candidates.allowed.is_some()),
             lists: self.lists(),
         };
         // What a late window passes over fills the nearest lists: how many lists to look at, nobody knows.
