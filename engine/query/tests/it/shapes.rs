@@ -217,7 +217,7 @@ async fn rows_of_a_search_and_of_a_join_are_charged_to_the_statement() {
     .await;
     sql(
         &engine,
-        "INSERT INTO s SELECT value, value, value FROM generate_series(0, 2999)",
+        "INSERT INTO s SELECT value AS id, value % 6 AS n, value + 0 AS m FROM generate_series(0, 2999)",
     )
     .await;
     for text in [
