@@ -129,7 +129,8 @@ fn explained(error: QueryError, text: &str) -> QueryError {
     let is_as_of = |pair: &[&str]| matches!(pair, [a, b] if a.eq_ignore_ascii_case("as") && b.eq_ignore_ascii_case("of"));
     match error {
         QueryError::Syntax(_) if words.windows(2).any(is_as_of) => QueryError::Unsupported(
-            "AS OF: a statement reads the state of the moment in which it starts, earlier ones are not kept".into(),
+            "AS OF: a statement reads the state of the moment in which it starts, earlier ones are not kept"
+                .into(),
         ),
         QueryError::Syntax(message) if message.ends_with("found: EOF") => {
             let text = text.trim_end();
