@@ -18,6 +18,7 @@
 //! Metrics: `output_rows`, `elapsed_compute`, `queries`, `rows_allowed`, `distances_computed`, and a `strategy_*` counter
 //! for each way in which a unit was searched for a query.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, ReplaceChildrenOptions, apply_expression_roots,
 };
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -42,6 +43,7 @@ use datafusion::physical_plan::{
 };
 use elanus_collection::{Collection, DataType, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::ann_search::index_use;
@@ -104,15 +106,7 @@ impl VectorJoinExec {
         outer: bool,
         schema: SchemaRef,
     ) -> Self {
-        let mut equivalence = EquivalenceProperties::new(schema);
-        // The columns of the input are where they were.
-        equivalence.add_orderings(input.output_ordering().cloned());
-        let properties = PlanProperties::new(
-            equivalence,
-            input.output_partitioning().clone(),
-            input.pipeline_behavior(),
-            input.boundedness(),
-        );
+        let properties = properties(&input, schema);
         Self {
             input,
             searched: Arc::new(searched),
@@ -121,9 +115,21 @@ impl VectorJoinExec {
             outer,
             targets: Arc::default(),
             metrics: ExecutionPlanMetricsSet::new(),
-            properties: Arc::new(properties),
+            properties,
         }
     }
+}
+
+fn properties(input: &Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Arc<PlanProperties> {
+    let mut equivalence = EquivalenceProperties::new(schema);
+    // The columns of the input are where they were.
+    equivalence.add_orderings(input.output_ordering().cloned());
+    Arc::new(PlanProperties::new(
+        equivalence,
+        input.output_partitioning().clone(),
+        input.pipeline_behavior(),
+        input.boundedness(),
+    ))
 }
 
 impl DisplayAs for VectorJoinExec {
@@ -197,19 +203,12 @@ impl ExecutionPlan for VectorJoinExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = only_child(children, self.name())?;
-        let mut equivalence = EquivalenceProperties::new(self.schema());
-        equivalence.add_orderings(input.output_ordering().cloned());
-        let properties = PlanProperties::new(
-            equivalence,
-            input.output_partitioning().clone(),
-            input.pipeline_behavior(),
-            input.boundedness(),
-        );
+        let properties = properties(&input, self.schema());
         Ok(Arc::new(Self {
             input,
             targets: Arc::default(),
             metrics: ExecutionPlanMetricsSet::new(),
-            properties: Arc::new(properties),
+            properties,
             ..self.as_ref().clone()
         }))
     }
@@ -235,6 +234,7 @@ impl ExecutionPlan for VectorJoinExec {
             join: self.clone(),
             partition,
             baseline: BaselineMetrics::new(&self.metrics, partition),
+            counters: Mutex::default(),
             reservation,
         });
         let step = (STEP_HITS / self.searched.spec.k.max(1)).clamp(1, STEP_ROWS);
@@ -265,15 +265,19 @@ struct Work {
     join: VectorJoinExec,
     partition: usize,
     baseline: BaselineMetrics,
+    counters: Mutex<BTreeMap<String, Count>>,
     reservation: MemoryReservation,
 }
 
 impl Work {
     fn count(&self, name: String, number: u64) {
-        MetricBuilder::new(&self.join.metrics)
-            .with_category(MetricCategory::Rows)
-            .counter(name, self.partition)
-            .add(usize::try_from(number).unwrap_or(usize::MAX));
+        let mut counters = self.counters.lock();
+        let counter = counters.entry(name).or_insert_with_key(|name| {
+            MetricBuilder::new(&self.join.metrics)
+                .with_category(MetricCategory::Rows)
+                .counter(name.clone(), self.partition)
+        });
+        counter.add(usize::try_from(number).unwrap_or(usize::MAX));
     }
 
     async fn targets(&self) -> Result<Arc<Vec<Target>>> {

@@ -34,7 +34,6 @@ use super::columns::Meaning;
 use super::distance::{Distance, is_repeatable};
 use super::rule::collection_of;
 use super::vector_join::VectorJoin;
-use crate::search::MAX_NEIGHBOURS;
 
 /// Rewrites lateral joins with a search into vector joins.
 #[derive(Debug, Default)]
@@ -78,7 +77,7 @@ struct Search<'a> {
     /// The result columns.
     outputs: Vec<Expr>,
     keys: Vec<SortExpr>,
-    k: usize,
+    k: Expr,
     /// Conditions on the rows that may be found.
     filters: Vec<Expr>,
     /// Conditions on the rows that were found.
@@ -89,7 +88,7 @@ impl<'a> Search<'a> {
     fn of(plan: &'a LogicalPlan) -> Result<Option<Self>> {
         let mut outputs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let (mut keys, mut filters, mut after): (Vec<SortExpr>, Vec<Expr>, Vec<Expr>) = Default::default();
-        let mut k: Option<usize> = None;
+        let mut k: Option<Expr> = None;
         let mut node = plan;
         loop {
             let meaning = match node {
@@ -113,16 +112,17 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 LogicalPlan::Limit(limit) if k.is_none() => {
-                    let skips = match limit.skip.as_deref() {
-                        None => false,
-                        Some(Expr::Literal(ScalarValue::Int64(Some(0)), _)) => false,
-                        Some(_) => true,
-                    };
-                    let Some(Expr::Literal(ScalarValue::Int64(Some(fetch)), _)) = limit.fetch.as_deref()
-                    else {
-                        return Ok(None);
-                    };
-                    k = usize::try_from(*fetch).ok().filter(|_| !skips);
+                    let is_zero =
+                        |number: &Expr| matches!(number, Expr::Literal(ScalarValue::Int64(Some(0)), _));
+                    let skips = limit.skip.as_deref().is_some_and(|skip| !is_zero(skip));
+                    // A parameter has its value by the time it is looked at.
+                    k = limit
+                        .fetch
+                        .as_deref()
+                        .filter(|fetch| {
+                            !skips && !is_zero(fetch) && !fetch.any_column_refs() && is_repeatable(fetch)
+                        })
+                        .cloned();
                     if k.is_none() {
                         return Ok(None);
                     }
@@ -179,12 +179,7 @@ impl<'a> Search<'a> {
             return Ok(None);
         };
         // A left join would keep rows whose neighbours fail the condition.
-        if (outer && has_conditions)
-            || self.k == 0
-            || self.k > MAX_NEIGHBOURS
-            || self.scan.fetch.is_some()
-            || !self.scan.filters.is_empty()
-        {
+        if (outer && has_conditions) || self.scan.fetch.is_some() || !self.scan.filters.is_empty() {
             return Ok(None);
         }
         if !self.filters.iter().all(is_plain_filter) || !self.is_of_left(left)? || !self.has_distance()? {

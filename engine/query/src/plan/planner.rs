@@ -213,12 +213,13 @@ fn plan_join(
             order.push(PhysicalSortExpr::new(physical(&key.expr, schema)?, options));
         }
     }
+    let k = join.rows_wanted()?;
     let settings = ElanusSettings::of(session.config_options());
     let options = search_options(&join.right);
     let spec = SearchSpec {
         metric: parts.metric,
-        k: join.k,
-        params: settings.search_params(options.params, join.k),
+        k,
+        params: settings.search_params(options.params, k),
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: !order.is_empty(),

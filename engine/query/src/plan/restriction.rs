@@ -30,6 +30,7 @@ use datafusion::logical_expr::{
 
 use super::columns::Meaning;
 use super::distance::is_repeatable;
+use super::rule::collection_of;
 use crate::table::{ADDRESS_COLUMN, CollectionTable};
 
 /// Name of the scan that gives the addresses: none that a statement can use by accident.
@@ -145,12 +146,13 @@ impl<'a> Restriction<'a> {
     }
 }
 
-/// Whether a plan is read quickly and gives the same rows each time: one table, filtered.
+/// Whether a plan is read quickly and gives the same rows each time: one collection, filtered. Files may change between two
+/// looks at them.
 pub(super) fn is_cheap(plan: &LogicalPlan) -> bool {
     let repeatable = plan.expressions().iter().all(is_repeatable);
     repeatable
         && match plan {
-            LogicalPlan::TableScan(scan) => scan.fetch.is_none(),
+            LogicalPlan::TableScan(scan) => scan.fetch.is_none() && collection_of(scan).is_some(),
             LogicalPlan::Projection(projection) => is_cheap(&projection.input),
             LogicalPlan::SubqueryAlias(alias) => is_cheap(&alias.input),
             LogicalPlan::Filter(filter) => is_cheap(&filter.input),

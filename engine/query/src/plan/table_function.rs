@@ -316,6 +316,10 @@ impl Call<'_> {
                 )
             }
             (None, [only]) => Ok((*only).to_string()),
+            (None, []) => plan_err!(
+                "vector_search: table '{}' has no vector column",
+                collection.name()
+            ),
             (None, several) => plan_err!(
                 "vector_search: table '{}' has the vector columns {}: say which one with column => ..",
                 collection.name(),

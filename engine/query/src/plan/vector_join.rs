@@ -13,11 +13,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, DFSchemaRef, Result, internal_err};
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, SortExpr, UserDefinedLogicalNodeCore};
 
 use super::distance::Distance;
+use crate::search::MAX_NEIGHBOURS;
 
 /// The `k` nearest rows of a scan for each row of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,8 +33,8 @@ pub(crate) struct VectorJoin {
     pub keys: Vec<SortExpr>,
     /// Filters over `right` that could not move into the scan (they hold a scalar subquery).
     pub filters: Vec<Expr>,
-    /// Rows wanted for each row of `left`.
-    pub k: usize,
+    /// Rows wanted for each row of `left`: a number, once parameters have their values.
+    pub k: Expr,
     /// Whether a row of `left` that finds nothing stays, with NULLs.
     pub outer: bool,
     schema: DFSchemaRef,
@@ -46,7 +48,7 @@ impl PartialOrd for VectorJoin {
             &self.right,
             &self.keys,
             &self.filters,
-            self.k,
+            &self.k,
             self.outer,
         )
             .partial_cmp(&(
@@ -54,7 +56,7 @@ impl PartialOrd for VectorJoin {
                 &other.right,
                 &other.keys,
                 &other.filters,
-                other.k,
+                &other.k,
                 other.outer,
             ))
     }
@@ -69,7 +71,7 @@ impl VectorJoin {
         left: Arc<LogicalPlan>,
         right: Arc<LogicalPlan>,
         keys: Vec<SortExpr>,
-        k: usize,
+        k: Expr,
         outer: bool,
     ) -> Result<Self> {
         let schema = Arc::new(joined(left.schema(), right.schema(), outer)?);
@@ -92,6 +94,27 @@ impl VectorJoin {
             join.right = Arc::clone(&filter.input);
         }
         (join.filters.len() > self.filters.len()).then_some(join)
+    }
+
+    /// The number of rows wanted.
+    ///
+    /// # Errors
+    /// When it is no number, or out of range.
+    pub fn rows_wanted(&self) -> Result<usize> {
+        let k = match &self.k {
+            Expr::Literal(value, _) => match value.cast_to(&DataType::Int64)? {
+                ScalarValue::Int64(Some(k)) => usize::try_from(k).ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        match k.filter(|k| (1..=MAX_NEIGHBOURS).contains(k)) {
+            Some(k) => Ok(k),
+            None => plan_err!(
+                "a search for each row of another table finds 1 to {MAX_NEIGHBOURS} rows for each, not {}",
+                self.k
+            ),
+        }
     }
 
     /// The distance taken apart; its query is over `left`.
@@ -124,11 +147,15 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
 
     fn expressions(&self) -> Vec<Expr> {
         let keys = self.keys.iter().map(|key| &key.expr);
-        keys.chain(&self.filters).cloned().collect()
+        let k = std::iter::once(&self.k);
+        k.chain(keys).chain(&self.filters).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VectorJoin: k={}", self.k)?;
+        match &self.k {
+            Expr::Literal(k, _) => write!(f, "VectorJoin: k={k}")?,
+            k => write!(f, "VectorJoin: k={k}")?,
+        }
         let mut keys = self.keys.iter();
         if let Some(key) = keys.next() {
             write!(f, ", distance={}", key.expr)?;
@@ -153,6 +180,9 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
         let (Some(left), Some(right), None) = (inputs.next(), inputs.next(), inputs.next()) else {
             return internal_err!("VectorJoin has two inputs");
         };
+        let Some(k) = exprs.next() else {
+            return internal_err!("VectorJoin has other expressions");
+        };
         let keys: Vec<SortExpr> = self
             .keys
             .iter()
@@ -166,7 +196,7 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
         let (left, right) = (Arc::new(left), Arc::new(right));
         Ok(Self {
             filters,
-            ..Self::new(left, right, keys, self.k, self.outer)?
+            ..Self::new(left, right, keys, k, self.outer)?
         })
     }
 
