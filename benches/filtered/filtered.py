@@ -75,7 +75,7 @@ class Milvus:
         self.client.flush(self.table)
         index = self.client.prepare_index_params()
         index.add_index("v", index_type=self.index, metric_type="L2")
-        self.client.create_index(self.table, index)
+        self.client.create_index(self.table, index, timeout=3600)
 
         def built() -> bool:
             return int(self.client.describe_index(self.table, "v").get("pending_index_rows", 0) or 0) == 0

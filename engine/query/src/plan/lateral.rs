@@ -198,7 +198,8 @@ impl<'a> Search<'a> {
             .map(|column| Column::new(Some(name.clone()), &column.name))
             .collect();
         let renamed = Meaning::renamed(old, new);
-        let ours = |expr: Expr| renamed.read(expr).map(strip_outer_reference);
+        let scanned = &self.scan.projected_schema;
+        let ours = |expr: Expr| renamed.read(query_first(expr, scanned)?).map(strip_outer_reference);
         let scan = LogicalPlanBuilder::scan(
             name.clone(),
             Arc::clone(&self.scan.source),
@@ -288,6 +289,24 @@ fn is_plain_filter(filter: &Expr) -> bool {
         ))
     });
     is_repeatable(filter) && matches!(has_subquery, Ok(false))
+}
+
+/// Distances of the scan's vectors with the query as their first argument: so they are those of the search to the last bit.
+fn query_first(expr: Expr, scan: &DFSchema) -> Result<Expr> {
+    let swapped = expr.transform_up(|expr| {
+        let is_distance = Distance::with_query(&expr, scan, |query| !query.any_column_refs()).is_some();
+        Ok(match expr {
+            Expr::ScalarFunction(mut call) if is_distance => {
+                let vector_first = call.args.first().is_some_and(Expr::any_column_refs);
+                if vector_first {
+                    call.args.reverse();
+                }
+                Transformed::new(Expr::ScalarFunction(call), vector_first, TreeNodeRecursion::Continue)
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(swapped.data)
 }
 
 /// The name of the table, or one made of it when the columns on the left have it.
