@@ -149,7 +149,11 @@ impl IndexDef {
             let metric = metric_of(spec, field)?;
             let build = build_params(index_type, sparse, &spec.params)?;
             if build.kind() == IndexKind::SparseInverted {
-                return Err(not_on(index_type, field, &["FLAT", "IVF_FLAT", "HNSW", "AUTOINDEX"]));
+                return Err(not_on(
+                    index_type,
+                    field,
+                    &["FLAT", "IVF_FLAT", "HNSW", "AUTOINDEX"],
+                ));
             }
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
@@ -354,7 +358,12 @@ mod tests {
             (bits(), "BIN_FLAT", "HAMMING", None),
             (half(), "FLAT", "COSINE", None),
             (sparse(), "FLAT", "IP", None),
-            (sparse(), "SPARSE_INVERTED_INDEX", "IP", Some(SparseAlgorithm::DaatMaxScore)),
+            (
+                sparse(),
+                "SPARSE_INVERTED_INDEX",
+                "IP",
+                Some(SparseAlgorithm::DaatMaxScore),
+            ),
             (sparse(), "AUTOINDEX", "IP", Some(SparseAlgorithm::DaatMaxScore)),
             (sparse(), "SPARSE_WAND", "IP", Some(SparseAlgorithm::DaatWand)),
         ] {

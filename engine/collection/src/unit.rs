@@ -144,12 +144,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn new(
-        block: Block,
-        partition: i64,
-        over: Over,
-        indexes: HashMap<String, AnyIndex>,
-    ) -> Self {
+    pub(crate) fn new(block: Block, partition: i64, over: Over, indexes: HashMap<String, AnyIndex>) -> Self {
         Self {
             block,
             partition,

@@ -27,11 +27,7 @@ pub(crate) struct SegmentEntry {
 
 impl SegmentEntry {
     /// An entry of a segment whose deletes and updates the manifest names.
-    pub fn new(
-        segment: Arc<SealedSegment>,
-        over: Over,
-        indexes: HashMap<String, (i64, AnyIndex)>,
-    ) -> Self {
+    pub fn new(segment: Arc<SealedSegment>, over: Over, indexes: HashMap<String, (i64, AnyIndex)>) -> Self {
         let unit = Self::make_unit(&segment, &over, &indexes);
         Self {
             segment,
