@@ -1,0 +1,313 @@
+//! Filters: tokens to tokens. A token that is left out leaves a gap: the others keep their places.
+//!
+//! | filter | parameters | what it does |
+//! |---|---|---|
+//! | `lowercase` | | |
+//! | `asciifolding` | | letters with marks become plain ones |
+//! | `alphanumonly` | | keeps tokens of ASCII letters and digits |
+//! | `cnalphanumonly` | | keeps tokens with a Han character, an ASCII letter or a digit |
+//! | `cncharonly` | | keeps tokens with a Han character |
+//! | `removepunct` | | drops tokens with punctuation or white space |
+//! | `stop` | `stop_words` | drops these words |
+//! | `length` | `max` | drops tokens of more bytes |
+//! | `stemmer` | `language` | words to their stems |
+//! | `decompounder` | `word_list` | words made of listed words alone become these |
+//! | `regex` | `expr` | keeps tokens in which the expression is found |
+
+mod fold;
+mod stop;
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use regex::Regex;
+use rust_stemmers::{Algorithm, Stemmer};
+use serde_json::{Map, Value};
+
+use crate::error::AnalyzerError;
+use crate::params::{only, text, texts};
+use crate::token::Token;
+pub(crate) use stop::StopWords;
+
+/// Filters of Milvus that are not there.
+const ELSEWHERE: [&str; 4] = ["pinyin", "decimaldigit", "arabic_normalization", "synonym"];
+const ALLOWED: &str = "lowercase, asciifolding, alphanumonly, cnalphanumonly, cncharonly, removepunct, stop, length, \
+                       stemmer, decompounder, regex";
+
+const LANGUAGES: [(&str, Algorithm); 18] = [
+    ("arabic", Algorithm::Arabic),
+    ("danish", Algorithm::Danish),
+    ("dutch", Algorithm::Dutch),
+    ("english", Algorithm::English),
+    ("finnish", Algorithm::Finnish),
+    ("french", Algorithm::French),
+    ("german", Algorithm::German),
+    ("greek", Algorithm::Greek),
+    ("hungarian", Algorithm::Hungarian),
+    ("italian", Algorithm::Italian),
+    ("norwegian", Algorithm::Norwegian),
+    ("portuguese", Algorithm::Portuguese),
+    ("romanian", Algorithm::Romanian),
+    ("russian", Algorithm::Russian),
+    ("spanish", Algorithm::Spanish),
+    ("swedish", Algorithm::Swedish),
+    ("tamil", Algorithm::Tamil),
+    ("turkish", Algorithm::Turkish),
+];
+
+static HAN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\p{Han}").ok());
+static PUNCTUATION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{P}\s]").ok());
+
+fn has_han(text: &str) -> bool {
+    HAN.as_ref().is_some_and(|han| han.is_match(text))
+}
+
+/// Changes or drops tokens.
+#[derive(Clone)]
+pub(crate) enum Filter {
+    Lowercase,
+    AsciiFolding,
+    AlphaNumOnly,
+    CnAlphaNumOnly,
+    CnCharOnly,
+    RemovePunct,
+    Stop(StopWords),
+    /// Most bytes of a token.
+    Length(usize),
+    Stemmer(&'static str, Arc<Stemmer>),
+    /// Listed words, longest first.
+    Decompounder(Arc<[String]>),
+    Regex(Regex),
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lowercase => f.write_str("lowercase"),
+            Self::AsciiFolding => f.write_str("asciifolding"),
+            Self::AlphaNumOnly => f.write_str("alphanumonly"),
+            Self::CnAlphaNumOnly => f.write_str("cnalphanumonly"),
+            Self::CnCharOnly => f.write_str("cncharonly"),
+            Self::RemovePunct => f.write_str("removepunct"),
+            Self::Stop(words) => write!(f, "stop({words:?})"),
+            Self::Length(max) => write!(f, "length({max})"),
+            Self::Stemmer(language, _) => write!(f, "stemmer({language})"),
+            Self::Decompounder(words) => write!(f, "decompounder({words:?})"),
+            Self::Regex(expr) => write!(f, "regex({expr})"),
+        }
+    }
+}
+
+impl Filter {
+    /// The filter of this name, or described by an object with a `type`.
+    pub fn new(params: &Value) -> Result<Self, AnalyzerError> {
+        let empty = Map::new();
+        let (name, params) = match params {
+            Value::String(name) => (name.as_str(), &empty),
+            Value::Object(params) => (text(params, "type", "a filter")?, params),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+                return Err(AnalyzerError::Invalid(format!(
+                    "a filter must be a string or an object, got {params}"
+                )));
+            }
+        };
+        let of = format!("the filter '{name}'");
+        let plain = |filter: Self| only(params, &["type"], &of).map(|()| filter);
+        match name {
+            "lowercase" => plain(Self::Lowercase),
+            "asciifolding" => plain(Self::AsciiFolding),
+            "alphanumonly" => plain(Self::AlphaNumOnly),
+            "cnalphanumonly" => plain(Self::CnAlphaNumOnly),
+            "cncharonly" => plain(Self::CnCharOnly),
+            "removepunct" => plain(Self::RemovePunct),
+            "stop" => {
+                only(params, &["type", "stop_words"], &of)?;
+                let Some(words) = params.get("stop_words") else {
+                    return Err(AnalyzerError::Invalid(format!("{of} must have 'stop_words'")));
+                };
+                Ok(Self::Stop(StopWords::new(texts(words, "stop words")?)?))
+            }
+            "length" => {
+                only(params, &["type", "max"], &of)?;
+                let max = params
+                    .get("max")
+                    .and_then(Value::as_u64)
+                    .and_then(|max| usize::try_from(max).ok());
+                max.map(Self::Length).ok_or_else(|| {
+                    AnalyzerError::Invalid(format!("{of} must have 'max', a number of bytes from 0"))
+                })
+            }
+            "stemmer" => {
+                only(params, &["type", "language"], &of)?;
+                Self::stemmer(text(params, "language", &of)?)
+            }
+            "decompounder" => {
+                only(params, &["type", "word_list"], &of)?;
+                let Some(words) = params.get("word_list") else {
+                    return Err(AnalyzerError::Invalid(format!("{of} must have 'word_list'")));
+                };
+                let mut words = texts(words, "words of 'word_list'")?;
+                words.retain(|word| !word.is_empty());
+                words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+                Ok(Self::Decompounder(words.into()))
+            }
+            "regex" => {
+                only(params, &["type", "expr"], &of)?;
+                let expr = text(params, "expr", &of)?;
+                Regex::new(expr).map(Self::Regex).map_err(|error| {
+                    AnalyzerError::Invalid(format!("'{expr}' is no regular expression: {error}"))
+                })
+            }
+            other if ELSEWHERE.contains(&other) => Err(AnalyzerError::Unsupported(format!(
+                "the filter '{other}'; allowed are {ALLOWED}"
+            ))),
+            other => Err(AnalyzerError::Invalid(format!(
+                "unknown filter '{other}'; allowed are {ALLOWED}"
+            ))),
+        }
+    }
+
+    /// The stemmer of a language.
+    pub fn stemmer(language: &str) -> Result<Self, AnalyzerError> {
+        let given = language.to_lowercase();
+        let known = LANGUAGES.iter().find(|(name, _)| *name == given);
+        let Some((name, algorithm)) = known else {
+            let names: Vec<&str> = LANGUAGES.iter().map(|(name, _)| *name).collect();
+            return Err(AnalyzerError::Invalid(format!(
+                "unknown language '{language}' of a stemmer; allowed are {}",
+                names.join(", ")
+            )));
+        };
+        Ok(Self::Stemmer(name, Arc::new(Stemmer::create(*algorithm))))
+    }
+
+    pub fn apply(&self, mut tokens: Vec<Token>) -> Vec<Token> {
+        match self {
+            Self::Lowercase => change(tokens, |text| text.to_lowercase()),
+            Self::AsciiFolding => change(tokens, fold::to_ascii),
+            Self::Stemmer(_, stemmer) => change(tokens, |text| stemmer.stem(text).into_owned()),
+            Self::AlphaNumOnly => keep(tokens, |text| text.chars().all(|c| c.is_ascii_alphanumeric())),
+            Self::CnAlphaNumOnly => keep(tokens, |text| {
+                text.chars().any(|c| c.is_ascii_alphanumeric()) || has_han(text)
+            }),
+            Self::CnCharOnly => keep(tokens, has_han),
+            Self::RemovePunct => keep(tokens, |text| {
+                !PUNCTUATION
+                    .as_ref()
+                    .is_some_and(|punctuation| punctuation.is_match(text))
+            }),
+            Self::Stop(words) => keep(tokens, |text| !words.contains(text)),
+            Self::Length(max) => keep(tokens, |text| text.len() <= *max),
+            Self::Regex(expr) => keep(tokens, |text| expr.is_match(text)),
+            Self::Decompounder(words) => tokens
+                .drain(..)
+                .flat_map(|token| match parts(&token.text, words) {
+                    Some(parts) => parts
+                        .into_iter()
+                        .map(|text| Token {
+                            text,
+                            ..token.clone()
+                        })
+                        .collect(),
+                    None => vec![token],
+                })
+                .collect(),
+        }
+    }
+}
+
+fn change(mut tokens: Vec<Token>, with: impl Fn(&str) -> String) -> Vec<Token> {
+    for token in &mut tokens {
+        token.text = with(&token.text);
+    }
+    tokens
+}
+
+fn keep(mut tokens: Vec<Token>, which: impl Fn(&str) -> bool) -> Vec<Token> {
+    tokens.retain(|token| which(&token.text));
+    tokens
+}
+
+/// The words that `text` is made of, the longest one first at every place; none when something is left over.
+fn parts(text: &str, words: &[String]) -> Option<Vec<String>> {
+    let mut rest = text;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let word = words.iter().find(|word| rest.starts_with(word.as_str()))?;
+        rest = rest.strip_prefix(word.as_str())?;
+        parts.push(word.clone());
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tokenizer::Tokenizer;
+
+    fn filtered(filter: &Value, text: &str) -> Vec<(String, usize)> {
+        let tokens = Tokenizer::Whitespace.tokens(text);
+        let tokens = Filter::new(filter).unwrap().apply(tokens);
+        tokens
+            .into_iter()
+            .map(|token| (token.text, token.position))
+            .collect()
+    }
+
+    fn words(filter: &Value, text: &str) -> Vec<String> {
+        filtered(filter, text).into_iter().map(|(text, _)| text).collect()
+    }
+
+    #[test]
+    fn letters_are_changed() {
+        assert_eq!(
+            words(&json!("lowercase"), "ÀB Straße ΣΑΣ"),
+            ["àb", "straße", "σας"]
+        );
+        assert_eq!(
+            words(&json!("asciifolding"), "Café naïve Ærø Straße łódź 東京 ﬁn x²"),
+            ["Cafe", "naive", "AEro", "Strasse", "lodz", "東京", "fin", "x2"]
+        );
+        let stems = |language: &str, text| words(&json!({"type": "stemmer", "language": language}), text);
+        assert_eq!(stems("english", "running databases"), ["run", "databas"]);
+        assert_eq!(stems("German", "häuser"), ["haus"]);
+    }
+
+    #[test]
+    fn tokens_are_kept_or_dropped_and_keep_their_places() {
+        let text = "ab1 naïve 中文 a-b c中 .";
+        let kept = |filter: Value| {
+            filtered(&filter, text)
+                .into_iter()
+                .map(|(_, position)| position)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kept(json!("alphanumonly")), [0]);
+        assert_eq!(kept(json!("cnalphanumonly")), [0, 1, 2, 3, 4]);
+        assert_eq!(kept(json!("cncharonly")), [2, 4]);
+        assert_eq!(kept(json!("removepunct")), [0, 1, 2, 4]);
+        // Bytes, not characters: ï is two, 中 is three.
+        assert_eq!(kept(json!({"type": "length", "max": 4})), [0, 3, 4, 5]);
+        assert_eq!(kept(json!({"type": "regex", "expr": "^[a-c]"})), [0, 3, 4]);
+        assert_eq!(
+            kept(json!({"type": "stop", "stop_words": ["a-b", "."]})),
+            [0, 1, 2, 4]
+        );
+    }
+
+    #[test]
+    fn compounds_fall_apart_only_when_nothing_is_left_over() {
+        let filter =
+            json!({"type": "decompounder", "word_list": ["dampf", "schiff", "fahrt", "schifffahrt"]});
+        assert_eq!(
+            filtered(&filter, "dampfschifffahrt dampfer"),
+            [
+                ("dampf".into(), 0),
+                ("schifffahrt".into(), 0),
+                ("dampfer".into(), 1)
+            ]
+        );
+    }
+}

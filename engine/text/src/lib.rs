@@ -1,0 +1,32 @@
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+//! Analyzers: text becomes terms, as the `analyzer_params` of a field say.
+//!
+//! ```text
+//!   "The Databases, running"
+//!      tokenizer standard   The | Databases | running
+//!      filter lowercase     the | databases | running
+//!      filter stemmer       the | databas   | run
+//!      filter stop                databas   | run        a token keeps its place: databas is at 1, run at 2
+//! ```
+//!
+//! Names, parameters and defaults are those of Milvus. This crate knows text alone: nothing of rows, columns or indexes.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`analyzer`] | an analyzer from its parameters: built-in, or tokenizer and filters |
+//! | `tokenizer` | text to tokens |
+//! | `filter` | tokens to tokens |
+//! | [`terms`] | what BM25 counts: the numbers of terms, and their counts in a text |
+
+pub mod analyzer;
+mod error;
+mod filter;
+mod params;
+pub mod terms;
+mod token;
+mod tokenizer;
+
+pub use analyzer::Analyzer;
+pub use error::AnalyzerError;
+pub use terms::{Counts, counts, term_number};
+pub use token::Token;
