@@ -38,6 +38,7 @@ const DEFAULT_EF_CONSTRUCTION: u32 = 360;
 const DEFAULT_NLIST: u32 = 128;
 const DEFAULT_NPROBE: u32 = 8;
 const MIN_DEFAULT_EF: usize = 16;
+const DEFAULT_RANGE_EF: usize = 512;
 /// What `AUTOINDEX` builds.
 const AUTOINDEX: BuildParams = BuildParams::Hnsw {
     m: 18,
@@ -191,7 +192,7 @@ impl BuildParams {
 /// How to search; `None` means the default of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
-    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16.
+    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16, within a window of `k` and 512.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8.
     pub nprobe: Option<u32>,
@@ -226,7 +227,12 @@ impl SearchParams {
 
     /// The candidate list to use for `k` results.
     pub(crate) fn ef_for(&self, k: usize) -> usize {
-        self.ef.map_or(MIN_DEFAULT_EF, |ef| ef as usize).max(k)
+        let default = if self.within.is_open() {
+            MIN_DEFAULT_EF
+        } else {
+            DEFAULT_RANGE_EF
+        };
+        self.ef.map_or(default, |ef| ef as usize).max(k)
     }
 
     /// The lists to probe out of `lists`.
