@@ -42,6 +42,8 @@ const MIN_DEFAULT_EF: usize = 16;
 /// The same for a search of some rows only: those near the query may be few and lie apart.
 const FILTERED_NPROBE: u32 = 16;
 const FILTERED_EF: usize = 64;
+/// The same for a search within a window of distances.
+const DEFAULT_RANGE_EF: usize = 512;
 /// What `AUTOINDEX` builds.
 const AUTOINDEX: BuildParams = BuildParams::Hnsw {
     m: 18,
@@ -224,7 +226,8 @@ impl BuildParams {
 /// How to search; `None` means the default of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
-    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16, or 64 when only some rows may be found.
+    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
+    /// and 512 within a window.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
@@ -265,7 +268,11 @@ impl SearchParams {
 
     /// The candidate list to use for `k` results, of some rows or of all.
     pub(crate) fn ef_for(&self, k: usize, filtered: bool) -> usize {
-        let default = if filtered { FILTERED_EF } else { MIN_DEFAULT_EF };
+        let default = match (self.within.is_open(), filtered) {
+            (false, _) => DEFAULT_RANGE_EF,
+            (true, true) => FILTERED_EF,
+            (true, false) => MIN_DEFAULT_EF,
+        };
         self.ef.map_or(default, |ef| ef as usize).max(k)
     }
 

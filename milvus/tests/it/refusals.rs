@@ -55,7 +55,7 @@ async fn searches_that_cannot_be_are_refused_one_by_one() {
     ready(&mut client, "c").await;
     client.insert(insert("c", &[1])).await.unwrap();
     let cases: [(&str, &str, i32, &str); 5] = [
-        ("radius", "1", 3000, "not supported: parameter radius=1"),
+        ("range_filter", "1", 1100, "range_filter is given without radius"),
         (
             "metric_type",
             "COSINE",

@@ -105,6 +105,7 @@ fn a_graph_walks_for_a_narrow_range_and_scans_for_a_far_one() {
         let mut stats = SearchStats::default();
         let search = SearchParams {
             within,
+            ef: Some(32),
             ..SearchParams::default()
         };
         index.search(vectors, query, K, &search, None, &mut stats);

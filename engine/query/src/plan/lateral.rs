@@ -199,7 +199,11 @@ impl<'a> Search<'a> {
             .collect();
         let renamed = Meaning::renamed(old, new);
         let scanned = &self.scan.projected_schema;
-        let ours = |expr: Expr| renamed.read(query_first(expr, scanned)?).map(strip_outer_reference);
+        let ours = |expr: Expr| {
+            renamed
+                .read(query_first(expr, scanned)?)
+                .map(strip_outer_reference)
+        };
         let scan = LogicalPlanBuilder::scan(
             name.clone(),
             Arc::clone(&self.scan.source),
@@ -301,7 +305,11 @@ fn query_first(expr: Expr, scan: &DFSchema) -> Result<Expr> {
                 if vector_first {
                     call.args.reverse();
                 }
-                Transformed::new(Expr::ScalarFunction(call), vector_first, TreeNodeRecursion::Continue)
+                Transformed::new(
+                    Expr::ScalarFunction(call),
+                    vector_first,
+                    TreeNodeRecursion::Continue,
+                )
             }
             other => Transformed::no(other),
         })
