@@ -101,7 +101,8 @@ impl VectorJoin {
     /// # Errors
     /// When it is no number, or out of range.
     pub fn rows_wanted(&self) -> Result<usize> {
-        let k = match &self.k {
+        // A parameter's value has the parameter's name.
+        let k = match self.k.clone().unalias() {
             Expr::Literal(value, _) => match value.cast_to(&DataType::Int64)? {
                 ScalarValue::Int64(Some(k)) => usize::try_from(k).ok(),
                 _ => None,
