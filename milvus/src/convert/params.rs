@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn other_values_are_checked() {
-        assert!(search_error(&[("topk", "1"), ("metric_type", "BM25")]).contains("BM25"));
+        assert!(search_error(&[("topk", "1"), ("metric_type", "EUCLID")]).contains("EUCLID"));
         assert!(
             search_error(&[("topk", "1"), ("round_decimal", "7")])
                 .contains("-1 or an integer in range [0, 6]")
