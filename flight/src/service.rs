@@ -531,7 +531,7 @@ impl FlightSqlService for Service {
                 &command.table,
                 mode,
                 schema,
-                batches.map_err(status::of_upload),
+                batches.map_err(|e| status::of_upload(&e)),
             )
             .await
             .map_err(status::of)?;

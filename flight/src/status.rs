@@ -57,7 +57,7 @@ fn of_collection(error: &Error) -> Code {
 }
 
 /// What stops a write because the rows for it could not be read.
-pub(crate) fn of_upload(status: Status) -> QueryError {
+pub(crate) fn of_upload(status: &Status) -> QueryError {
     if status.code() == Code::ResourceExhausted {
         QueryError::Resources(status.message().to_string())
     } else {
