@@ -92,7 +92,8 @@ impl Backend {
                 session: session.clone(),
             },
             Self::Remote { client, .. } => {
-                Beside::Remote(FlightSqlServiceClient::new_from_inner(client.inner().clone()))
+                let client = FlightSqlServiceClient::new_from_inner(client.inner().clone());
+                Beside::Remote(Box::new(client))
             }
         }
     }
@@ -124,7 +125,7 @@ pub(super) enum Beside {
         engine: Box<Engine>,
         session: Box<SessionContext>,
     },
-    Remote(FlightSqlServiceClient<Channel>),
+    Remote(Box<FlightSqlServiceClient<Channel>>),
 }
 
 impl Beside {
