@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use crate::compute::Wanted;
 use crate::error::{QueryError, external};
+use crate::grouping::GroupSpec;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{Selection, select};
@@ -49,6 +50,8 @@ pub(crate) struct SearchSpec {
     pub exact: bool,
     /// What happens to rows without a distance.
     pub undefined: Undefined,
+    /// Groups wanted instead of rows; `k` then bounds the rows of one query.
+    pub group: Option<GroupSpec>,
 }
 
 /// One row found for one query.
@@ -73,7 +76,8 @@ impl Hit {
         }
     }
 
-    fn total(&self, other: &Self) -> Ordering {
+    /// Best first; equal distances in the order of their addresses.
+    pub fn total(&self, other: &Self) -> Ordering {
         self.by_distance(other)
             .then(self.unit.cmp(&other.unit))
             .then(self.row.cmp(&other.row))
@@ -113,7 +117,8 @@ impl Totals {
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    /// The sums.
+    pub fn merge(mut self, other: Self) -> Self {
         self.distances += other.distances;
         for (strategy, times) in other.strategies {
             self.count(strategy, times);

@@ -123,6 +123,7 @@ fn plan_search(
         params: settings.search_params(search.k),
         exact: settings.exact,
         undefined: Undefined::Last,
+        group: None,
         field,
     };
     let order = PhysicalSortExpr::new(
