@@ -11,6 +11,7 @@ use elanus_query::Engine;
 use crate::context::Context;
 use crate::convert::time;
 use crate::metrics::DoorMetrics;
+use crate::pins::Pins;
 use crate::status::{Code, Error, Result};
 
 /// The Milvus release whose behaviour this door follows, and who is really speaking.
@@ -22,6 +23,7 @@ pub struct Door {
     engine: Arc<Engine>,
     metrics: Arc<DoorMetrics>,
     next_identifier: Arc<AtomicI64>,
+    pins: Arc<Pins>,
 }
 
 impl Door {
@@ -32,6 +34,7 @@ impl Door {
             engine,
             metrics,
             next_identifier: Arc::new(AtomicI64::new(first)),
+            pins: Arc::default(),
         }
     }
 
@@ -50,6 +53,11 @@ impl Door {
     /// A number for a client that says hello; every later call of it carries the number.
     pub(crate) fn next_identifier(&self) -> i64 {
         self.next_identifier.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The snapshots of iterators.
+    pub(crate) fn pins(&self) -> &Arc<Pins> {
+        &self.pins
     }
 
     /// A timestamp above every write that was acknowledged so far.

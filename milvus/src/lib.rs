@@ -15,6 +15,7 @@ mod context;
 mod convert;
 mod door;
 mod metrics;
+mod pins;
 mod refusal;
 mod reply;
 mod rpc;

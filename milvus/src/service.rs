@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
-    alias, collection, database, dml, flush, index, load, misc, partition, query, schema, search,
+    alias, collection, database, dml, flush, hybrid, index, load, misc, partition, query, schema, search,
 };
 use crate::status::{Error, Result as Outcome};
 
@@ -103,6 +103,7 @@ milvus_service! {
         delete(wire::DeleteRequest) -> wire::MutationResult = "Delete" => dml::delete;
         upsert(wire::UpsertRequest) -> wire::MutationResult = "Upsert" => dml::upsert;
         search(wire::SearchRequest) -> wire::SearchResults = "Search" => search::search;
+        hybrid_search(wire::HybridSearchRequest) -> wire::SearchResults = "HybridSearch" => hybrid::hybrid_search;
         flush(wire::FlushRequest) -> wire::FlushResponse = "Flush" => flush::flush;
         query(wire::QueryRequest) -> wire::QueryResults = "Query" => query::query;
         flush_all(wire::FlushAllRequest) -> wire::FlushAllResponse = "FlushAll" => flush::flush_all;
@@ -152,7 +153,6 @@ milvus_service! {
         has_namespace(wire::HasNamespaceRequest) -> wire::HasNamespaceResponse = "HasNamespace";
         get_namespace_stats(wire::GetNamespaceStatsRequest) -> wire::GetNamespaceStatsResponse = "GetNamespaceStats";
         alter_index(wire::AlterIndexRequest) -> common::Status = "AlterIndex";
-        hybrid_search(wire::HybridSearchRequest) -> wire::SearchResults = "HybridSearch";
         calc_distance(wire::CalcDistanceRequest) -> wire::CalcDistanceResults = "CalcDistance";
         add_collection_struct_field(wire::AddCollectionStructFieldRequest) -> common::Status = "AddCollectionStructField";
         get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo";

@@ -1,6 +1,8 @@
 //! [`Engine`]: what both doors, the server and tests call.
 
+mod aggregate;
 mod filters;
+mod hybrid;
 mod ingest;
 mod query;
 mod search;

@@ -8,7 +8,8 @@
 //! | `statement` | statements planned once and run many times, with parameters |
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
-//! | `search`, `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
+//! | `search`, `grouping`, `fusion`, `rerank`, `ordering` | the stages of searches |
+//! | `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
 //! | `files`, `memory` | which files statements may touch, how much memory they may hold |
 //!
@@ -33,15 +34,19 @@ mod compute;
 mod engine;
 mod error;
 mod files;
+mod fusion;
+mod grouping;
 mod info;
 mod memory;
 mod operators;
+mod ordering;
 mod plan;
 mod planner_messages;
 mod predicate;
 mod query_vectors;
 mod relation;
 mod request;
+mod rerank;
 mod resources;
 mod search;
 mod selection;
@@ -55,9 +60,13 @@ pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use files::FileAccess;
+pub use fusion::{Fusion, ScoreMode, Scoring};
+pub use ordering::OrderBy;
 pub use request::{
-    FilterText, Queries, QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
+    Aggregate, AggregateKind, AggregateRequest, FilterText, Grouping, HybridRequest, Queries, QueryRequest,
+    SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
 };
+pub use rerank::{Boost, BoostBy, Combine, Decay, DecayCurve, RandomScore, Rerank};
 pub use search::MAX_NEIGHBOURS;
 pub use settings::ElanusSettings;
 pub use sql::check_syntax;

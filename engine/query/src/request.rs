@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use elanus_collection::{Collection, Keys};
+use elanus_collection::{Collection, CollectionSchema, DataType, Keys, Snapshot};
 use elanus_filter::Templates;
 use elanus_index::{AnyMetric, Window};
 
-use crate::error::{QueryError, Result};
+use crate::error::{QueryError, Result, did_you_mean};
+use crate::fusion::{Fusion, ScoreMode, Scoring};
+use crate::ordering::OrderBy;
+use crate::rerank::Rerank;
 
 /// Name of the score column that [`SearchResponse::rows`] ends with.
 pub const SCORE_COLUMN: &str = "_score";
@@ -81,7 +84,65 @@ impl ScoreRange {
     }
 }
 
+/// Groups of rows instead of rows.
+///
+/// A group is as near as its nearest row. The search goes on until there are as many groups as wanted, or every row that
+/// may be found was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grouping {
+    /// Columns whose values together tell groups apart (booleans, integers, texts, instants); NULL is a value, too.
+    pub by: Vec<String>,
+    /// Most rows of a group, at least 1.
+    pub size: usize,
+    /// Whether the search also goes on until each group has `size` rows or all that there are. If not, a group has the
+    /// rows met on the way, at least one.
+    pub fill: bool,
+}
+
+impl Grouping {
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] for columns that are not there or cannot tell groups apart.
+    pub(crate) fn check(&self, schema: &CollectionSchema) -> Result<()> {
+        let invalid = |reason: String| Err(QueryError::InvalidParameter(reason));
+        if self.by.is_empty() || self.size == 0 {
+            return invalid("grouping needs at least one field and a group size of at least 1".into());
+        }
+        for name in &self.by {
+            let Some(field) = schema.field(name) else {
+                let known: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+                let known = did_you_mean(name, &known, "fields");
+                return invalid(format!("group by field '{name}' not found{known}"));
+            };
+            if !is_group_key(&field.data_type) {
+                return invalid(format!(
+                    "group by field '{name}' is {}: unsupported data type for group by, allowed are BOOL, INT8, INT16, INT32, INT64, VARCHAR, TIMESTAMPTZ",
+                    field.data_type.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether values of a type can tell groups apart.
+pub(crate) fn is_group_key(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Bool
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::VarChar { .. }
+            | DataType::TimestampTz
+    )
+}
+
 /// A nearest-neighbour search of one vector field for `nq` queries.
+///
+/// The parts act in this order: filter and range choose the rows, `group` makes groups of them, `limit` and `offset` count
+/// what is left (rows, or groups), `rerank` gives the found ones new scores before the offset is skipped, `order` sorts
+/// what is returned.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
     /// What is searched.
@@ -110,6 +171,40 @@ pub struct SearchRequest {
     pub output: Vec<String>,
     /// Whether rows that are not in a sealed segment yet are left out.
     pub ignore_growing: bool,
+    /// Groups of rows instead of rows; each group's rows come together. Not with `rerank` or `order`.
+    pub group: Option<Grouping>,
+    /// New scores for what was found. Not with `order`.
+    pub rerank: Option<Rerank>,
+    /// Order of the rows of each query, instead of best first; rows that it does not tell apart stay best first.
+    pub order: Vec<OrderBy>,
+    /// The rows as they were when this was taken; `None`: as they are now.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Several searches of one collection, fused into one answer.
+#[derive(Debug, Clone)]
+pub struct HybridRequest {
+    /// What is searched, the same in every arm.
+    pub collection: Arc<Collection>,
+    /// The searches, each with its own field, queries, limit, range, filter and parameters. All have the same number of
+    /// queries. Their output, offset, order, rerank and snapshot are not looked at.
+    pub arms: Vec<SearchRequest>,
+    /// How their hits become one list.
+    pub fusion: Fusion,
+    /// New scores for the fused list.
+    pub rerank: Option<Rerank>,
+    /// Groups of the fused rows; `limit` and `offset` count them.
+    pub group: Option<Grouping>,
+    /// The score of a group out of its rows.
+    pub group_score: ScoreMode,
+    /// Rows or groups wanted of each query, at least 1.
+    pub limit: usize,
+    /// Rows or groups skipped of each query.
+    pub offset: usize,
+    /// Columns of the collection's Arrow schema to return.
+    pub output: Vec<String>,
+    /// The rows as they were when this was taken; `None`: as they are now.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 /// The neighbours of all queries, one query after the other.
@@ -117,11 +212,11 @@ pub struct SearchRequest {
 pub struct SearchResponse {
     /// Rows of each query, in the order of the queries; they sum up to the rows of `rows`.
     pub counts: Vec<usize>,
-    /// The asked output columns and [`SCORE_COLUMN`] (Float32), best first within a query;
-    /// equal scores by ascending primary key.
+    /// The asked output columns and [`SCORE_COLUMN`] (Float32), best first within a query (groups: best group first,
+    /// then best first within it); equal scores by ascending primary key.
     pub rows: RecordBatch,
-    /// The metric that the scores are of.
-    pub metric: AnyMetric,
+    /// What the scores are.
+    pub scoring: Scoring,
 }
 
 /// Rows by filter and/or primary keys, in primary key order.
@@ -143,6 +238,47 @@ pub struct QueryRequest {
     pub offset: usize,
     /// Whether rows that are not in a sealed segment yet are left out.
     pub ignore_growing: bool,
+    /// Order of the rows instead of that of their primary keys; rows that it does not tell apart stay in that one.
+    pub order: Vec<OrderBy>,
+    /// The rows as they were when this was taken; `None`: as they are now.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Numbers out of rows.
+#[derive(Debug, Clone)]
+pub struct AggregateRequest {
+    /// Which rows; its output and order are not looked at, its limit and offset count groups.
+    pub rows: QueryRequest,
+    /// Columns whose values together tell groups apart; NULL is a value, too. None: all rows are one group.
+    pub group_by: Vec<String>,
+    /// What is computed of each group.
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// One number of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Which one.
+    pub kind: AggregateKind,
+    /// Column whose values count, NULL left out; `None`: rows are counted.
+    pub column: Option<String>,
+    /// Name of the column in the answer.
+    pub name: String,
+}
+
+/// The aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateKind {
+    /// How many: INT64.
+    Count,
+    /// Of integers INT64, of floats DOUBLE; NULL of no values.
+    Sum,
+    /// DOUBLE; NULL of no values.
+    Avg,
+    /// The column's type; NULL of no values.
+    Min,
+    /// As [`AggregateKind::Min`].
+    Max,
 }
 
 /// The answer to one SQL statement.

@@ -24,6 +24,7 @@ use rayon::prelude::*;
 
 use crate::compute::Wanted;
 use crate::error::{QueryError, external};
+use crate::grouping::GroupSpec;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{Selection, select};
@@ -57,6 +58,8 @@ pub(crate) struct SearchSpec {
     pub undefined: Undefined,
     /// Whether rows as near as the `k`-th are found beyond `k`.
     pub ties: bool,
+    /// Groups wanted instead of rows; `k` then bounds the rows of one query.
+    pub group: Option<GroupSpec>,
 }
 
 /// One row found for one query.
@@ -81,7 +84,8 @@ impl Hit {
         }
     }
 
-    fn total(&self, other: &Self) -> Ordering {
+    /// Best first; equal distances in the order of their addresses.
+    pub fn total(&self, other: &Self) -> Ordering {
         self.by_distance(other)
             .then(self.unit.cmp(&other.unit))
             .then(self.row.cmp(&other.row))
@@ -121,7 +125,8 @@ impl Totals {
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    /// The sums.
+    pub fn merge(mut self, other: Self) -> Self {
         self.distances += other.distances;
         for (strategy, times) in other.strategies {
             self.count(strategy, times);
@@ -591,6 +596,7 @@ mod tests {
             exact: false,
             undefined: Undefined::Last,
             ties: false,
+            group: None,
         };
         best(&mut hits, &spec);
         assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), [3, 4, 2, 1]);

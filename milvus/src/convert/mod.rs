@@ -1,11 +1,13 @@
 //! Between wire messages and the engine's values; no handler logic, no I/O.
 
+pub(crate) mod aggregates;
 pub(crate) mod field_data;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod params;
 pub(crate) mod placeholder;
 pub(crate) mod properties;
+pub(crate) mod rankers;
 pub(crate) mod results;
 pub(crate) mod schema;
 pub(crate) mod templates;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 use elanus_index::AnyMetric;
-use elanus_query::ScoreRange;
+use elanus_query::{Grouping, OrderBy, ScoreRange};
 use milvus::proto::common::KeyValuePair;
 use serde_json::Value;
 
@@ -18,18 +18,13 @@ use crate::status::{Error, Result};
 /// Largest `topk`, and largest `offset + topk`.
 const MAX_WINDOW: i64 = 16_384;
 
+/// Most rows of a group.
+const MAX_GROUP_SIZE: i64 = 10;
+
 const PARAMS: &str = "params";
 
 /// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 14] = [
-    "group_by_field",
-    "group_by_fields",
-    "order_by_fields",
-    "iterator",
-    "search_iter_v2",
-    "search_iter_batch_size",
-    "search_iter_last_bound",
-    "search_iter_id",
+const SEARCH_UNSUPPORTED: [&str; 6] = [
     "json_path",
     "json_type",
     "strict_cast",
@@ -39,18 +34,25 @@ const SEARCH_UNSUPPORTED: [&str; 14] = [
 ];
 
 /// Query features that are not there.
-const QUERY_UNSUPPORTED: [&str; 7] = [
-    "iterator",
+const QUERY_UNSUPPORTED: [&str; 4] = [
     "query_iter_last_pk",
     "query_iter_last_element_offset",
-    "order_by_fields",
-    "group_by_fields",
     "group_by_field",
     "time_fields",
 ];
 
 /// Keys that are not parameters of an index.
-const NOT_FOR_THE_INDEX: [&str; 11] = [
+const NOT_FOR_THE_INDEX: [&str; 21] = [
+    "group_by_field",
+    "group_by_fields",
+    "group_size",
+    "strict_group_size",
+    "order_by_fields",
+    "iterator",
+    "search_iter_v2",
+    "search_iter_batch_size",
+    "search_iter_last_bound",
+    "search_iter_id",
     "radius",
     "range_filter",
     "anns_field",
@@ -79,12 +81,31 @@ pub(crate) struct SearchParams {
     pub round_decimal: Option<i32>,
     /// Scores that may be found.
     pub range: ScoreRange,
+    /// Groups instead of rows.
+    pub group: Option<Grouping>,
+    /// Order of the rows returned.
+    pub order: Vec<OrderBy>,
+    /// Whether rows are to be the same in later requests.
+    pub iterator: bool,
+    /// The page of a search iterator of the second version.
+    pub page: Option<IteratorPage>,
     /// Whether rows outside sealed segments are left out.
     pub ignore_growing: bool,
     /// Zone that instants are written in.
     pub zone: Option<Tz>,
     /// Everything else, for the index.
     pub index: BTreeMap<String, String>,
+}
+
+/// What a page of a search iterator says of itself.
+#[derive(Debug, PartialEq)]
+pub(crate) struct IteratorPage {
+    /// Rows of the page.
+    pub size: usize,
+    /// Names the iterator, once it has a name.
+    pub token: Option<String>,
+    /// Score of the last row of the page before.
+    pub last_bound: Option<f32>,
 }
 
 /// What a query asks for beside filter and output.
@@ -98,13 +119,75 @@ pub(crate) struct QueryParams {
     pub ignore_growing: bool,
     /// Zone that instants are written in.
     pub zone: Option<Tz>,
+    /// Order of the rows, instead of that of their keys.
+    pub order: Vec<OrderBy>,
+    /// Fields whose values make groups.
+    pub group_by: Vec<String>,
+    /// Whether rows are to be the same in later requests.
+    pub iterator: bool,
 }
 
 /// Reads the parameters of a search.
 pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     let mut map = flatten(pairs)?;
     refuse(&map, &SEARCH_UNSUPPORTED)?;
-    let topk = match map.get("topk").or_else(|| map.get("limit")) {
+    let (topk, offset) = window(&map, if map.contains_key("topk") { "topk" } else { "limit" })?;
+    let metric = match map.get("metric_type").map(String::as_str) {
+        None | Some("") => None,
+        Some(name) => Some(AnyMetric::from_str(name).map_err(|_| {
+            Error::invalid(format!(
+                "metric type {name} not found, allowed are L2, IP, COSINE, HAMMING, JACCARD, BM25"
+            ))
+        })?),
+    };
+    let round_decimal = decimals(&map)?;
+    let range = score_range(&map)?;
+    let group = grouping(&map)?;
+    let order = order(&map)?;
+    let iterator = flag(&map, "iterator")?;
+    let page = iterator_page(&map)?;
+    if iterator || page.is_some() {
+        for (asked, what) in [
+            (group.is_some(), "groupBy"),
+            (!order.is_empty(), "order_by"),
+            (offset > 0, "offset"),
+        ] {
+            if asked {
+                return Err(Error::invalid(format!(
+                    "Not allowed to do {what} when doing iteration"
+                )));
+            }
+        }
+    }
+    if group.is_some() && range != ScoreRange::default() {
+        return Err(Error::invalid(
+            "Not allowed to do range-search when doing search-group-by",
+        ));
+    }
+    let field = map.remove("anns_field").filter(|name| !name.is_empty());
+    let ignore_growing = flag(&map, "ignore_growing")?;
+    let zone = zone(&map)?;
+    map.retain(|key, _| !NOT_FOR_THE_INDEX.contains(&key.as_str()));
+    Ok(SearchParams {
+        field,
+        topk,
+        offset,
+        metric,
+        round_decimal,
+        range,
+        group,
+        order,
+        iterator,
+        page,
+        ignore_growing,
+        zone,
+        index: map,
+    })
+}
+
+/// How many rows are wanted, by the key that says so, and how many are skipped before.
+pub(crate) fn window(map: &BTreeMap<String, String>, key: &str) -> Result<(usize, usize)> {
+    let topk = match map.get(key) {
         Some(text) => integer("topk", text)?,
         None => return Err(Error::invalid("topk is required")),
     };
@@ -123,35 +206,16 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     if topk + offset > MAX_WINDOW {
         return Err(range("offset+topk", topk + offset));
     }
-    let metric = match map.get("metric_type").map(String::as_str) {
-        None | Some("") => None,
-        Some(name) => Some(AnyMetric::from_str(name).map_err(|_| {
-            Error::invalid(format!(
-                "metric type {name} not found, allowed are L2, IP, COSINE, HAMMING, JACCARD, BM25"
-            ))
-        })?),
-    };
-    let round_decimal = map
-        .get("round_decimal")
-        .map(|text| round_decimal(text))
-        .transpose()?
-        .flatten();
-    let range = score_range(&map)?;
-    let field = map.remove("anns_field").filter(|name| !name.is_empty());
-    let ignore_growing = flag(&map, "ignore_growing")?;
-    let zone = zone(&map)?;
-    map.retain(|key, _| !NOT_FOR_THE_INDEX.contains(&key.as_str()));
-    Ok(SearchParams {
-        field,
-        topk: usize::try_from(topk).unwrap_or(1),
-        offset: usize::try_from(offset).unwrap_or(0),
-        metric,
-        round_decimal,
-        range,
-        ignore_growing,
-        zone,
-        index: map,
-    })
+    Ok((
+        usize::try_from(topk).unwrap_or(1),
+        usize::try_from(offset).unwrap_or(0),
+    ))
+}
+
+/// Decimals that scores are rounded to.
+pub(crate) fn decimals(map: &BTreeMap<String, String>) -> Result<Option<i32>> {
+    let text = map.get("round_decimal");
+    Ok(text.map(|text| round_decimal(text)).transpose()?.flatten())
 }
 
 /// Reads the parameters of a query.
@@ -183,11 +247,24 @@ pub(crate) fn query(pairs: Vec<KeyValuePair>) -> Result<QueryParams> {
             )));
         }
     }
+    let (order, iterator) = (order(&map)?, flag(&map, "iterator")?);
+    if iterator && !order.is_empty() {
+        return Err(Error::invalid("Not allowed to do order_by when doing iteration"));
+    }
+    if !order.is_empty() && limit.is_none() {
+        return Err(Error::invalid("order_by_fields should be used with limit"));
+    }
+    let group_by = map.get("group_by_fields").map_or("", |text| unquoted(text));
+    let group_by = group_by.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let group_by: Vec<String> = group_by.map(str::to_string).collect();
     Ok(QueryParams {
         limit: limit.map(|limit| usize::try_from(limit).unwrap_or(0)),
         offset: usize::try_from(offset).unwrap_or(0),
         ignore_growing: flag(&map, "ignore_growing")?,
         zone: zone(&map)?,
+        order,
+        group_by,
+        iterator,
     })
 }
 
@@ -230,13 +307,13 @@ fn refuse(map: &BTreeMap<String, String>, unsupported: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn integer(key: &str, text: &str) -> Result<i64> {
+pub(crate) fn integer(key: &str, text: &str) -> Result<i64> {
     text.trim()
         .parse()
         .map_err(|_| Error::invalid(format!("{key} [{text}] is invalid, should be an integer")))
 }
 
-fn flag(map: &BTreeMap<String, String>, key: &str) -> Result<bool> {
+pub(crate) fn flag(map: &BTreeMap<String, String>, key: &str) -> Result<bool> {
     match map.get(key).map(String::as_str) {
         None | Some("" | "false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(false),
         Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(true),
@@ -268,6 +345,118 @@ fn score_range(map: &BTreeMap<String, String>) -> Result<ScoreRange> {
         ));
     }
     Ok(ScoreRange { radius, range_filter })
+}
+
+/// Groups, by one field or several.
+pub(crate) fn grouping(map: &BTreeMap<String, String>) -> Result<Option<Grouping>> {
+    let given = |key: &str| {
+        map.get(key)
+            .map(|text| unquoted(text))
+            .filter(|text| !text.is_empty())
+    };
+    let by: Vec<String> = match (given("group_by_field"), given("group_by_fields")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid(
+                "group_by_field and group_by_fields are given together; group_by_fields alone names them all",
+            ));
+        }
+        (Some(field), None) => vec![field.to_string()],
+        (None, Some(fields)) => fields.split(',').map(|name| name.trim().to_string()).collect(),
+        (None, None) => return Ok(None),
+    };
+    let size = map
+        .get("group_size")
+        .map_or(Ok(1), |text| integer("group_size", text))?;
+    if !(1..=MAX_GROUP_SIZE).contains(&size) {
+        return Err(Error::invalid(format!(
+            "input group size:{size} is out of range, should be in range [1, {MAX_GROUP_SIZE}]"
+        )));
+    }
+    Ok(Some(Grouping {
+        by,
+        size: usize::try_from(size).unwrap_or(1),
+        fill: flag(map, "strict_group_size")?,
+    }))
+}
+
+/// A text without the quotation marks that clients put around texts which they write as JSON.
+fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text)
+}
+
+/// The order of rows: `field`, `field:desc`, `field:asc:nulls_first`, several with commas.
+fn order(map: &BTreeMap<String, String>) -> Result<Vec<OrderBy>> {
+    let text = map.get("order_by_fields").map_or("", |text| unquoted(text));
+    if text.is_empty() || text == "[]" {
+        return Ok(Vec::new());
+    }
+    let one = |item: &str| {
+        let wrong = |part: &str| {
+            Error::invalid(format!(
+                "order_by_fields [{item}] is invalid at '{part}', should be field[:asc|desc[:nulls_first|nulls_last]]"
+            ))
+        };
+        let mut parts = item.split(':').map(str::trim);
+        let column = parts.next().unwrap_or_default();
+        if column.is_empty() {
+            return Err(wrong(column));
+        }
+        let descending = match parts.next().map(str::to_lowercase).as_deref() {
+            None | Some("" | "asc") => false,
+            Some("desc") => true,
+            Some(other) => return Err(wrong(other)),
+        };
+        let nulls_first = match parts.next().map(str::to_lowercase).as_deref() {
+            None => descending,
+            Some("nulls_first") => true,
+            Some("nulls_last") => false,
+            Some(other) => return Err(wrong(other)),
+        };
+        match parts.next() {
+            Some(more) => Err(wrong(more)),
+            None => Ok(OrderBy {
+                column: column.to_string(),
+                descending,
+                nulls_first,
+            }),
+        }
+    };
+    text.split(',').map(one).collect()
+}
+
+fn iterator_page(map: &BTreeMap<String, String>) -> Result<Option<IteratorPage>> {
+    if !flag(map, "search_iter_v2")? {
+        return Ok(None);
+    }
+    let size = map
+        .get("search_iter_batch_size")
+        .ok_or_else(|| Error::invalid("batch size is required for search iterator"))?;
+    let size = integer("search_iter_batch_size", size)?;
+    if !(1..=MAX_WINDOW).contains(&size) {
+        return Err(Error::invalid(format!(
+            "batch size is invalid, it should be in range [1, {MAX_WINDOW}], but got {size}"
+        )));
+    }
+    let last_bound = map
+        .get("search_iter_last_bound")
+        .map(|text| {
+            let bound = text.trim().parse::<f32>().ok().filter(|bound| !bound.is_nan());
+            bound.ok_or_else(|| {
+                Error::invalid(format!(
+                    "search_iter_last_bound [{text}] is invalid, should be a number"
+                ))
+            })
+        })
+        .transpose()?;
+    let token = map.get("search_iter_id").map(|text| unquoted(text).to_string());
+    Ok(Some(IteratorPage {
+        size: usize::try_from(size).unwrap_or(1),
+        token: token.filter(|token| !token.is_empty()),
+        last_bound,
+    }))
 }
 
 fn round_decimal(text: &str) -> Result<Option<i32>> {
@@ -361,8 +550,8 @@ mod tests {
             r#"not supported: parameter element_scope={"a":1}"#
         );
         assert!(
-            search_error(&[("topk", "1"), ("group_by_field", "city")])
-                .starts_with("not supported: parameter group_by_field")
+            search_error(&[("topk", "1"), ("json_path", "/a")])
+                .starts_with("not supported: parameter json_path")
         );
         search(pairs(&[
             ("topk", "1"),
@@ -370,7 +559,9 @@ mod tests {
             ("group_by_field", ""),
         ]))
         .unwrap();
-        assert!(query(pairs(&[("iterator", "True")])).is_err());
+        assert!(query(pairs(&[("iterator", "True")])).unwrap().iterator);
+        assert!(query(pairs(&[("query_iter_last_pk", "5")])).is_err());
+        assert!(query(pairs(&[("order_by_fields", "a:desc")])).is_err());
         query(pairs(&[("iterator", "False"), ("reduce_stop_for_best", "False")])).unwrap();
     }
 
@@ -387,6 +578,69 @@ mod tests {
         let reason = |text: &str| range(text).unwrap_err().to_string();
         assert!(reason(r#"{"range_filter": 1}"#).contains("range_filter is given without radius"));
         assert!(reason(r#"{"radius": "far"}"#).contains("radius [far] is invalid, should be a number"));
+    }
+
+    #[test]
+    fn groups_orders_and_pages_are_read() {
+        let list = [
+            ("topk", "3"),
+            ("group_by_field", "city"),
+            ("group_size", "2"),
+            ("strict_group_size", "True"),
+        ];
+        let expected = Grouping {
+            by: vec!["city".into()],
+            size: 2,
+            fill: true,
+        };
+        assert_eq!(search(pairs(&list)).unwrap().group, Some(expected));
+        let several = search(pairs(&[("topk", "3"), ("group_by_fields", "a, b")]))
+            .unwrap()
+            .group
+            .unwrap();
+        assert_eq!(
+            (several.by, several.size),
+            (vec!["a".to_string(), "b".to_string()], 1)
+        );
+        let reason = |list: &[(&str, &str)]| {
+            search_error(&[&[("topk", "3"), ("group_by_field", "city")][..], list].concat())
+        };
+        assert!(reason(&[("group_size", "11")]).contains("should be in range [1, 10]"));
+        assert!(
+            reason(&[("radius", "1")]).contains("Not allowed to do range-search when doing search-group-by")
+        );
+        assert!(reason(&[("iterator", "True")]).contains("Not allowed to do groupBy when doing iteration"));
+        assert!(reason(&[("group_by_fields", "a")]).contains("given together"));
+
+        let sorted = |text: &str| search(pairs(&[("topk", "3"), ("order_by_fields", text)]));
+        let by = |column: &str, descending, nulls_first| OrderBy {
+            column: column.into(),
+            descending,
+            nulls_first,
+        };
+        let expected = [by("a", false, false), by("b", true, true), by("c", false, true)];
+        assert_eq!(sorted("a,b:desc,c:asc:nulls_first").unwrap().order, expected);
+        assert!(
+            sorted("a:up")
+                .unwrap_err()
+                .to_string()
+                .contains("is invalid at 'up'")
+        );
+
+        let list = [
+            ("topk", "5"),
+            ("iterator", "true"),
+            ("search_iter_v2", "true"),
+            ("search_iter_batch_size", "5"),
+            ("search_iter_last_bound", "0.25"),
+            ("search_iter_id", "7"),
+        ];
+        let expected = IteratorPage {
+            size: 5,
+            token: Some("7".into()),
+            last_bound: Some(0.25),
+        };
+        assert_eq!(search(pairs(&list)).unwrap().page, Some(expected));
     }
 
     #[test]

@@ -73,7 +73,13 @@ fn broken(column: &str, what: &str) -> Error {
     Error::unexpected(format!("internal error: column {column} {what}"))
 }
 
-fn column_to_wire(field: &Field, column: &ArrayRef, keys: Option<&[String]>, zone: Tz) -> Result<FieldData> {
+/// One column of a reply.
+pub(crate) fn column_to_wire(
+    field: &Field,
+    column: &ArrayRef,
+    keys: Option<&[String]>,
+    zone: Tz,
+) -> Result<FieldData> {
     let valid_data = if field.nullable {
         (0..column.len()).map(|row| column.is_valid(row)).collect()
     } else {

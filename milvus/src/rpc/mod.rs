@@ -7,6 +7,7 @@ pub(crate) mod collection;
 pub(crate) mod database;
 pub(crate) mod dml;
 pub(crate) mod flush;
+pub(crate) mod hybrid;
 pub(crate) mod index;
 pub(crate) mod load;
 pub(crate) mod misc;
@@ -14,6 +15,7 @@ pub(crate) mod partition;
 pub(crate) mod query;
 pub(crate) mod schema;
 pub(crate) mod search;
+mod search_ids;
 
 use crate::status::{Error, Result};
 

@@ -1,9 +1,9 @@
-//! Query: rows by filter, in primary key order; and `count(*)`.
+//! Query: rows by filter, in the order of their keys or of other columns; `count(*)` and other aggregates.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use elanus_query::{FilterText, QueryRequest};
+use elanus_query::{AggregateRequest, FilterText, QueryRequest};
 use milvus::proto::milvus as wire;
 use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::scalar_field::Data;
@@ -11,6 +11,7 @@ use milvus::proto::schema::{DataType, FieldData, LongArray, ScalarField};
 use prost::Message;
 
 use crate::context::Context;
+use crate::convert::aggregates::{self, Aggregates};
 use crate::convert::{keys, output, params, results, templates};
 use crate::door::{Door, check_readable};
 use crate::rpc::answer::{Answer, least_row_bytes};
@@ -18,7 +19,6 @@ use crate::rpc::refuse_namespace;
 use crate::status::{Error, Result};
 
 const COUNT: &str = "count(*)";
-const AGGREGATES: [&str; 5] = ["count(", "sum(", "avg(", "min(", "max("];
 
 pub(crate) async fn query(
     door: &Door,
@@ -30,7 +30,13 @@ pub(crate) async fn query(
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::query(request.query_params)?;
-    let counting = is_count(&request.output_fields)?;
+    let pin = match door.pins().of(&collection, request.guarantee_timestamp)? {
+        None if params.iterator => Some(door.pins().pin(&collection, door.timestamp())),
+        pin => pin,
+    };
+    let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
+    let aggregates = aggregates::of_output(&request.output_fields, &params.group_by)?;
+    let counting = params.group_by.is_empty() && aggregates.as_ref().is_some_and(Aggregates::is_count);
     let key = collection.schema().primary_key()?;
     let empty_filter = request.expr.trim().is_empty();
     if counting && params.limit.is_some() {
@@ -38,10 +44,15 @@ pub(crate) async fn query(
             "count entities with pagination is not allowed; leave limit and offset out",
         ));
     }
-    if empty_filter && params.limit.is_none() && !counting {
+    if empty_filter && params.limit.is_none() && aggregates.is_none() {
         return Err(Error::invalid("empty expression should be used with limit"));
     }
-    let output = if counting {
+    if aggregates.is_some() && !params.order.is_empty() {
+        return Err(Error::unsupported(
+            "order_by_fields together with aggregates; groups come in the order of their values",
+        ));
+    }
+    let output = if aggregates.is_some() {
         output::Output::default()
     } else {
         output::resolve_with_key(collection.schema(), &request.output_fields, key)?
@@ -70,6 +81,8 @@ pub(crate) async fn query(
         limit: params.limit,
         offset: params.offset,
         ignore_growing: params.ignore_growing,
+        order: params.order,
+        snapshot: pin.as_ref().map(|pin| Arc::clone(&pin.snapshot)),
     };
     let answer = Answer {
         kind: "query",
@@ -82,6 +95,17 @@ pub(crate) async fn query(
         (
             vec![count_field(door.engine().count(read).await?)],
             vec![COUNT.to_string()],
+        )
+    } else if let Some(aggregates) = aggregates {
+        let request = AggregateRequest {
+            rows: read,
+            group_by: params.group_by,
+            aggregates: aggregates.aggregates.clone(),
+        };
+        let rows = door.engine().aggregate(request).await?;
+        (
+            aggregates.to_wire(collection.schema(), &rows, zone)?,
+            aggregates.names,
         )
     } else {
         answer.expect(door, &collection, || read.clone()).await?;
@@ -96,7 +120,7 @@ pub(crate) async fn query(
         fields_data,
         output_fields,
         primary_field_name: key.name.clone(),
-        session_ts: collection.snapshot().timestamp,
+        session_ts: pin.map_or_else(|| collection.snapshot().timestamp, |pin| pin.session),
         collection_name: request.collection_name,
         ..Default::default()
     };
@@ -104,25 +128,6 @@ pub(crate) async fn query(
     answer.check(bytes as u64)?;
     door.metrics().read("query", &name, started.elapsed(), bytes);
     Ok(reply)
-}
-
-/// Whether the output is `count(*)`; other aggregates are refused.
-fn is_count(fields: &[String]) -> Result<bool> {
-    let compact = |field: &String| field.to_lowercase().replace(' ', "");
-    if let [field] = fields
-        && compact(field) == COUNT
-    {
-        return Ok(true);
-    }
-    match fields
-        .iter()
-        .find(|field| AGGREGATES.iter().any(|name| compact(field).starts_with(name)))
-    {
-        Some(field) => Err(Error::unsupported(format!(
-            "aggregate {field} in output fields; count(*) alone is"
-        ))),
-        None => Ok(false),
-    }
 }
 
 fn count_field(count: u64) -> FieldData {
@@ -137,26 +142,5 @@ fn count_field(count: u64) -> FieldData {
             ..Default::default()
         })),
         ..Default::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counting_is_told_from_other_aggregates() {
-        let check = |names: &[&str]| is_count(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert!(check(&["count(*)"]).unwrap());
-        assert!(check(&["COUNT( * )"]).unwrap());
-        assert!(!check(&["id", "city"]).unwrap());
-        assert!(!check(&[]).unwrap());
-        assert!(
-            check(&["count(*)", "city"])
-                .unwrap_err()
-                .to_string()
-                .starts_with("not supported: aggregate")
-        );
-        assert!(check(&["sum(price)"]).is_err());
     }
 }

@@ -5,48 +5,143 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
-use elanus_collection::{Collection, DataType, Field};
+use chrono_tz::Tz;
+use elanus_collection::{Collection, DataType, Field, Snapshot};
 use elanus_index::AnyMetric;
-use elanus_query::{FilterText, QueryRequest, SearchRequest};
+use elanus_query::{FilterText, QueryRequest, Scoring, SearchRequest, SearchResponse};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
-use milvus::proto::schema::SearchResultData;
+use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
 use prost::Message;
 
 use crate::context::Context;
-use crate::convert::{keys, output, params, placeholder, results, templates};
+use crate::convert::{keys, output, params, placeholder, rankers, results, templates};
 use crate::door::{Door, check_readable};
+use crate::pins::Pin;
 use crate::rpc::answer::{Answer, least_row_bytes};
-use crate::rpc::refuse_namespace;
+use crate::rpc::{refuse_namespace, search_ids};
 use crate::status::{Error, Result};
 
 /// Column of the scores in the engine's answer.
 const SCORE: &str = "_score";
 /// Bytes of a score and of the shortest key.
-const SCORED_KEY_BYTES: u64 = 5;
+pub(super) const SCORED_KEY_BYTES: u64 = 5;
 
 pub(crate) async fn search(
     door: &Door,
     context: &Context,
-    request: wire::SearchRequest,
+    mut request: wire::SearchRequest,
 ) -> Result<wire::SearchResults> {
     let started = Instant::now();
     door.metrics().received("search", request.encoded_len());
     refuse_features(&request)?;
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    let params = params::search(request.search_params)?;
-    let field = vector_field(&collection, params.field.as_deref())?;
-    check_metric(&collection, field, params.metric)?;
-    let key = collection.schema().primary_key()?;
+    let params = params::search(std::mem::take(&mut request.search_params))?;
+    let pin = match door.pins().of(&collection, request.guarantee_timestamp)? {
+        None if params.iterator || params.page.is_some() => {
+            Some(door.pins().pin(&collection, door.timestamp()))
+        }
+        pin => pin,
+    };
+    let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
     let output = output::resolve(collection.schema(), &request.output_fields)?;
-    check_readable(&collection, &request.partition_names)?;
+    let rerank = match request.function_score.take() {
+        Some(_) if params.group.is_some() || params.page.is_some() => {
+            return Err(Error::unsupported(
+                "a reranker together with grouping or iteration",
+            ));
+        }
+        score => score.map(rankers::of_search).transpose()?,
+    };
+    let page = match (&params.page, &pin) {
+        (Some(page), Some(pin)) => Some(Page::of(page, pin)?),
+        _ => None,
+    };
+    let (round_decimal, zone) = (params.round_decimal, params.zone);
+    let (name, snapshot) = (
+        request.collection_name.clone(),
+        pin.as_ref().map(|pin| Arc::clone(&pin.snapshot)),
+    );
+    let mut read = arm(door, &collection, snapshot, params, request).await?;
+    let zone = match zone {
+        Some(zone) => zone,
+        None => door.zone_of(&collection)?,
+    };
+    read.rerank = rerank;
+    if let Some(page) = &page {
+        page.ask(&mut read)?;
+    }
+    let key = collection.schema().primary_key()?;
+    let grouped_by = read
+        .group
+        .as_ref()
+        .map(|group| group.by.clone())
+        .unwrap_or_default();
+    // The reply always needs the ids; a client that also asks for the key field gets it twice.
+    read.output.clone_from(&output.columns);
+    for column in grouped_by.iter().chain([&key.name]) {
+        if !read.output.contains(column) {
+            read.output.push(column.clone());
+        }
+    }
+    let (nq, topk) = (read.nq, read.limit);
+    let answer = Answer {
+        kind: "search",
+        queries: nq,
+        limit: Some(topk.saturating_mul(read.group.as_ref().map_or(1, |group| group.size))),
+        offset: read.offset,
+        row_bytes: SCORED_KEY_BYTES + least_row_bytes(collection.schema(), &output.columns),
+    };
+    answer.expect(door, &collection, || matching(&read)).await?;
+    let found = door.engine().search(read).await?;
+    let mut results = results_of(
+        &collection,
+        output,
+        &grouped_by,
+        &found,
+        (topk, zone, round_decimal),
+    )?;
+    if let (Some(page), Some(pin)) = (page, &pin) {
+        results.search_iterator_v2_results = Some(page.turn(pin, &exact_scores(&found.rows)?, found.scoring));
+    }
+    let session_ts = pin.map_or_else(|| collection.snapshot().timestamp, |pin| pin.session);
+    reply(
+        door,
+        &collection,
+        (started, nq),
+        answer,
+        results,
+        (name, session_ts),
+    )
+}
+
+/// What a message asks to be found, without output and reranking.
+pub(super) async fn arm(
+    door: &Door,
+    collection: &Arc<Collection>,
+    snapshot: Option<Arc<Snapshot>>,
+    params: params::SearchParams,
+    request: wire::SearchRequest,
+) -> Result<SearchRequest> {
+    let field = vector_field(collection, params.field.as_deref())?;
+    check_metric(collection, field, params.metric)?;
+    check_readable(collection, &request.partition_names)?;
+    if params.group.is_some() && matches!(field.data_type, DataType::BinaryVector { .. }) {
+        return Err(Error::unsupported(
+            "search_group_by operation based on binary vector column",
+        ));
+    }
     let queries = match request.search_input {
         Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
-        Some(SearchInput::Ids(_)) => return Err(Error::unsupported("search by primary keys (ids)")),
+        Some(SearchInput::Ids(_)) if params.page.is_some() => {
+            return Err(Error::unsupported("search by primary keys (ids) of an iterator"));
+        }
+        Some(SearchInput::Ids(ids)) => {
+            search_ids::vectors(door, collection, snapshot.clone(), field, ids).await?
+        }
         None => return Err(placeholder::wrong_nq(0)),
     };
-    let nq = queries.nq;
     let filter = if request.dsl.trim().is_empty() {
         None
     } else {
@@ -55,20 +150,11 @@ pub(crate) async fn search(
             templates: templates::from_wire(request.expr_template_values)?,
         })
     };
-    let zone = match params.zone {
-        Some(zone) => zone,
-        None => door.zone_of(&collection)?,
-    };
-    // The reply always needs the ids; a client that also asks for the key field gets it twice.
-    let mut columns = output.columns.clone();
-    if !columns.contains(&key.name) {
-        columns.push(key.name.clone());
-    }
-    let read = SearchRequest {
-        collection: Arc::clone(&collection),
+    Ok(SearchRequest {
+        collection: Arc::clone(collection),
         field: field.name.clone(),
         queries: queries.values,
-        nq,
+        nq: queries.nq,
         limit: params.topk,
         offset: params.offset,
         metric: params.metric,
@@ -76,45 +162,138 @@ pub(crate) async fn search(
         range: params.range,
         filter,
         partitions: request.partition_names,
-        output: columns,
+        output: Vec::new(),
         ignore_growing: params.ignore_growing,
+        group: params.group,
+        rerank: None,
+        order: params.order,
+        snapshot,
+    })
+}
+
+/// The rows that were found, as a reply has them. `shown` is the number asked for, the zone of instants and the decimals
+/// of scores.
+pub(super) fn results_of(
+    collection: &Collection,
+    output: output::Output,
+    grouped_by: &[String],
+    found: &SearchResponse,
+    shown: (usize, Tz, Option<i32>),
+) -> Result<SearchResultData> {
+    let (topk, zone, round_decimal) = shown;
+    let schema = collection.schema();
+    let groups = output::Output {
+        columns: grouped_by.to_vec(),
+        ..output::Output::default()
     };
-    let answer = Answer {
-        kind: "search",
-        queries: nq,
-        limit: Some(params.topk),
-        offset: params.offset,
-        row_bytes: SCORED_KEY_BYTES + least_row_bytes(collection.schema(), &output.columns),
-    };
-    answer.expect(door, &collection, || matching(&read)).await?;
-    let found = door.engine().search(read).await?;
-    let results = SearchResultData {
-        num_queries: signed(nq),
-        top_k: signed(params.topk),
-        fields_data: results::to_wire(collection.schema(), &output, &found.rows, zone)?,
-        scores: scores(&found.rows, params.round_decimal)?,
-        ids: Some(keys::to_wire(results::keys(collection.schema(), &found.rows)?)),
+    let groups = results::to_wire(schema, &groups, &found.rows, zone)?;
+    Ok(SearchResultData {
+        num_queries: signed(found.counts.len()),
+        top_k: signed(topk),
+        fields_data: results::to_wire(schema, &output, &found.rows, zone)?,
+        scores: scores(&found.rows, round_decimal)?,
+        ids: Some(keys::to_wire(results::keys(schema, &found.rows)?)),
         topks: found.counts.iter().map(|count| signed(*count)).collect(),
         output_fields: output.names,
-        primary_field_name: key.name.clone(),
+        primary_field_name: schema.primary_key()?.name.clone(),
+        group_by_field_value: if let [only] = groups.as_slice() {
+            Some(only.clone())
+        } else {
+            None
+        },
+        group_by_field_values: groups,
         ..Default::default()
-    };
-    let name = collection.name();
+    })
+}
+
+/// The reply, when it is not too large; `work` is when it began and how many queries it answers.
+pub(super) fn reply(
+    door: &Door,
+    collection: &Collection,
+    work: (Instant, usize),
+    answer: Answer,
+    results: SearchResultData,
+    (collection_name, session_ts): (String, u64),
+) -> Result<wire::SearchResults> {
+    let (started, nq) = work;
     let reply = wire::SearchResults {
         results: Some(results),
-        collection_name: request.collection_name,
-        session_ts: collection.snapshot().timestamp,
+        collection_name,
+        session_ts,
         ..Default::default()
     };
     let bytes = reply.encoded_len();
     answer.check(bytes as u64)?;
-    door.metrics().read("search", &name, started.elapsed(), bytes);
+    let name = collection.name();
+    door.metrics().read(answer.kind, &name, started.elapsed(), bytes);
     door.metrics().searched(&collection.database(), &name, nq);
     Ok(reply)
 }
 
+/// A page of a search iterator: the rows from the last score of the page before on, without those that it had.
+struct Page {
+    token: String,
+    size: usize,
+    last_bound: Option<f32>,
+    /// Rows of score `last_bound` that were returned.
+    returned: usize,
+}
+
+impl Page {
+    fn of(page: &params::IteratorPage, pin: &Pin) -> Result<Self> {
+        let token = match &page.token {
+            Some(token) => token.clone(),
+            None => pin.new_token(),
+        };
+        let returned = match page.last_bound {
+            Some(bound) => pin.returned(&token, bound)?,
+            None => 0,
+        };
+        Ok(Self {
+            token,
+            size: page.size,
+            last_bound: page.last_bound,
+            returned,
+        })
+    }
+
+    /// Makes a search one for this page.
+    fn ask(&self, search: &mut SearchRequest) -> Result<()> {
+        if search.nq != 1 {
+            return Err(Error::invalid(format!(
+                "search iterator does not support processing multiple vectors simultaneously, got {}",
+                search.nq
+            )));
+        }
+        search.limit = self.size;
+        search.offset = self.returned;
+        search.range.range_filter = self.last_bound.or(search.range.range_filter);
+        Ok(())
+    }
+
+    /// Where the next page goes on.
+    fn turn(self, pin: &Pin, scores: &[f32], scoring: Scoring) -> SearchIteratorV2Results {
+        let (last_bound, returned) = match (scores.last(), self.last_bound) {
+            (Some(last), before) => {
+                let tied = scores.iter().filter(|score| *score == last).count();
+                let carried = if before == Some(*last) { self.returned } else { 0 };
+                (*last, carried + tied)
+            }
+            (None, Some(before)) => (before, self.returned),
+            // Nothing at all: the next page begins behind every score.
+            (None, None) if scoring.larger_is_better() => (f32::MIN, 0),
+            (None, None) => (f32::MAX, 0),
+        };
+        pin.advance(&self.token, last_bound, returned);
+        SearchIteratorV2Results {
+            token: self.token,
+            last_bound,
+        }
+    }
+}
+
 /// The rows that a search may find, as something to count.
-fn matching(search: &SearchRequest) -> QueryRequest {
+pub(super) fn matching(search: &SearchRequest) -> QueryRequest {
     QueryRequest {
         collection: Arc::clone(&search.collection),
         filter: search.filter.clone(),
@@ -124,6 +303,8 @@ fn matching(search: &SearchRequest) -> QueryRequest {
         limit: None,
         offset: 0,
         ignore_growing: search.ignore_growing,
+        order: Vec::new(),
+        snapshot: search.snapshot.clone(),
     }
 }
 
@@ -132,10 +313,9 @@ fn signed(count: usize) -> i64 {
 }
 
 /// Features that ride on fields of the message of their own.
-fn refuse_features(request: &wire::SearchRequest) -> Result<()> {
+pub(super) fn refuse_features(request: &wire::SearchRequest) -> Result<()> {
     for (what, asked) in [
         ("hybrid search (sub_reqs)", !request.sub_reqs.is_empty()),
-        ("function score (rerankers)", request.function_score.is_some()),
         ("function chains", !request.function_chains.is_empty()),
         ("highlighter", request.highlighter.is_some()),
         ("search aggregation", request.search_aggregation.is_some()),
@@ -218,14 +398,19 @@ fn check_metric(collection: &Collection, field: &Field, given: Option<AnyMetric>
     }
 }
 
-/// The scores, rounded when asked.
-fn scores(rows: &RecordBatch, decimals: Option<i32>) -> Result<Vec<f32>> {
+/// The scores as they are.
+fn exact_scores(rows: &RecordBatch) -> Result<Vec<f32>> {
     let column = rows
         .column_by_name(SCORE)
         .and_then(|column| column.as_primitive_opt::<Float32Type>())
         .filter(|column| column.null_count() == 0)
         .ok_or_else(|| Error::unexpected("internal error: the scores are missing in the result"))?;
-    let scores = column.values().to_vec();
+    Ok(column.values().to_vec())
+}
+
+/// The scores, rounded when asked.
+fn scores(rows: &RecordBatch, decimals: Option<i32>) -> Result<Vec<f32>> {
+    let scores = exact_scores(rows)?;
     let Some(decimals) = decimals else {
         return Ok(scores);
     };
@@ -259,12 +444,12 @@ mod tests {
     #[test]
     fn features_that_are_not_there_are_refused() {
         let request = wire::SearchRequest {
-            function_score: Some(Default::default()),
+            highlighter: Some(Default::default()),
             ..Default::default()
         };
         assert_eq!(
             refuse_features(&request).unwrap_err().to_string(),
-            "not supported: function score (rerankers)"
+            "not supported: highlighter"
         );
         refuse_features(&wire::SearchRequest::default()).unwrap();
     }

@@ -25,11 +25,11 @@ async fn a_call_that_is_not_there_says_its_name() {
         .into_inner();
     refused(status.status, 10, "not supported: TruncateCollection");
     let status = client
-        .hybrid_search(wire::HybridSearchRequest::default())
+        .manual_compaction(wire::ManualCompactionRequest::default())
         .await
         .unwrap()
         .into_inner();
-    refused(status.status, 10, "not supported: HybridSearch");
+    refused(status.status, 10, "not supported: ManualCompaction");
     let error = client.dummy(wire::DummyRequest::default()).await.unwrap_err();
     assert_eq!(
         (error.code(), error.message()),
@@ -67,8 +67,8 @@ async fn searches_that_cannot_be_are_refused_one_by_one() {
         (
             "group_by_field",
             "color",
-            3000,
-            "not supported: parameter group_by_field=color",
+            1100,
+            "group by field 'color' not found",
         ),
     ];
     for (key, value, code, words) in cases {

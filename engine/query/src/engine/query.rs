@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use elanus_collection::{Collection, Keys, Snapshot, Unit, WriteResult};
 
 use super::Engine;
@@ -11,6 +12,7 @@ use crate::compute::Wanted;
 use crate::error::Result;
 use crate::operators::change_rows::keys_of;
 use crate::operators::column_names;
+use crate::ordering::order_hits;
 use crate::predicate::Predicate;
 use crate::request::{FilterText, QueryRequest};
 use crate::search::{Hit, take_rows};
@@ -40,7 +42,22 @@ impl Engine {
             .limit
             .map_or(usize::MAX, |limit| limit.saturating_add(request.offset));
         let primary_key = &collection.schema().primary_key()?.name;
-        let hits = self.first_by_key(selected, primary_key, wanted).await?;
+        let hits = if request.order.is_empty() {
+            self.first_by_key(selected, primary_key, wanted).await?
+        } else {
+            for by in &request.order {
+                by.check(collection.schema())?;
+            }
+            let all = self.first_by_key(selected, primary_key, usize::MAX).await?;
+            order_hits(
+                &snapshot.units,
+                &request.order,
+                all,
+                Some(wanted),
+                &self.inner.resources.compute,
+            )
+            .await?
+        };
         let hits = hits.get(request.offset..).unwrap_or_default();
         Ok(take_rows(&snapshot.units, &column_names(&output), Some(&output), hits).await?)
     }
@@ -81,6 +98,8 @@ impl Engine {
             limit: None,
             offset: 0,
             ignore_growing: false,
+            order: Vec::new(),
+            snapshot: None,
         };
         let (_, selected) = self.select_rows(&request).await?;
         let key = collection.schema().primary_key()?;
@@ -97,11 +116,27 @@ impl Engine {
         Ok(collection.delete(keys, ids).await?)
     }
 
+    /// These columns of the selected rows, a batch of each unit; limit and order are not looked at.
+    pub(super) async fn selected_columns(
+        &self,
+        request: &QueryRequest,
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let names = column_names(schema);
+        let (_, selected) = self.select_rows(request).await?;
+        let mut batches = Vec::with_capacity(selected.len());
+        for Selected { unit, selection, .. } in &selected {
+            let rows = unit.take(&names, &selection.rows(unit)).await?;
+            batches.push(RecordBatch::try_new(Arc::clone(schema), rows.columns().to_vec())?);
+        }
+        Ok(batches)
+    }
+
     async fn select_rows(&self, request: &QueryRequest) -> Result<(Arc<Snapshot>, Vec<Selected>)> {
         let collection = &request.collection;
         let predicates = self.compiled(collection, request.filter.as_ref())?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
-        let snapshot = collection.snapshot();
+        let snapshot = request.snapshot.clone().unwrap_or_else(|| collection.snapshot());
         let mut selected = Vec::new();
         for number in readable_units(&snapshot, collection, &partitions, request.ignore_growing) {
             let Some(unit) = snapshot.units.get(number as usize) else {

@@ -3,6 +3,8 @@
 //! ```text
 //!   filter -> bits (cached) -> units searched (query threads, or here when short) -> k best
 //!          -> equal distances by key -> output columns of the winners -> scores
+//!   grouped: units searched again and wider until there are enough groups
+//!   reranked: new scores between the k best and their order by key
 //! ```
 
 use std::sync::Arc;
@@ -17,15 +19,21 @@ use elanus_index::{AnyMetric, BuildParams, IndexKind, SearchParams};
 use super::Engine;
 use crate::compute::Wanted;
 use crate::error::{QueryError, Result, did_you_mean};
+use crate::fusion::Scoring;
+use crate::grouping::{GroupSpec, GroupedSearch, Groups, best_first};
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
+use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
+use crate::ordering::{OrderBy, order_hits};
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
-use crate::request::{SCORE_COLUMN, SearchRequest, SearchResponse};
+use crate::request::{FilterText, SCORE_COLUMN, SearchRequest, SearchResponse};
+use crate::rerank::Reranker;
 use crate::search::{
-    Hit, MAX_NEIGHBOURS, SearchSpec, Undefined, cost, order_equals, search_targets, select_targets, take_rows,
+    Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, select_targets,
+    take_rows,
 };
 
 /// Most queries in one request.
@@ -34,15 +42,17 @@ const MAX_QUERIES: usize = 16_384;
 const MAX_HITS: usize = 1 << 24;
 
 /// A search request that has been checked.
-struct Checked {
+pub(super) struct Checked {
     snapshot: Arc<Snapshot>,
     /// Positions in the snapshot of the units to search.
     units: Vec<u32>,
     predicates: Vec<Arc<Predicate>>,
-    spec: SearchSpec,
+    /// What is searched.
+    pub spec: SearchSpec,
     data_type: DataType,
     queries: QueryVectors,
     output: SchemaRef,
+    reranker: Option<Reranker>,
 }
 
 impl Engine {
@@ -52,18 +62,80 @@ impl Engine {
     /// [`QueryError::InvalidParameter`] for values out of range, [`QueryError::Filter`] for the
     /// filter, and what the collection says about names and load state.
     pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse> {
-        let checked = self.check_search(&request)?;
-        let resources = &self.inner.resources;
+        let checked = self.check_search(&request, None)?;
+        let (snapshot, output) = (Arc::clone(&checked.snapshot), Arc::clone(&checked.output));
+        let (limit, offset, order) = (request.limit, request.offset, &request.order);
+        let mut scoring = Scoring::Metric(checked.spec.metric);
+        if checked.spec.group.is_some() {
+            let groups = self.find_groups(&request, checked).await?;
+            let pages = groups
+                .into_iter()
+                .map(|groups| groups.into_iter().skip(offset).flatten().collect())
+                .collect();
+            return self.answer(&snapshot, &output, pages, scoring, order).await;
+        }
+        let reranker = checked.reranker.clone();
+        let mut found = self.find(&request, checked).await?;
+        let primary_key = &request.collection.schema().primary_key()?.name;
+        for hits in &mut found {
+            if let Some(reranker) = &reranker {
+                *hits = reranker
+                    .rerank(&snapshot.units, scoring, std::mem::take(hits))
+                    .await?;
+            }
+            order_equals(&snapshot.units, primary_key, hits).await?;
+        }
+        if let Some(reranker) = &reranker {
+            scoring = reranker.scoring(scoring);
+        }
+        let pages = found.into_iter().map(|hits| page(hits, offset, limit)).collect();
+        self.answer(&snapshot, &output, pages, scoring, order).await
+    }
+
+    /// The hits of each query, skipped ones included, best first; equal distances in no order.
+    pub(super) async fn find(&self, request: &SearchRequest, checked: Checked) -> Result<Vec<Vec<Hit>>> {
+        if checked.spec.group.is_some() {
+            return Ok(best_first(self.find_groups(request, checked).await?));
+        }
+        let targets = self.targets(request, &checked).await?;
+        let Checked { spec, queries, .. } = checked;
+        let steps = cost(&targets, &spec, request.nq);
+        let search = move |wanted: Wanted<'_>| search_targets(&targets, &spec, &queries.all()?, wanted);
+        let (found, _) = self.inner.resources.compute.run(steps, search).await??;
+        Ok(found)
+    }
+
+    /// The groups of each query, skipped ones included.
+    async fn find_groups(&self, request: &SearchRequest, checked: Checked) -> Result<Vec<Groups>> {
+        let targets = self.targets(request, &checked).await?;
+        let Some(group) = &checked.spec.group else {
+            return Err(QueryError::Internal(
+                "a search without groups was taken for one with".into(),
+            ));
+        };
+        let search = GroupedSearch {
+            snapshot: &checked.snapshot,
+            primary_key: &request.collection.schema().primary_key()?.name,
+            targets,
+            spec: &checked.spec,
+            group,
+            queries: &checked.queries,
+            nq: request.nq,
+        };
+        let (groups, _) = search.run(&self.inner.resources).await?;
+        Ok(groups)
+    }
+
+    /// The units to search with the rows that may be found, when the answer is not too large.
+    async fn targets(&self, request: &SearchRequest, checked: &Checked) -> Result<Vec<Target>> {
         let Checked {
             snapshot,
             units,
             predicates,
             spec,
-            queries,
-            output,
             ..
         } = checked;
-        let targets = select_targets(&snapshot, &units, None, &predicates, resources).await?;
+        let targets = select_targets(snapshot, units, None, predicates, &self.inner.resources).await?;
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))
@@ -78,26 +150,7 @@ impl Engine {
                 request.nq * found
             )));
         }
-        let metric = spec.metric;
-        let steps = cost(&targets, &spec, request.nq);
-        let search = move |wanted: Wanted<'_>| search_targets(&targets, &spec, &queries.all()?, wanted);
-        let (mut found, _) = resources.compute.run(steps, search).await??;
-
-        let primary_key = &request.collection.schema().primary_key()?.name;
-        let mut counts = Vec::with_capacity(found.len());
-        let mut hits: Vec<Hit> = Vec::new();
-        for of_query in &mut found {
-            order_equals(&snapshot.units, primary_key, of_query).await?;
-            let wanted = of_query.get(request.offset..).unwrap_or_default();
-            counts.push(wanted.len());
-            hits.extend_from_slice(wanted);
-        }
-        let rows = take_rows(&snapshot.units, &column_names(&output), Some(&output), &hits).await?;
-        Ok(SearchResponse {
-            counts,
-            rows: with_scores(&rows, &hits, metric)?,
-            metric,
-        })
+        Ok(targets)
     }
 
     /// The plan that [`Engine::search`] stands for, as `EXPLAIN` would show it.
@@ -109,8 +162,37 @@ impl Engine {
         Ok(displayable(plan.as_ref()).indent(false).to_string())
     }
 
-    /// The operators of a search, output and scores included; offsets are not part of it.
+    /// The operators of a search, output and scores included; offsets and the order of columns are not part of it.
     pub(crate) fn search_plan(&self, request: &SearchRequest) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut checked = self.check_search(request, None)?;
+        let (snapshot, output) = (Arc::clone(&checked.snapshot), Arc::clone(&checked.output));
+        let mut scoring = Scoring::Metric(checked.spec.metric);
+        let reranker = checked.reranker.take();
+        let collection = Arc::clone(&request.collection);
+        let mut plan = self.hits_plan(request, checked)?;
+        if let Some(reranker) = reranker {
+            let (before, table, nq) = (scoring, Arc::clone(&collection), request.nq);
+            scoring = reranker.scoring(before);
+            plan = Arc::new(RerankExec::new(
+                plan,
+                reranker,
+                before,
+                table,
+                Arc::clone(&snapshot),
+                nq,
+            ));
+        }
+        Ok(Arc::new(TakeRowsExec::with_score(
+            plan, collection, snapshot, output, scoring,
+        )))
+    }
+
+    /// The operators that give the hits of a search in one partition, best first.
+    pub(super) fn hits_plan(
+        &self,
+        request: &SearchRequest,
+        checked: Checked,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let Checked {
             snapshot,
             units,
@@ -118,23 +200,26 @@ impl Engine {
             spec,
             data_type,
             queries,
-            output,
-        } = self.check_search(request)?;
-        let (k, metric) = (spec.k, spec.metric);
-        let several = request.nq > 1;
-        let mut groups = group_units(&snapshot.units, self.inner.resources.compute.threads());
-        for group in &mut groups {
-            group.retain(|number| units.contains(number));
+            ..
+        } = checked;
+        let (k, several) = (spec.k, request.nq > 1);
+        // Groups are known only when all units were searched.
+        let partitions = match spec.group {
+            Some(_) => 1,
+            None => self.inner.resources.compute.threads(),
+        };
+        let mut parts = group_units(&snapshot.units, partitions);
+        for part in &mut parts {
+            part.retain(|number| units.contains(number));
         }
         let queries = QuerySource::Vectors {
             vectors: queries,
             nq: request.nq,
         };
-        let collection = Arc::clone(&request.collection);
         let mut plan: Arc<dyn ExecutionPlan> = Arc::new(AnnSearchExec::new(
-            Arc::clone(&collection),
-            Arc::clone(&snapshot),
-            groups,
+            Arc::clone(&request.collection),
+            snapshot,
+            parts,
             spec,
             data_type,
             queries,
@@ -147,12 +232,38 @@ impl Engine {
         if several {
             plan = Arc::new(TopKPerQueryExec::new(plan, k));
         }
-        Ok(Arc::new(TakeRowsExec::with_score(
-            plan, collection, snapshot, output, metric,
-        )))
+        Ok(plan)
     }
 
-    fn check_search(&self, request: &SearchRequest) -> Result<Checked> {
+    /// The rows of the hits of each query, with their scores, in the order of columns where one is asked for.
+    pub(super) async fn answer(
+        &self,
+        snapshot: &Snapshot,
+        output: &SchemaRef,
+        mut pages: Vec<Vec<Hit>>,
+        scoring: Scoring,
+        order: &[OrderBy],
+    ) -> Result<SearchResponse> {
+        let compute = &self.inner.resources.compute;
+        for hits in &mut pages {
+            *hits = order_hits(&snapshot.units, order, std::mem::take(hits), None, compute).await?;
+        }
+        let counts = pages.iter().map(Vec::len).collect();
+        let hits: Vec<Hit> = pages.into_iter().flatten().collect();
+        let rows = take_rows(&snapshot.units, &column_names(output), Some(output), &hits).await?;
+        Ok(SearchResponse {
+            counts,
+            rows: with_scores(&rows, &hits, scoring)?,
+            scoring,
+        })
+    }
+
+    /// Checks a request and makes it ready, over `snapshot` when there is one.
+    pub(super) fn check_search(
+        &self,
+        request: &SearchRequest,
+        snapshot: Option<&Arc<Snapshot>>,
+    ) -> Result<Checked> {
         let SearchRequest {
             collection,
             nq,
@@ -160,7 +271,13 @@ impl Engine {
             offset,
             ..
         } = request;
-        if *limit == 0 || limit.saturating_add(*offset) > MAX_NEIGHBOURS {
+        // Deep pages are for those who come page by page, over the same rows.
+        let depth = if request.snapshot.is_some() {
+            *limit
+        } else {
+            limit.saturating_add(*offset)
+        };
+        if *limit == 0 || depth > MAX_NEIGHBOURS {
             return Err(QueryError::InvalidParameter(format!(
                 "limit {limit} with offset {offset} is out of range: limit is at least 1, both together at most {MAX_NEIGHBOURS}"
             )));
@@ -194,17 +311,27 @@ impl Engine {
         let predicates = self.compiled(collection, request.filter.as_ref())?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
-        let snapshot = collection.snapshot();
+        let snapshot = snapshot.or(request.snapshot.as_ref());
+        let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
         let units = readable_units(&snapshot, collection, &partitions, request.ignore_growing);
+        let group = self.check_kind(request)?;
+        let rows_of_group = group.as_ref().map_or(1, |group| group.size);
         let spec = SearchSpec {
             field: request.field.clone(),
             metric,
-            k,
+            k: k.saturating_mul(rows_of_group),
             params,
             exact: false,
             undefined: Undefined::Skip,
             ties: false,
+            group,
         };
+        let compile = |filter: &FilterText| self.compiled(collection, Some(filter));
+        let reranker = request
+            .rerank
+            .as_ref()
+            .map(|rerank| Reranker::new(rerank, collection.schema(), compile))
+            .transpose()?;
         Ok(Checked {
             snapshot,
             units,
@@ -213,8 +340,57 @@ impl Engine {
             data_type,
             queries,
             output,
+            reranker,
         })
     }
+
+    /// Checks groups, ranker and order, alone and together; gives the groups.
+    fn check_kind(&self, request: &SearchRequest) -> Result<Option<GroupSpec>> {
+        let SearchRequest {
+            collection,
+            group,
+            rerank,
+            order,
+            ..
+        } = request;
+        let schema = collection.schema();
+        for (together, what) in [
+            (
+                group.is_some() && rerank.is_some(),
+                "a reranker together with grouping",
+            ),
+            (
+                group.is_some() && !order.is_empty(),
+                "order_by_fields together with grouping",
+            ),
+            (
+                rerank.is_some() && !order.is_empty(),
+                "order_by_fields together with a reranker",
+            ),
+        ] {
+            if together {
+                return Err(QueryError::Unsupported(what.into()));
+            }
+        }
+        for by in order {
+            by.check(schema)?;
+        }
+        let Some(group) = group else { return Ok(None) };
+        group.check(schema)?;
+        Ok(Some(GroupSpec {
+            columns: group.by.clone(),
+            groups: request.limit + request.offset,
+            size: group.size,
+            fill: group.fill,
+        }))
+    }
+}
+
+/// What is left of the hits when an offset was skipped.
+pub(super) fn page(mut hits: Vec<Hit>, offset: usize, limit: usize) -> Vec<Hit> {
+    hits.drain(..offset.min(hits.len()));
+    hits.truncate(limit);
+    hits
 }
 
 fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
@@ -293,12 +469,12 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
     Ok(Arc::new(Schema::new(fields)))
 }
 
-fn with_scores(rows: &RecordBatch, hits: &[Hit], metric: AnyMetric) -> Result<RecordBatch> {
+fn with_scores(rows: &RecordBatch, hits: &[Hit], scoring: Scoring) -> Result<RecordBatch> {
     let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
     fields.push(Arc::new(ArrowField::new(SCORE_COLUMN, ArrowType::Float32, false)));
     let scores = hits
         .iter()
-        .map(|hit| metric.score(hit.distance.unwrap_or(f32::NAN)));
+        .map(|hit| scoring.score(hit.distance.unwrap_or(f32::NAN)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(Float32Array::from_iter_values(scores)) as ArrayRef);
     let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
@@ -315,13 +491,16 @@ mod tests {
 
     use arrow::array::AsArray;
     use arrow::compute::concat_batches;
-    use arrow::datatypes::UInt32Type;
+    use arrow::datatypes::{Float32Type, Int64Type, UInt32Type};
     use datafusion::physical_plan::collect;
     use elanus_collection::{Collections, Options};
     use object_store::memory::InMemory;
 
     use super::*;
-    use crate::{DEFAULT_DATABASE, EngineOptions, FilterText};
+    use crate::{
+        DEFAULT_DATABASE, Decay, DecayCurve, EngineOptions, FilterText, Fusion, Grouping, HybridRequest,
+        Rerank, ScoreMode,
+    };
 
     /// Rows of `(id, v)` in three segments and one growing chunk, searched by two queries.
     async fn engine_and_request() -> (Engine, SearchRequest) {
@@ -371,6 +550,10 @@ mod tests {
             partitions: Vec::new(),
             output: vec!["id".into()],
             ignore_growing: false,
+            group: None,
+            rerank: None,
+            order: Vec::new(),
+            snapshot: None,
         };
         (engine, request)
     }
@@ -406,5 +589,78 @@ mod tests {
                 .collect();
             assert_eq!(counts, direct.counts);
         }
+    }
+
+    /// The ids and scores of the rows that a plan gives.
+    async fn rows_of(engine: &Engine, plan: Arc<dyn ExecutionPlan>) -> Vec<(i64, f32)> {
+        let batches = collect(Arc::clone(&plan), engine.inner.base.task_ctx())
+            .await
+            .unwrap();
+        pairs(&concat_batches(&plan.schema(), &batches).unwrap())
+    }
+
+    fn pairs(rows: &RecordBatch) -> Vec<(i64, f32)> {
+        let ids = rows.column(0).as_primitive::<Int64Type>().values();
+        let scores = rows
+            .column_by_name(SCORE_COLUMN)
+            .unwrap()
+            .as_primitive::<Float32Type>();
+        ids.iter().copied().zip(scores.values().iter().copied()).collect()
+    }
+
+    #[tokio::test]
+    async fn groups_rerankers_and_fusion_are_operators_too() {
+        let (engine, request) = engine_and_request().await;
+        let (one, two) = (vec![1.0, 2.0], vec![4.0, 17.0]);
+        let request = |query: &[f32]| SearchRequest {
+            nq: 1,
+            queries: query.to_vec().into(),
+            ..request.clone()
+        };
+        let grouped = SearchRequest {
+            group: Some(Grouping {
+                by: vec!["id".into()],
+                size: 2,
+                fill: true,
+            }),
+            ..request(&one)
+        };
+        let decayed = SearchRequest {
+            rerank: Some(Rerank::Decay(Decay {
+                curve: DecayCurve::Exp,
+                field: "id".into(),
+                origin: 30.0,
+                scale: 20.0,
+                offset: 0.0,
+                decay: 0.5,
+                normalize: false,
+            })),
+            ..request(&one)
+        };
+        for request in [grouped, decayed] {
+            let direct = engine.search(request.clone()).await.unwrap();
+            let plan = engine.search_plan(&request).unwrap();
+            assert_eq!(rows_of(&engine, plan).await, pairs(&direct.rows));
+        }
+        let hybrid = HybridRequest {
+            collection: Arc::clone(&request(&one).collection),
+            arms: vec![request(&one), request(&two)],
+            fusion: Fusion::Weighted {
+                weights: vec![0.5, 0.7],
+                normalize: true,
+            },
+            rerank: None,
+            group: None,
+            group_score: ScoreMode::Max,
+            limit: 12,
+            offset: 0,
+            output: vec!["id".into()],
+            snapshot: None,
+        };
+        let direct = engine.hybrid_search(hybrid.clone()).await.unwrap();
+        let plan = engine.hybrid_plan(&hybrid).unwrap();
+        let rows = rows_of(&engine, plan).await;
+        assert_eq!(rows, pairs(&direct.rows));
+        assert!(rows.len() == 12 && rows.is_sorted_by(|a, b| a.1 >= b.1));
     }
 }

@@ -20,6 +20,9 @@
 //! The query vector is a physical expression, evaluated when the operator runs: a literal, a bound
 //! parameter, or a scalar subquery that has run by then.
 //!
+//! A grouped search ([`crate::grouping`]) goes on until it has met enough groups, which takes all units together: it has
+//! one partition, and its hits too come best first, whatever their group.
+//!
 //! Metrics: `output_rows`, `elapsed_compute` (of the search alone, the filter is not in it),
 //! `rows_allowed` (rows that pass the filter), `distances_computed`, and a `strategy_*` counter for
 //! each way in which a unit was searched.
@@ -50,10 +53,11 @@ use super::allowed_rows::{AllowedInput, AllowedRows};
 use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, only_child, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
+use crate::grouping::{GroupedSearch, best_first};
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::resources::Resources;
-use crate::search::{SearchSpec, cost, search_targets, select_targets};
+use crate::search::{SearchSpec, Totals, cost, search_targets, select_targets};
 
 /// Where the query vectors come from.
 #[derive(Debug, Clone)]
@@ -209,6 +213,10 @@ impl DisplayAs for AnnSearchExec {
         if !within.is_open() {
             facts.push(("within", format!("{}..={}", within.first(), within.last())));
         }
+        if let Some(group) = &self.spec.group {
+            facts.push(("group_by", format!("[{}]", group.columns.join(", "))));
+            facts.push(("groups", format!("{} x {}", group.groups, group.size)));
+        }
         facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));
         let units: usize = self.groups.iter().map(Vec::len).sum();
         facts.extend([("units", units.to_string()), ("indexed", indexed.to_string())]);
@@ -298,6 +306,20 @@ impl ExecutionPlan for AnnSearchExec {
 }
 
 impl AnnSearchExec {
+    fn add(&self, partition: usize, counter: String, value: u64) {
+        MetricBuilder::new(&self.metrics)
+            .with_category(MetricCategory::Rows)
+            .counter(counter, partition)
+            .add(usize::try_from(value).unwrap_or(usize::MAX));
+    }
+
+    fn count(&self, partition: usize, totals: Totals) {
+        self.add(partition, "distances_computed".to_string(), totals.distances);
+        for (strategy, times) in totals.strategies {
+            self.add(partition, format!("strategy_{strategy}"), times);
+        }
+    }
+
     async fn search(
         &self,
         partition: usize,
@@ -305,11 +327,6 @@ impl AnnSearchExec {
         context: &Arc<TaskContext>,
     ) -> Result<RecordBatch> {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let counter = |name: String| {
-            MetricBuilder::new(&self.metrics)
-                .with_category(MetricCategory::Rows)
-                .counter(name, partition)
-        };
         let queries = self.queries.vectors(&self.spec.field, &self.data_type)?;
         let allowed = match &self.allowed {
             Some(input) => Some(input.rows(&self.snapshot, context).await?),
@@ -321,7 +338,21 @@ impl AnnSearchExec {
             .iter()
             .map(|target| target.selection.count(&target.unit))
             .sum();
-        counter("rows_allowed".to_string()).add(usize::try_from(allowed).unwrap_or(usize::MAX));
+        self.add(partition, "rows_allowed".to_string(), allowed);
+        if let Some(group) = &self.spec.group {
+            let grouped = GroupedSearch {
+                snapshot: &self.snapshot,
+                primary_key: &self.collection.schema().primary_key().map_err(external)?.name,
+                targets,
+                spec: &self.spec,
+                group,
+                queries: &queries,
+                nq: self.queries.count(),
+            };
+            let (groups, totals) = grouped.run(&self.resources).await?;
+            self.count(partition, totals);
+            return Ok(hits_to_batch(&best_first(groups))?.record_output(&baseline));
+        }
         let steps = cost(&targets, &self.spec, self.queries.count());
         let spec = Arc::clone(&self.spec);
         let elapsed = baseline.elapsed_compute().clone();
@@ -336,11 +367,7 @@ impl AnnSearchExec {
             .await
             .map_err(external)?
             .map_err(external)?;
-        counter("distances_computed".to_string())
-            .add(usize::try_from(totals.distances).unwrap_or(usize::MAX));
-        for (strategy, times) in totals.strategies {
-            counter(format!("strategy_{strategy}")).add(usize::try_from(times).unwrap_or(usize::MAX));
-        }
+        self.count(partition, totals);
         let batch = hits_to_batch(&hits)?;
         Ok(batch.record_output(&baseline))
     }

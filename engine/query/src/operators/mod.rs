@@ -10,14 +10,17 @@
 //!             |
 //!       AnnSearchExec  (a partition per group of units)
 //! ```
+//!
+//! Between merge and rows, hybrid searches have `FuseExec` (hits of several searches) and reranked ones `RerankExec`.
 
 mod allowed_rows;
 pub(crate) mod ann_search;
 pub(crate) mod change_rows;
 pub(crate) mod collection_scan;
-
+pub(crate) mod fuse;
 pub(crate) mod insert_sink;
 pub(crate) mod pause;
+pub(crate) mod rerank;
 pub(crate) mod take_rows;
 pub(crate) mod top_k_per_query;
 pub(crate) mod vector_join;
@@ -126,6 +129,20 @@ pub(crate) fn batch_to_hits(batch: &RecordBatch) -> Result<Vec<(u32, Hit)>> {
             )
         })
         .collect())
+}
+
+/// Hits of batches for each of `nq` queries.
+pub(crate) fn hits_of_queries(batches: &[RecordBatch], nq: usize) -> Result<Vec<Vec<Hit>>> {
+    let mut queries = vec![Vec::new(); nq];
+    for batch in batches {
+        for (query, hit) in batch_to_hits(batch)? {
+            match queries.get_mut(query as usize) {
+                Some(hits) => hits.push(hit),
+                None => return internal_err!("hit of query {query}, there are {nq}"),
+            }
+        }
+    }
+    Ok(queries)
 }
 
 /// Spreads units over at most `partitions` groups of about equal rows; units keep their numbers.

@@ -43,11 +43,11 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
-use elanus_index::AnyMetric;
 use futures::TryStreamExt;
 
 use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child, write_facts};
 use crate::error::external;
+use crate::fusion::Scoring;
 use crate::request::SCORE_COLUMN;
 use crate::search::{Hit, order_equals, take_rows};
 
@@ -58,7 +58,7 @@ pub(crate) struct TakeRowsExec {
     collection: Arc<Collection>,
     snapshot: Arc<Snapshot>,
     columns: SchemaRef,
-    score: Option<AnyMetric>,
+    score: Option<Scoring>,
     /// Rows given at most.
     fetch: usize,
     /// The distance expression over `columns` and its direction.
@@ -101,11 +101,11 @@ impl TakeRowsExec {
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
         columns: SchemaRef,
-        metric: AnyMetric,
+        scoring: Scoring,
     ) -> Self {
         let properties = properties(EquivalenceProperties::new(scored_schema(&columns)));
         let metrics = ExecutionPlanMetricsSet::new();
-        let (score, fetch) = (Some(metric), usize::MAX);
+        let (score, fetch) = (Some(scoring), usize::MAX);
         Self {
             input,
             collection,

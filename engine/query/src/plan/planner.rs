@@ -138,6 +138,7 @@ fn plan_search(
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: search.ties,
+        group: None,
         field,
     };
     let order = PhysicalSortExpr::new(
@@ -223,6 +224,7 @@ fn plan_join(
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: !order.is_empty(),
+        group: None,
         field: parts.column.name,
     };
     let snapshot = Arc::clone(scan.snapshot());

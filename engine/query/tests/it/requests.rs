@@ -2,7 +2,7 @@
 
 use elanus_collection::{Error, Keys};
 use elanus_index::Metric;
-use elanus_query::{FilterText, QueryError, QueryRequest, SearchRequest};
+use elanus_query::{FilterText, QueryError, QueryRequest, Scoring, SearchRequest};
 
 use crate::support::{engine, filter_of, ints, line, query, scores, search, sql};
 
@@ -13,7 +13,7 @@ async fn a_search_gives_the_nearest_rows_best_first_with_scores() {
     let found = engine.search(search(&t, &[20.2, 0.0], 3)).await.unwrap();
     assert_eq!(found.counts, [3]);
     assert_eq!(ints(std::slice::from_ref(&found.rows)), [20, 21, 19]);
-    assert_eq!(found.metric, Metric::L2);
+    assert_eq!(found.scoring, Scoring::Metric(Metric::L2.into()));
     let expected = [0.04, 0.64, 1.44];
     assert!(
         scores(&found.rows)

@@ -121,6 +121,10 @@ pub fn search(collection: &Arc<Collection>, query: &[f32], limit: usize) -> Sear
         partitions: Vec::new(),
         output: vec!["id".into()],
         ignore_growing: false,
+        group: None,
+        rerank: None,
+        order: Vec::new(),
+        snapshot: None,
     }
 }
 
@@ -135,6 +139,8 @@ pub fn query(collection: &Arc<Collection>, filter: &str) -> QueryRequest {
         limit: None,
         offset: 0,
         ignore_growing: false,
+        order: Vec::new(),
+        snapshot: None,
     }
 }
 

@@ -1,0 +1,239 @@
+//! The hybrid request: several searches of one collection, fused into one answer.
+//!
+//! ```text
+//!   arm: select -> search -> its best ──┐
+//!   arm: select -> search -> its best ──┼─> fuse -> groups? -> rerank? -> page -> output columns -> scores
+//!   arm: ..                             ┘
+//! ```
+//!
+//! All arms see one snapshot, so that a row that one of them finds is there for the others.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use elanus_collection::Snapshot;
+use elanus_index::AnyMetric;
+
+use super::Engine;
+use super::search::{Checked, output_schema, page};
+use crate::error::{QueryError, Result};
+use crate::fusion::ScoreMode;
+use crate::grouping::GroupSpec;
+use crate::operators::fuse::{FuseExec, fuse_queries};
+use crate::operators::rerank::RerankExec;
+use crate::operators::take_rows::TakeRowsExec;
+use crate::request::{HybridRequest, SearchResponse};
+use crate::rerank::Reranker;
+use crate::search::{Hit, MAX_NEIGHBOURS, order_equals};
+
+/// Most arms of a hybrid search, Milvus' limit.
+const MAX_ARMS: usize = 1_024;
+
+/// A hybrid request that has been checked.
+struct CheckedHybrid {
+    arms: Vec<Checked>,
+    metrics: Vec<AnyMetric>,
+    snapshot: Arc<Snapshot>,
+    nq: usize,
+    reranker: Option<Reranker>,
+}
+
+impl Engine {
+    /// Finds the best rows of each query in several searches together.
+    ///
+    /// # Errors
+    /// As [`Engine::search`] for each arm; [`QueryError::InvalidParameter`] for arms that do not go together.
+    pub async fn hybrid_search(&self, request: HybridRequest) -> Result<SearchResponse> {
+        let HybridRequest {
+            collection,
+            fusion,
+            limit,
+            offset,
+            group,
+            output,
+            ..
+        } = &request;
+        let output = output_schema(collection, output)?;
+        let checked = self.check_hybrid(&request)?;
+        let CheckedHybrid {
+            arms,
+            metrics,
+            snapshot,
+            nq,
+            reranker,
+        } = checked;
+        let key = &collection.schema().primary_key()?.name;
+        let mut found = Vec::with_capacity(arms.len());
+        for (arm, checked) in request.arms.iter().zip(arms) {
+            found.push(self.find(arm, checked).await?);
+        }
+        let mut scoring = fusion.scoring(&metrics);
+        let mut fused = fuse_queries(fusion, &metrics, found, &snapshot, key, nq).await?;
+        if let Some(reranker) = &reranker {
+            for hits in &mut fused {
+                *hits = reranker
+                    .rerank(&snapshot.units, scoring, std::mem::take(hits))
+                    .await?;
+                order_equals(&snapshot.units, key, hits).await?;
+            }
+            scoring = reranker.scoring(scoring);
+        }
+        if let Some(group) = group {
+            let spec = GroupSpec {
+                columns: group.by.clone(),
+                groups: usize::MAX,
+                size: group.size,
+                fill: group.fill,
+            };
+            for hits in &mut fused {
+                let groups = spec.of_hits(&snapshot.units, hits).await?;
+                let groups = best_groups(groups, request.group_score);
+                *hits = groups.into_iter().skip(*offset).take(*limit).flatten().collect();
+            }
+            return self.answer(&snapshot, &output, fused, scoring, &[]).await;
+        }
+        let pages = fused
+            .into_iter()
+            .map(|hits| page(hits, *offset, *limit))
+            .collect();
+        self.answer(&snapshot, &output, pages, scoring, &[]).await
+    }
+
+    /// The plan that [`Engine::hybrid_search`] stands for, as `EXPLAIN` would show it.
+    ///
+    /// # Errors
+    /// As [`Engine::hybrid_search`].
+    pub fn explain_hybrid_search(&self, request: &HybridRequest) -> Result<String> {
+        let plan = self.hybrid_plan(request)?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    /// The operators of a hybrid search, output and scores included; offsets and groups are not part of it.
+    pub(crate) fn hybrid_plan(&self, request: &HybridRequest) -> Result<Arc<dyn ExecutionPlan>> {
+        let HybridRequest {
+            collection, fusion, ..
+        } = request;
+        let output = output_schema(collection, &request.output)?;
+        let checked = self.check_hybrid(request)?;
+        let (snapshot, metrics) = (checked.snapshot, checked.metrics);
+        let arms = request
+            .arms
+            .iter()
+            .zip(checked.arms)
+            .zip(&metrics)
+            .map(|((arm, checked), metric)| Ok((self.hits_plan(arm, checked)?, *metric)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut scoring = fusion.scoring(&metrics);
+        let fetch = match checked.reranker {
+            // It may lift any row.
+            Some(_) => usize::MAX,
+            None => request.limit + request.offset,
+        };
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(FuseExec::new(
+            arms,
+            fusion.clone(),
+            Arc::clone(collection),
+            Arc::clone(&snapshot),
+            checked.nq,
+            fetch,
+        ));
+        if let Some(reranker) = checked.reranker {
+            let after = reranker.scoring(scoring);
+            plan = Arc::new(RerankExec::new(
+                plan,
+                reranker,
+                scoring,
+                Arc::clone(collection),
+                Arc::clone(&snapshot),
+                checked.nq,
+            ));
+            scoring = after;
+        }
+        let collection = Arc::clone(collection);
+        Ok(Arc::new(TakeRowsExec::with_score(
+            plan, collection, snapshot, output, scoring,
+        )))
+    }
+
+    fn check_hybrid(&self, request: &HybridRequest) -> Result<CheckedHybrid> {
+        let invalid = |reason: String| Err(QueryError::InvalidParameter(reason));
+        let HybridRequest {
+            collection,
+            arms,
+            limit,
+            offset,
+            ..
+        } = request;
+        let nq = match arms.as_slice() {
+            [] => return invalid("a hybrid search needs at least one search request".into()),
+            [first, ..] => first.nq,
+        };
+        if arms.len() > MAX_ARMS {
+            return invalid(format!(
+                "{} search requests in a hybrid search: at most {MAX_ARMS}",
+                arms.len()
+            ));
+        }
+        if *limit == 0 || limit.saturating_add(*offset) > MAX_NEIGHBOURS {
+            return invalid(format!(
+                "limit {limit} with offset {offset} is out of range: limit is at least 1, both together at most {MAX_NEIGHBOURS}"
+            ));
+        }
+        if let Some(other) = arms.iter().find(|arm| arm.nq != nq) {
+            return invalid(format!(
+                "nq mismatch: all search requests of a hybrid search have as many vectors, got {nq} and {}",
+                other.nq
+            ));
+        }
+        let foreign = |arm: &&crate::request::SearchRequest| arm.collection.id() != collection.id();
+        if let Some(foreign) = arms.iter().find(foreign) {
+            return invalid(format!(
+                "a hybrid search is of one collection, got {} and {}",
+                collection.name(),
+                foreign.collection.name()
+            ));
+        }
+        request.fusion.check(arms.len())?;
+        if let Some(group) = &request.group {
+            group.check(collection.schema())?;
+        }
+        let snapshot = request.snapshot.clone().unwrap_or_else(|| collection.snapshot());
+        let arms = arms
+            .iter()
+            .map(|arm| self.check_search(arm, Some(&snapshot)))
+            .collect::<Result<Vec<_>>>()?;
+        let compile = |filter: &crate::request::FilterText| self.compiled(collection, Some(filter));
+        let reranker = request
+            .rerank
+            .as_ref()
+            .map(|rerank| Reranker::new(rerank, collection.schema(), compile))
+            .transpose()?;
+        Ok(CheckedHybrid {
+            metrics: arms.iter().map(|arm| arm.spec.metric).collect(),
+            arms,
+            snapshot,
+            nq,
+            reranker,
+        })
+    }
+}
+
+/// Groups by their score, best first: out of the scores of the rows that they have.
+fn best_groups(mut groups: Vec<Vec<Hit>>, mode: ScoreMode) -> Vec<Vec<Hit>> {
+    // Turned round where less is better: the best row counts as the largest.
+    let score = |group: &Vec<Hit>| {
+        let scores = group
+            .iter()
+            .map(|hit| -f64::from(hit.distance.unwrap_or(f32::NAN)));
+        let rows = group.len().max(1);
+        #[expect(clippy::cast_precision_loss, reason = "a group has few rows")]
+        match mode {
+            ScoreMode::Max => scores.fold(f64::NEG_INFINITY, f64::max),
+            ScoreMode::Sum => scores.sum(),
+            ScoreMode::Avg => scores.sum::<f64>() / rows as f64,
+        }
+    };
+    // Stable: among equals the group with the better first row.
+    groups.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    groups
+}

@@ -1,0 +1,93 @@
+//! Rows in the order of columns.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices};
+use datafusion::error::DataFusionError;
+use elanus_collection::{CollectionSchema, DataType, Unit};
+
+use crate::compute::{Compute, Wanted};
+use crate::error::{QueryError, Result, did_you_mean, external};
+use crate::search::{Hit, take_rows};
+
+/// Elementary steps that a value to be sorted is reckoned at.
+const STEPS_PER_VALUE: u64 = 20;
+
+/// A column that rows are ordered by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBy {
+    /// Column of booleans, numbers, texts or instants.
+    pub column: String,
+    /// Whether large values come first.
+    pub descending: bool,
+    /// Whether NULL comes before all values.
+    pub nulls_first: bool,
+}
+
+impl OrderBy {
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] for a column that is not there or has no order.
+    pub(crate) fn check(&self, schema: &CollectionSchema) -> Result<()> {
+        let name = &self.column;
+        let Some(field) = schema.field(name) else {
+            let known: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+            let known = did_you_mean(name, &known, "fields");
+            return Err(QueryError::InvalidParameter(format!(
+                "order by field '{name}' not found{known}"
+            )));
+        };
+        match &field.data_type {
+            DataType::Bool
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Float
+            | DataType::Double
+            | DataType::VarChar { .. }
+            | DataType::TimestampTz => Ok(()),
+            other => Err(QueryError::InvalidParameter(format!(
+                "order by field '{name}' is {}: allowed are BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE, VARCHAR, TIMESTAMPTZ",
+                other.name()
+            ))),
+        }
+    }
+}
+
+/// The first `limit` of `hits` in the order of columns; what these do not tell apart keeps its order.
+pub(crate) async fn order_hits(
+    units: &[Arc<Unit>],
+    order: &[OrderBy],
+    hits: Vec<Hit>,
+    limit: Option<usize>,
+    compute: &Compute,
+) -> Result<Vec<Hit>, DataFusionError> {
+    if order.is_empty() || hits.is_empty() {
+        return Ok(hits);
+    }
+    let names: Vec<&str> = order.iter().map(|by| by.column.as_str()).collect();
+    let values = take_rows(units, &names, None, &hits).await?;
+    let mut columns: Vec<SortColumn> = values
+        .columns()
+        .iter()
+        .zip(order)
+        .map(|(values, by)| SortColumn {
+            values: Arc::clone(values),
+            options: Some(SortOptions {
+                descending: by.descending,
+                nulls_first: by.nulls_first,
+            }),
+        })
+        .collect();
+    let places: ArrayRef = Arc::new(UInt32Array::from_iter_values((0_u32..).take(hits.len())));
+    columns.push(SortColumn {
+        values: places,
+        options: None,
+    });
+    let steps = (hits.len() * columns.len()) as u64 * STEPS_PER_VALUE;
+    let sort = move |_: Wanted<'_>| lexsort_to_indices(&columns, limit);
+    let sorted = compute.run(steps, sort).await.map_err(external)??;
+    let hit = |place: &u32| hits.get(*place as usize).copied();
+    Ok(sorted.values().iter().filter_map(hit).collect())
+}
