@@ -52,7 +52,7 @@ impl Engine {
         let batches = self.selected_columns(rows, &schema).await?;
 
         let context = SessionContext::new_with_state(self.inner.base.as_ref().clone());
-        let keys: Vec<Expr> = group_by.iter().map(|name| ident(name)).collect();
+        let keys: Vec<Expr> = group_by.iter().map(ident).collect();
         let numbers: Vec<Expr> = aggregates.iter().map(expression).collect();
         let mut frame = context
             .read_table(Arc::new(MemTable::try_new(schema, vec![batches])?))?
