@@ -64,7 +64,12 @@ async fn searches_that_cannot_be_are_refused_one_by_one() {
         ),
         ("offset", "16384", 1100, "offset+topk [16385] is invalid"),
         ("round_decimal", "9", 1100, "round_decimal [9] is invalid"),
-        ("group_by_field", "color", 1100, "field 'color' not found"),
+        (
+            "group_by_field",
+            "color",
+            1100,
+            "group by field 'color' not found",
+        ),
     ];
     for (key, value, code, words) in cases {
         let mut request = search("c", 1.0, "1");

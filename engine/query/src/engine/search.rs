@@ -309,12 +309,13 @@ impl Engine {
             ..params
         };
         let predicates = self.compiled(collection, request.filter.as_ref())?;
+        // Before the output, which has the fields of groups too.
+        let group = self.check_kind(request)?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
         let snapshot = snapshot.or(request.snapshot.as_ref());
         let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
         let units = readable_units(&snapshot, collection, &partitions, request.ignore_growing);
-        let group = self.check_kind(request)?;
         let rows_of_group = group.as_ref().map_or(1, |group| group.size);
         let spec = SearchSpec {
             field: request.field.clone(),
