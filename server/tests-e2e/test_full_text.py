@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from pymilvus import DataType, Function, FunctionType, MilvusException
+from pymilvus import DataType, Function, FunctionType, LexicalHighlighter, MilvusException
 
 WORDS = "vector database query engine index graph list term score rank text word page row column".split()
 TEXTS = [
@@ -36,7 +36,7 @@ def words(text):
 def collection(client, name, **index):
     schema = client.create_schema()
     schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("text", DataType.VARCHAR, max_length=1000, enable_analyzer=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=1000, enable_analyzer=True, enable_match=True)
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(
         Function(name="bm25", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
@@ -95,3 +95,70 @@ def test_analyzers_show_their_tokens(client):
     assert (tokens[1]["start_offset"], tokens[1]["end_offset"], tokens[1]["position"]) == (4, 10, 1)
     with pytest.raises(MilvusException, match="not supported: the tokenizer 'icu'"):
         client.run_analyzer(text, {"tokenizer": "icu"})
+
+
+def test_texts_are_matched_by_their_terms(client, name):
+    collection(client, name)
+    client.insert(name, [{"id": i, "text": text} for i, text in enumerate(TEXTS)])
+
+    def ids(text, **values):
+        return {row["id"] for row in client.query(name, filter=text, filter_params=values, output_fields=["id"])}
+
+    def having(*wanted, least=1):
+        return {i for i, text in enumerate(TEXTS) if sum(word in words(text) for word in wanted) >= least}
+
+    assert ids("text_match(text, 'Rare ENGINE')") == having("rare", "engine")
+    assert ids("TEXT_MATCH(text, {words})", words="rare engine") == having("rare", "engine")
+    two = having("graph", "index", "rank", least=2)
+    assert ids("text_match(text, 'graph index rank', minimum_should_match=2)") == two and two
+    phrase = {i for i, text in enumerate(TEXTS) if " graph rare " in " " + " ".join(words(text)) + " "}
+    assert ids("phrase_match(text, 'graph RARE')") == phrase and phrase
+    assert ids("not text_match(text, 'rare')") == set(range(len(TEXTS))) - having("rare")
+    # Full-text search among the texts that match.
+    hits = client.search(name, ["vector"], anns_field="sparse", limit=50, filter="text_match(text, 'rare')")[0]
+    assert {hit["id"] for hit in hits} == having("vector") & having("rare")
+    for text, error in [
+        ("text_match(id, 'x')", "non-string is unsupported: field id is Int64"),
+        ("text_match(text, 'x', minimum_should_match=0)", "minimum_should_match must be 1 to 1000, got 0"),
+        ("phrase_match(text, 'x', -1)", "slop must be 0 to 4294967295, got -1"),
+    ]:
+        with pytest.raises(MilvusException, match=error):
+            ids(text)
+
+
+def test_fields_are_matched_only_when_made_for_it(client, name):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("text", DataType.VARCHAR, max_length=100, enable_match=True)
+    with pytest.raises(MilvusException, match="has enable_match without enable_analyzer"):
+        client.create_collection(name, schema=schema)
+
+
+def test_found_terms_are_highlighted(client, name):
+    collection(client, name)
+    texts = ["my first test doc", "my second test doc. Milvus is here", "nothing"]
+    client.insert(name, [{"id": i, "text": text} for i, text in enumerate(texts)])
+
+    def highlights(queries, **given):
+        highlighter = LexicalHighlighter(pre_tags=["{"], post_tags=["}"], **given)
+        found = client.search(name, queries, anns_field="sparse", limit=5, highlighter=highlighter)
+        return [{hit["id"]: hit["highlight"]["text"]["fragments"] for hit in hits} for hits in found]
+
+    assert highlights(["test", "Milvus"], highlight_search_text=True) == [
+        {0: ["{test} doc"], 1: ["{test} doc. Milvus is here"]},
+        {1: ["{Milvus} is here"]},
+    ]
+    more = [{"type": "TextMatch", "field": "text", "text": "my doc"}]
+    assert highlights(["test"], highlight_search_text=True, highlight_query=more, fragment_size=9) == [
+        {0: ["{my} first ", "{test} {doc}"], 1: ["{my} second", "{test} {doc}."]}
+    ]
+    assert highlights(["nothing"], highlight_query=more) == [{2: []}]
+    for given, error in [
+        ({}, "needs highlight_search_text or highlight_query"),
+        ({"highlight_query": [{**more[0], "field": "id"}]}, "highlight field id has no analyzer"),
+        ({"highlight_query": [{**more[0], "type": "Other"}]}, "allowed is TextMatch"),
+        ({"highlight_search_text": True, "fragment_size": 0}, "fragment_size of a highlighter must be"),
+    ]:
+        with pytest.raises(MilvusException, match=error):
+            highlights(["test"], **given)

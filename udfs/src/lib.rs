@@ -1,4 +1,5 @@
-//! Scalar functions that Elanus adds to DataFusion: distances between vectors, JSON access, array tests.
+//! Scalar functions that Elanus adds to DataFusion: distances between vectors, JSON access, tests of arrays
+//! and texts.
 //!
 //! | group | functions |
 //! |---|---|
@@ -7,12 +8,14 @@
 //! | JSON for SQL ([`json`]) | `json_get`, `json_get_int`, `json_get_float`, `json_get_str`, `json_get_bool`, `json_contains` |
 //! | JSON for filters ([`json`]) | `elanus_json_*`: one pass over the text per row, path and literal fixed per call |
 //! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
+//! | text ([`text`]) | `text_match`, `text_match_fuzzy`, `phrase_match` |
 //!
 //! Functions of the same name that DataFusion ships (it computes on lists of `Float64` and copies every vector) are
 //! replaced when [`register`] is called after DataFusion's own registration.
 
 pub mod array;
 pub mod json;
+pub mod text;
 pub mod vector;
 
 mod arguments;
@@ -28,6 +31,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vector::all();
     functions.extend(json::all());
     functions.extend(array::all());
+    functions.extend(text::all());
     functions
 }
 

@@ -15,6 +15,8 @@ use crate::types::{DataType, Field};
 
 /// Parameter of a field that says whether its text is analyzed.
 pub const ENABLE_ANALYZER: &str = "enable_analyzer";
+/// Parameter of a field that says whether filters may match its text.
+pub const ENABLE_MATCH: &str = "enable_match";
 /// Parameter of a field with the analyzer as JSON.
 pub const ANALYZER_PARAMS: &str = "analyzer_params";
 
@@ -164,10 +166,17 @@ impl TextFunction {
 
 /// Whether the text of a field is analyzed.
 pub fn is_analyzed(field: &Field) -> bool {
-    field
-        .params
-        .get(ENABLE_ANALYZER)
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    is_on(field, ENABLE_ANALYZER)
+}
+
+/// Whether filters may match the text of a field.
+pub(crate) fn is_matched(field: &Field) -> bool {
+    is_on(field, ENABLE_MATCH)
+}
+
+fn is_on(field: &Field, param: &str) -> bool {
+    let value = field.params.get(param);
+    value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// The analyzer of a field's text.

@@ -41,7 +41,7 @@ pub use alteration::Alteration;
 pub use clock::{Timestamp, TimestampOracle};
 pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};
-pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, TextFunction, analyzer_of, is_analyzed};
+pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, analyzer_of, is_analyzed};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
 pub use manager::{CollectionSpec, Collections, DatabaseInfo, Relation, RelationSpec};

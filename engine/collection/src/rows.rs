@@ -166,18 +166,7 @@ pub(crate) fn prepare_update(
             field: given.name().clone(),
             near: near(schema, given.name()),
         })?;
-        let is_input = schema
-            .functions
-            .iter()
-            .any(|function| function.input == field.name);
-        let fixed = field.primary_key || field.partition_key || field.data_type.is_vector() || is_input;
-        if is_input && !whole {
-            return Err(Error::InvalidData(format!(
-                "not supported: an update of field '{}', which a function reads; delete the row and insert it again",
-                field.name
-            )));
-        }
-        if fixed && !whole {
+        if schema.is_fixed(field) && !whole {
             return Err(Error::InvalidData(format!(
                 "field '{}' cannot be updated in place",
                 field.name

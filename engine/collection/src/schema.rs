@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 pub use crate::types::metadata_keys;
 
 use crate::error::{Error, Result};
-use crate::function::{TextFunction, analyzer_of, is_analyzed};
+use crate::function::{ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, analyzer_of, is_analyzed, is_matched};
 use crate::names::{NameKind, validate_name};
 use crate::rows::default_array;
 use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
@@ -215,11 +215,30 @@ impl CollectionSchema {
             }
             analyzer_of(field)?;
         }
+        if let Some(field) = self
+            .fields
+            .iter()
+            .find(|field| is_matched(field) && !is_analyzed(field))
+        {
+            return Err(Error::InvalidSchema(format!(
+                "field '{}' has {ENABLE_MATCH} without {ENABLE_ANALYZER}",
+                field.name
+            )));
+        }
         for function in self.functions.iter_mut().filter(|function| function.id == 0) {
             function.id = next;
             next += 1;
         }
         Ok(())
+    }
+
+    /// Whether the values of this field stay what they are as long as their row is there: they decide where the row is kept, or an
+    /// index or another field is made of them.
+    pub fn is_fixed(&self, field: &Field) -> bool {
+        field.primary_key
+            || field.partition_key
+            || field.data_type.is_vector()
+            || self.functions.iter().any(|function| function.input == field.name)
     }
 
     /// The function that fills this field.

@@ -16,11 +16,15 @@
 //! | [`analyzer`] | an analyzer from its parameters: built-in, or tokenizer and filters |
 //! | `tokenizer` | text to tokens |
 //! | `filter` | tokens to tokens |
+//! | [`highlight`] | pieces of a text around the terms of a query |
+//! | [`matching`] | whether a text has the terms or the phrase of a query |
 //! | [`terms`] | what BM25 counts: the numbers of terms, and their counts in a text |
 
 pub mod analyzer;
 mod error;
 mod filter;
+pub mod highlight;
+pub mod matching;
 mod params;
 pub mod terms;
 mod token;
@@ -28,5 +32,6 @@ mod tokenizer;
 
 pub use analyzer::Analyzer;
 pub use error::AnalyzerError;
+pub use matching::{TextMatcher, TextTest};
 pub use terms::{Counts, counts, term_number};
 pub use token::Token;

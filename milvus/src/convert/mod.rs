@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregates;
 pub(crate) mod field_data;
+pub(crate) mod highlight;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod params;

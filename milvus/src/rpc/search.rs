@@ -15,6 +15,7 @@ use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
 use prost::Message;
 
 use crate::context::Context;
+use crate::convert::highlight::Highlight;
 use crate::convert::{keys, output, params, placeholder, rankers, results, templates};
 use crate::door::{Door, check_readable};
 use crate::pins::Pin;
@@ -34,6 +35,7 @@ pub(crate) async fn search(
 ) -> Result<wire::SearchResults> {
     let started = Instant::now();
     door.metrics().received("search", request.encoded_len());
+    let highlighter = request.highlighter.take();
     refuse_features(&request)?;
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
@@ -69,6 +71,12 @@ pub(crate) async fn search(
         None => door.zone_of(&collection)?,
     };
     read.rerank = rerank;
+    let highlight = match highlighter {
+        Some(_) if page.is_some() => {
+            return Err(Error::unsupported("a highlighter together with iteration"));
+        }
+        highlighter => highlighter.map(|given| Highlight::of(given, &read)).transpose()?,
+    };
     if let Some(page) = &page {
         page.ask(&mut read)?;
     }
@@ -80,7 +88,8 @@ pub(crate) async fn search(
         .unwrap_or_default();
     // The reply always needs the ids; a client that also asks for the key field gets it twice.
     read.output.clone_from(&output.columns);
-    for column in grouped_by.iter().chain([&key.name]) {
+    let highlighted = highlight.iter().flat_map(Highlight::columns);
+    for column in grouped_by.iter().chain([&key.name]).chain(highlighted) {
         if !read.output.contains(column) {
             read.output.push(column.clone());
         }
@@ -102,6 +111,9 @@ pub(crate) async fn search(
         &found,
         (topk, zone, round_decimal),
     )?;
+    if let Some(highlight) = highlight {
+        results.highlight_results = highlight.results(&found.rows, &found.counts);
+    }
     if let (Some(page), Some(pin)) = (page, &pin) {
         results.search_iterator_v2_results = Some(page.turn(pin, &exact_scores(&found.rows)?, found.scoring));
     }

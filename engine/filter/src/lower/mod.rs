@@ -10,12 +10,14 @@ mod contains;
 mod field;
 mod operand;
 mod pattern;
+mod text;
 mod time;
 mod value;
 
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 use elanus_udfs::json::JsonTest;
+use elanus_udfs::text::MatchKind;
 
 use self::compare::Bound;
 use self::contains::{array_literal, empty_list_test};
@@ -130,9 +132,20 @@ impl Lowerer<'_> {
                 contains::contains(*mode, &container, &value, span)?
             }
             ExprKind::Call { name, args } => self.call(name, args, span)?,
-            ExprKind::TextMatch { .. } => return Err(Issue::unsupported(span, "text_match")),
-            ExprKind::TextMatchFuzzy { .. } => return Err(Issue::unsupported(span, "text_match_fuzzy")),
-            ExprKind::PhraseMatch { .. } => return Err(Issue::unsupported(span, "phrase_match")),
+            ExprKind::TextMatch {
+                field,
+                query,
+                minimum_should_match,
+            } => self.text_test(MatchKind::Terms, (field, query), *minimum_should_match, span)?,
+            ExprKind::TextMatchFuzzy {
+                field,
+                query,
+                max_edit_distance,
+            } => self.text_test(MatchKind::Fuzzy, (field, query), Some(*max_edit_distance), span)?,
+            ExprKind::PhraseMatch { field, query, slop } => {
+                let slop = slop.as_deref().map(|slop| self.slop(slop)).transpose()?;
+                self.text_test(MatchKind::Phrase, (field, query), slop, span)?
+            }
             ExprKind::RandomSample(_) => return Err(Issue::unsupported(span, "random_sample")),
             ExprKind::ElementFilter { .. } => return Err(Issue::unsupported(span, "element_filter")),
             ExprKind::Match { mode, .. } => return Err(Issue::unsupported(span, mode.name())),

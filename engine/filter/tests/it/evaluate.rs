@@ -65,6 +65,27 @@ async fn comparisons_of_a_field_and_a_literal() {
 }
 
 #[tokio::test]
+async fn texts_by_their_terms() {
+    check(&[
+        ("text_match(body, 'foxes')", &[0, 1, 2]),
+        ("text_match(body, 'bear fix')", &[2, 5]),
+        ("not text_match(body, 'fox')", &[3, 5]),
+        ("text_match(body, 'quick brown', minimum_should_match=2)", &[0, 2]),
+        ("text_match(body, 'the of')", &[]),
+        (
+            "text_match_fuzzy(body, 'fax', max_edit_distance=1)",
+            &[0, 1, 2, 5],
+        ),
+        ("text_match_fuzzy(body, 'fax', max_edit_distance=0)", &[]),
+        ("phrase_match(body, 'quick brown fox')", &[0]),
+        ("phrase_match(body, 'quick fox')", &[2]),
+        ("phrase_match(body, 'quick fox', 1)", &[0, 2]),
+        ("phrase_match(body, 'fox quick', 3) and id < 2", &[0, 1]),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn comparisons_of_two_fields() {
     check(&[
         ("id == small", &[]),

@@ -355,11 +355,27 @@ fn type_rules_are_milvus_own() {
         ),
         (
             "text_match(text, 'a')",
-            "not supported: text_match (line 1, column 1)",
+            "field \"text\" does not enable match: text_match needs a field that was made with enable_analyzer and enable_match (line 1, column 1)",
         ),
         (
-            "phrase_match(text, 'a')",
-            "not supported: phrase_match (line 1, column 1)",
+            "phrase_match(id, 'a')",
+            "phrase_match operation on non-string is unsupported: field id is Int64 (line 1, column 1)",
+        ),
+        (
+            "text_match(body, 5)",
+            "the query of text_match must be a string or a template with a string (line 1, column 18)",
+        ),
+        (
+            "text_match(body, 'a', minimum_should_match=0)",
+            "minimum_should_match must be 1 to 1000, got 0 (line 1, column 1)",
+        ),
+        (
+            "text_match_fuzzy(body, 'a', max_edit_distance=3)",
+            "max_edit_distance must be 0 to 2, got 3 (line 1, column 1)",
+        ),
+        (
+            "phrase_match(body, 'a b', 1.5)",
+            "the slop of phrase_match must be a whole number, got Double (line 1, column 27)",
         ),
         (
             "element_filter(s, $[x] > 1)",

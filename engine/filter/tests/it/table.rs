@@ -23,6 +23,13 @@ fn json(name: &str) -> Field {
     Field::new(name, DataType::Utf8, true).with_metadata(metadata)
 }
 
+/// A text field that filters may match by its terms, with the analyzer `english`.
+fn analyzed(name: &str) -> Field {
+    let params = r#"{"enable_analyzer": "true", "enable_match": "true", "analyzer_params": "{\"type\": \"english\"}"}"#;
+    let metadata = HashMap::from([("elanus.params".to_owned(), params.to_owned())]);
+    Field::new(name, DataType::Utf8, true).with_metadata(metadata)
+}
+
 /// Six rows: `id` is the row number; row 4 is NULL wherever it may be.
 pub fn table() -> RecordBatch {
     let day = 86_400_000_000;
@@ -149,6 +156,17 @@ pub fn table() -> RecordBatch {
                 Some("z"),
                 Some("z"),
                 Some("0"),
+            ])),
+        ),
+        (
+            analyzed("body"),
+            Arc::new(StringArray::from(vec![
+                Some("The quick brown fox"),
+                Some("Foxes are QUICK"),
+                Some("brown bears, quick foxes"),
+                Some(""),
+                None,
+                Some("a fix"),
             ])),
         ),
         (

@@ -244,7 +244,7 @@ impl Target<'_> {
                 changed.push(field.name().clone());
             }
         }
-        let (columns, in_place) = self.written_columns(changed, false);
+        let (columns, in_place) = self.written_columns(changed, false)?;
         let mut outputs = vec![lit(action::UPDATE).alias("action"), key, version];
         for column in &columns {
             match values.clone().find(|(_, field)| field.name() == column) {
@@ -329,7 +329,7 @@ impl Target<'_> {
                 MergeIntoAction::Delete => {}
             }
         }
-        let (columns, in_place) = self.written_columns(changed, inserts);
+        let (columns, in_place) = self.written_columns(changed, inserts)?;
         let mut actions = Vec::new();
         for (number, one) in (0i32..).zip(&merge.clauses) {
             let action = match (&one.action, one.kind) {
@@ -396,10 +396,20 @@ impl Target<'_> {
     }
 
     /// The columns that have to be read, and those that are changed in place; a vector or a key is not.
-    fn written_columns(&self, changed: Vec<String>, whole: bool) -> (Vec<String>, Option<Vec<String>>) {
+    fn written_columns(
+        &self,
+        changed: Vec<String>,
+        whole: bool,
+    ) -> Result<(Vec<String>, Option<Vec<String>>)> {
         let schema = self.table.collection().schema();
         let mut in_place: Vec<String> = Vec::new();
         for column in changed {
+            if let Some(function) = schema.function_of(&column) {
+                return plan_err!(
+                    "column '{column}' is computed from '{}' and cannot be set",
+                    function.input
+                );
+            }
             if !in_place.contains(&column) {
                 in_place.push(column);
             }
@@ -411,7 +421,7 @@ impl Target<'_> {
         } else {
             in_place.clone()
         };
-        (columns, (!fixed).then_some(in_place))
+        Ok((columns, (!fixed).then_some(in_place)))
     }
 
     /// Key and version of the target's rows in a plan that [`Target::with_versions`] is under.
@@ -472,9 +482,7 @@ impl Target<'_> {
 
 /// Whether a column decides where and how its row is kept, so that a change of it makes a new row.
 fn is_fixed(schema: &CollectionSchema, column: &str) -> bool {
-    schema
-        .field(column)
-        .is_none_or(|field| field.primary_key || field.partition_key || field.data_type.is_vector())
+    schema.field(column).is_none_or(|field| schema.is_fixed(field))
 }
 
 fn kind_has_row(kind: MergeIntoClauseKind) -> bool {

@@ -8,6 +8,7 @@ use sqlparser::ast::{
     UnaryOperator, Value,
 };
 
+use super::generated;
 use super::types::column_type;
 use crate::error::{QueryError, Result};
 
@@ -24,7 +25,9 @@ const CONSISTENCY: i32 = 2;
 pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec> {
     refuse_clauses(statement)?;
     let options = table_options(&statement.table_options)?;
-    let mut fields = statement.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+    let (columns, functions) = generated::take(&statement.columns)?;
+    let mut fields = columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+    generated::analyze_inputs(&functions, &mut fields)?;
     for constraint in &statement.constraints {
         let TableConstraint::PrimaryKey(key) = constraint else {
             return Err(QueryError::Unsupported(format!(
@@ -55,7 +58,8 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
             statement.name
         )));
     }
-    let schema = CollectionSchema::new(fields);
+    let mut schema = CollectionSchema::new(fields);
+    schema.functions = functions.into_iter().map(|bm25| bm25.function).collect();
     let schema = if options.dynamic {
         schema.with_dynamic_field()
     } else {
@@ -178,7 +182,7 @@ pub(super) fn field(column: &ColumnDef) -> Result<Field> {
             ColumnOption::Comment(text) => field.description = text.clone(),
             other => {
                 return Err(QueryError::Unsupported(format!(
-                    "column option {other} of '{}'; allowed are NULL, NOT NULL, PRIMARY KEY, DEFAULT, GENERATED AS IDENTITY",
+                    "column option {other} of '{}'; allowed are NULL, NOT NULL, PRIMARY KEY, DEFAULT, GENERATED AS IDENTITY, and in CREATE TABLE GENERATED ALWAYS AS (bm25(..)) STORED",
                     field.name
                 )));
             }

@@ -18,6 +18,7 @@ mod create_table;
 mod delete;
 pub(crate) mod dialect;
 mod drop;
+mod generated;
 mod insert;
 mod lateral_calls;
 mod offsets;
