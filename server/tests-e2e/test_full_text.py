@@ -1,9 +1,9 @@
 """Full-text search: analyzers, and BM25 scores compared with the formula."""
 
-import math
-from collections import Counter
+import random
 
 import pytest
+from documents import Bm25, docstrings, words
 from pymilvus import DataType, Function, FunctionType, LexicalHighlighter, MilvusException
 
 WORDS = "vector database query engine index graph list term score rank text word page row column".split()
@@ -11,26 +11,6 @@ TEXTS = [
     " ".join(WORDS[(i * 7 + j * j) % len(WORDS)] for j in range(1 + i % 11)) + ("" if i % 5 else " Rare!")
     for i in range(300)
 ]
-
-
-def bm25(texts, query, k1=1.2, b=0.75):
-    """Scores by key of the texts that share a word with the query; `texts` are lists of words by key."""
-    mean = sum(map(len, texts.values())) / len(texts)
-    scores = {}
-    for key, words in texts.items():
-        counts, score = Counter(words), 0.0
-        for word in query:
-            having = sum(word in other for other in texts.values())
-            idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
-            count = counts[word]
-            score += idf * count * (k1 + 1) / (count + k1 * (1 - b + b * len(words) / mean)) if count else 0.0
-        if score > 0:
-            scores[key] = score
-    return scores
-
-
-def words(text):
-    return "".join(c.lower() if c.isalnum() else " " for c in text).split()
 
 
 def collection(client, name, **index):
@@ -47,7 +27,7 @@ def collection(client, name, **index):
 
 
 def check(client, name, live, query, **constants):
-    expected = bm25({i: words(TEXTS[i]) for i in live}, words(query), **constants)
+    expected = Bm25({i: TEXTS[i] for i in live}, **constants).scores(query)
     hits = client.search(name, [query], anns_field="sparse", limit=50, output_fields=["text"])[0]
     assert len(hits) == min(50, len(expected))
     for hit in hits:
@@ -71,6 +51,24 @@ def test_scores_are_the_formula_over_the_whole_collection(client, name, constant
     for query in queries:
         check(client, name, live, query, **constants)
     assert len(client.search(name, ["no such words"], anns_field="sparse", limit=5)[0]) == 0
+
+
+@pytest.mark.parametrize("algorithm", ["DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE"])
+def test_real_documents_have_the_scores_of_the_formula(client, name, algorithm):
+    texts = [text for text in docstrings() if len(text) <= 1000]
+    assert len(texts) >= 5_000
+    collection(client, name, inverted_index_algo=algorithm)
+    for start in range(0, len(texts), 2_000):
+        client.insert(name, [{"id": i, "text": texts[i]} for i in range(start, min(start + 2_000, len(texts)))])
+        if start == 2_000:
+            client.flush(name)
+    oracle, choose = Bm25(dict(enumerate(texts))), random.Random(5)
+    for _ in range(100):
+        query = " ".join(choose.sample(words(choose.choice(texts)), 1) * choose.randint(1, 2) + words(choose.choice(texts))[:3])
+        expected = oracle.scores(query)
+        hits = client.search(name, [query], anns_field="sparse", limit=20)[0]
+        assert [hit["distance"] for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:20], rel=1e-5)
+        assert [expected[hit["id"]] for hit in hits] == pytest.approx([hit["distance"] for hit in hits], rel=1e-5)
 
 
 def test_the_output_is_nobodys_to_read_or_write(client, name):

@@ -15,6 +15,7 @@ use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
 use prost::Message;
 
 use crate::context::Context;
+use crate::convert::facets::Facets;
 use crate::convert::highlight::Highlight;
 use crate::convert::{keys, output, params, placeholder, rankers, results, templates};
 use crate::door::{Door, check_readable};
@@ -35,7 +36,7 @@ pub(crate) async fn search(
 ) -> Result<wire::SearchResults> {
     let started = Instant::now();
     door.metrics().received("search", request.encoded_len());
-    let highlighter = request.highlighter.take();
+    let (highlighter, aggregation) = (request.highlighter.take(), request.search_aggregation.take());
     refuse_features(&request)?;
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
@@ -80,6 +81,28 @@ pub(crate) async fn search(
     if let Some(page) = &page {
         page.ask(&mut read)?;
     }
+    let facets = match aggregation {
+        Some(spec) => {
+            let others = [
+                ("an offset", read.offset > 0),
+                ("iteration", page.is_some()),
+                ("grouping", read.group.is_some()),
+                ("a highlighter", highlight.is_some()),
+                ("a reranker", read.rerank.is_some()),
+                ("order_by_fields", !read.order.is_empty()),
+            ];
+            let facets = Facets::of(spec, collection.schema(), read.nq)?;
+            if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
+                return Err(Error::unsupported(format!(
+                    "search_aggregation together with {other}"
+                )));
+            }
+            facets.check_output(&output, collection.schema())?;
+            (read.group, read.limit) = (Some(facets.grouping()), facets.groups);
+            Some(facets)
+        }
+        None => None,
+    };
     let key = collection.schema().primary_key()?;
     let grouped_by = read
         .group
@@ -88,8 +111,10 @@ pub(crate) async fn search(
         .unwrap_or_default();
     // The reply always needs the ids; a client that also asks for the key field gets it twice.
     read.output.clone_from(&output.columns);
+    let looked_at = facets.as_ref().map(Facets::columns).unwrap_or_default();
     let highlighted = highlight.iter().flat_map(Highlight::columns);
-    for column in grouped_by.iter().chain([&key.name]).chain(highlighted) {
+    let others = grouped_by.iter().chain([&key.name]);
+    for column in others.chain(highlighted).chain(&looked_at) {
         if !read.output.contains(column) {
             read.output.push(column.clone());
         }
@@ -104,6 +129,22 @@ pub(crate) async fn search(
     };
     answer.expect(door, &collection, || matching(&read)).await?;
     let found = door.engine().search(read).await?;
+    if let Some(facets) = facets {
+        let scores = scores(&found.rows, round_decimal)?;
+        let (buckets, counts) = facets.buckets(collection.schema(), &found, scores, &output, zone)?;
+        let results = SearchResultData {
+            num_queries: signed(nq),
+            topks: vec![0; nq],
+            agg_buckets: buckets,
+            agg_topks: counts,
+            output_fields: output.names,
+            primary_field_name: key.name.clone(),
+            ..Default::default()
+        };
+        let session_ts = collection.snapshot().timestamp;
+        let named = (name, session_ts);
+        return reply(door, &collection, (started, nq), answer, results, named);
+    }
     let mut results = results_of(
         &collection,
         output,
