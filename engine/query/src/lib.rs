@@ -30,6 +30,7 @@
 )]
 
 mod catalog;
+mod chain;
 mod compute;
 mod engine;
 mod error;
@@ -58,6 +59,7 @@ mod table;
 mod text_queries;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
+pub use chain::{Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, NullPolicy};
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use files::FileAccess;

@@ -14,11 +14,12 @@ use arrow::datatypes::{DataType as ArrowType, Int64Type};
 use datafusion::error::DataFusionError;
 use elanus_collection::{CollectionSchema, DataType, Unit};
 
+use crate::chain::Chain;
 use crate::error::{QueryError, Result};
 use crate::fusion::{Scoring, similarity};
 use crate::predicate::Predicate;
 use crate::request::FilterText;
-use crate::search::{Hit, take_rows};
+use crate::search::{Hit, order_equals, take_rows};
 
 /// How hits get new scores.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub enum Rerank {
     Decay(Decay),
     /// Scores of rows that pass filters are raised or lowered.
     Boost(Boost),
+    /// Steps that compute scores and say in which order the hits come, and how many.
+    Chain(Chain),
 }
 
 /// The shape of a [`Decay`], for a value `d` beyond the offset.
@@ -110,10 +113,11 @@ pub struct RandomScore {
 }
 
 impl Decay {
-    fn check(&self, schema: &CollectionSchema) -> Result<()> {
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] for a number out of range.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
         let invalid = |reason: String| Err(QueryError::InvalidParameter(reason));
         let Self {
-            field,
             origin,
             scale,
             offset,
@@ -140,6 +144,13 @@ impl Decay {
                 "decay function param decay must be in range [0.001, 0.999], got {decay}"
             ));
         }
+        Ok(())
+    }
+
+    fn check(&self, schema: &CollectionSchema) -> Result<()> {
+        self.check_numbers()?;
+        let invalid = |reason: String| Err(QueryError::InvalidParameter(reason));
+        let field = &self.field;
         let known = schema.field(field);
         let Some(known) = known else {
             return invalid(format!("decay function input field '{field}' not found"));
@@ -180,6 +191,7 @@ pub(crate) enum Reranker {
         of_boosts: Combine,
         with_score: Combine,
     },
+    Chain(Chain),
 }
 
 /// A [`BoostBy`] with its filter compiled.
@@ -204,6 +216,10 @@ impl Reranker {
             Rerank::Decay(decay) => {
                 decay.check(schema)?;
                 return Ok(Self::Decay(decay.clone()));
+            }
+            Rerank::Chain(chain) => {
+                chain.check(schema)?;
+                return Ok(Self::Chain(chain.clone()));
             }
             Rerank::Boost(boost) => boost,
         };
@@ -234,8 +250,16 @@ impl Reranker {
     /// What the distances of reranked hits mean, when those before meant `before`.
     pub fn scoring(&self, before: Scoring) -> Scoring {
         match self {
-            Self::Decay(_) => Scoring::Larger,
+            Self::Decay(_) | Self::Chain(_) => Scoring::Larger,
             Self::Boost { .. } => before,
+        }
+    }
+
+    /// Whether its hits come best first; if not, they come in the order that they are to have.
+    pub fn sorts_by_score(&self) -> bool {
+        match self {
+            Self::Decay(_) | Self::Boost { .. } => true,
+            Self::Chain(_) => false,
         }
     }
 
@@ -244,13 +268,16 @@ impl Reranker {
         match self {
             Self::Decay(decay) => format!("{:?}({})", decay.curve, decay.field).to_lowercase(),
             Self::Boost { boosts, .. } => format!("boost({})", boosts.len()),
+            Self::Chain(chain) => chain.name(),
         }
     }
 
-    /// The hits with new distances, best first; equal ones are in no order. `before` is what their distances meant.
+    /// The hits with new distances, in the order that they are to have, equal ones by the primary key `key`. `before` is
+    /// what their distances meant.
     pub async fn rerank(
         &self,
         units: &[Arc<Unit>],
+        key: &str,
         before: Scoring,
         mut hits: Vec<Hit>,
     ) -> Result<Vec<Hit>, DataFusionError> {
@@ -268,6 +295,10 @@ impl Reranker {
                 of_boosts,
                 with_score,
             } => boosted(boosts, *of_boosts, *with_score, units, &hits, &scores).await?,
+            Self::Chain(chain) => {
+                order_equals(units, key, &mut hits).await?;
+                return chain.run(units, key, (before, self.scoring(before)), hits).await;
+            }
         };
         let after = self.scoring(before);
         for (hit, score) in hits.iter_mut().zip(changed) {
@@ -276,6 +307,7 @@ impl Reranker {
             hit.distance = Some(after.score(score));
         }
         hits.sort_unstable_by(Hit::total);
+        order_equals(units, key, &mut hits).await?;
         Ok(hits)
     }
 }
@@ -351,7 +383,7 @@ async fn column(units: &[Arc<Unit>], name: &str, hits: &[Hit]) -> Result<ArrayRe
 }
 
 /// A column as numbers; instants as microseconds.
-fn numbers(column: &ArrayRef) -> Result<Float64Array, DataFusionError> {
+pub(crate) fn numbers(column: &ArrayRef) -> Result<Float64Array, DataFusionError> {
     let options = CastOptions::default();
     let integers = match column.data_type() {
         ArrowType::Timestamp(..) => cast_with_options(column, &ArrowType::Int64, &options)?,

@@ -1,6 +1,7 @@
 //! Between wire messages and the engine's values; no handler logic, no I/O.
 
 pub(crate) mod aggregates;
+pub(crate) mod chains;
 pub(crate) mod facets;
 pub(crate) mod field_data;
 pub(crate) mod highlight;

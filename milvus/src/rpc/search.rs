@@ -17,7 +17,7 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::facets::Facets;
 use crate::convert::highlight::Highlight;
-use crate::convert::{keys, output, params, placeholder, rankers, results, templates};
+use crate::convert::{chains, keys, output, params, placeholder, rankers, results, templates};
 use crate::door::{Door, check_readable};
 use crate::pins::Pin;
 use crate::rpc::answer::{Answer, least_row_bytes};
@@ -36,7 +36,9 @@ pub(crate) async fn search(
 ) -> Result<wire::SearchResults> {
     let started = Instant::now();
     door.metrics().received("search", request.encoded_len());
+    // What only a search of its own has; refused in the searches of a hybrid one.
     let (highlighter, aggregation) = (request.highlighter.take(), request.search_aggregation.take());
+    let chains = std::mem::take(&mut request.function_chains);
     refuse_features(&request)?;
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
@@ -49,14 +51,24 @@ pub(crate) async fn search(
     };
     let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
     let output = output::resolve(collection.schema(), &request.output_fields)?;
-    let rerank = match request.function_score.take() {
-        Some(_) if params.group.is_some() || params.page.is_some() => {
-            return Err(Error::unsupported(
-                "a reranker together with grouping or iteration",
+    let score = request
+        .function_score
+        .take()
+        .map(rankers::of_search)
+        .transpose()?;
+    let rerank = match (score, chains::of_search(chains)?) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid(
+                "function_chains and ranker cannot be used together",
             ));
         }
-        score => score.map(rankers::of_search).transpose()?,
+        (score, chain) => score.or(chain),
     };
+    if rerank.is_some() && (params.group.is_some() || params.page.is_some()) {
+        return Err(Error::unsupported(
+            "a reranker together with grouping or iteration",
+        ));
+    }
     let page = match (&params.page, &pin) {
         (Some(page), Some(pin)) => Some(Page::of(page, pin)?),
         _ => None,

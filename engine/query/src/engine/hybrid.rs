@@ -24,7 +24,7 @@ use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::request::{HybridRequest, SearchResponse};
 use crate::rerank::Reranker;
-use crate::search::{Hit, MAX_NEIGHBOURS, order_equals};
+use crate::search::{Hit, MAX_NEIGHBOURS};
 
 /// Most arms of a hybrid search, Milvus' limit.
 const MAX_ARMS: usize = 1_024;
@@ -72,9 +72,8 @@ impl Engine {
         if let Some(reranker) = &reranker {
             for hits in &mut fused {
                 *hits = reranker
-                    .rerank(&snapshot.units, scoring, std::mem::take(hits))
+                    .rerank(&snapshot.units, key, scoring, std::mem::take(hits))
                     .await?;
-                order_equals(&snapshot.units, key, hits).await?;
             }
             scoring = reranker.scoring(scoring);
         }

@@ -79,12 +79,15 @@ impl Engine {
         let mut found = self.find(&request, checked).await?;
         let primary_key = &request.collection.schema().primary_key()?.name;
         for hits in &mut found {
-            if let Some(reranker) = &reranker {
-                *hits = reranker
-                    .rerank(&snapshot.units, scoring, std::mem::take(hits))
-                    .await?;
+            match &reranker {
+                Some(reranker) => {
+                    let found = std::mem::take(hits);
+                    *hits = reranker
+                        .rerank(&snapshot.units, primary_key, scoring, found)
+                        .await?;
+                }
+                None => order_equals(&snapshot.units, primary_key, hits).await?,
             }
-            order_equals(&snapshot.units, primary_key, hits).await?;
         }
         if let Some(reranker) = &reranker {
             scoring = reranker.scoring(scoring);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   TakeRowsExec: table=docs, columns=[id, title]
-//!     RerankExec: rerank=gauss(published)               (query, unit, row, new distance), best first
+//!     RerankExec: rerank=gauss(published)               (query, unit, row, new distance), best first, or as a chain says
 //!       SortPreservingMergeExec: [_distance ASC]        (query, unit, row, distance)
 //! ```
 //!
@@ -33,7 +33,6 @@ use super::{hit_ordering, hit_schema, hits_of_queries, hits_to_batch, one_batch,
 use crate::error::external;
 use crate::fusion::Scoring;
 use crate::rerank::Reranker;
-use crate::search::order_equals;
 
 /// Reranks the hits of its child.
 #[derive(Debug, Clone)]
@@ -59,7 +58,9 @@ impl RerankExec {
         nq: usize,
     ) -> Self {
         let mut equivalence = EquivalenceProperties::new(hit_schema());
-        equivalence.add_orderings(hit_ordering(nq > 1));
+        if reranker.sorts_by_score() {
+            equivalence.add_orderings(hit_ordering(nq > 1));
+        }
         Self {
             input,
             reranker,
@@ -84,9 +85,8 @@ impl RerankExec {
         for hits in &mut queries {
             *hits = self
                 .reranker
-                .rerank(units, self.before, std::mem::take(hits))
+                .rerank(units, key, self.before, std::mem::take(hits))
                 .await?;
-            order_equals(units, key, hits).await?;
         }
         hits_to_batch(&queries)
     }

@@ -1,0 +1,283 @@
+//! Function chains: the steps of `function_chains` as a reranking.
+//!
+//! | stage | here |
+//! |---|---|
+//! | L2, over what the whole search has found | works: `map` (`decay`, `num_combine`, `round_decimal`), `sort`, `limit` |
+//! | L0 and L1, in each segment or on each node | refused: what they give depends on how rows are spread |
+
+use std::collections::HashMap;
+
+use elanus_query::{
+    Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, Decay, DecayCurve, NullPolicy, Rerank,
+};
+use milvus::proto::schema::function_chain_expr_arg::Arg;
+use milvus::proto::schema::function_param_value::Value;
+use milvus::proto::schema::{
+    FunctionChain, FunctionChainExpr, FunctionChainOp, FunctionChainStage, FunctionParamValue,
+};
+
+use crate::status::{Error, Result};
+
+/// Milvus' default of `decay`.
+const DEFAULT_DECAY: f64 = 0.5;
+
+/// The reranking that the chains of a search describe.
+///
+/// # Errors
+/// Stages, steps and functions that are not there, and parameters that are missing, unknown or of another type.
+pub(crate) fn of_search(chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
+    let mut chains = chains.into_iter();
+    let (Some(chain), more) = (chains.next(), chains.len()) else {
+        return Ok(None);
+    };
+    if more > 0 {
+        return Err(Error::unsupported(format!(
+            "{} function chains in a search; one of stage L2_RERANK is",
+            more + 1
+        )));
+    }
+    match FunctionChainStage::try_from(chain.stage) {
+        Ok(FunctionChainStage::L2Rerank) => {}
+        Ok(stage) => {
+            return Err(Error::unsupported(format!(
+                "function chain stage {}; L2_RERANK is there",
+                stage.as_str_name().trim_start_matches("FunctionChainStage")
+            )));
+        }
+        Err(_) => return Err(invalid(format!("unknown stage {}", chain.stage))),
+    }
+    let steps = chain.ops.into_iter().map(step).collect::<Result<_>>()?;
+    Ok(Some(Rerank::Chain(Chain { steps })))
+}
+
+fn step(op: FunctionChainOp) -> Result<ChainStep> {
+    let mut params = Params(op.params);
+    if params.0.remove("$input_data_types").is_some() {
+        return Err(Error::unsupported("JSON paths in function chains"));
+    }
+    let step = match (op.op.as_str(), op.expr) {
+        ("map", Some(expr)) => {
+            let [output] = op.outputs.as_slice() else {
+                return Err(invalid(format!("map has one output, got {}", op.outputs.len())));
+            };
+            ChainStep::Map {
+                output: column(output),
+                expr: expression(expr)?,
+            }
+        }
+        ("map", None) => return Err(invalid("map has no expression")),
+        ("sort", _) => ChainStep::Sort {
+            by: column(
+                &params
+                    .text("column")?
+                    .ok_or_else(|| invalid("sort has no column"))?,
+            ),
+            descending: params.flag("desc")?.unwrap_or(true),
+            tie: params.text("tie_break_col")?.as_deref().map(column),
+        },
+        ("limit", _) => ChainStep::Limit {
+            limit: params
+                .size("limit")?
+                .ok_or_else(|| invalid("limit has no limit"))?,
+            offset: params.size("offset")?.unwrap_or(0),
+        },
+        (other @ ("filter" | "select" | "group_by" | "merge"), _) => {
+            return Err(Error::unsupported(format!(
+                "step {other} of a function chain; map, sort, limit are there"
+            )));
+        }
+        (other, _) => {
+            return Err(invalid(format!(
+                "unknown step {other}; allowed are map, sort, limit"
+            )));
+        }
+    };
+    params.nothing_left(&op.op)?;
+    Ok(step)
+}
+
+fn expression(expr: FunctionChainExpr) -> Result<ChainExpr> {
+    let name = expr.name;
+    let mut params = Params(expr.params);
+    let inputs = expr
+        .args
+        .into_iter()
+        .map(|arg| match arg.arg {
+            Some(Arg::Column(input)) => Ok(column(&input.name)),
+            Some(Arg::Literal(_)) | None => Err(invalid(format!("{name} takes columns alone"))),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let one = || match inputs.as_slice() {
+        [input] => Ok(input.clone()),
+        _ => Err(invalid(format!("{name} takes one column, got {}", inputs.len()))),
+    };
+    let read = match name.as_str() {
+        "decay" => ChainExpr::Decay {
+            input: one()?,
+            decay: decay(&mut params)?,
+        },
+        "round_decimal" => {
+            let decimals = params.size("decimal")?;
+            let decimals = decimals.ok_or_else(|| invalid("round_decimal has no decimal"))?;
+            ChainExpr::Round {
+                input: one()?,
+                decimals: u32::try_from(decimals).unwrap_or(u32::MAX),
+            }
+        }
+        "num_combine" => ChainExpr::Combine {
+            mode: mode(&mut params)?,
+            nulls: nulls(&mut params)?,
+            inputs,
+        },
+        "rerank_model" | "xgboost" => {
+            return Err(Error::unsupported(format!(
+                "function {name} of a function chain; decay, num_combine, round_decimal are there"
+            )));
+        }
+        other => {
+            return Err(invalid(format!(
+                "unknown function {other}; allowed are decay, num_combine, round_decimal"
+            )));
+        }
+    };
+    params.nothing_left(&name)?;
+    Ok(read)
+}
+
+fn column(name: &str) -> ChainColumn {
+    match name {
+        "$score" => ChainColumn::Score,
+        "$id" => ChainColumn::Key,
+        other => ChainColumn::Named(other.to_owned()),
+    }
+}
+
+fn decay(params: &mut Params) -> Result<Decay> {
+    let curve = match params.text("function")?.as_deref() {
+        Some("gauss") => DecayCurve::Gauss,
+        Some("exp") => DecayCurve::Exp,
+        Some("linear") => DecayCurve::Linear,
+        other => {
+            return Err(invalid(format!(
+                "invalid decay function: {}, only support [gauss, linear, exp]",
+                other.unwrap_or_default()
+            )));
+        }
+    };
+    let missing = |name: &str| invalid(format!("decay has no {name}"));
+    Ok(Decay {
+        curve,
+        field: String::new(),
+        origin: params.number("origin")?.ok_or_else(|| missing("origin"))?,
+        scale: params.number("scale")?.ok_or_else(|| missing("scale"))?,
+        offset: params.number("offset")?.unwrap_or(0.0),
+        decay: params.number("decay")?.unwrap_or(DEFAULT_DECAY),
+        normalize: false,
+    })
+}
+
+fn mode(params: &mut Params) -> Result<CombineMode> {
+    let weights = params.numbers("weights")?;
+    let name = params.text("mode")?.unwrap_or_else(|| "sum".into());
+    Ok(match (name.as_str(), weights) {
+        ("weighted", Some(weights)) => CombineMode::Weighted(weights),
+        ("weighted", None) => return Err(invalid("num_combine mode weighted requires weights")),
+        (_, Some(_)) => {
+            return Err(invalid(format!(
+                "num_combine weights are for mode weighted, got {name}"
+            )));
+        }
+        ("multiply", None) => CombineMode::Multiply,
+        ("sum", None) => CombineMode::Sum,
+        ("max", None) => CombineMode::Max,
+        ("min", None) => CombineMode::Min,
+        ("avg", None) => CombineMode::Avg,
+        (other, None) => {
+            return Err(invalid(format!(
+                "unknown num_combine mode {other}; allowed are multiply, sum, max, min, avg, weighted"
+            )));
+        }
+    })
+}
+
+fn nulls(params: &mut Params) -> Result<NullPolicy> {
+    match params.text("null_policy")?.as_deref() {
+        None | Some("propagate") => Ok(NullPolicy::Propagate),
+        Some("as_zero") => Ok(NullPolicy::AsZero),
+        Some("skip") => Ok(NullPolicy::Skip),
+        Some(other) => Err(invalid(format!(
+            "unknown null_policy '{other}'; allowed are propagate, as_zero, skip"
+        ))),
+    }
+}
+
+/// Typed parameters of a step or a function, taken one by one.
+struct Params(HashMap<String, FunctionParamValue>);
+
+impl Params {
+    fn take(&mut self, name: &str) -> Option<Option<Value>> {
+        self.0.remove(name).map(|value| value.value)
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Some(Value::StringValue(text))) => Ok(Some(text)),
+            Some(_) => Err(invalid(format!("{name} must be a text"))),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<Option<bool>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Some(Value::BoolValue(flag))) => Ok(Some(flag)),
+            Some(_) => Err(invalid(format!("{name} must be true or false"))),
+        }
+    }
+
+    fn size(&mut self, name: &str) -> Result<Option<usize>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Some(Value::Int64Value(number))) => match usize::try_from(number) {
+                Ok(size) => Ok(Some(size)),
+                Err(_) => Err(invalid(format!("{name} must be at least 0, got {number}"))),
+            },
+            Some(_) => Err(invalid(format!("{name} must be a whole number"))),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<f64>> {
+        self.take(name).map(|value| number(name, value)).transpose()
+    }
+
+    fn numbers(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Some(Value::ArrayValue(array))) => {
+                let numbers = array.values.into_iter().map(|value| number(name, value.value));
+                numbers.collect::<Result<_>>().map(Some)
+            }
+            Some(_) => Err(invalid(format!("{name} must be a list of numbers"))),
+        }
+    }
+
+    fn nothing_left(&self, of: &str) -> Result<()> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(invalid(format!("{of} has no parameter {name}"))),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a whole number among floats")]
+fn number(name: &str, value: Option<Value>) -> Result<f64> {
+    match value {
+        Some(Value::DoubleValue(number)) => Ok(number),
+        Some(Value::Int64Value(number)) => Ok(number as f64),
+        _ => Err(invalid(format!("{name} must be a number"))),
+    }
+}
+
+fn invalid(reason: impl std::fmt::Display) -> Error {
+    Error::invalid(format!("function chain: {reason}"))
+}
