@@ -1,4 +1,5 @@
-# Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps.
+# Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps, and make fuzz for those
+# who change the grammar of filters.
 # Rust is assumed; Python 3 and, where it is there, Node are used by the end-to-end tests, which keep
 # their packages outside the repository. One cargo profile serves everything: release. Builds name the
 # whole workspace, so that the binary and the tests share every compiled dependency.
@@ -13,9 +14,11 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BINARY := $(CARGO_TARGET_DIR)/release/elanus
 RUST_LOG_FILE := $(CARGO_TARGET_DIR)/test-rust.log
 E2E_LOG_FILE := $(CARGO_TARGET_DIR)/test-e2e.log
+FUZZ_TARGET ?= filter
+FUZZ_SECONDS ?= 60
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo test bench fmt build lint rust-tests e2e venv counts
+.PHONY: help demo test bench fuzz fmt build lint rust-tests e2e venv counts
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +31,15 @@ test: venv lint rust-tests build e2e counts ## format, lints, all tests: what CI
 bench: ## kernel benchmarks
 	$(call step,cargo bench of the kernels)
 	@$(CARGO) bench --locked --package elanus-index --bench kernels --profile release
+
+fuzz: ## fuzz filters for FUZZ_SECONDS=60; needs a nightly toolchain and cargo-fuzz; not part of make test
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+	    echo 'needed: rustup toolchain install nightly; cargo install cargo-fuzz --locked'; exit 1; }
+	$(call step,cargo fuzz run $(FUZZ_TARGET))
+	@python3 fuzz/seeds.py 'fuzz/corpus/$(FUZZ_TARGET)'
+	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/fuzz' $(CARGO) +nightly fuzz run --fuzz-dir fuzz \
+	    $(if $(filter filter_compile,$(FUZZ_TARGET)),--features compile --sanitizer none) $(FUZZ_TARGET) -- \
+	    -dict=fuzz/filter.dict -max_len=4096 -timeout=10 -max_total_time=$(FUZZ_SECONDS)
 
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import pathlib
+import subprocess
+import sys
 import warnings
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import pytest  # noqa: E402
-from harness import RunningServer, Server  # noqa: E402
-from pymilvus import DataType, MilvusClient  # noqa: E402
+from harness import RunningServer, Server, eventually, free_port  # noqa: E402
+from pymilvus import DataType, MilvusClient, MilvusException  # noqa: E402
 
 _names = itertools.count()
 
@@ -46,6 +49,30 @@ def client(server):
     shared = MilvusClient(server.uri)
     yield shared
     shared.close()
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory):
+    """`milvus-lite`, another server of the protocol, to compare answers with."""
+    program = pathlib.Path(sys.executable).with_name("milvus-lite")
+    port, folder = free_port(), tmp_path_factory.mktemp("peer")
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen([str(program), "server", "--data-dir", str(folder / "data"), "--port", str(port)], stdout=log, stderr=log)
+    connected = []
+
+    def ready():
+        assert process.poll() is None, (folder / "log").read_text()
+        try:
+            connected.append(MilvusClient(f"http://127.0.0.1:{port}", timeout=5))
+        except MilvusException:
+            return False
+        return True
+
+    eventually(ready, "milvus-lite answers", 60)
+    yield connected[0]
+    connected[0].close()
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture

@@ -6,42 +6,14 @@ Set ELANUS_EXPRESSIONS to compare more than the default.
 from __future__ import annotations
 
 import os
-import pathlib
 import re
-import subprocess
-import sys
 
-import pytest
 from expressions import Expressions
-from harness import eventually, free_port
 from pymilvus import DataType, MilvusClient, MilvusException
 
 COUNT = int(os.environ.get("ELANUS_EXPRESSIONS", "4000"))
 PER_COLLECTION = 250
 ROWS = 120
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory):
-    program = pathlib.Path(sys.executable).with_name("milvus-lite")
-    port, folder = free_port(), tmp_path_factory.mktemp("peer")
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen([str(program), "server", "--data-dir", str(folder / "data"), "--port", str(port)], stdout=log, stderr=log)
-    connected = []
-
-    def ready():
-        assert process.poll() is None, (folder / "log").read_text()
-        try:
-            connected.append(MilvusClient(f"http://127.0.0.1:{port}", timeout=5))
-        except MilvusException:
-            return False
-        return True
-
-    eventually(ready, "milvus-lite answers", 60)
-    yield connected[0]
-    connected[0].close()
-    process.kill()
-    process.wait()
 
 
 def create(client: MilvusClient, name: str, made: Expressions) -> None:
