@@ -62,7 +62,7 @@ pub(crate) fn index_spec(
         name,
         field,
         index_type: index_type.to_string(),
-        metric: Some(metric(column, &vector_type)?.to_string()),
+        metric: metric(column, &vector_type)?.map(ToString::to_string),
         params: params(index_type, &statement.with)?,
     })
 }
@@ -126,7 +126,7 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         DataType::BFloat16Vector { .. } => ("bfloat16_vector", NUMBERS),
         DataType::Int8Vector { .. } => ("int8_vector", NUMBERS),
         DataType::BinaryVector { .. } => ("bit", &[("hamming", "HAMMING"), ("jaccard", "JACCARD")]),
-        DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP")]),
+        DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP"), ("bm25", "BM25")]),
         DataType::FloatVector { .. }
         | DataType::Bool
         | DataType::Int8
@@ -142,16 +142,18 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
     }
 }
 
-/// The metric of the operator class; without one L2, as in pgvector, or the first one of the type.
-fn metric(column: &IndexColumn, vector_type: &DataType) -> Result<&'static str> {
+/// The metric of the operator class; without one L2, as in pgvector, or the first one of the type. `None` for sparse vectors:
+/// IP, or BM25 for counted terms, as the column says.
+fn metric(column: &IndexColumn, vector_type: &DataType) -> Result<Option<&'static str>> {
     let (prefix, metrics) = classes(vector_type);
     let Some(class) = &column.operator_class else {
-        return Ok(metrics.first().map_or("L2", |(_, metric)| metric));
+        let default = metrics.first().map_or("L2", |(_, metric)| metric);
+        return Ok((*vector_type != DataType::SparseFloatVector).then_some(default));
     };
     let given = class.to_string().to_lowercase();
     let named = |name: &str| format!("{prefix}_{name}_ops");
     match metrics.iter().find(|(name, _)| named(name) == given) {
-        Some((_, metric)) => Ok(metric),
+        Some((_, metric)) => Ok(Some(metric)),
         None => {
             let allowed: Vec<String> = metrics.iter().map(|(name, _)| named(name)).collect();
             Err(QueryError::Unsupported(format!(
@@ -173,8 +175,14 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
         "SPARSE_INVERTED_INDEX" => &[
             (&["inverted_index_algo"], "inverted_index_algo"),
             (&["block_max_block_size"], "block_max_block_size"),
+            (&["bm25_k1"], "bm25_k1"),
+            (&["bm25_b"], "bm25_b"),
         ],
-        "SPARSE_WAND" => &[(&["block_max_block_size"], "block_max_block_size")],
+        "SPARSE_WAND" => &[
+            (&["block_max_block_size"], "block_max_block_size"),
+            (&["bm25_k1"], "bm25_k1"),
+            (&["bm25_b"], "bm25_b"),
+        ],
         _ => &[],
     }
 }
