@@ -124,7 +124,8 @@ impl Collection {
             let encoded = encode_ops(&part.ops)?;
             Ok((part, encoded))
         };
-        let large = bytes > INLINE_BYTES;
+        // Analyzing text takes its time.
+        let large = bytes > INLINE_BYTES || !self.schema.functions.is_empty();
         let (part, encoded) = if large { blocking(work).await? } else { work()? };
         let written = self.commit(part.ops, encoded, false).await?;
         Ok(WriteResult {
