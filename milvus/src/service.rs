@@ -17,7 +17,8 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
-    alias, collection, database, dml, flush, hybrid, index, load, misc, partition, query, schema, search,
+    alias, analyzer, collection, database, dml, flush, hybrid, index, load, misc, partition, query, schema,
+    search,
 };
 use crate::status::{Error, Result as Outcome};
 
@@ -138,6 +139,7 @@ milvus_service! {
         alloc_timestamp(wire::AllocTimestampRequest) -> wire::AllocTimestampResponse = "AllocTimestamp" => misc::alloc_timestamp;
         list_databases(wire::ListDatabasesRequest) -> wire::ListDatabasesResponse = "ListDatabases" => database::list;
         describe_database(wire::DescribeDatabaseRequest) -> wire::DescribeDatabaseResponse = "DescribeDatabase" => database::describe;
+        run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
     }
     refused {
         add_collection_function(wire::AddCollectionFunctionRequest) -> common::Status = "AddCollectionFunction";
@@ -196,7 +198,6 @@ milvus_service! {
         drop_privilege_group(wire::DropPrivilegeGroupRequest) -> common::Status = "DropPrivilegeGroup";
         list_privilege_groups(wire::ListPrivilegeGroupsRequest) -> wire::ListPrivilegeGroupsResponse = "ListPrivilegeGroups";
         operate_privilege_group(wire::OperatePrivilegeGroupRequest) -> common::Status = "OperatePrivilegeGroup";
-        run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer";
         add_file_resource(wire::AddFileResourceRequest) -> common::Status = "AddFileResource";
         remove_file_resource(wire::RemoveFileResourceRequest) -> common::Status = "RemoveFileResource";
         list_file_resources(wire::ListFileResourcesRequest) -> wire::ListFileResourcesResponse = "ListFileResources";

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::function::TextFunction;
 use crate::load::LoadScope;
 use crate::rows::{UNIQUE_KEY, near};
 use crate::schema::CollectionSchema;
@@ -265,6 +266,7 @@ impl Draft<'_> {
                 "field '{name}' cannot be dropped: it is {what}"
             )));
         }
+        self.not_of_a_function(name, "dropped")?;
         if field.data_type.is_vector() {
             if self.schema.vector_fields().count() == 1 {
                 return Err(Error::InvalidParameter(format!(
@@ -277,6 +279,17 @@ impl Draft<'_> {
         self.state.indexes.retain(|index| index.field != name);
         self.schema.fields.retain(|field| field.name != name);
         Ok(())
+    }
+
+    fn not_of_a_function(&self, field: &str, verb: &str) -> Result<()> {
+        let uses = |function: &&TextFunction| function.input == field || function.output == field;
+        match self.schema.functions.iter().find(uses) {
+            None => Ok(()),
+            Some(function) => Err(Error::InvalidParameter(format!(
+                "field '{field}' cannot be {verb}: function '{}' uses it",
+                function.name
+            ))),
+        }
     }
 
     fn drop_vector_index(&mut self, field: &str, allowed: bool) -> Result<()> {
@@ -311,6 +324,7 @@ impl Draft<'_> {
                 self.collection
             )));
         }
+        self.not_of_a_function(from, "renamed")?;
         let field = self.field(from)?;
         let stored = field.stored_name().to_string();
         field.stored_name = (stored != to).then_some(stored);

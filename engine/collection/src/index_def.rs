@@ -133,11 +133,11 @@ fn is_bitmap_type(data_type: &DataType) -> bool {
 }
 
 impl IndexDef {
-    /// Checks a request against the field it names.
+    /// Checks a request against the field it names; `of_texts` says that a BM25 function fills it.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a type, metric or parameter that the field does not allow.
-    pub fn check(spec: &IndexSpec, field: &Field) -> Result<Self> {
+    pub fn check(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<Self> {
         let index_type = if spec.index_type.is_empty() {
             "AUTOINDEX"
         } else {
@@ -146,7 +146,7 @@ impl IndexDef {
         let sparse = field.data_type == DataType::SparseFloatVector;
         let mut exact = false;
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
-            let metric = metric_of(spec, field)?;
+            let metric = metric_of(spec, field, of_texts)?;
             let build = build_params(index_type, sparse, &spec.params)?;
             if build.kind() == IndexKind::SparseInverted {
                 return Err(not_on(
@@ -162,7 +162,7 @@ impl IndexDef {
             if !exact {
                 build_params(index_type, sparse, &spec.params)?;
             }
-            Some(metric_of(spec, field)?.to_string())
+            Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
             check_scalar(index_type, field)?;
             None
@@ -241,7 +241,24 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
 }
 
 /// The metric asked for, or the type's default (its first).
-fn metric_of(spec: &IndexSpec, field: &Field) -> Result<AnyMetric> {
+fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetric> {
+    let given = spec.metric.as_deref().filter(|metric| !metric.is_empty());
+    match (given, of_texts) {
+        (None, true) => return Ok(AnyMetric::Bm25),
+        (Some(metric), true) if metric.eq_ignore_ascii_case("BM25") => return Ok(AnyMetric::Bm25),
+        (Some(metric), true) => {
+            return Err(Error::InvalidParameter(format!(
+                "index metric type of BM25 function output field must be BM25, got {metric}"
+            )));
+        }
+        (Some(metric), false) if metric.eq_ignore_ascii_case("BM25") => {
+            return Err(Error::InvalidParameter(format!(
+                "only BM25 Function output field support BM25 metric type, field '{}' is none",
+                field.name
+            )));
+        }
+        (Some(_) | None, false) => {}
+    }
     let (kind, allowed) = metrics_of(&field.data_type);
     let text = match spec.metric.as_deref() {
         None | Some("") => allowed.first().copied().unwrap_or_default(),
@@ -332,6 +349,7 @@ mod tests {
                 ..Default::default()
             },
             &field,
+            false,
         )
         .unwrap();
         assert_eq!(
@@ -349,7 +367,7 @@ mod tests {
                 metric: metric.map(ToString::to_string),
                 ..Default::default()
             };
-            IndexDef::check(&spec, &Field::new("v", data_type))
+            IndexDef::check(&spec, &Field::new("v", data_type), false)
         };
         let bits = || DataType::BinaryVector { dim: 16 };
         let half = || DataType::Float16Vector { dim: 4 };
@@ -392,7 +410,7 @@ mod tests {
         );
         assert!(
             error(DataType::SparseFloatVector, "AUTOINDEX", Some("BM25"))
-                .contains("sparse float vector index does not support metric type: BM25")
+                .contains("only BM25 Function output field support BM25 metric type, field 'v' is none")
         );
         assert!(
             error(DataType::FloatVector { dim: 4 }, "SPARSE_WAND", None)
@@ -411,15 +429,15 @@ mod tests {
             ..Default::default()
         };
         let number = Field::new("n", DataType::Float);
-        IndexDef::check(&spec("INVERTED"), &number).unwrap();
+        IndexDef::check(&spec("INVERTED"), &number, false).unwrap();
         assert!(
-            IndexDef::check(&spec("BITMAP"), &number)
+            IndexDef::check(&spec("BITMAP"), &number, false)
                 .unwrap_err()
                 .to_string()
                 .contains("Float")
         );
         assert!(
-            IndexDef::check(&spec("HNSW"), &number)
+            IndexDef::check(&spec("HNSW"), &number, false)
                 .unwrap_err()
                 .to_string()
                 .contains("allowed are")

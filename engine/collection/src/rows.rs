@@ -14,6 +14,7 @@ use elanus_storage::Keys;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::function::TextFunction;
 use crate::schema::CollectionSchema;
 use crate::types::{DataType, Field};
 
@@ -86,6 +87,12 @@ pub(crate) fn prepare(
     let mut columns = Vec::with_capacity(schema.fields.len());
     for field in &schema.fields {
         let given = input.column_by_name(&field.name);
+        if let Some(function) = schema.function_of(&field.name) {
+            function.refuse_given(given)?;
+            let texts = input_of(function, schema, input)?;
+            columns.push(function.apply(&schema.fields, &texts)?);
+            continue;
+        }
         let generate = field.auto_id && !(accept_auto_id && given.is_some());
         if !generate {
             columns.push(complete_column(field, given, rows)?);
@@ -129,6 +136,17 @@ pub(crate) fn prepare(
     })
 }
 
+/// The texts that a function works on, as they will be stored.
+fn input_of(function: &TextFunction, schema: &CollectionSchema, input: &RecordBatch) -> Result<ArrayRef> {
+    let field = schema
+        .field(&function.input)
+        .ok_or_else(|| Error::FieldNotFound {
+            field: function.input.clone(),
+            near: Vec::new(),
+        })?;
+    complete_column(field, input.column_by_name(&field.name), input.num_rows())
+}
+
 /// Checks new values of rows that are there: a part of the schema's columns (all of them for a whole row), NULL taken as
 /// it is.
 ///
@@ -148,14 +166,27 @@ pub(crate) fn prepare_update(
             field: given.name().clone(),
             near: near(schema, given.name()),
         })?;
-        let fixed = field.primary_key || field.partition_key || field.data_type.is_vector();
+        let is_input = schema
+            .functions
+            .iter()
+            .any(|function| function.input == field.name);
+        let fixed = field.primary_key || field.partition_key || field.data_type.is_vector() || is_input;
+        if is_input && !whole {
+            return Err(Error::InvalidData(format!(
+                "not supported: an update of field '{}', which a function reads; delete the row and insert it again",
+                field.name
+            )));
+        }
         if fixed && !whole {
             return Err(Error::InvalidData(format!(
                 "field '{}' cannot be updated in place",
                 field.name
             )));
         }
-        let column = conform(field, column, &field.data_type.to_arrow())?;
+        let column = match schema.function_of(&field.name) {
+            Some(function) => function.apply(&schema.fields, &input_of(function, schema, input)?)?,
+            None => conform(field, column, &field.data_type.to_arrow())?,
+        };
         if let Some(row) = (0..column.len()).find(|row| !field.nullable && column.is_null(*row)) {
             return Err(Error::InvalidData(format!(
                 "field '{}' is not nullable, but the value of row {row} is null",

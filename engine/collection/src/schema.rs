@@ -8,6 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 pub use crate::types::metadata_keys;
 
 use crate::error::{Error, Result};
+use crate::function::{TextFunction, analyzer_of, is_analyzed};
 use crate::names::{NameKind, validate_name};
 use crate::rows::default_array;
 use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
@@ -26,6 +27,7 @@ const BIT_RANGE: std::ops::RangeInclusive<u32> = 8..=262_144;
 
 const DESCRIPTION_KEY: &str = "elanus.description";
 const DYNAMIC_KEY: &str = "elanus.enable_dynamic_field";
+const FUNCTIONS_KEY: &str = "elanus.functions";
 
 /// The fields of a collection.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,6 +38,8 @@ pub struct CollectionSchema {
     pub fields: Vec<Field>,
     /// Whether unknown keys of a row are kept in [`DYNAMIC_FIELD`].
     pub enable_dynamic_field: bool,
+    /// Functions that fill fields.
+    pub functions: Vec<TextFunction>,
 }
 
 impl CollectionSchema {
@@ -45,6 +49,7 @@ impl CollectionSchema {
             description: String::new(),
             fields,
             enable_dynamic_field: false,
+            functions: Vec::new(),
         }
     }
 
@@ -105,6 +110,7 @@ impl CollectionSchema {
                 next += 1;
             }
         }
+        self.validate_functions(next)?;
         if self.enable_dynamic_field {
             self.fields.push(dynamic.unwrap_or_else(|| Field {
                 id: next,
@@ -180,13 +186,58 @@ impl CollectionSchema {
         Ok(())
     }
 
+    /// Checks the functions and gives those without one an id.
+    fn validate_functions(&mut self, mut next: i64) -> Result<()> {
+        for (at, function) in self.functions.iter().enumerate() {
+            function.validate(&self.fields)?;
+            for other in self.functions.iter().take(at) {
+                if other.name == function.name {
+                    return Err(Error::InvalidSchema(format!(
+                        "duplicate function name '{}'",
+                        other.name
+                    )));
+                }
+                if other.output == function.output {
+                    return Err(Error::InvalidSchema(format!(
+                        "functions '{}' and '{}' fill the same field '{}'",
+                        other.name, function.name, other.output
+                    )));
+                }
+            }
+        }
+        for field in self.fields.iter().filter(|field| is_analyzed(field)) {
+            if !matches!(field.data_type, DataType::VarChar { .. }) {
+                return Err(Error::InvalidSchema(format!(
+                    "field '{}' is {}: only VarChar fields can have an analyzer",
+                    field.name,
+                    field.data_type.name()
+                )));
+            }
+            analyzer_of(field)?;
+        }
+        for function in self.functions.iter_mut().filter(|function| function.id == 0) {
+            function.id = next;
+            next += 1;
+        }
+        Ok(())
+    }
+
+    /// The function that fills this field.
+    pub fn function_of(&self, output: &str) -> Option<&TextFunction> {
+        self.functions.iter().find(|function| function.output == output)
+    }
+
     /// The Arrow schema without hidden columns, everything else in metadata.
     pub fn to_arrow(&self) -> SchemaRef {
         let fields: Vec<_> = self.fields.iter().map(Field::to_arrow).collect();
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             (DESCRIPTION_KEY.to_string(), self.description.clone()),
             (DYNAMIC_KEY.to_string(), self.enable_dynamic_field.to_string()),
         ]);
+        if !self.functions.is_empty() {
+            let functions = serde_json::json!(self.functions);
+            metadata.insert(FUNCTIONS_KEY.to_string(), functions.to_string());
+        }
         Arc::new(Schema::new_with_metadata(fields, metadata))
     }
 
@@ -202,7 +253,12 @@ impl CollectionSchema {
             .map(|field| Field::from_arrow(field))
             .collect::<Result<Vec<_>>>()?;
         let metadata = schema.metadata();
+        let functions = metadata.get(FUNCTIONS_KEY).map(|text| serde_json::from_str(text));
+        let functions = functions
+            .transpose()
+            .map_err(|error| Error::InvalidSchema(format!("functions of the schema: {error}")))?;
         Ok(Self {
+            functions: functions.unwrap_or_default(),
             description: metadata.get(DESCRIPTION_KEY).cloned().unwrap_or_default(),
             enable_dynamic_field: fields.iter().any(|field| field.dynamic)
                 || metadata.get(DYNAMIC_KEY).is_some_and(|value| value == "true"),

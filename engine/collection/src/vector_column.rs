@@ -1,6 +1,6 @@
 //! One vector column of a block: its values as slices, and which rows have a vector at all.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, ListArray};
 use arrow::buffer::{Buffer, ScalarBuffer};
@@ -8,6 +8,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Int8Type, U
 use elanus_index::{Bitset, Rows, SparseVectors, Vectors, VectorsRef};
 
 use crate::error::{Error, Result};
+use crate::text_statistics::ColumnTerms;
 use crate::types::DataType;
 
 /// A column of vectors of any type; null rows hold unspecified values.
@@ -18,6 +19,8 @@ pub struct VectorColumn {
     valid: Option<Arc<Bitset>>,
     dim: usize,
     rows: usize,
+    /// Of sparse vectors that count terms, once they were asked for.
+    terms: Arc<OnceLock<ColumnTerms>>,
 }
 
 /// The elements of all rows, one row after the other. They share the memory of the array.
@@ -58,6 +61,7 @@ impl VectorColumn {
             valid,
             dim: data_type.dim().map_or(0, |dim| dim as usize),
             rows: column.len(),
+            terms: Arc::default(),
         })
     }
 
@@ -115,6 +119,12 @@ impl VectorColumn {
     /// Rows that have a vector; `None` when all have.
     pub fn valid(&self) -> Option<&Bitset> {
         self.valid.as_deref()
+    }
+
+    /// How many rows have each term; `vectors` are the column's own. Counted once.
+    pub(crate) fn terms(&self, vectors: SparseVectors<'_>) -> &ColumnTerms {
+        let has_vector = |row: usize| self.valid().is_none_or(|valid| valid.get(row));
+        self.terms.get_or_init(|| ColumnTerms::count(vectors, has_vector))
     }
 
     /// The column as Arrow data.

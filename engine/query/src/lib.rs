@@ -55,6 +55,7 @@ mod settings;
 mod sql;
 mod statement;
 mod table;
+mod text_queries;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};

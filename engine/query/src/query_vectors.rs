@@ -12,6 +12,7 @@ use elanus_udfs::vector::{VectorKind, to_vectors};
 use crate::error::{QueryError, Result};
 use crate::request::Queries;
 use crate::sql::vector_text::vector_of_scalar;
+use crate::text_queries::TextQueries;
 
 /// Query vectors that have been checked against the column.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(crate) enum QueryVectors {
     },
     /// Vectors of another type.
     Column(VectorColumn),
+    /// Texts to search counted terms for.
+    Texts(TextQueries),
 }
 
 impl QueryVectors {
@@ -60,6 +63,9 @@ impl QueryVectors {
                 }
                 Ok(Self::Column(column))
             }
+            (_, Queries::Texts(_)) => Err(QueryError::InvalidParameter(format!(
+                "a text query needs a field that a BM25 function fills, field '{field}' is none"
+            ))),
             (_, Queries::Floats(_)) => Err(QueryError::InvalidParameter(format!(
                 "query vectors of 32-bit floats given, field '{field}' is {}",
                 data_type.name()
@@ -118,6 +124,7 @@ impl QueryVectors {
                 .chunks_exact((*dim).max(1))
                 .map(|vector| Some(VectorRef::Floats(vector)))
                 .collect(),
+            Self::Texts(texts) => texts.all().map(Some).collect(),
             Self::Column(column) => {
                 let vectors = column.vectors()?;
                 (0..vectors.len()).map(|row| Some(vectors.row(row))).collect()

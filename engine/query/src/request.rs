@@ -33,6 +33,8 @@ pub enum Queries {
     Floats(Vec<f32>),
     /// A vector in each row, in the Arrow form of the field's type.
     Column(ArrayRef),
+    /// Texts, for a field that a BM25 function fills.
+    Texts(Vec<String>),
 }
 
 impl From<Vec<f32>> for Queries {

@@ -100,6 +100,32 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     })
 }
 
+/// Reads the texts of a placeholder group, for a field that a function fills.
+///
+/// # Errors
+/// When the bytes are not a placeholder group, hold vectors, or text that is not UTF-8.
+pub(crate) fn texts(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
+    let (group, nq) = decode(bytes)?;
+    let mut texts = Vec::with_capacity(nq);
+    for placeholder in group.placeholders {
+        if PlaceholderType::try_from(placeholder.r#type) != Ok(PlaceholderType::VarChar) {
+            return Err(Error::invalid(format!(
+                "please provide varchar/text for BM25 Function based search, field {} is filled by a function",
+                field.name
+            )));
+        }
+        for text in placeholder.values {
+            let text = String::from_utf8(text)
+                .map_err(|error| Error::invalid(format!("a query text is not UTF-8: {error}")))?;
+            texts.push(text);
+        }
+    }
+    Ok(QueryVectors {
+        nq,
+        values: Queries::Texts(texts),
+    })
+}
+
 /// Refuses NaN and infinities of 16-bit floats: those with all bits of the exponent.
 fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
     let exponent = match &field.data_type {
@@ -204,8 +230,8 @@ pub(crate) fn wrong_nq(nq: usize) -> Error {
 
 fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str, data_type: &str) -> Error {
     match kind {
-        Some(PlaceholderType::VarChar) => Error::unsupported(format!(
-            "full text search (a text query for field {field}); send vectors"
+        Some(PlaceholderType::VarChar) => Error::invalid(format!(
+            "a text query needs a field that a BM25 function fills, field {field} is none; send vectors"
         )),
         Some(
             PlaceholderType::EmbListBinaryVector
@@ -293,7 +319,7 @@ mod tests {
         assert!(
             refused.starts_with("vector dimension mismatch, expected vector size(byte) 131072, actual 0")
         );
-        assert!(error(PlaceholderType::VarChar, &[vec![1.0]]).starts_with("not supported: full text search"));
+        assert!(error(PlaceholderType::VarChar, &[vec![1.0]]).starts_with("a text query needs a field"));
         assert!(error(PlaceholderType::BinaryVector, &[vec![1.0]]).contains("vector type must be the same"));
         assert!(
             error(PlaceholderType::EmbListFloatVector, &[vec![1.0]])

@@ -2,6 +2,7 @@
 //! `async fn(&Door, &Context, Request) -> Result<Reply>`, the others `fn(&Door, &Context, &Request)`.
 
 pub(crate) mod alias;
+pub(crate) mod analyzer;
 pub(crate) mod answer;
 pub(crate) mod collection;
 pub(crate) mod database;

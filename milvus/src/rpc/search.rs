@@ -133,6 +133,11 @@ pub(super) async fn arm(
         ));
     }
     let queries = match request.search_input {
+        Some(SearchInput::PlaceholderGroup(bytes))
+            if collection.schema().function_of(&field.name).is_some() =>
+        {
+            placeholder::texts(&bytes, field)?
+        }
         Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
         Some(SearchInput::Ids(_)) if params.page.is_some() => {
             return Err(Error::unsupported("search by primary keys (ids) of an iterator"));

@@ -49,6 +49,8 @@ pub struct SparseIndex {
     rows: usize,
     valid: Validity,
     postings: Postings,
+    /// Sum of the lengths of all rows.
+    total_length: f64,
 }
 
 /// The weights of the terms of a query, whatever the metric.
@@ -62,6 +64,11 @@ fn weights_of<'a>(query: &VectorRef<'a>) -> Option<SparseVector<'a>> {
         | VectorRef::Int8s(_)
         | VectorRef::Bits(_) => None,
     }
+}
+
+/// Sum of the lengths of all rows; 0 unless for BM25.
+fn total(postings: &Postings) -> f64 {
+    postings.lengths().iter().map(|length| f64::from(*length)).sum()
 }
 
 impl SparseIndex {
@@ -92,6 +99,7 @@ impl SparseIndex {
             metric,
             rows: vectors.len(),
             valid,
+            total_length: total(&postings),
             postings,
         })
     }
@@ -104,12 +112,14 @@ impl SparseIndex {
                 "an inverted index of metric {metric}"
             )));
         }
+        let postings = Postings::open(reader, 1, rows, params.block as usize, with_lengths)?;
         Ok(Self {
             params,
             metric,
             rows,
             valid: Validity::open(reader, rows)?,
-            postings: Postings::open(reader, 1, rows, params.block as usize, with_lengths)?,
+            total_length: total(&postings),
+            postings,
         })
     }
 
@@ -153,11 +163,7 @@ impl SparseIndex {
 
     /// Sum of the lengths of all rows; 0 unless for BM25.
     pub fn total_length(&self) -> f64 {
-        self.postings
-            .lengths()
-            .iter()
-            .map(|length| f64::from(*length))
-            .sum()
+        self.total_length
     }
 
     /// Bytes the index keeps in memory or mapped.

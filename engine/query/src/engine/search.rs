@@ -29,12 +29,13 @@ use crate::operators::{column_names, group_units, hit_ordering};
 use crate::ordering::{OrderBy, order_hits};
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
-use crate::request::{FilterText, SCORE_COLUMN, SearchRequest, SearchResponse};
+use crate::request::{FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
 use crate::rerank::Reranker;
 use crate::search::{
     Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, select_targets,
     take_rows,
 };
+use crate::text_queries::TextQueries;
 
 /// Most queries in one request.
 const MAX_QUERIES: usize = 16_384;
@@ -289,9 +290,19 @@ impl Engine {
         }
         let k = limit + offset;
         let data_type = vector_type(collection, &request.field)?;
-        let queries = QueryVectors::of_request(&request.field, &data_type, &request.queries, *nq)?;
+        let snapshot = snapshot.or(request.snapshot.as_ref());
+        let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
+        let queries = match &request.queries {
+            Queries::Texts(texts) => {
+                QueryVectors::Texts(TextQueries::new(collection, &snapshot, &request.field, texts)?)
+            }
+            vectors @ (Queries::Floats(_) | Queries::Column(_)) => {
+                QueryVectors::of_request(&request.field, &data_type, vectors, *nq)?
+            }
+        };
         let (index_metric, kind) = index_of(collection, &request.field);
-        let Some(metric) = request.metric.or(index_metric) else {
+        let of_texts = matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25);
+        let Some(metric) = request.metric.or(index_metric).or(of_texts) else {
             return Err(QueryError::InvalidParameter(format!(
                 "no metric given and field '{}' has no index to take it from; allowed are {}",
                 request.field,
@@ -313,8 +324,6 @@ impl Engine {
         let group = self.check_kind(request)?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
-        let snapshot = snapshot.or(request.snapshot.as_ref());
-        let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
         let units = readable_units(&snapshot, collection, &partitions, request.ignore_growing);
         let rows_of_group = group.as_ref().map_or(1, |group| group.size);
         let spec = SearchSpec {

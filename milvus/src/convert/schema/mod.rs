@@ -4,6 +4,7 @@
 //! checked here with that wording; everything else is left to the collection layer's validation.
 
 mod defaults;
+mod functions;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -21,12 +22,7 @@ use types::{params_to_wire, type_from_wire};
 pub(crate) use types::{MAX_CAPACITY, MAX_LENGTH, max_capacity, max_length, type_to_wire};
 
 /// Type parameters that ask for something that is not there, unless the value switches it off.
-const UNSUPPORTED_PARAMS: [&str; 4] = [
-    "enable_analyzer",
-    "enable_match",
-    "analyzer_params",
-    "multi_analyzer_params",
-];
+const UNSUPPORTED_PARAMS: [&str; 1] = ["multi_analyzer_params"];
 
 /// The schema of a CreateCollection request; `zone` is where default instants without an offset are.
 ///
@@ -38,7 +34,6 @@ pub(crate) fn from_wire(
     zone: Tz,
 ) -> Result<CollectionSchema> {
     for (what, given) in [
-        ("functions in the schema", !schema.functions.is_empty()),
         ("struct array fields", !schema.struct_array_fields.is_empty()),
         (
             "external collections",
@@ -56,8 +51,15 @@ pub(crate) fn from_wire(
             field.name
         )));
     }
-    let fields = schema
-        .fields
+    let functions = schema.functions.into_iter().map(functions::from_wire);
+    let functions = functions.collect::<Result<Vec<_>>>()?;
+    let mut fields = schema.fields;
+    for field in &mut fields {
+        // Some clients mark the outputs, some leave it to the server.
+        let is_output = functions.iter().any(|function| function.output == field.name);
+        field.is_function_output &= !is_output;
+    }
+    let fields = fields
         .into_iter()
         .map(|field| field_from_wire(collection, field, zone))
         .collect::<Result<Vec<_>>>()?;
@@ -70,6 +72,7 @@ pub(crate) fn from_wire(
         description: schema.description,
         fields,
         enable_dynamic_field: schema.enable_dynamic_field,
+        functions,
     })
 }
 
@@ -99,7 +102,7 @@ pub(crate) fn field_from_wire(collection: &str, field: wire::FieldSchema, zone: 
     }
     if field.is_function_output {
         return Err(Error::unsupported(format!(
-            "function output field {}",
+            "function output field {} of no function",
             field.name
         )));
     }
@@ -170,8 +173,12 @@ pub(crate) fn to_wire(name: &str, database: &str, schema: &CollectionSchema) -> 
             .fields
             .iter()
             .filter(|field| !field.dynamic)
-            .map(field_to_wire)
+            .map(|field| wire::FieldSchema {
+                is_function_output: schema.function_of(&field.name).is_some(),
+                ..field_to_wire(field)
+            })
             .collect(),
+        functions: functions::to_wire(schema),
         enable_dynamic_field: schema.enable_dynamic_field,
         ..Default::default()
     }

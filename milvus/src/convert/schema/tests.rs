@@ -179,17 +179,20 @@ fn a_default_value_of_another_type_is_refused() {
 #[test]
 fn what_is_not_there_yet_is_said() {
     let mut functions = schema(vec![key(), vector("2")]);
-    functions.functions.push(wire::FunctionSchema::default());
+    functions.functions.push(wire::FunctionSchema {
+        r#type: wire::FunctionType::MinHash as i32,
+        ..Default::default()
+    });
     assert!(
         read(functions)
             .unwrap_err()
             .to_string()
-            .starts_with("not supported: functions")
+            .starts_with("not supported: function type MinHash")
     );
     let text = field(
         "s",
         wire::DataType::VarChar,
-        &[("max_length", "10"), ("enable_match", "true")],
+        &[("max_length", "10"), ("multi_analyzer_params", "{}x")],
     );
     assert!(
         read(schema(vec![key(), text, vector("2")]))

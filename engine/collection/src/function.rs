@@ -1,0 +1,186 @@
+//! Functions of a schema: columns that are computed from others when rows are written.
+//!
+//! There is one kind, BM25: the terms of a VARCHAR field, as its analyzer makes them, counted in a sparse vector.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, ListArray, StructArray, UInt32Builder};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::DataType as ArrowType;
+use elanus_text::{Analyzer, AnalyzerError, counts};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::types::{DataType, Field};
+
+/// Parameter of a field that says whether its text is analyzed.
+pub const ENABLE_ANALYZER: &str = "enable_analyzer";
+/// Parameter of a field with the analyzer as JSON.
+pub const ANALYZER_PARAMS: &str = "analyzer_params";
+
+/// BM25: counts the terms of a text field in a sparse vector field.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TextFunction {
+    /// Numeric id; 0 means "not assigned yet".
+    pub id: i64,
+    /// Name, unique in the collection.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// The text field.
+    pub input: String,
+    /// The sparse vector field.
+    pub output: String,
+    /// The analyzer of the text field, once it was needed.
+    #[serde(skip)]
+    analyzer: OnceLock<Analyzer>,
+}
+
+impl PartialEq for TextFunction {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |function: &Self| {
+            let names = [
+                &function.name,
+                &function.description,
+                &function.input,
+                &function.output,
+            ];
+            (function.id, names.map(String::clone))
+        };
+        parts(self) == parts(other)
+    }
+}
+
+impl TextFunction {
+    /// A function of this name that counts the terms of `input` in `output`.
+    pub fn new(name: impl Into<String>, input: impl Into<String>, output: impl Into<String>) -> Self {
+        Self {
+            id: 0,
+            name: name.into(),
+            description: String::new(),
+            input: input.into(),
+            output: output.into(),
+            analyzer: OnceLock::new(),
+        }
+    }
+
+    /// The analyzer of the text field among `fields`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`] when there is no such field, or its parameters make no analyzer.
+    pub fn analyzer(&self, fields: &[Field]) -> Result<&Analyzer> {
+        if let Some(analyzer) = self.analyzer.get() {
+            return Ok(analyzer);
+        }
+        let Some(input) = fields.iter().find(|field| field.name == self.input) else {
+            return Err(self.bad(format!("input field '{}' not found", self.input)));
+        };
+        let analyzer = analyzer_of(input)?;
+        Ok(self.analyzer.get_or_init(|| analyzer))
+    }
+
+    fn bad(&self, what: impl std::fmt::Display) -> Error {
+        Error::InvalidSchema(format!("function '{}': {what}", self.name))
+    }
+
+    /// Checks the function against the fields of its schema.
+    pub(crate) fn validate(&self, fields: &[Field]) -> Result<()> {
+        let field = |name: &str, what: &str| {
+            let found = fields.iter().find(|field| field.name == name);
+            found.ok_or_else(|| self.bad(format!("{what} field '{name}' not found")))
+        };
+        if self.name.is_empty() {
+            return Err(self.bad("a function must have a name"));
+        }
+        let (input, output) = (field(&self.input, "input")?, field(&self.output, "output")?);
+        if !matches!(input.data_type, DataType::VarChar { .. }) || !is_analyzed(input) {
+            return Err(self.bad(format!(
+                "BM25 function input field must be a VARCHAR field with {ENABLE_ANALYZER}, field '{}' is {}{}",
+                input.name,
+                input.data_type.name(),
+                if is_analyzed(input) { "" } else { " without" }
+            )));
+        }
+        if output.data_type != DataType::SparseFloatVector {
+            return Err(self.bad(format!(
+                "BM25 function output field must be a SparseFloatVector field, but got {} for field '{}'",
+                output.data_type.name(),
+                output.name
+            )));
+        }
+        if output.nullable {
+            return Err(self.bad(format!(
+                "function output field cannot be nullable: field '{}'",
+                output.name
+            )));
+        }
+        self.analyzer(fields).map(|_| ())
+    }
+
+    /// The output of rows with these texts; NULL has no terms.
+    pub(crate) fn apply(&self, fields: &[Field], texts: &ArrayRef) -> Result<ArrayRef> {
+        let analyzer = self.analyzer(fields)?;
+        let Some(texts) = texts.as_string_opt::<i32>() else {
+            return Err(self.bad(format!("input is of type {}", texts.data_type())));
+        };
+        let ArrowType::List(item) = DataType::SparseFloatVector.to_arrow() else {
+            return Err(self.bad("output has no lists"));
+        };
+        let ArrowType::Struct(elements) = item.data_type().clone() else {
+            return Err(self.bad("output has no elements"));
+        };
+        let (mut indices, mut values) = (UInt32Builder::new(), Float32Builder::new());
+        let mut lengths = Vec::with_capacity(texts.len());
+        for text in texts.iter() {
+            let counts = text.map(|text| counts(analyzer, text)).unwrap_or_default();
+            lengths.push(counts.len());
+            for (term, count) in counts {
+                indices.append_value(term);
+                values.append_value(count);
+            }
+        }
+        let columns: Vec<ArrayRef> = vec![Arc::new(indices.finish()), Arc::new(values.finish())];
+        let elements = StructArray::try_new(elements, columns, None)?;
+        let offsets = OffsetBuffer::<i32>::from_lengths(lengths);
+        Ok(Arc::new(ListArray::try_new(
+            item,
+            offsets,
+            Arc::new(elements),
+            None,
+        )?))
+    }
+
+    /// Refuses values for the output: they are computed. What is NULL throughout was filled in on the way.
+    pub(crate) fn refuse_given(&self, given: Option<&ArrayRef>) -> Result<()> {
+        match given {
+            Some(column) if column.logical_null_count() < column.len() => Err(Error::InvalidData(format!(
+                "field '{}' is the output of function '{}': leave it out",
+                self.output, self.name
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Whether the text of a field is analyzed.
+pub fn is_analyzed(field: &Field) -> bool {
+    field
+        .params
+        .get(ENABLE_ANALYZER)
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// The analyzer of a field's text.
+///
+/// # Errors
+/// [`Error::InvalidSchema`] when its parameters make none.
+pub fn analyzer_of(field: &Field) -> Result<Analyzer> {
+    let params = field.params.get(ANALYZER_PARAMS).map_or("", String::as_str);
+    Analyzer::parse(params).map_err(|error| {
+        let what = format!("field '{}': {error}", field.name);
+        match error {
+            AnalyzerError::Invalid(_) => Error::InvalidSchema(what),
+            AnalyzerError::Unsupported(_) => Error::InvalidParameter(what),
+        }
+    })
+}

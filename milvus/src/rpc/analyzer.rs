@@ -1,0 +1,90 @@
+//! RunAnalyzer: the tokens that an analyzer makes of texts.
+
+use elanus_collection::analyzer_of;
+use elanus_text::{Analyzer, AnalyzerError, Token, term_number};
+use milvus::proto::milvus as wire;
+
+use crate::context::Context;
+use crate::door::Door;
+use crate::status::{Error, Result};
+
+/// Most bytes of all texts of a request.
+const MAX_BYTES: usize = 16 << 20;
+
+pub(crate) fn run(
+    door: &Door,
+    context: &Context,
+    request: &wire::RunAnalyzerRequest,
+) -> Result<wire::RunAnalyzerResponse> {
+    if !request.analyzer_names.is_empty() {
+        return Err(Error::unsupported(
+            "several analyzers of one field (analyzer_names)",
+        ));
+    }
+    let bytes: usize = request.placeholder.iter().map(Vec::len).sum();
+    if bytes > MAX_BYTES {
+        return Err(Error::invalid(format!(
+            "texts of {bytes} bytes, at most {MAX_BYTES} are analyzed at a time"
+        )));
+    }
+    let analyzer = analyzer(door, context, request)?;
+    let result = |text: &Vec<u8>| {
+        let text = std::str::from_utf8(text)
+            .map_err(|error| Error::invalid(format!("a text to analyze is not UTF-8: {error}")))?;
+        let tokens = analyzer.tokens(text);
+        let tokens = tokens
+            .into_iter()
+            .map(|token| to_wire(token, request.with_detail, request.with_hash));
+        Ok(wire::AnalyzerResult {
+            tokens: tokens.collect(),
+        })
+    };
+    Ok(wire::RunAnalyzerResponse {
+        results: request.placeholder.iter().map(result).collect::<Result<_>>()?,
+        ..Default::default()
+    })
+}
+
+/// The analyzer of a field when one is named, otherwise the one described.
+fn analyzer(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) -> Result<Analyzer> {
+    if request.collection_name.is_empty() {
+        return Analyzer::parse(&request.analyzer_params).map_err(|error| match error {
+            AnalyzerError::Unsupported(what) => Error::unsupported(what),
+            AnalyzerError::Invalid(_) => Error::invalid(error.to_string()),
+        });
+    }
+    let collection = door.collection(context, &request.db_name, &request.collection_name)?;
+    let name = &request.field_name;
+    let Some(field) = collection.schema().field(name) else {
+        return Err(Error::invalid(format!(
+            "field {name} not found in collection {}",
+            request.collection_name
+        )));
+    };
+    if !elanus_collection::is_analyzed(field) {
+        return Err(Error::invalid(format!(
+            "field {name} has no analyzer: it was made without enable_analyzer"
+        )));
+    }
+    Ok(analyzer_of(field)?)
+}
+
+fn to_wire(token: Token, with_detail: bool, with_hash: bool) -> wire::AnalyzerToken {
+    let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let hash = if with_hash { term_number(&token.text) } else { 0 };
+    if !with_detail {
+        return wire::AnalyzerToken {
+            token: token.text,
+            hash,
+            ..Default::default()
+        };
+    }
+    wire::AnalyzerToken {
+        token: token.text,
+        start_offset: signed(token.start),
+        end_offset: signed(token.end),
+        position: signed(token.position),
+        position_length: signed(token.position_length),
+        hash,
+    }
+}
