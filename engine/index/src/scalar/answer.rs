@@ -62,8 +62,10 @@ impl ScalarIndex {
             }
             ScalarTest::In(keys) => {
                 for key in keys {
-                    self.postings
-                        .fill(self.codes(&Bound::Included(key), &Bound::Included(key))?, &mut yes);
+                    self.postings.fill(
+                        self.codes(&Bound::Included(key), &Bound::Included(key))?,
+                        &mut yes,
+                    );
                 }
             }
             ScalarTest::Range(from, to) => {
@@ -108,9 +110,11 @@ impl ScalarIndex {
                 let keys = codes.iter().filter_map(|code| self.dictionary.keys().get(*code));
                 Distinct::Ints(keys.map(|key| int_of(*key)).collect())
             }
-            (ValueKind::Text, None) => {
-                Distinct::Texts((0..self.dictionary.len()).map(|code| self.dictionary.text(code)).collect())
-            }
+            (ValueKind::Text, None) => Distinct::Texts(
+                (0..self.dictionary.len())
+                    .map(|code| self.dictionary.text(code))
+                    .collect(),
+            ),
             (ValueKind::Text, Some(codes)) => {
                 Distinct::Texts(codes.iter().map(|code| self.dictionary.text(*code)).collect())
             }

@@ -29,7 +29,10 @@ pub(super) fn float_key(value: f64) -> u64 {
 pub(super) enum Dictionary {
     Numbers(Array<u64>),
     /// Text `i` is `bytes[starts[i]..starts[i + 1]]`.
-    Texts { starts: Array<u64>, bytes: Array<u8> },
+    Texts {
+        starts: Array<u64>,
+        bytes: Array<u8>,
+    },
 }
 
 impl Dictionary {

@@ -4,9 +4,9 @@
 //! as postings. A piece that a text must have gives the texts that have all of its longest runs; they still have to be
 //! looked at.
 
+use super::Groups;
 use super::dictionary::Dictionary;
 use super::postings::Postings;
-use super::Groups;
 use crate::bitset::Bitset;
 use crate::blob::{Heading, Reader, Writer};
 use crate::error::{BuildError, OpenError};

@@ -29,12 +29,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use rayon::prelude::*;
 
+pub use self::answer::{Distinct, Key, ScalarTest};
 use self::dictionary::{Dictionary, float_key, int_key};
 pub use self::grams::GramLengths;
 use self::grams::Grams;
 use self::postings::Postings;
 pub use self::verdict::Verdict;
-pub use self::answer::{Distinct, Key, ScalarTest};
 use crate::bitset::Bitset;
 use crate::blob::{Heading, Reader, Shape, Writer};
 use crate::error::{BuildError, OpenError};
@@ -190,7 +190,11 @@ impl ScalarIndex {
                 }
                 let keyed = values.into_par_iter().filter(|(value, _)| !value.is_nan());
                 let groups = Groups::of(keyed.map(|(value, row)| (float_key(value), row)).collect())?;
-                (ValueKind::Float, Dictionary::of_numbers(groups.keys), groups.lists)
+                (
+                    ValueKind::Float,
+                    Dictionary::of_numbers(groups.keys),
+                    groups.lists,
+                )
             }
             Values::Texts(values) => {
                 let groups = Groups::of(values)?;
@@ -309,7 +313,12 @@ struct Lists {
 
 impl Lists {
     fn range(starts: &[u32], keys: &Range<usize>) -> Range<usize> {
-        let place = |key: usize| starts.get(key).or(starts.last()).map_or(0, |start| *start as usize);
+        let place = |key: usize| {
+            starts
+                .get(key)
+                .or(starts.last())
+                .map_or(0, |start| *start as usize)
+        };
         place(keys.start)..place(keys.end)
     }
 }

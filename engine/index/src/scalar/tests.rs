@@ -34,7 +34,9 @@ fn build(rows: usize, values: Values<'_>, nulls: Bitset, grams: Option<GramLengt
 
 /// Of one value in each row, `None` is NULL.
 fn of_ints(values: &[Option<i64>]) -> ScalarIndex {
-    let rows = (0..).zip(values).filter_map(|(row, value)| Some(((*value)?, row)));
+    let rows = (0..)
+        .zip(values)
+        .filter_map(|(row, value)| Some(((*value)?, row)));
     build(
         values.len(),
         Values::Ints(rows.collect()),

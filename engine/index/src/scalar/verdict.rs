@@ -29,7 +29,13 @@ impl Verdict {
 
     /// Of a condition that is the same in every row; `None` is NULL.
     pub fn constant(rows: usize, value: Option<bool>) -> Self {
-        let bits = |set: bool| if set { Bitset::full(rows) } else { Bitset::new(rows) };
+        let bits = |set: bool| {
+            if set {
+                Bitset::full(rows)
+            } else {
+                Bitset::new(rows)
+            }
+        };
         Self {
             yes: bits(value == Some(true)),
             no: bits(value == Some(false)),
@@ -150,7 +156,9 @@ mod tests {
     }
 
     fn values(set: u8) -> impl Iterator<Item = Option<bool>> {
-        (0..3).filter(move |bit| set >> bit & 1 == 1).map(|bit| VALUES[bit])
+        (0..3)
+            .filter(move |bit| set >> bit & 1 == 1)
+            .map(|bit| VALUES[bit])
     }
 
     fn set_of(values: impl Iterator<Item = Option<bool>>) -> u8 {
