@@ -4,25 +4,24 @@
 //! result. At most one flush and one maintenance job run per collection, and maintenance takes a
 //! permit of the whole engine, since an index build uses every core.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
-use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams, Progress};
+use elanus_index::{BuildOptions, Progress};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
 use tokio::sync::mpsc;
 
+use crate::built_index::{BuiltIndex, BuiltIndexes, IndexBuild, open_index, vectors_blob};
 use crate::compaction::{carry, merge_units, pick};
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::options::Options;
+use crate::scalar_index;
 use crate::segment::SealedSegment;
-use crate::unit::{Block, Over, Unit};
+use crate::unit::{Block, Over, Unit, UnitIndexes};
 use crate::writer::{SegmentEntry, Writer};
-
-/// Indexes of one segment by the stored name of the field, with the id of their definition.
-type BuiltIndexes = HashMap<String, (i64, AnyIndex)>;
 
 /// What a job reports.
 pub(crate) enum Event {
@@ -34,7 +33,7 @@ pub(crate) enum Event {
     Indexed {
         segment: SegmentId,
         index_id: i64,
-        result: Result<(IndexFile, AnyIndex)>,
+        result: Result<(IndexFile, BuiltIndex)>,
     },
 }
 
@@ -170,9 +169,9 @@ impl Writer {
             .flat_map(|partition| &partition.segments)
             .find_map(|entry| {
                 let lacks = |def: &&IndexDef| {
-                    def.build().is_some()
+                    def.what_to_build().is_some()
                         && !entry.failed.contains_key(&def.id)
-                        && !entry.indexes.values().any(|(id, _)| *id == def.id)
+                        && !entry.indexes.contains_key(&def.id)
                 };
                 let def = self.state.indexes.iter().find(lacks)?;
                 Some((Arc::clone(&entry.segment), Arc::clone(&entry.unit), def.clone()))
@@ -250,7 +249,7 @@ impl Writer {
         &mut self,
         segment: SegmentId,
         index_id: i64,
-        result: Result<(IndexFile, AnyIndex)>,
+        result: Result<(IndexFile, BuiltIndex)>,
     ) {
         let is_wanted = self.state.indexes.iter().any(|def| def.id == index_id);
         let entries = self
@@ -284,7 +283,7 @@ impl Writer {
             .await;
         match committed {
             Ok(_) => {
-                entry.indexes.insert(file.field, (index_id, index));
+                entry.indexes.insert(index_id, index);
                 entry.refresh();
             }
             Err(error) => drop(self.stopped_by(error)),
@@ -334,7 +333,7 @@ impl Writer {
                     return Err(error);
                 }
             }
-            let indexes = new.indexes.into_iter().filter(|(_, (id, _))| kept(*id)).collect();
+            let indexes = new.indexes.into_iter().filter(|(id, _)| kept(*id)).collect();
             added = Some((meta, SegmentEntry::new(new.segment, carried, indexes)));
         }
         let committed = self
@@ -460,11 +459,11 @@ impl Job {
         let Some(segment) = merge(&self.files, &schema, &primary_key, partition, &units).await? else {
             return Ok(None);
         };
-        let (mut files, mut indexes) = (Vec::new(), HashMap::new());
+        let (mut files, mut indexes) = (Vec::new(), BuiltIndexes::new());
         for def in &defs {
             // A failed build leaves the segment without this index; it is tried on its own later.
             if let Ok((file, index)) = self.build(&segment, None, def).await {
-                indexes.insert(file.field.clone(), (def.id, index));
+                indexes.insert(def.id, index);
                 files.push(file);
             }
         }
@@ -481,75 +480,73 @@ impl Job {
         segment: &Arc<SealedSegment>,
         unit: Option<&Arc<Unit>>,
         def: &IndexDef,
-    ) -> Result<(IndexFile, AnyIndex)> {
-        let (metric, params) = def
-            .build()
+    ) -> Result<(IndexFile, BuiltIndex)> {
+        let build = def
+            .what_to_build()
             .ok_or_else(|| Error::IndexBuild(format!("index '{}' has no build of its own", def.name)))?;
-        let target = match unit {
-            Some(unit) => Arc::clone(unit),
-            None => {
-                let block = Block::Sealed(Arc::clone(segment));
-                Arc::new(Unit::new(
-                    block,
-                    segment.meta.partition,
-                    Over::default(),
-                    HashMap::new(),
-                ))
-            }
-        };
-        let stored = target
+        let stored = segment
             .names()
             .stored(&def.field)
             .unwrap_or(&def.field)
             .to_string();
-        let (field, seed, threads) = (def.field.clone(), self.options.seed, self.options.build_threads);
-        let control = Arc::clone(&self.control);
-        let build = move || build_blob(&target, &field, &params, metric, seed, threads, &control);
-        let blob = tokio::task::spawn_blocking(build)
-            .await
-            .map_err(|e| Error::IndexBuild(format!("the build of '{}' stopped: {e}", def.name)))??;
+        let blob = match build {
+            IndexBuild::Vectors(metric, params) => {
+                let target = unit.map_or_else(
+                    || {
+                        let block = Block::Sealed(Arc::clone(segment));
+                        let partition = segment.meta.partition;
+                        Arc::new(Unit::new(
+                            block,
+                            partition,
+                            Over::default(),
+                            UnitIndexes::default(),
+                        ))
+                    },
+                    Arc::clone,
+                );
+                let field = def.field.clone();
+                let work =
+                    move |options: &BuildOptions<'_>| vectors_blob(&target, &field, metric, &params, options);
+                self.blocking(def, work).await?
+            }
+            IndexBuild::Scalars(build) => {
+                let column = segment.column_once(&stored).await?;
+                let work = move |options: &BuildOptions<'_>| {
+                    scalar_index::build(&build, &column, options).map(|index| index.serialize())
+                };
+                self.blocking(def, work).await?
+            }
+        };
         let file = self
             .files
             .write_index(segment.meta.id, &stored, def.id, blob.into())
             .await?;
-        let index = open_index(&self.files, segment.meta.id, &file).await?;
+        let index = open_index(&self.files, segment.meta.id, &file, def).await?;
         Ok((file, index))
     }
-}
 
-fn build_blob(
-    unit: &Unit,
-    field: &str,
-    params: &BuildParams,
-    metric: AnyMetric,
-    seed: u64,
-    threads: usize,
-    control: &BuildControl,
-) -> Result<Vec<u8>> {
-    let allowed = unit.allow(field, None)?;
-    let vectors = unit.vectors(field)?.vectors()?;
-    let threads = if threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        threads
-    };
-    let options = BuildOptions {
-        seed,
-        threads,
-        progress: control,
-    };
-    let index = AnyIndex::build(params, metric, vectors, allowed.bitset(), &options)
-        .map_err(|e| Error::IndexBuild(e.to_string()))?;
-    Ok(index.serialize())
-}
-
-/// Maps an index file.
-pub(crate) async fn open_index(
-    files: &SegmentFiles,
-    segment: SegmentId,
-    file: &IndexFile,
-) -> Result<AnyIndex> {
-    let blob = files.map_index(segment, file).await?;
-    AnyIndex::open(blob)
-        .map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))
+    /// Runs a build on a thread of its own.
+    async fn blocking(
+        &self,
+        def: &IndexDef,
+        work: impl FnOnce(&BuildOptions<'_>) -> Result<Vec<u8>> + Send + 'static,
+    ) -> Result<Vec<u8>> {
+        let (seed, threads) = (self.options.seed, self.options.build_threads);
+        let control = Arc::clone(&self.control);
+        let build = move || {
+            let threads = if threads == 0 {
+                std::thread::available_parallelism().map_or(1, usize::from)
+            } else {
+                threads
+            };
+            work(&BuildOptions {
+                seed,
+                threads,
+                progress: control.as_ref(),
+            })
+        };
+        tokio::task::spawn_blocking(build)
+            .await
+            .map_err(|e| Error::IndexBuild(format!("the build of '{}' stopped: {e}", def.name)))?
+    }
 }

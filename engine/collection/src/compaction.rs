@@ -122,22 +122,25 @@ const CLASS_FLOOR: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::{DataType, Field, Schema};
     use proptest::prelude::*;
 
     use super::*;
     use crate::segment::GrowingChunk;
-    use crate::unit::Block;
+    use crate::unit::{Block, UnitIndexes};
 
     fn unit(rows: i64, deletes: RoaringBitmap) -> Unit {
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
         let chunk = GrowingChunk::new(1, batch, "id").unwrap();
-        Unit::new(Block::Growing(Arc::new(chunk)), 1, deletes.into(), HashMap::new())
+        Unit::new(
+            Block::Growing(Arc::new(chunk)),
+            1,
+            deletes.into(),
+            UnitIndexes::default(),
+        )
     }
 
     proptest! {

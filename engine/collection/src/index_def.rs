@@ -6,8 +6,10 @@ use std::str::FromStr;
 use elanus_index::{AnyMetric, BuildParams, IndexKind};
 use serde::{Deserialize, Serialize};
 
+use crate::built_index::IndexBuild;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::scalar_def;
 use crate::types::{DataType, Field};
 
 /// A request to index a field.
@@ -51,8 +53,7 @@ pub struct IndexInfo {
     pub metric: Option<AnyMetric>,
     /// Build parameters as asked for.
     pub params: BTreeMap<String, String>,
-    /// What is built; `None` for an index that is recorded but not built: a scalar one, or one on vectors that are
-    /// searched exactly.
+    /// What is built on vectors; `None` for a scalar index, or one on vectors that are searched exactly.
     pub build: Option<BuildParams>,
     /// Rows the index covers when it is finished.
     pub total_rows: u64,
@@ -87,51 +88,6 @@ pub(crate) struct IndexDef {
 /// What `AUTOINDEX` is on sparse vectors.
 const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 
-/// Whether an index can be on a field of this type.
-type AcceptsType = fn(&DataType) -> bool;
-
-/// Scalar index types that Milvus knows, and the test of the field types each accepts.
-const SCALAR_INDEXES: &[(&str, AcceptsType)] = &[
-    ("AUTOINDEX", |_| true),
-    ("INVERTED", |_| true),
-    ("BITMAP", |t| {
-        if let DataType::Array { element, .. } = t {
-            is_bitmap_type(element)
-        } else {
-            is_bitmap_type(t)
-        }
-    }),
-    ("STL_SORT", |t| {
-        matches!(
-            t,
-            DataType::Int8
-                | DataType::Int16
-                | DataType::Int32
-                | DataType::Int64
-                | DataType::Float
-                | DataType::Double
-                | DataType::VarChar { .. }
-                | DataType::TimestampTz
-        )
-    }),
-    ("Trie", |t| matches!(t, DataType::VarChar { .. })),
-    ("NGRAM", |t| {
-        matches!(t, DataType::VarChar { .. } | DataType::Json)
-    }),
-];
-
-fn is_bitmap_type(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Bool
-            | DataType::Int8
-            | DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::VarChar { .. }
-    )
-}
-
 impl IndexDef {
     /// Checks a request against the field it names; `of_texts` says that a BM25 function fills it.
     ///
@@ -164,7 +120,7 @@ impl IndexDef {
             }
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
-            check_scalar(index_type, field)?;
+            scalar_def::check(index_type, field, &spec.params)?;
             None
         };
         Ok(Self {
@@ -189,13 +145,22 @@ impl IndexDef {
         AnyMetric::from_str(self.metric.as_deref()?).ok()
     }
 
-    /// Metric and build parameters; `None` for an index that is not built.
+    /// Metric and build parameters of an index on vectors; `None` for one that is not built.
     pub fn build(&self) -> Option<(AnyMetric, BuildParams)> {
         if self.exact {
             return None;
         }
         let params = build_params(&self.index_type, self.sparse, &self.params).ok()?;
         Some((self.any_metric()?, params))
+    }
+
+    /// What is built on each segment; `None` for an index that is only recorded.
+    pub fn what_to_build(&self) -> Option<IndexBuild> {
+        if self.metric.is_some() {
+            let (metric, params) = self.build()?;
+            return Some(IndexBuild::Vectors(metric, params));
+        }
+        scalar_def::build_of(&self.index_type, &self.params).map(IndexBuild::Scalars)
     }
 
     /// Whether a request asks for exactly this.
@@ -311,27 +276,6 @@ fn not_on(index_type: &str, field: &Field, allowed: &[&str]) -> Error {
         field.data_type.name(),
         allowed.join(", ")
     ))
-}
-
-fn check_scalar(index_type: &str, field: &Field) -> Result<()> {
-    let Some((_, accepts)) = SCALAR_INDEXES.iter().find(|(name, _)| *name == index_type) else {
-        let known: Vec<_> = SCALAR_INDEXES.iter().map(|(name, _)| *name).collect();
-        return Err(Error::InvalidParameter(format!(
-            "invalid index type: {index_type} for scalar field '{}'; allowed are {}",
-            field.name,
-            known.join(", ")
-        )));
-    };
-    let primary_bitmap = index_type == "BITMAP" && field.primary_key;
-    if primary_bitmap || !accepts(&field.data_type) {
-        return Err(Error::InvalidParameter(format!(
-            "{index_type} index is not supported on field '{}' of type {}{}",
-            field.name,
-            field.data_type.name(),
-            if primary_bitmap { " (primary key)" } else { "" }
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

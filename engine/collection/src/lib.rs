@@ -10,6 +10,7 @@
 
 mod alteration;
 mod background;
+mod built_index;
 mod clock;
 mod collection;
 mod compaction;
@@ -26,6 +27,8 @@ mod options;
 mod overlay;
 mod partition;
 mod rows;
+mod scalar_def;
+mod scalar_index;
 mod schema;
 mod segment;
 mod snapshot;

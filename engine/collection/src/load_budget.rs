@@ -315,6 +315,5 @@ fn need_indexes(collection: &str, fields: &[String], state: &CollectionState) ->
 }
 
 fn load_bytes(unit: &Unit) -> u64 {
-    let indexes: usize = unit.indexes().values().map(|index| index.memory_bytes()).sum();
-    unit.bytes() + indexes as u64
+    unit.bytes() + unit.index_bytes() as u64
 }

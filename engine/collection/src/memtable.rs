@@ -3,7 +3,6 @@
 //! Small neighbours are merged as they come (each row is copied a logarithmic number of times), so
 //! that single-row inserts do not leave thousands of chunks for every search to visit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,7 +13,7 @@ use roaring::RoaringBitmap;
 use crate::error::Result;
 use crate::overlay::NewValues;
 use crate::segment::GrowingChunk;
-use crate::unit::{Block, Over, Unit};
+use crate::unit::{Block, Over, Unit, UnitIndexes};
 
 /// Chunks are merged up to this many rows; larger batches stay as they came.
 const MERGE_ROWS: usize = 16_384;
@@ -32,7 +31,7 @@ pub(crate) struct GrowingEntry {
 impl GrowingEntry {
     fn new(chunk: Arc<GrowingChunk>, partition: i64, over: Over) -> Self {
         let block = Block::Growing(Arc::clone(&chunk));
-        let unit = Arc::new(Unit::new(block, partition, over, HashMap::new()));
+        let unit = Arc::new(Unit::new(block, partition, over, UnitIndexes::default()));
         Self { chunk, unit }
     }
 

@@ -78,6 +78,16 @@ impl Overlay {
         names.iter().any(|name| self.columns.contains_key(*name))
     }
 
+    /// The rows that have a newer value in this column; some may come several times.
+    pub fn rows_of(&self, name: &str) -> impl Iterator<Item = u32> {
+        let layers = self
+            .columns
+            .get(name)
+            .into_iter()
+            .flat_map(|layers| &layers.layers);
+        layers.flat_map(|layer| layer.rows.iter().copied())
+    }
+
     /// Bytes of all values.
     pub fn bytes(&self) -> usize {
         let layers = self.columns.values().flat_map(|layers| &layers.layers);

@@ -155,6 +155,19 @@ impl SealedSegment {
         }
     }
 
+    /// All rows of a scalar column; what is read for it is not kept.
+    pub async fn column_once(&self, name: &str) -> Result<ArrayRef> {
+        if let Some(batch) = self.cached(&[name]) {
+            return Ok(Arc::clone(batch?.column(0)));
+        }
+        let (there, missing) = self.divide(vec![name.to_string()]).await?;
+        if let Some(column) = missing.into_values().next() {
+            return Ok(column);
+        }
+        let batch = self.files.read_columns(&self.meta, &there).await?;
+        Ok(Arc::clone(batch.column(0)))
+    }
+
     /// Of these columns, the ones to be read, and the ones that the segment is older than.
     async fn divide(&self, names: Vec<String>) -> Result<(Vec<String>, HashMap<String, ArrayRef>)> {
         let may_lack = |name: &String| self.schema.field_with_name(name).is_ok_and(may_be_missing);

@@ -17,6 +17,7 @@ use roaring::RoaringBitmap;
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::overlay::Overlay;
+use crate::scalar_index::ScalarField;
 use crate::segment::{GrowingChunk, SealedSegment};
 use crate::stored_names::StoredNames;
 
@@ -138,14 +139,23 @@ pub struct Unit {
     block: Block,
     partition: i64,
     over: Over,
-    indexes: HashMap<String, AnyIndex>,
+    indexes: UnitIndexes,
     live: OnceLock<Option<Arc<Bitset>>>,
     /// Whole columns with their newer values, as readers asked for them.
     renewed: RwLock<HashMap<String, ArrayRef>>,
 }
 
+/// The indexes of a unit.
+#[derive(Debug, Default)]
+pub(crate) struct UnitIndexes {
+    /// On vectors, by the stored name of the field.
+    pub vectors: HashMap<String, AnyIndex>,
+    /// On scalars.
+    pub scalars: Vec<ScalarField>,
+}
+
 impl Unit {
-    pub(crate) fn new(block: Block, partition: i64, over: Over, indexes: HashMap<String, AnyIndex>) -> Self {
+    pub(crate) fn new(block: Block, partition: i64, over: Over, indexes: UnitIndexes) -> Self {
         Self {
             block,
             partition,
@@ -382,13 +392,29 @@ impl Unit {
         })
     }
 
-    /// The index on a field, when one is built.
+    /// The index on a vector field, when one is built.
     pub fn index(&self, field: &str) -> Option<&AnyIndex> {
-        self.indexes.get(self.names().stored(field)?)
+        self.indexes.vectors.get(self.names().stored(field)?)
     }
 
-    pub(crate) fn indexes(&self) -> &HashMap<String, AnyIndex> {
-        &self.indexes
+    /// The index on a scalar field, when one is built.
+    pub(crate) fn scalar_field(&self, field: &str) -> Option<&ScalarField> {
+        if self.indexes.scalars.is_empty() {
+            return None;
+        }
+        let stored = self.names().stored(field)?;
+        self.indexes.scalars.iter().find(|scalar| scalar.field == stored)
+    }
+
+    /// Bytes of all indexes in memory or mapped.
+    pub(crate) fn index_bytes(&self) -> usize {
+        let vectors = self.indexes.vectors.values().map(AnyIndex::memory_bytes);
+        let scalars = self
+            .indexes
+            .scalars
+            .iter()
+            .map(|scalar| scalar.index.memory_bytes());
+        vectors.chain(scalars).sum()
     }
 
     /// Live rows with any of these keys, ascending.

@@ -510,7 +510,7 @@ impl Writer {
             for entry in &partition.segments {
                 let rows = u64::from(entry.segment.meta.rows);
                 progress.total_rows += rows;
-                if entry.indexes.values().any(|(built, _)| *built == id) {
+                if entry.indexes.contains_key(&id) {
                     progress.indexed_rows += rows;
                 }
                 if let Some(reason) = entry.failed.get(&id) {

@@ -67,7 +67,7 @@ impl AnyIndex {
     /// # Errors
     /// Bytes that are no index, are damaged, or were written by a newer version.
     pub fn open(blob: Bytes) -> Result<Self, OpenError> {
-        let reader = Reader::new(blob)?;
+        let reader: Reader = Reader::new(blob)?;
         match reader.header().params {
             BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
             BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {

@@ -134,6 +134,14 @@ impl Bitset {
         self.trim();
     }
 
+    /// Adds the bits that are set in these words, as [`Bitset::words`] gives them.
+    pub(crate) fn or_words(&mut self, words: &[u64]) {
+        for (word, other) in self.words.iter_mut().zip(words) {
+            *word |= other;
+        }
+        self.trim();
+    }
+
     /// Flips every bit.
     pub fn not(&mut self) {
         for word in &mut self.words {

@@ -14,6 +14,9 @@
 //! ```
 //!
 //! All numbers are little-endian. Arrays are used in place: [`Array`] keeps the bytes alive and views them as numbers.
+//!
+//! What the header's codes and numbers mean is up to the family of indexes, see [`Heading`]: [`Header`] is that of indexes
+//! on vectors, [`crate::scalar`] has its own.
 
 use std::ops::{Deref, Range};
 
@@ -33,7 +36,23 @@ const ALIGN: usize = 64;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
-/// What every index blob says about itself.
+/// A header as it is written, whatever its family.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) kind: u8,
+    pub(crate) metric: u8,
+    pub(crate) dim: usize,
+    pub(crate) rows: usize,
+    pub(crate) numbers: [u32; 4],
+}
+
+/// What the headers of a family of indexes say.
+pub(crate) trait Heading: Sized {
+    fn to_shape(&self) -> Shape;
+    fn from_shape(shape: &Shape) -> Result<Self, OpenError>;
+}
+
+/// What the blob of an index on vectors says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) params: BuildParams,
@@ -61,7 +80,7 @@ macro_rules! number {
         }
     )*};
 }
-number!(u32, u64, f32);
+number!(u8, u32, u64, f32);
 
 /// Numbers that were built here, or that lie in an opened blob.
 #[derive(Debug)]
@@ -132,14 +151,14 @@ impl<T: Number> Numbers for Vec<T> {
 
 /// Puts a blob together.
 pub(crate) struct Writer<'a> {
-    header: Header,
+    shape: Shape,
     arrays: Vec<Box<dyn Numbers + 'a>>,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(header: Header) -> Self {
+    pub(crate) fn new(heading: impl Heading) -> Self {
         Self {
-            header,
+            shape: heading.to_shape(),
             arrays: Vec::new(),
         }
     }
@@ -176,17 +195,17 @@ impl<'a> Writer<'a> {
 
     /// The header of a blob with this `body`, [`HEADER`] bytes.
     fn header_of(&self, body: &[u8]) -> Vec<u8> {
-        let Header {
-            params,
+        let Shape {
+            kind,
             metric,
             dim,
             rows,
-        } = self.header;
-        let (kind, numbers) = encode_params(params);
+            numbers,
+        } = self.shape;
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
         VERSION.append(&mut header);
-        header.extend_from_slice(&[kind, encode_metric(metric), 0, 0]);
+        header.extend_from_slice(&[kind, metric, 0, 0]);
         (dim as u32).append(&mut header);
         (self.arrays.len() as u32).append(&mut header);
         (rows as u64).append(&mut header);
@@ -197,6 +216,29 @@ impl<'a> Writer<'a> {
         crc32c::crc32c(body).append(&mut header);
         crc32c::crc32c(&header).append(&mut header);
         header
+    }
+}
+
+impl Heading for Header {
+    fn to_shape(&self) -> Shape {
+        let (kind, numbers) = encode_params(self.params);
+        Shape {
+            kind,
+            metric: encode_metric(self.metric),
+            dim: self.dim,
+            rows: self.rows,
+            numbers,
+        }
+    }
+
+    fn from_shape(shape: &Shape) -> Result<Self, OpenError> {
+        let [first, second, ..] = shape.numbers;
+        Ok(Self {
+            params: decode_params(shape.kind, [first, second])?,
+            metric: decode_metric(shape.metric)?,
+            dim: shape.dim,
+            rows: shape.rows,
+        })
     }
 }
 
@@ -262,8 +304,8 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
 
 /// A blob whose checksums hold and whose arrays lie inside it.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    header: Header,
+pub(crate) struct Reader<H = Header> {
+    header: H,
     blob: Bytes,
     /// Where each array lies in the blob.
     arrays: Vec<Range<usize>>,
@@ -274,7 +316,7 @@ fn number_at<T: Number>(bytes: &[u8], at: usize) -> T {
     T::from_le(bytes.get(at..at + size_of::<T>()).unwrap_or(&[]))
 }
 
-impl Reader {
+impl<H: Heading> Reader<H> {
     pub(crate) fn new(blob: Bytes) -> Result<Self, OpenError> {
         let (Some(head), Some(body)) = (blob.get(..HEADER), blob.get(HEADER..)) else {
             return Err(OpenError::corrupt(format!(
@@ -314,18 +356,18 @@ impl Reader {
                 number_at::<u64>(head, 24)
             )));
         };
-        let params = decode_params(head[12], [number_at(head, 32), number_at(head, 36)])?;
-        let header = Header {
-            params,
-            metric: decode_metric(head[13])?,
+        let header = H::from_shape(&Shape {
+            kind: head[12],
+            metric: head[13],
             dim,
             rows,
-        };
+            numbers: [32, 36, 40, 44].map(|at| number_at(head, at)),
+        })?;
         let arrays = read_table(&blob, number_at::<u32>(head, 20) as usize)?;
         Ok(Self { header, arrays, blob })
     }
 
-    pub(crate) fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &H {
         &self.header
     }
 
@@ -419,7 +461,7 @@ mod tests {
 
     #[test]
     fn arrays_come_back_in_order() {
-        let reader = Reader::new(Bytes::from(sample())).unwrap();
+        let reader = Reader::<Header>::new(Bytes::from(sample())).unwrap();
         assert_eq!(reader.header().params, BuildParams::IvfFlat { nlist: 3 });
         assert_eq!(
             (reader.header().metric, reader.header().dim, reader.header().rows),
@@ -438,7 +480,7 @@ mod tests {
         let mut shifted = vec![0u8; 1];
         shifted.extend(sample());
         for cut in 1..2 {
-            let reader = Reader::new(Bytes::from(shifted.clone()).slice(cut..)).unwrap();
+            let reader = Reader::<Header>::new(Bytes::from(shifted.clone()).slice(cut..)).unwrap();
             assert_eq!(*reader.array::<u32>(0, "numbers").unwrap(), [1, 2, 3]);
         }
     }
@@ -449,11 +491,11 @@ mod tests {
         for bit in 0..blob.len() * 8 {
             let mut damaged = blob.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Reader::new(Bytes::from(damaged)).is_err(), "bit {bit}");
+            assert!(Reader::<Header>::new(Bytes::from(damaged)).is_err(), "bit {bit}");
         }
         for len in 0..blob.len() {
             assert!(
-                Reader::new(Bytes::from(blob[..len].to_vec())).is_err(),
+                Reader::<Header>::new(Bytes::from(blob[..len].to_vec())).is_err(),
                 "length {len}"
             );
         }
@@ -463,7 +505,7 @@ mod tests {
     fn a_newer_version_is_named() {
         let mut blob = sample();
         blob[8] = 9;
-        let error = Reader::new(Bytes::from(blob)).unwrap_err();
+        let error = Reader::<Header>::new(Bytes::from(blob)).unwrap_err();
         assert_eq!(
             error,
             OpenError::Version {

@@ -1,5 +1,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
-//! Vector indexes and the distance kernels under them.
+//! Vector indexes and the distance kernels under them, and indexes on scalar columns.
 //!
 //! This crate knows slices and bitsets, nothing of Arrow, files or async: a segment hands over its stored rows as
 //! [`Vectors`], gets back row numbers with distances, and keeps the serialized index as bytes wherever it likes.
@@ -20,6 +20,7 @@
 //! | [`index`] | the family trait, `build` and `open` |
 //! | `flat`, `ivf`, `hnsw` | one family each |
 //! | `sparse` | the inverted index of sparse vectors |
+//! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
@@ -45,6 +46,7 @@ mod neighbor;
 pub mod params;
 mod progress;
 mod rng;
+pub mod scalar;
 mod scorer;
 mod sparse;
 pub mod strategy;

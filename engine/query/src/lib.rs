@@ -9,7 +9,7 @@
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `grouping`, `fusion`, `rerank`, `ordering` | the stages of searches |
-//! | `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
+//! | `selection`, `predicate`, `index_filter` | what operators and direct requests share: filter bitsets, and what scalar indexes know of them |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
 //! | `files`, `memory` | which files statements may touch, how much memory they may hold |
 //!
@@ -37,6 +37,7 @@ mod error;
 mod files;
 mod fusion;
 mod grouping;
+mod index_filter;
 mod info;
 mod memory;
 mod operators;

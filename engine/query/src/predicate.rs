@@ -17,6 +17,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use elanus_collection::{Collection, Keys};
 
 use crate::error::{Result, external};
+use crate::index_filter::IndexFilter;
 use crate::selection::{FilterName, SelectionCache};
 
 /// Bits of a filter with a longer text are not kept.
@@ -29,6 +30,8 @@ pub(crate) struct Predicate {
     /// Schema of the columns that `expr` reads, in the order of its column indexes.
     schema: SchemaRef,
     keys: Option<Keys>,
+    /// What scalar indexes may answer of it.
+    index: Option<IndexFilter>,
     /// Names the predicate in the cache; `None` when its bits are not kept.
     cache_key: Option<FilterName>,
     text: String,
@@ -41,7 +44,7 @@ impl Predicate {
         filter: &Expr,
         collection: &Collection,
         cache: &SelectionCache,
-        physical: impl FnOnce(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>,
+        physical: impl Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>,
     ) -> Result<Self, DataFusionError> {
         let names: BTreeSet<&str> = filter
             .column_refs()
@@ -64,10 +67,12 @@ impl Predicate {
         // cache remembers each filter in whole.
         let is_kept = keys.is_none() && !filter.is_volatile() && text.len() <= MAX_NAMED_TEXT;
         let cache_key = is_kept.then(|| cache.name((collection.id(), collection.schema_version()), filter));
+        let index = IndexFilter::of(filter, &schema, &physical);
         Ok(Self {
             expr,
             schema,
             keys,
+            index,
             cache_key,
             text,
         })
@@ -96,6 +101,7 @@ impl Predicate {
             expr,
             schema,
             keys: None,
+            index: None,
             cache_key: None,
             text,
         })
@@ -118,6 +124,11 @@ impl Predicate {
     /// Primary keys that every matching row has one of, when the filter says so.
     pub fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
+    }
+
+    /// What scalar indexes may answer of the filter, if anything.
+    pub fn index(&self) -> Option<&IndexFilter> {
+        self.index.as_ref()
     }
 
     /// Names the predicate in the cache, when its bits are kept.

@@ -25,6 +25,7 @@ use rayon::prelude::*;
 use crate::compute::Wanted;
 use crate::error::{QueryError, external};
 use crate::grouping::GroupSpec;
+use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{Selection, select};
@@ -136,12 +137,14 @@ impl Totals {
 }
 
 /// The units of `numbers` that have a row to find, with these rows: those of `among` (live ones, by unit) when it is there.
+/// `used` hears what scalar indexes did for it.
 pub(crate) async fn select_targets(
     snapshot: &Snapshot,
     numbers: &[u32],
     among: Option<&HashMap<u32, Arc<Bitset>>>,
     predicates: &[Arc<Predicate>],
     resources: &Resources,
+    used: &mut IndexUse,
 ) -> Result<Vec<Target>, DataFusionError> {
     let mut targets = Vec::with_capacity(numbers.len());
     for number in numbers {
@@ -155,7 +158,7 @@ pub(crate) async fn select_targets(
                 None => continue,
             },
         };
-        let selection = select(unit, from, predicates, resources).await?;
+        let selection = select(unit, from, predicates, resources, used).await?;
         if selection.count(unit) > 0 {
             targets.push(Target {
                 number: *number,

@@ -3,10 +3,12 @@
 //! ```text
 //!   predicate pins the primary key?  -> key index -> rows -> rest of the predicate on those rows only
 //!   bits known for (unit, deletes, predicate)?  -> as they are
+//!   scalar indexes know most of it?  -> their rows, the predicate on those that they leave open -> bits, kept
 //!   otherwise -> the predicate's columns of the whole unit, in slices on the query threads -> bits, kept
 //! ```
 //!
-//! Of several predicates the first is evaluated so, and each of the others on the rows that are left.
+//! Of several predicates all are asked of the indexes first; the first that they do not answer is evaluated so, and each of
+//! the others on the rows that are left.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use crate::compute::Compute;
+use crate::compute::{Compute, Wanted};
 use crate::error::external;
+use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 
@@ -33,6 +36,8 @@ use crate::resources::Resources;
 const SLICE_ROWS: usize = 1 << 16;
 /// Elementary steps that one value of a filter is reckoned at.
 const STEPS_PER_VALUE: u64 = 4;
+/// What it costs to pick a row out of its columns and evaluate it, by that of a row among all.
+const PICKED_ROW_COST: usize = 4;
 
 /// Rows of one unit: all that are not deleted, or the ones in a bitset (which has no deleted rows).
 #[derive(Debug, Clone)]
@@ -182,26 +187,128 @@ fn size_of_bits(bits: &Bitset) -> usize {
     size_of_val(bits.words()) + 160
 }
 
-/// The rows of `from` that are true for every predicate.
+/// The rows of `from` that are true for every predicate. `used` hears what scalar indexes did.
 ///
 /// A predicate fails when the value of a row makes it fail (`10 / n`). Rows that are deleted, or that
-/// a predicate before it has left out, are never the reason.
+/// a predicate before it or an index has left out, are never the reason.
 pub(crate) async fn select(
     unit: &Arc<Unit>,
     from: Selection,
     predicates: &[Arc<Predicate>],
     resources: &Resources,
+    used: &mut IndexUse,
 ) -> Result<Selection, DataFusionError> {
+    // The bits of one predicate over all live rows are worth keeping.
+    let kept = match (&from, predicates) {
+        (Selection::Live, [predicate]) => cache_key(unit, predicate),
+        _ => None,
+    };
     let mut selection = from;
+    let mut left = Vec::with_capacity(predicates.len());
     for predicate in predicates {
-        selection = match selection {
-            Selection::Live => select_live(unit, predicate, resources).await?,
-            Selection::Rows(_) => {
-                select_among(unit, predicate, selection.rows(unit), &resources.compute).await?
+        let answered = by_index(unit, &selection, predicate, resources).await?;
+        let open = match answered {
+            None => None,
+            Some(Answered { rows, open, by }) => {
+                used.add(by, open.count());
+                selection = Selection::Rows(Arc::new(rows));
+                Some(open)
+            }
+        };
+        left.push((predicate, open));
+    }
+    for (predicate, open) in left {
+        selection = match (open, selection) {
+            (None, Selection::Live) => select_live(unit, predicate, resources).await?,
+            (None, from @ Selection::Rows(_)) => {
+                select_among(unit, predicate, from.rows(unit), &resources.compute).await?
+            }
+            (Some(open), from) => {
+                let rows = from.bits().cloned().unwrap_or_else(|| unit.live());
+                let selected = Arc::new(select_open(unit, predicate, rows, open, resources).await?);
+                if let Some(key) = &kept {
+                    resources.selections.put(*key, Arc::clone(&selected));
+                }
+                Selection::Rows(selected)
             }
         };
     }
     Ok(selection)
+}
+
+/// What indexes say of a predicate.
+struct Answered {
+    /// Rows of the selection where it may be true.
+    rows: Bitset,
+    /// Those of them where it may be not.
+    open: Bitset,
+    /// Who says so: index and condition.
+    by: Vec<(Arc<str>, String)>,
+}
+
+/// Asks the scalar indexes of a unit; `None` when they do not know enough to help.
+async fn by_index(
+    unit: &Arc<Unit>,
+    selection: &Selection,
+    predicate: &Arc<Predicate>,
+    resources: &Resources,
+) -> Result<Option<Answered>, DataFusionError> {
+    let is_live = matches!(selection, Selection::Live);
+    if !predicate.index().is_some_and(|filter| filter.applies_to(unit)) {
+        return Ok(None);
+    }
+    if is_live && (predicate.keys().is_some() || cached(unit, predicate, resources).is_some()) {
+        return Ok(None);
+    }
+    let (unit, predicate, selection) = (Arc::clone(unit), Arc::clone(predicate), selection.clone());
+    let steps = u64::from(unit.rows());
+    let ask = move |_: Wanted<'_>| {
+        let mut by = Vec::new();
+        let verdict = predicate.index()?.ask(&unit, &mut by)?;
+        let mut rows = match (selection.bits(), unit.live_rows_set()) {
+            (Some(bits), _) | (None, Some(bits)) => bits.clone(),
+            (None, None) => Bitset::full(unit.rows() as usize),
+        };
+        let candidates = rows.count();
+        rows.and(&verdict.yes);
+        let mut open = verdict.open();
+        open.and(&rows);
+        // Rows that are picked out of their columns cost more than rows in a run.
+        let pays = open.count() * PICKED_ROW_COST <= candidates;
+        (pays && !by.is_empty()).then_some(Answered { rows, open, by })
+    };
+    resources.compute.run(steps, ask).await.map_err(external)
+}
+
+/// The rows of `rows` that are true for a predicate, of which all but the `open` ones are known to be.
+async fn select_open(
+    unit: &Arc<Unit>,
+    predicate: &Arc<Predicate>,
+    mut rows: Bitset,
+    mut open: Bitset,
+    resources: &Resources,
+) -> Result<Bitset, DataFusionError> {
+    open.and(&rows);
+    if open.count() > 0 {
+        let candidates = Selection::Rows(Arc::new(open.clone())).rows(unit);
+        let passed = select_among(unit, predicate, candidates, &resources.compute).await?;
+        rows.and_not(&open);
+        if let Some(passed) = passed.bits() {
+            rows.or(passed);
+        }
+    }
+    Ok(rows)
+}
+
+/// How the cache knows the bits of a predicate over the live rows of a unit.
+fn cache_key(unit: &Unit, predicate: &Predicate) -> Option<Key> {
+    let name = predicate.cache_key()?;
+    let values = unit.values_version(&predicate.columns());
+    Some((unit.id(), unit.rows(), (unit.deletes_version(), values), name))
+}
+
+fn cached(unit: &Unit, predicate: &Predicate, resources: &Resources) -> Option<Arc<Bitset>> {
+    resources.selections.get(&cache_key(unit, predicate)?)
 }
 
 async fn select_live(
@@ -213,14 +320,10 @@ async fn select_live(
         let rows = unit.find_keys(keys).await.map_err(external)?;
         return select_among(unit, predicate, rows, &resources.compute).await;
     }
-    let cache = &resources.selections;
-    let key = predicate.cache_key().map(|name| {
-        let values = unit.values_version(&predicate.columns());
-        (unit.id(), unit.rows(), (unit.deletes_version(), values), name)
-    });
-    if let Some(bits) = key.as_ref().and_then(|key| cache.get(key)) {
+    if let Some(bits) = cached(unit, predicate, resources) {
         return Ok(Selection::Rows(bits));
     }
+    let key = cache_key(unit, predicate);
     let batch = read_columns(unit, &predicate.columns()).await?;
     let cost = cost(unit.rows() as usize, &batch);
     let (unit, predicate) = (Arc::clone(unit), Arc::clone(predicate));
@@ -231,7 +334,7 @@ async fn select_live(
         .map_err(external)??;
     let bits = Arc::new(bits);
     if let Some(key) = key {
-        cache.put(key, Arc::clone(&bits));
+        resources.selections.put(key, Arc::clone(&bits));
     }
     Ok(Selection::Rows(bits))
 }

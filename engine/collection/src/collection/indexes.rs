@@ -92,21 +92,22 @@ impl Collection {
             .indexes
             .iter()
             .map(|def| {
-                let built = def.build();
+                let built = def.what_to_build().is_some();
                 let progress = progress.get(&def.id).cloned().unwrap_or_default();
-                let (mut indexed, total) = match built {
-                    Some(_) => (progress.indexed_rows, progress.total_rows),
-                    None => (live, live),
+                let (mut indexed, total) = if built {
+                    (progress.indexed_rows, progress.total_rows)
+                } else {
+                    (live, live)
                 };
                 if let Some(control) = building.as_ref()
-                    && built.is_some()
+                    && built
                     && i64::try_from(control.index_id.load(Ordering::Relaxed)) == Ok(def.id)
                 {
                     // A build that has seen its last row is still to be written: not all are indexed yet.
                     let rows_done = control.rows_done.load(Ordering::Relaxed);
                     indexed = (indexed + rows_done).min(total.saturating_sub(1)).max(indexed);
                 }
-                let finished = built.is_none() || progress.indexed_rows == total;
+                let finished = !built || progress.indexed_rows == total;
                 let index_state = match (&progress.failure, finished) {
                     (Some(_), false) => IndexState::Failed,
                     (_, true) => IndexState::Finished,
@@ -119,7 +120,7 @@ impl Collection {
                     index_type: def.index_type.clone(),
                     metric: def.any_metric(),
                     params: def.params.clone(),
-                    build: built.map(|(_, params)| params),
+                    build: def.build().map(|(_, params)| params),
                     total_rows: total,
                     indexed_rows: indexed,
                     pending_rows: total - indexed,

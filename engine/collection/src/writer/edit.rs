@@ -62,7 +62,7 @@ impl Writer {
             .flat_map(|partition| &mut partition.segments)
         {
             let before = entry.indexes.len();
-            entry.indexes.retain(|_, (id, _)| kept.contains(id));
+            entry.indexes.retain(|id, _| kept.contains(id));
             entry.failed.retain(|id, _| kept.contains(id));
             if entry.indexes.len() != before {
                 entry.refresh();

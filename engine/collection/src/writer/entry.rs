@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use elanus_index::AnyIndex;
 use elanus_storage::SegmentId;
 
+use crate::built_index::{BuiltIndex, BuiltIndexes, FieldIndex};
 use crate::error::Result;
 use crate::memtable::{GrowingEntry, Memtable};
 use crate::overlay::NewValues;
+use crate::scalar_index::ScalarField;
 use crate::segment::SealedSegment;
-use crate::unit::{Block, Over, Unit};
+use crate::unit::{Block, Over, Unit, UnitIndexes};
 
 /// A sealed segment as the writer tracks it.
 pub(crate) struct SegmentEntry {
@@ -18,8 +19,7 @@ pub(crate) struct SegmentEntry {
     pub over: Over,
     /// What the manifest names already: the number of deletes, the newest update.
     pub persisted: (u64, u64),
-    /// Built indexes by the field's stored name, with the id of their definition.
-    pub indexes: HashMap<String, (i64, AnyIndex)>,
+    pub indexes: BuiltIndexes,
     /// Definitions whose build failed here, and why.
     pub failed: HashMap<i64, String>,
     pub unit: Arc<Unit>,
@@ -27,7 +27,7 @@ pub(crate) struct SegmentEntry {
 
 impl SegmentEntry {
     /// An entry of a segment whose deletes and updates the manifest names.
-    pub fn new(segment: Arc<SealedSegment>, over: Over, indexes: HashMap<String, (i64, AnyIndex)>) -> Self {
+    pub fn new(segment: Arc<SealedSegment>, over: Over, indexes: BuiltIndexes) -> Self {
         let unit = Self::make_unit(&segment, &over, &indexes);
         Self {
             segment,
@@ -39,15 +39,20 @@ impl SegmentEntry {
         }
     }
 
-    fn make_unit(
-        segment: &Arc<SealedSegment>,
-        over: &Over,
-        indexes: &HashMap<String, (i64, AnyIndex)>,
-    ) -> Arc<Unit> {
-        let indexes = indexes
-            .iter()
-            .map(|(field, (_, index))| (field.clone(), index.clone()))
-            .collect();
+    fn make_unit(segment: &Arc<SealedSegment>, over: &Over, built: &BuiltIndexes) -> Arc<Unit> {
+        let mut indexes = UnitIndexes::default();
+        for BuiltIndex { name, field, index } in built.values() {
+            match index {
+                FieldIndex::Vectors(index) => {
+                    indexes.vectors.insert(field.clone(), index.clone());
+                }
+                FieldIndex::Scalars(index) => indexes.scalars.push(ScalarField {
+                    name: Arc::clone(name),
+                    field: field.clone(),
+                    index: Arc::clone(index),
+                }),
+            }
+        }
         let block = Block::Sealed(Arc::clone(segment));
         Arc::new(Unit::new(block, segment.meta.partition, over.clone(), indexes))
     }

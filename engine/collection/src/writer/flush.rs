@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{SegmentEntry, Writer};
 use crate::background::FlushOutput;
+use crate::built_index::BuiltIndexes;
 use crate::compaction::carry;
 use crate::error::{Error, Result};
 use crate::segment::SealedSegment;
@@ -227,7 +228,7 @@ impl Writer {
             self.write_over(meta.id, &over, !over.deletes.is_empty(), !over.overlay.is_empty())
                 .await?
                 .name_in(&mut meta);
-            new_entries.push((meta, SegmentEntry::new(segment, over, HashMap::new())));
+            new_entries.push((meta, SegmentEntry::new(segment, over, BuiltIndexes::new())));
         }
         let mut dirty: HashMap<SegmentId, OverFiles> = HashMap::new();
         for entry in self.partitions.values().flat_map(|partition| &partition.segments) {

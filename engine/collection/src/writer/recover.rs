@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{PartitionData, Request, SegmentEntry, Writer};
-use crate::background::open_index;
+use crate::built_index::{BuiltIndexes, open_index};
 use crate::error::Result;
 use crate::overlay::Overlay;
 use crate::schema::CollectionSchema;
@@ -95,7 +95,7 @@ impl Writer {
         let arrow = schema.to_arrow();
         let key = schema.primary_key()?.stored_name().to_string();
         let stored = stored_schema(&arrow);
-        let mut partitions = self.open_segments(manifest, &stored, &key).await?;
+        let mut partitions = self.open_segments(manifest, &state, &stored, &key).await?;
         for partition in &state.partitions {
             partitions.entry(partition.id).or_default();
         }
@@ -139,6 +139,7 @@ impl Writer {
     async fn open_segments(
         &self,
         manifest: &Manifest,
+        state: &CollectionState,
         schema: &SchemaRef,
         primary_key: &str,
     ) -> Result<BTreeMap<i64, PartitionData>> {
@@ -160,11 +161,14 @@ impl Writer {
                     Arc::new(SealedSegment::open(files, meta.clone(), schema, primary_key).await?)
                 }
             };
-            let mut indexes = HashMap::new();
+            let mut indexes = BuiltIndexes::new();
             for file in &meta.indexes {
-                match open_index(&self.files, meta.id, file).await {
+                let Some(def) = state.indexes.iter().find(|def| def.id == file.index_id) else {
+                    continue;
+                };
+                match open_index(&self.files, meta.id, file, def).await {
                     Ok(index) => {
-                        indexes.insert(file.field.clone(), (file.index_id, index));
+                        indexes.insert(def.id, index);
                     }
                     // Without its index the segment is searched exactly until it is built again.
                     Err(error) => {

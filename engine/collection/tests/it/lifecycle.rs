@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use elanus_collection::{
-    CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, Keys, LoadState, Options,
+    Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, Keys,
+    LoadState, Options,
 };
+use elanus_index::scalar::{Key, ScalarTest};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -153,24 +155,7 @@ async fn a_damaged_index_file_means_exact_search_until_it_is_built_again() {
     collection.create_index(&hnsw()).await.unwrap();
     collection.settle().await.unwrap();
     engine.close().await;
-    let files: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None))
-        .await
-        .unwrap();
-    let blob = files
-        .iter()
-        .find(|file| file.location.as_ref().ends_with(".idx"))
-        .unwrap();
-    let mut bytes = store
-        .get(&blob.location)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap()
-        .to_vec();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x10;
-    store.put(&blob.location, bytes.into()).await.unwrap();
+    damage(&store, ".idx").await;
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.collection("default", "c").unwrap();
     assert!(collection.snapshot().units[0].index("v").is_none());
@@ -181,6 +166,75 @@ async fn a_damaged_index_file_means_exact_search_until_it_is_built_again() {
     collection.settle().await.unwrap();
     assert!(collection.snapshot().units[0].index("v").is_some());
     engine.close().await;
+}
+
+#[tokio::test]
+async fn a_scalar_index_is_built_of_each_segment_and_survives_a_restart_and_damage() {
+    let store = memory();
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    let index = IndexSpec {
+        name: Some("by_note".into()),
+        field: "note".into(),
+        index_type: "INVERTED".into(),
+        ..Default::default()
+    };
+    collection.create_index(&index).await.unwrap();
+    let with_note = |collection: &Collection, note: &str| {
+        let test = ScalarTest::In(vec![Key::Text(note.into())]);
+        let snapshot = collection.snapshot();
+        let answers = snapshot.units.iter().map(|unit| {
+            let (verdict, name) = unit.ask("note", |index| index.answer(&test))?;
+            assert_eq!(&*name, "by_note");
+            Some((verdict.sure().count(), verdict.open().count()))
+        });
+        answers.collect::<Vec<_>>()
+    };
+    for round in 0..2 {
+        let keys: Vec<_> = (0..50).map(|key| (round * 50 + key, key % 5)).collect();
+        collection.insert(rows(&keys), None).await.unwrap();
+        collection.flush().await.unwrap();
+    }
+    assert_eq!(with_note(&collection, "3"), [None, None]);
+    collection.settle().await.unwrap();
+    assert_eq!(with_note(&collection, "3"), [Some((10, 0)); 2]);
+    assert_eq!(collection.indexes()[0].state, IndexState::Finished);
+    collection.compact().await.unwrap();
+    collection.settle().await.unwrap();
+    assert_eq!(with_note(&collection, "3"), [Some((20, 0))]);
+    engine.close().await;
+
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    assert_eq!(with_note(&collection, "4"), [Some((20, 0))]);
+    engine.close().await;
+
+    damage(&store, ".idx").await;
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    assert_eq!(with_note(&collection, "4"), [None]);
+    collection.settle().await.unwrap();
+    assert_eq!(with_note(&collection, "4"), [Some((20, 0))]);
+    collection.drop_index("by_note").await.unwrap();
+    assert_eq!(with_note(&collection, "4"), [None]);
+    engine.close().await;
+}
+
+/// Flips a bit in every file whose name ends so.
+async fn damage(store: &Arc<dyn ObjectStore>, suffix: &str) {
+    let files: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None))
+        .await
+        .unwrap();
+    let wanted = files
+        .iter()
+        .filter(|file| file.location.as_ref().ends_with(suffix));
+    for file in wanted {
+        let found = store.get(&file.location).await.unwrap();
+        let mut bytes = found.bytes().await.unwrap().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        store.put(&file.location, bytes.into()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::Engine;
 use super::search::{output_schema, readable_units};
 use crate::compute::Wanted;
 use crate::error::Result;
+use crate::index_filter::IndexUse;
 use crate::operators::change_rows::keys_of;
 use crate::operators::column_names;
 use crate::ordering::order_hits;
@@ -164,7 +165,8 @@ impl Engine {
             None => Selection::Live,
             Some(keys) => Selection::of_rows(unit.rows(), unit.find_keys(keys).await?),
         };
-        Ok(select(unit, from, predicates, &self.inner.resources).await?)
+        let mut used = IndexUse::default();
+        Ok(select(unit, from, predicates, &self.inner.resources, &mut used).await?)
     }
 
     /// The first `wanted` selected rows in primary key order.

@@ -21,6 +21,7 @@ use crate::compute::Wanted;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::fusion::Scoring;
 use crate::grouping::{GroupSpec, GroupedSearch, Groups, best_first};
+use crate::index_filter::IndexUse;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
@@ -139,7 +140,16 @@ impl Engine {
             spec,
             ..
         } = checked;
-        let targets = select_targets(snapshot, units, None, predicates, &self.inner.resources).await?;
+        let mut used = IndexUse::default();
+        let targets = select_targets(
+            snapshot,
+            units,
+            None,
+            predicates,
+            &self.inner.resources,
+            &mut used,
+        )
+        .await?;
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))

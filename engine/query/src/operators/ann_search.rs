@@ -25,7 +25,8 @@
 //!
 //! Metrics: `output_rows`, `elapsed_compute` (of the search alone, the filter is not in it),
 //! `rows_allowed` (rows that pass the filter), `distances_computed`, and a `strategy_*` counter for
-//! each way in which a unit was searched.
+//! each way in which a unit was searched. Where scalar indexes answered the filter, `index` says which one answered what,
+//! and `rows_checked` how many rows were evaluated all the same.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, onl
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::grouping::{GroupedSearch, best_first};
+use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::resources::Resources;
@@ -333,7 +335,10 @@ impl AnnSearchExec {
             None => None,
         };
         let among = allowed.as_deref().map(AllowedRows::of_units);
-        let targets = select_targets(&self.snapshot, group, among, &self.predicates, &self.resources).await?;
+        let mut used = IndexUse::default();
+        let (snapshot, predicates, resources) = (&self.snapshot, &self.predicates, &self.resources);
+        let targets = select_targets(snapshot, group, among, predicates, resources, &mut used).await?;
+        used.report(&self.metrics, partition);
         let allowed: u64 = targets
             .iter()
             .map(|target| target.selection.count(&target.unit))

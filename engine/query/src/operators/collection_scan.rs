@@ -11,7 +11,8 @@
 //! they are projected and never otherwise. Row counts are exact when there is no filter, so that
 //! `count(*)` reads nothing at all.
 //!
-//! Metrics: `output_rows`, and `elapsed_compute`, which has the filter and the reading in it.
+//! Metrics: `output_rows`, and `elapsed_compute`, which has the filter and the reading in it; where scalar indexes answered
+//! the filter, `index` says which one answered what, and `rows_checked` how many rows were evaluated all the same.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{column_names, filter_text, group_units, write_facts};
 use crate::error::external;
+use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{FEW_ROWS, Selection, read_columns, select};
@@ -252,6 +254,8 @@ impl ExecutionPlan for CollectionScanExec {
             resources: Arc::clone(&self.resources),
             batch_rows: context.session_config().batch_size(),
             elapsed: metrics.elapsed_compute().clone(),
+            metrics: self.metrics.clone(),
+            partition,
         });
         let limit = self.limit.unwrap_or(usize::MAX);
         let batches = stream::iter(units)
@@ -287,12 +291,23 @@ struct Reader {
     resources: Arc<Resources>,
     batch_rows: usize,
     elapsed: Time,
+    metrics: ExecutionPlanMetricsSet,
+    partition: usize,
 }
 
 impl Reader {
     async fn open(&self, number: u32, unit: Arc<Unit>) -> Result<Rows> {
         let timer = self.elapsed.timer();
-        let selection = select(&unit, Selection::Live, &self.predicates, &self.resources).await?;
+        let mut used = IndexUse::default();
+        let selection = select(
+            &unit,
+            Selection::Live,
+            &self.predicates,
+            &self.resources,
+            &mut used,
+        )
+        .await?;
+        used.report(&self.metrics, self.partition);
         let all = match &selection {
             Selection::Live if unit.live_rows_set().is_none() => None,
             Selection::Live | Selection::Rows(_) => Some(selection.rows(&unit)),

@@ -50,6 +50,7 @@ use super::ann_search::index_use;
 use super::{column_names, filter_text, only_child, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
+use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryColumn;
 use crate::resources::Resources;
@@ -290,7 +291,9 @@ impl Work {
             } = self.join.searched.as_ref();
             let units = u32::try_from(snapshot.units.len()).unwrap_or(u32::MAX);
             let numbers: Vec<u32> = (0..units).collect();
-            let targets = select_targets(snapshot, &numbers, None, predicates, resources).await?;
+            let mut used = IndexUse::default();
+            let targets = select_targets(snapshot, &numbers, None, predicates, resources, &mut used).await?;
+            used.report(&self.join.metrics, self.partition);
             let allowed = targets.iter().map(|target| target.selection.count(&target.unit));
             self.count("rows_allowed".to_string(), allowed.sum());
             Ok::<_, DataFusionError>(Arc::new(targets))

@@ -28,17 +28,26 @@ pub(crate) fn index_spec(
     }
     let name = statement.name.as_ref().map(plain_name).transpose()?;
     let Some(vector_type) = vector_type(&field) else {
-        refuse_vector_clauses(statement, column)?;
-        let index_type = match &statement.using {
+        if let Some(class) = &column.operator_class {
+            return Err(QueryError::Unsupported(format!(
+                "operator class {class} on a column that is not a vector"
+            )));
+        }
+        let index_type = match statement
+            .using
+            .as_ref()
+            .map(|method| method_name(method).to_uppercase())
+        {
             None => "AUTOINDEX".to_string(),
-            Some(method) => method_name(method).to_uppercase(),
+            Some(method) if method == "TRIE" => "Trie".to_string(),
+            Some(method) => method,
         };
         return Ok(IndexSpec {
             name,
             field,
+            params: params(&index_type, &statement.with)?,
             index_type,
             metric: None,
-            params: BTreeMap::new(),
         });
     };
     let index_type = match &statement.using {
@@ -82,20 +91,6 @@ fn refuse_clauses(statement: &CreateIndex) -> Result<()> {
         Some((_, clause)) => Err(QueryError::Unsupported(format!("CREATE INDEX with {clause}"))),
         None => Ok(()),
     }
-}
-
-fn refuse_vector_clauses(statement: &CreateIndex, column: &IndexColumn) -> Result<()> {
-    if let Some(class) = &column.operator_class {
-        return Err(QueryError::Unsupported(format!(
-            "operator class {class} on a column that is not a vector"
-        )));
-    }
-    if !statement.with.is_empty() {
-        return Err(QueryError::Unsupported(
-            "WITH options of an index on a column that is not a vector".into(),
-        ));
-    }
-    Ok(())
 }
 
 fn method_name(method: &IndexType) -> String {
@@ -183,6 +178,7 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["bm25_k1"], "bm25_k1"),
             (&["bm25_b"], "bm25_b"),
         ],
+        "NGRAM" => &[(&["min_gram"], "min_gram"), (&["max_gram"], "max_gram")],
         _ => &[],
     }
 }

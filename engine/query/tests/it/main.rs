@@ -12,6 +12,7 @@ mod kinds;
 mod limits;
 mod requests;
 mod rewrite;
+mod scalar_indexes;
 mod sessions;
 mod shapes;
 mod statements;

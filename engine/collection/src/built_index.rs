@@ -1,0 +1,80 @@
+//! The indexes of segments, whatever they are on: built, written, opened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use elanus_index::scalar::ScalarIndex;
+use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams};
+use elanus_storage::{IndexFile, SegmentFiles, SegmentId};
+
+use crate::error::{Error, Result};
+use crate::index_def::IndexDef;
+use crate::scalar_index::ScalarBuild;
+use crate::unit::Unit;
+
+/// What a definition asks to build.
+#[derive(Debug, Clone)]
+pub(crate) enum IndexBuild {
+    Vectors(AnyMetric, BuildParams),
+    Scalars(ScalarBuild),
+}
+
+/// An index on a field of a segment.
+#[derive(Debug, Clone)]
+pub(crate) enum FieldIndex {
+    Vectors(AnyIndex),
+    Scalars(Arc<ScalarIndex>),
+}
+
+/// An index of a segment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltIndex {
+    /// Name of the definition.
+    pub name: Arc<str>,
+    /// Stored name of the field.
+    pub field: String,
+    pub index: FieldIndex,
+}
+
+/// Indexes of one segment by the id of their definition.
+pub(crate) type BuiltIndexes = HashMap<i64, BuiltIndex>;
+
+/// Builds an index on the vectors of a field over the rows of a unit, as bytes. CPU work.
+pub(crate) fn vectors_blob(
+    unit: &Unit,
+    field: &str,
+    metric: AnyMetric,
+    params: &BuildParams,
+    options: &BuildOptions<'_>,
+) -> Result<Vec<u8>> {
+    let allowed = unit.allow(field, None)?;
+    let vectors = unit.vectors(field)?.vectors()?;
+    let index = AnyIndex::build(params, metric, vectors, allowed.bitset(), options)
+        .map_err(|e| Error::IndexBuild(e.to_string()))?;
+    Ok(index.serialize())
+}
+
+/// Maps the file of an index that `def` defines.
+pub(crate) async fn open_index(
+    files: &SegmentFiles,
+    segment: SegmentId,
+    file: &IndexFile,
+    def: &IndexDef,
+) -> Result<BuiltIndex> {
+    let blob = files.map_index(segment, file).await?;
+    let index = open_blob(blob, def)
+        .map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))?;
+    Ok(BuiltIndex {
+        name: def.name.as_str().into(),
+        field: file.field.clone(),
+        index,
+    })
+}
+
+fn open_blob(blob: Bytes, def: &IndexDef) -> Result<FieldIndex, elanus_index::OpenError> {
+    if def.metric.is_some() {
+        return AnyIndex::open(blob).map(FieldIndex::Vectors);
+    }
+    ScalarIndex::open(blob).map(|index| FieldIndex::Scalars(Arc::new(index)))
+}
