@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::function::TextFunction;
+use crate::function::{TextFunction, is_matched};
+use crate::index_def::IndexDef;
 use crate::load::LoadScope;
 use crate::rows::{UNIQUE_KEY, near};
 use crate::schema::CollectionSchema;
@@ -245,6 +246,10 @@ impl Draft<'_> {
         field.fill.clone_from(&field.default);
         field.stored_name = Some(name_of_added(name, field.id));
         // The field of the dynamic keys stays the last one.
+        if is_matched(&field) {
+            let id = self.state.take_id();
+            self.state.indexes.extend(IndexDef::of_terms(&field, id));
+        }
         let fields = &mut self.schema.fields;
         let at = fields
             .iter()

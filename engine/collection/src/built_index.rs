@@ -25,6 +25,8 @@ pub(crate) enum IndexBuild {
 pub(crate) enum FieldIndex {
     Vectors(AnyIndex),
     Scalars(Arc<ScalarIndex>),
+    /// Of the terms of texts; the parameters of their analyzer.
+    Terms(Arc<str>, Arc<ScalarIndex>),
 }
 
 /// An index of a segment. Cheap to clone.
@@ -76,5 +78,9 @@ fn open_blob(blob: Bytes, def: &IndexDef) -> Result<FieldIndex, elanus_index::Op
     if def.metric.is_some() {
         return AnyIndex::open(blob).map(FieldIndex::Vectors);
     }
-    ScalarIndex::open(blob).map(|index| FieldIndex::Scalars(Arc::new(index)))
+    let index = Arc::new(ScalarIndex::open(blob)?);
+    Ok(match def.analyzer() {
+        Some(analyzer) => FieldIndex::Terms(analyzer.into(), index),
+        None => FieldIndex::Scalars(index),
+    })
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::built_index::IndexBuild;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::function::{ANALYZER_PARAMS, is_matched};
 use crate::scalar_def;
+use crate::scalar_index::ScalarBuild;
 use crate::types::{DataType, Field};
 
 /// A request to index a field.
@@ -83,7 +85,13 @@ pub(crate) struct IndexDef {
     /// Whether the field holds sparse vectors: `AUTOINDEX` is an inverted index then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
+    /// Whether nobody asked for it: the index of the terms of a field that filters may match. It is not shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub implied: bool,
 }
+
+/// The type of an index of terms, which no request names.
+const TERMS: &str = "TEXT_MATCH";
 
 /// What `AUTOINDEX` is on sparse vectors.
 const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
@@ -137,7 +145,31 @@ impl IndexDef {
             created_ts: 0,
             exact,
             sparse,
+            implied: false,
         })
+    }
+
+    /// The index of the terms of a field, when filters may match it.
+    pub fn of_terms(field: &Field, id: i64) -> Option<Self> {
+        let analyzer = field.params.get(ANALYZER_PARAMS).cloned().unwrap_or_default();
+        is_matched(field).then(|| Self {
+            id,
+            name: format!("terms of {}", field.name),
+            field: field.name.clone(),
+            index_type: TERMS.into(),
+            metric: None,
+            params: [(ANALYZER_PARAMS.into(), analyzer)].into(),
+            created_ts: 0,
+            exact: false,
+            sparse: false,
+            implied: true,
+        })
+    }
+
+    /// The parameters of the analyzer of an index of terms.
+    pub fn analyzer(&self) -> Option<&str> {
+        let params = self.params.get(ANALYZER_PARAMS).map_or("", String::as_str);
+        self.implied.then_some(params)
     }
 
     /// Metric of a vector index.
@@ -159,6 +191,12 @@ impl IndexDef {
         if self.metric.is_some() {
             let (metric, params) = self.build()?;
             return Some(IndexBuild::Vectors(metric, params));
+        }
+        if let Some(analyzer) = self.analyzer() {
+            return Some(IndexBuild::Scalars(ScalarBuild {
+                grams: None,
+                analyzer: Some(analyzer.to_owned()),
+            }));
         }
         scalar_def::build_of(&self.index_type, &self.params).map(IndexBuild::Scalars)
     }

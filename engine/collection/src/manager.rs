@@ -11,6 +11,8 @@ use tokio::sync::Mutex;
 use crate::clock::{Timestamp, TimestampOracle};
 use crate::collection::{Collection, Context};
 use crate::error::{Error, Result};
+use crate::function::is_matched;
+use crate::index_def::IndexDef;
 use crate::load::LoadScope;
 use crate::load_budget::Budget;
 use crate::names::{NameKind, validate_name};
@@ -457,7 +459,7 @@ fn initial_state(
     } else {
         vec![partition(1, DEFAULT_PARTITION.to_string())]
     };
-    Ok(CollectionState {
+    let mut state = CollectionState {
         shards: spec.shards.max(1),
         consistency: spec.consistency,
         properties: spec.properties.clone(),
@@ -467,5 +469,10 @@ fn initial_state(
         load: LoadScope::None,
         next_field_id: 0,
         schema_ts: 0,
-    })
+    };
+    for field in schema.fields.iter().filter(|field| is_matched(field)) {
+        let id = state.take_id();
+        state.indexes.extend(IndexDef::of_terms(field, id));
+    }
+    Ok(state)
 }

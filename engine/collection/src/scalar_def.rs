@@ -107,7 +107,10 @@ pub(crate) fn check(index_type: &str, field: &Field, params: &BTreeMap<String, S
 /// What a checked definition builds.
 pub(crate) fn build_of(index_type: &str, params: &BTreeMap<String, String>) -> Option<ScalarBuild> {
     let grams = grams(index_type, params).ok()?;
-    Some(ScalarBuild { grams })
+    Some(ScalarBuild {
+        grams,
+        analyzer: None,
+    })
 }
 
 /// The lengths of the parts of texts that NGRAM indexes.

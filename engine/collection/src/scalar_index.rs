@@ -1,8 +1,11 @@
 //! Scalar indexes of segments: what one is built from, and asking one.
 //!
+//! An index is of the values of a column, or of the terms of its texts, as an analyzer makes them.
+//!
 //! An index is of the values that a segment was written with; of rows with newer values ([`crate::overlay`]) it says
 //! nothing, which [`Unit::ask`] takes care of.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -11,16 +14,22 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use elanus_index::scalar::{GramLengths, ScalarColumn, ScalarIndex, Values, Verdict};
-use elanus_index::{Bitset, BuildOptions};
+use elanus_index::{Bitset, BuildError, BuildOptions};
+use elanus_text::Analyzer;
 
 use crate::error::{Error, Result};
 use crate::unit::Unit;
+
+/// A build is looked at for cancellation each time after so many texts.
+const ROWS_BETWEEN_LOOKS: usize = 1_024;
 
 /// What a definition of a scalar index asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ScalarBuild {
     /// Whether parts of texts are indexed, and which.
     pub grams: Option<GramLengths>,
+    /// Parameters of the analyzer whose terms are indexed instead of the texts.
+    pub analyzer: Option<String>,
 }
 
 /// A scalar index of a unit.
@@ -30,6 +39,8 @@ pub(crate) struct ScalarField {
     pub name: Arc<str>,
     /// Stored name of the field.
     pub field: String,
+    /// Parameters of the analyzer, of an index of terms.
+    pub analyzer: Option<Arc<str>>,
     pub index: Arc<ScalarIndex>,
 }
 
@@ -44,6 +55,17 @@ pub(crate) fn build(
 ) -> Result<ScalarIndex> {
     let rows = column.len();
     let nulls = Bitset::from_fn(rows, |row| column.is_null(row));
+    if let Some(params) = &build.analyzer {
+        let terms = Terms::of(params, column, options)?;
+        let column = ScalarColumn {
+            rows,
+            values: terms.values(),
+            nulls,
+            others: Bitset::new(rows),
+        };
+        return ScalarIndex::build(column, None, options)
+            .map_err(|error| Error::IndexBuild(error.to_string()));
+    }
     let values = match column.as_list_opt::<i32>() {
         None => values(column, &|row| row as u32),
         Some(lists) => {
@@ -70,6 +92,46 @@ pub(crate) fn build(
         others: Bitset::new(rows),
     };
     ScalarIndex::build(column, build.grams, options).map_err(|error| Error::IndexBuild(error.to_string()))
+}
+
+/// The distinct terms of a column of texts, and which row has which.
+struct Terms {
+    places: HashMap<String, u32>,
+    pairs: Vec<(u32, u32)>,
+}
+
+impl Terms {
+    fn of(params: &str, column: &ArrayRef, options: &BuildOptions<'_>) -> Result<Self> {
+        let analyzer = Analyzer::parse(params).map_err(|error| Error::IndexBuild(error.to_string()))?;
+        let texts = column.as_string_opt::<i32>().ok_or_else(|| {
+            Error::IndexBuild(format!("a column of type {} has no terms", column.data_type()))
+        })?;
+        let (mut places, mut pairs) = (HashMap::<String, u32>::new(), Vec::new());
+        for (row, text) in texts.iter().enumerate() {
+            if row % ROWS_BETWEEN_LOOKS == 0 && options.progress.cancelled() {
+                return Err(Error::IndexBuild(BuildError::Cancelled.to_string()));
+            }
+            for token in text.map(|text| analyzer.tokens(text)).unwrap_or_default() {
+                let next = places.len() as u32;
+                let place = *places.entry(token.text).or_insert(next);
+                pairs.push((place, row as u32));
+            }
+        }
+        Ok(Self { places, pairs })
+    }
+
+    fn values(&self) -> Values<'_> {
+        let mut texts = vec![""; self.places.len()];
+        for (text, place) in &self.places {
+            if let Some(slot) = texts.get_mut(*place as usize) {
+                *slot = text;
+            }
+        }
+        Values::Terms {
+            texts,
+            pairs: self.pairs.clone(),
+        }
+    }
 }
 
 /// The values of an array that are not NULL, each with its row; `u32::MAX` is none.
@@ -120,6 +182,21 @@ impl Unit {
         self.scalar_field(field).is_some()
     }
 
+    /// Whether the terms of a text field, as this analyzer makes them, have an index here.
+    pub fn has_index_of_terms(&self, field: &str, analyzer: &str) -> bool {
+        self.terms_field(field, analyzer).is_some()
+    }
+
+    /// As [`Unit::ask`], of the terms of a text field.
+    pub fn ask_terms(
+        &self,
+        field: &str,
+        analyzer: &str,
+        question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
+    ) -> Option<(Verdict, Arc<str>)> {
+        self.ask_field(self.terms_field(field, analyzer)?, question)
+    }
+
     /// What the index of a scalar field says of each row, and the name of the index. `None` when there is no index, or
     /// `question` gets no answer from it. Nothing is known of rows whose value was updated.
     pub fn ask(
@@ -127,7 +204,14 @@ impl Unit {
         field: &str,
         question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
     ) -> Option<(Verdict, Arc<str>)> {
-        let scalar = self.scalar_field(field)?;
+        self.ask_field(self.scalar_field(field)?, question)
+    }
+
+    fn ask_field(
+        &self,
+        scalar: &ScalarField,
+        question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
+    ) -> Option<(Verdict, Arc<str>)> {
         let mut verdict = question(&scalar.index)?;
         for row in self.over().overlay.rows_of(&scalar.field) {
             verdict.doubt(row as usize);

@@ -399,11 +399,21 @@ impl Unit {
 
     /// The index on a scalar field, when one is built.
     pub(crate) fn scalar_field(&self, field: &str) -> Option<&ScalarField> {
+        self.scalar_index(field, None)
+    }
+
+    /// The index of the terms of a text field, as this analyzer makes them, when one is built.
+    pub(crate) fn terms_field(&self, field: &str, analyzer: &str) -> Option<&ScalarField> {
+        self.scalar_index(field, Some(analyzer))
+    }
+
+    fn scalar_index(&self, field: &str, analyzer: Option<&str>) -> Option<&ScalarField> {
         if self.indexes.scalars.is_empty() {
             return None;
         }
         let stored = self.names().stored(field)?;
-        self.indexes.scalars.iter().find(|scalar| scalar.field == stored)
+        let mut scalars = self.indexes.scalars.iter();
+        scalars.find(|scalar| scalar.field == stored && scalar.analyzer.as_deref() == analyzer)
     }
 
     /// Bytes of all indexes in memory or mapped.

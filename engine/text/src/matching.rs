@@ -119,7 +119,8 @@ fn has_terms(tokens: &[Token], wanted: &HashMap<String, usize>, minimum: usize) 
     false
 }
 
-fn is_close(one: &str, other: &str, distance: usize) -> bool {
+/// Whether two terms are at most so many edits apart (optimal string alignment).
+pub fn is_close(one: &str, other: &str, distance: usize) -> bool {
     // A character is 1 to 4 bytes: what differs more in length is further away.
     one.len().abs_diff(other.len()) <= 4 * distance && strsim::osa_distance(one, other) <= distance
 }

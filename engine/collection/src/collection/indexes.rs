@@ -23,7 +23,7 @@ impl Collection {
         def.created_ts = self.oracle.next();
         let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
         self.edit(Box::new(move |state| {
-            for other in &state.indexes {
+            for other in state.indexes.iter().filter(|other| !other.implied) {
                 if other.same_as(&def) {
                     return Ok(other.id);
                 }
@@ -62,8 +62,10 @@ impl Collection {
         let name = name.to_string();
         self.edit(Box::new(move |state| {
             // An index may be called like the field of another one: its own name counts first.
-            let position =
-                |is: fn(&IndexDef, &str) -> bool| state.indexes.iter().position(|def| is(def, &name));
+            let position = |is: fn(&IndexDef, &str) -> bool| {
+                let asked_for = |def: &IndexDef| !def.implied && is(def, &name);
+                state.indexes.iter().position(asked_for)
+            };
             let named = position(|def, name| def.name == name);
             let Some(at) = named.or_else(|| position(|def, name| def.field == name)) else {
                 return Err(Error::IndexNotFound {
@@ -82,7 +84,7 @@ impl Collection {
         .map(|_| ())
     }
 
-    /// All indexes and how far they are.
+    /// All indexes that were asked for, and how far they are.
     pub fn indexes(&self) -> Vec<IndexInfo> {
         let state = self.shared.state.load();
         let progress = self.shared.indexes.load();
@@ -91,6 +93,7 @@ impl Collection {
         state
             .indexes
             .iter()
+            .filter(|def| !def.implied)
             .map(|def| {
                 let built = def.what_to_build().is_some();
                 let progress = progress.get(&def.id).cloned().unwrap_or_default();

@@ -49,6 +49,13 @@ impl SegmentEntry {
                 FieldIndex::Scalars(index) => indexes.scalars.push(ScalarField {
                     name: Arc::clone(name),
                     field: field.clone(),
+                    analyzer: None,
+                    index: Arc::clone(index),
+                }),
+                FieldIndex::Terms(analyzer, index) => indexes.scalars.push(ScalarField {
+                    name: Arc::clone(name),
+                    field: field.clone(),
+                    analyzer: Some(Arc::clone(analyzer)),
                     index: Arc::clone(index),
                 }),
             }

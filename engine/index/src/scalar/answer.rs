@@ -31,6 +31,13 @@ pub enum ScalarTest {
     Range(Bound<Key>, Bound<Key>),
     /// The text begins so.
     Prefix(String),
+    /// Of an array: the elements among these that it has weigh so much together.
+    AtLeast {
+        /// Elements and their weights.
+        weights: Vec<(Key, u32)>,
+        /// At least 1.
+        least: u32,
+    },
 }
 
 /// The distinct values of an index, ascending; their places are their codes.
@@ -71,6 +78,24 @@ impl ScalarIndex {
             ScalarTest::Range(from, to) => {
                 self.postings
                     .fill(self.codes(&from.as_ref(), &to.as_ref())?, &mut yes);
+            }
+            ScalarTest::AtLeast { weights, least } => {
+                let mut sums = vec![0u32; self.rows];
+                for (key, weight) in weights {
+                    let codes = self.codes(&Bound::Included(key), &Bound::Included(key))?;
+                    let mut having = Bitset::new(self.rows);
+                    self.postings.fill(codes, &mut having);
+                    for row in having.iter() {
+                        if let Some(sum) = sums.get_mut(row) {
+                            *sum = sum.saturating_add(*weight);
+                        }
+                    }
+                }
+                for (row, sum) in sums.iter().enumerate() {
+                    if sum >= least {
+                        yes.set(row);
+                    }
+                }
             }
             ScalarTest::Prefix(prefix) => {
                 if self.kind != ValueKind::Text {

@@ -70,6 +70,13 @@ pub enum Values<'a> {
     Floats(Vec<(f64, u32)>),
     /// Texts.
     Texts(Vec<(&'a str, u32)>),
+    /// Texts of which rows have many: each text once, in any order, and the place of a text among them with its row.
+    Terms {
+        /// Distinct texts.
+        texts: Vec<&'a str>,
+        /// Places and rows.
+        pairs: Vec<(u32, u32)>,
+    },
 }
 
 /// A column as an index is built from it.
@@ -200,6 +207,10 @@ impl ScalarIndex {
                 let groups = Groups::of(values)?;
                 (ValueKind::Text, Dictionary::of_texts(&groups.keys), groups.lists)
             }
+            Values::Terms { texts, pairs } => {
+                let (texts, groups) = in_order(texts, pairs)?;
+                (ValueKind::Text, Dictionary::of_texts(&texts), groups.lists)
+            }
         };
         wanted()?;
         let postings = Postings::new(rows, lists);
@@ -297,6 +308,26 @@ impl ScalarIndex {
 
 fn too_many(rows: usize) -> BuildError {
     BuildError::TooManyRows { rows, max: MAX_ROWS }
+}
+
+/// The texts in order, and the rows of their places in that order. Every text has a row.
+fn in_order<'a>(
+    mut texts: Vec<&'a str>,
+    mut pairs: Vec<(u32, u32)>,
+) -> Result<(Vec<&'a str>, Groups<u32>), BuildError> {
+    let mut order: Vec<u32> = (0..texts.len() as u32).collect();
+    order.par_sort_unstable_by_key(|place| texts.get(*place as usize));
+    let mut new_places = vec![0; texts.len()];
+    for (new, old) in order.iter().enumerate() {
+        if let Some(place) = new_places.get_mut(*old as usize) {
+            *place = new as u32;
+        }
+    }
+    for (place, _) in &mut pairs {
+        *place = new_places.get(*place as usize).copied().unwrap_or(*place);
+    }
+    texts.par_sort_unstable();
+    Ok((texts, Groups::of(pairs)?))
 }
 
 /// Distinct keys, ascending, and the numbers that came with each.

@@ -14,6 +14,7 @@ use elanus_collection::DataType;
 use elanus_index::scalar::{Key, ScalarTest};
 use elanus_udfs::array::{ArrayTest, function as array_function};
 
+use super::text::text_test;
 use super::{IndexFilter, Question, ValueCondition};
 
 /// Makes an expression physical over a schema.
@@ -70,7 +71,7 @@ impl<'a> Lowerer<'a> {
                 let yes = ScalarTest::In(vec![Key::Int(1)]);
                 (*column.data_type == ArrowType::Boolean).then(|| test(&column, yes, expr))
             }),
-            Expr::ScalarFunction(call) => self.array_contains(call, expr),
+            Expr::ScalarFunction(call) => self.array_contains(call, expr).or_else(|| text_test(call, expr)),
             _ => None,
         };
         known.unwrap_or_else(|| self.by_value(expr, Vec::new()).unwrap_or(IndexFilter::Open))
@@ -281,6 +282,7 @@ impl<'a> Lowerer<'a> {
         };
         Some(IndexFilter::Test {
             field: column.field.name().clone(),
+            analyzer: None,
             question: Question::Values(condition),
             text: short(expr),
         })
@@ -290,12 +292,13 @@ impl<'a> Lowerer<'a> {
 fn test(column: &Column<'_>, test: ScalarTest, whole: &Expr) -> IndexFilter {
     IndexFilter::Test {
         field: column.field.name().clone(),
+        analyzer: None,
         question: Question::Test(test),
         text: short(whole),
     }
 }
 
-fn short(expr: &Expr) -> String {
+pub(super) fn short(expr: &Expr) -> String {
     let text = expr.to_string();
     match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),

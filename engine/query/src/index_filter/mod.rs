@@ -17,6 +17,7 @@
 
 mod lower;
 mod report;
+mod text;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::PhysicalExpr;
 use elanus_collection::Unit;
 use elanus_index::scalar::{Distinct, ScalarIndex, ScalarTest, Verdict};
+use elanus_text::matching::is_close;
 
 pub(crate) use self::report::IndexUse;
 
@@ -38,6 +40,8 @@ pub(crate) enum IndexFilter {
     /// A test of one column.
     Test {
         field: String,
+        /// The analyzer, when the test is of the terms of texts.
+        analyzer: Option<String>,
         question: Question,
         /// The condition, for reports.
         text: String,
@@ -60,6 +64,8 @@ pub(crate) enum Question {
     Test(ScalarTest),
     /// A condition that is evaluated on values.
     Values(ValueCondition),
+    /// Whether one of the terms is so close to one of these.
+    Close { wanted: Vec<String>, distance: usize },
 }
 
 /// A condition on a single column.
@@ -86,6 +92,11 @@ impl IndexFilter {
     /// Whether a unit has an index for any of the tests.
     pub fn applies_to(&self, unit: &Unit) -> bool {
         match self {
+            Self::Test {
+                field,
+                analyzer: Some(analyzer),
+                ..
+            } => unit.has_index_of_terms(field, analyzer),
             Self::Test { field, .. } => unit.has_scalar_index(field),
             Self::Constant(_) | Self::Open => false,
             Self::Not(part) | Self::IsTrue(part) | Self::IsNull(part) => part.applies_to(unit),
@@ -100,10 +111,15 @@ impl IndexFilter {
         match self {
             Self::Test {
                 field,
+                analyzer,
                 question,
                 text,
             } => {
-                let (verdict, index) = unit.ask(field, |index| question.answer(index))?;
+                let answer = |index: &ScalarIndex| question.answer(index);
+                let (verdict, index) = match analyzer {
+                    Some(analyzer) => unit.ask_terms(field, analyzer, answer)?,
+                    None => unit.ask(field, answer)?,
+                };
                 used.push((index, text.clone()));
                 Some(verdict)
             }
@@ -140,8 +156,23 @@ impl Question {
         match self {
             Self::Test(test) => index.answer(test),
             Self::Values(condition) => condition.answer(index),
+            Self::Close { wanted, distance } => close(wanted, *distance, index),
         }
     }
+}
+
+/// Rows with a term that is close to one of those wanted.
+fn close(wanted: &[String], distance: usize, index: &ScalarIndex) -> Option<Verdict> {
+    let Distinct::Texts(terms) = index.distinct(None)? else {
+        return None;
+    };
+    let passes = |term: &[u8]| {
+        let term = std::str::from_utf8(term).unwrap_or_default();
+        wanted.iter().any(|wanted| is_close(wanted, term, distance))
+    };
+    let codes = terms.iter().enumerate().filter(|(_, term)| passes(term));
+    let codes: Vec<_> = codes.map(|(code, _)| (code, Some(true))).collect();
+    Some(index.answer_by_code(&codes, None))
 }
 
 impl ValueCondition {

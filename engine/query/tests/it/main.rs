@@ -17,6 +17,7 @@ mod sessions;
 mod shapes;
 mod statements;
 mod support;
+mod term_indexes;
 mod together;
 mod vector_types;
 mod views;
