@@ -130,7 +130,7 @@ async fn create(engine: &Engine, table: &str) {
 /// What a filter selects in a table: keys in their order, or that it fails.
 async fn selected(engine: &Engine, table: &str, filter: &str) -> Result<Vec<i64>, ()> {
     let collection = engine.collections().collection(DEFAULT_DATABASE, table).unwrap();
-    let found = engine.query(&query(&collection, filter)).await;
+    let found = engine.query(query(&collection, filter)).await;
     let mut keys = ints(&[found.map_err(|_| ())?]);
     keys.sort_unstable();
     Ok(keys)
