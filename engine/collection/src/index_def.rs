@@ -93,7 +93,7 @@ type AcceptsType = fn(&DataType) -> bool;
 /// Scalar index types that Milvus knows, and the test of the field types each accepts.
 const SCALAR_INDEXES: &[(&str, AcceptsType)] = &[
     ("AUTOINDEX", |_| true),
-    ("INVERTED", |_| true),
+    ("INVERTED", |t| *t != DataType::Geometry),
     ("BITMAP", |t| {
         if let DataType::Array { element, .. } = t {
             is_bitmap_type(element)
@@ -115,6 +115,7 @@ const SCALAR_INDEXES: &[(&str, AcceptsType)] = &[
         )
     }),
     ("Trie", |t| matches!(t, DataType::VarChar { .. })),
+    ("RTREE", |t| *t == DataType::Geometry),
     ("NGRAM", |t| {
         matches!(t, DataType::VarChar { .. } | DataType::Json)
     }),
@@ -236,7 +237,8 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => ("float", &["COSINE", "L2", "IP"]),
+        | DataType::TimestampTz
+        | DataType::Geometry => ("float", &["COSINE", "L2", "IP"]),
     }
 }
 
@@ -279,7 +281,8 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => &["FLAT", "AUTOINDEX"],
+        | DataType::TimestampTz
+        | DataType::Geometry => &["FLAT", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());

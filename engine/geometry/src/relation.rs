@@ -7,8 +7,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use geo::{
-    BoundingRect, Closest, CoordsIter, Distance, Geometry, Haversine, HaversineClosestPoint, Intersects, Point,
-    Relate, Validation,
+    BoundingRect, Closest, CoordsIter, Distance, Geometry, Haversine, HaversineClosestPoint, Intersects,
+    Point, Relate, Validation,
 };
 
 use crate::Shape;
@@ -87,7 +87,10 @@ impl Shape {
             Closest::SinglePoint(closest) => Some(Haversine.distance(closest, point)),
             // Degenerate lines have no closest point of their own: their corners are all there is.
             Closest::Indeterminate => {
-                let corners = self.0.coords_iter().map(|corner| Haversine.distance(Point(corner), point));
+                let corners = self
+                    .0
+                    .coords_iter()
+                    .map(|corner| Haversine.distance(Point(corner), point));
                 corners.reduce(f64::min)
             }
         }
@@ -112,18 +115,46 @@ mod tests {
             ("POINT (1 1)", square, &[Within, Intersects]),
             (square, "POINT (0 1)", &[Touches, Intersects]),
             (square, "POINT (9 9)", &[]),
-            (square, "POLYGON ((4 4, 0 4, 0 0, 4 0, 4 4))", &[Equals, Contains, Within, Intersects]),
-            (square, "POLYGON ((2 2, 6 2, 6 6, 2 6, 2 2))", &[Overlaps, Intersects]),
-            (square, "POLYGON ((4 0, 8 0, 8 4, 4 4, 4 0))", &[Touches, Intersects]),
+            (
+                square,
+                "POLYGON ((4 4, 0 4, 0 0, 4 0, 4 4))",
+                &[Equals, Contains, Within, Intersects],
+            ),
+            (
+                square,
+                "POLYGON ((2 2, 6 2, 6 6, 2 6, 2 2))",
+                &[Overlaps, Intersects],
+            ),
+            (
+                square,
+                "POLYGON ((4 0, 8 0, 8 4, 4 4, 4 0))",
+                &[Touches, Intersects],
+            ),
             (square, "POLYGON ((1 1, 2 1, 2 2, 1 1))", &[Contains, Intersects]),
             ("LINESTRING (-1 2, 9 2)", square, &[Crosses, Intersects]),
-            ("LINESTRING (0 0, 2 2)", "LINESTRING (0 2, 2 0)", &[Crosses, Intersects]),
-            ("LINESTRING (0 0, 2 0)", "LINESTRING (1 0, 3 0)", &[Overlaps, Intersects]),
+            (
+                "LINESTRING (0 0, 2 2)",
+                "LINESTRING (0 2, 2 0)",
+                &[Crosses, Intersects],
+            ),
+            (
+                "LINESTRING (0 0, 2 0)",
+                "LINESTRING (1 0, 3 0)",
+                &[Overlaps, Intersects],
+            ),
             ("MULTIPOINT (1 1, 9 9)", square, &[Crosses, Intersects]),
             (holed, "POINT (4 4)", &[]),
             (holed, "POINT (3 4)", &[Touches, Intersects]),
-            ("POINT (1 2)", "POINT (1 2)", &[Equals, Contains, Within, Intersects]),
-            ("GEOMETRYCOLLECTION (POINT (1 1), LINESTRING (0 0, 1 0))", "POINT (1 1)", &[Contains, Intersects]),
+            (
+                "POINT (1 2)",
+                "POINT (1 2)",
+                &[Equals, Contains, Within, Intersects],
+            ),
+            (
+                "GEOMETRYCOLLECTION (POINT (1 1), LINESTRING (0 0, 1 0))",
+                "POINT (1 1)",
+                &[Contains, Intersects],
+            ),
             ("POLYGON EMPTY", square, &[]),
         ] {
             let found: Vec<Relation> = Relation::ALL
@@ -156,13 +187,23 @@ mod tests {
             ("POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0))", "POINT (1 1)", 0.0),
             ("POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0))", "POINT (2 -1)", degree),
             ("MULTIPOINT (5 5, 0 1)", "POINT (0 0)", degree),
-            ("GEOMETRYCOLLECTION (POINT (40 40), LINESTRING (0 1, 0 3))", "POINT (0 0)", degree),
+            (
+                "GEOMETRYCOLLECTION (POINT (40 40), LINESTRING (0 1, 0 3))",
+                "POINT (0 0)",
+                degree,
+            ),
             ("LINESTRING (0 1, 0 1)", "POINT (0 0)", degree),
         ] {
             let metres = shape(a).metres_to(&shape(point)).unwrap();
-            assert!((metres - expected).abs() < 0.5, "{a} to {point}: {metres}, not {expected}");
+            assert!(
+                (metres - expected).abs() < 0.5,
+                "{a} to {point}: {metres}, not {expected}"
+            );
         }
         assert_eq!(shape("LINESTRING EMPTY").metres_to(&shape("POINT (0 0)")), None);
-        assert_eq!(shape("POINT (0 0)").metres_to(&shape("LINESTRING (0 0, 1 1)")), None);
+        assert_eq!(
+            shape("POINT (0 0)").metres_to(&shape("LINESTRING (0 0, 1 1)")),
+            None
+        );
     }
 }

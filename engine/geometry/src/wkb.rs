@@ -1,7 +1,8 @@
 //! Well-known binary: a byte for the byte order, a number for the kind, then counts and positions.
 
 use geo::{
-    Coord, Geometry, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon,
+    Coord, Geometry, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon, Point,
+    Polygon,
 };
 
 use crate::ShapeError;
@@ -63,9 +64,9 @@ impl Reader<'_> {
                 };
                 MultiPolygon(self.items(MEMBER, member)?).into()
             }
-            COLLECTION => {
-                Geometry::GeometryCollection(GeometryCollection(self.items(MEMBER, |reader| reader.shape(depth + 1))?))
-            }
+            COLLECTION => Geometry::GeometryCollection(GeometryCollection(
+                self.items(MEMBER, |reader| reader.shape(depth + 1))?,
+            )),
             other => {
                 return Err(ShapeError::new(format!(
                     "not supported: well-known binary of kind {other}; there are 1 (point) to 7 (collection), of two coordinates"

@@ -8,7 +8,8 @@
 use std::fmt::Write;
 
 use geo::{
-    Coord, Geometry, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon,
+    Coord, Geometry, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon, Point,
+    Polygon,
 };
 
 use crate::ShapeError;
@@ -53,9 +54,9 @@ impl<'a> Reader<'a> {
                 let polygon = |reader: &mut Self| build::polygon(reader.items(Self::positions)?);
                 MultiPolygon(self.items(polygon)?).into()
             }
-            "GEOMETRYCOLLECTION" => {
-                Geometry::GeometryCollection(GeometryCollection(self.items(|reader| reader.shape(depth + 1))?))
-            }
+            "GEOMETRYCOLLECTION" => Geometry::GeometryCollection(GeometryCollection(
+                self.items(|reader| reader.shape(depth + 1))?,
+            )),
             _ => {
                 self.at = before;
                 return Err(self.expected(WORDS));
@@ -70,7 +71,10 @@ impl<'a> Reader<'a> {
         if word.eq_ignore_ascii_case("EMPTY") {
             return Ok(Vec::new());
         }
-        if ["Z", "M", "ZM"].iter().any(|more| word.eq_ignore_ascii_case(more)) {
+        if ["Z", "M", "ZM"]
+            .iter()
+            .any(|more| word.eq_ignore_ascii_case(more))
+        {
             return Err(more_coordinates());
         }
         self.at = before;
@@ -259,7 +263,10 @@ mod tests {
             ),
             ("MULTIPOINT(1 2,3 4)", "MULTIPOINT ((1 2), (3 4))"),
             ("MULTIPOINT((1 2),(3 4))", "MULTIPOINT ((1 2), (3 4))"),
-            ("MULTILINESTRING((0 0,1 1),(2 2,3 3))", "MULTILINESTRING ((0 0, 1 1), (2 2, 3 3))"),
+            (
+                "MULTILINESTRING((0 0,1 1),(2 2,3 3))",
+                "MULTILINESTRING ((0 0, 1 1), (2 2, 3 3))",
+            ),
             (
                 "MULTIPOLYGON(((0 0,1 0,1 1,0 0)),((5 5,6 5,6 6,5 5)))",
                 "MULTIPOLYGON (((0 0, 1 0, 1 1, 0 0)), ((5 5, 6 5, 6 6, 5 5)))",
@@ -287,13 +294,31 @@ mod tests {
             ("POINT(1 2", "expected ',' or ')' at byte 9, found the end".into()),
             ("POINT(1 x)", "expected a number at byte 8, found 'x'".into()),
             ("POINT(1 2é", "expected ',' or ')' at byte 9, found 'é'".into()),
-            ("POINT(1 1e999)", "the position 1 inf is not finite; an empty point has no place either".into()),
-            ("POINT EMPTY", "a point has exactly one position; an empty one has no place".into()),
-            ("POINT(1 2,3 4)", "a point has exactly one position; an empty one has no place".into()),
-            ("POINT Z (1 2 3)", "not supported: positions of more than two coordinates".into()),
-            ("POINT(1 2 3)", "not supported: positions of more than two coordinates".into()),
+            (
+                "POINT(1 1e999)",
+                "the position 1 inf is not finite; an empty point has no place either".into(),
+            ),
+            (
+                "POINT EMPTY",
+                "a point has exactly one position; an empty one has no place".into(),
+            ),
+            (
+                "POINT(1 2,3 4)",
+                "a point has exactly one position; an empty one has no place".into(),
+            ),
+            (
+                "POINT Z (1 2 3)",
+                "not supported: positions of more than two coordinates".into(),
+            ),
+            (
+                "POINT(1 2 3)",
+                "not supported: positions of more than two coordinates".into(),
+            ),
             ("LINESTRING(1 2)", "a line has at least 2 positions, got 1".into()),
-            ("POLYGON((0 0,1 1,0 0))", "a ring of a polygon has at least 4 positions, got 3".into()),
+            (
+                "POLYGON((0 0,1 1,0 0))",
+                "a ring of a polygon has at least 4 positions, got 3".into(),
+            ),
             (
                 "POLYGON((0 0,1 1,2 0,3 3))",
                 "a ring of a polygon ends where it begins, this one is not closed".into(),

@@ -33,7 +33,8 @@ fn text() -> impl Strategy<Value = String> {
         line().prop_map(|line| format!("LINESTRING {line}")),
         polygon().prop_map(|polygon| format!("POLYGON {polygon}")),
         positions(1).prop_map(|positions| format!("MULTIPOINT ({})", positions.join(", "))),
-        prop::collection::vec(line(), 1..3).prop_map(|lines| format!("MULTILINESTRING ({})", lines.join(", "))),
+        prop::collection::vec(line(), 1..3)
+            .prop_map(|lines| format!("MULTILINESTRING ({})", lines.join(", "))),
         prop::collection::vec(polygon(), 1..3).prop_map(|all| format!("MULTIPOLYGON ({})", all.join(", "))),
         Just("POLYGON EMPTY".to_owned()),
     ];
