@@ -14,7 +14,6 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BINARY := $(CARGO_TARGET_DIR)/release/elanus
 RUST_LOG_FILE := $(CARGO_TARGET_DIR)/test-rust.log
 E2E_LOG_FILE := $(CARGO_TARGET_DIR)/test-e2e.log
-FUZZ_TARGET ?= filter
 FUZZ_SECONDS ?= 60
 step = @printf '\n==> %s\n' '$(1)'
 
@@ -35,10 +34,9 @@ bench: ## kernel benchmarks
 fuzz: ## fuzz filters for FUZZ_SECONDS=60; needs a nightly toolchain and cargo-fuzz; not part of make test
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
 	    echo 'needed: rustup toolchain install nightly; cargo install cargo-fuzz --locked'; exit 1; }
-	$(call step,cargo fuzz run $(FUZZ_TARGET))
-	@python3 fuzz/seeds.py 'fuzz/corpus/$(FUZZ_TARGET)'
-	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/fuzz' $(CARGO) +nightly fuzz run --fuzz-dir fuzz \
-	    $(if $(filter filter_compile,$(FUZZ_TARGET)),--features compile --sanitizer none) $(FUZZ_TARGET) -- \
+	$(call step,cargo fuzz run filter)
+	@python3 fuzz/seeds.py fuzz/corpus/filter
+	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/fuzz' $(CARGO) +nightly fuzz run --fuzz-dir fuzz filter -- \
 	    -dict=fuzz/filter.dict -max_len=4096 -timeout=10 -max_total_time=$(FUZZ_SECONDS)
 
 fmt: ## format the Rust code

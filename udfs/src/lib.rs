@@ -7,6 +7,8 @@
 //! | one vector ([`vector`]) | `l2_normalize`, `l2_norm`, `vector_dims` |
 //! | JSON for SQL ([`json`]) | `json_get`, `json_get_int`, `json_get_float`, `json_get_str`, `json_get_bool`, `json_contains` |
 //! | JSON for filters ([`json`]) | `elanus_json_*`: one pass over the text per row, path and literal fixed per call |
+//! | shapes ([`geometry`]) | `st_equals`, `st_touches`, `st_overlaps`, `st_crosses`, `st_contains`, `st_intersects`, `st_within`, `st_dwithin`, `st_isvalid`, `st_astext`, `st_geomfromtext` |
+//! | a sample of rows for filters ([`sample`]) | `elanus_random_sample` |
 //! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
 //! | text ([`text`]) | `text_match`, `text_match_fuzzy`, `phrase_match` |
 //!
@@ -14,7 +16,9 @@
 //! replaced when [`register`] is called after DataFusion's own registration.
 
 pub mod array;
+pub mod geometry;
 pub mod json;
+pub mod sample;
 pub mod text;
 pub mod vector;
 
@@ -32,6 +36,8 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(json::all());
     functions.extend(array::all());
     functions.extend(text::all());
+    functions.extend(geometry::all());
+    functions.push(sample::function());
     functions
 }
 

@@ -129,6 +129,7 @@ impl IndexDef {
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
             scalar_def::check(index_type, field, &spec.params)?;
+            exact = field.data_type == DataType::Geometry;
             None
         };
         Ok(Self {
@@ -188,6 +189,9 @@ impl IndexDef {
 
     /// What is built on each segment; `None` for an index that is only recorded.
     pub fn what_to_build(&self) -> Option<IndexBuild> {
+        if self.exact {
+            return None;
+        }
         if self.metric.is_some() {
             let (metric, params) = self.build()?;
             return Some(IndexBuild::Vectors(metric, params));
@@ -239,7 +243,8 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => ("float", &["COSINE", "L2", "IP"]),
+        | DataType::TimestampTz
+        | DataType::Geometry => ("float", &["COSINE", "L2", "IP"]),
     }
 }
 
@@ -299,7 +304,8 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => &["FLAT", "AUTOINDEX"],
+        | DataType::TimestampTz
+        | DataType::Geometry => &["FLAT", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
-    Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array,
+    Int8Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, kernels::zip::zip};
 use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type, Schema, SchemaRef};
+use elanus_geometry::Shape;
 use elanus_storage::Keys;
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ use crate::schema::CollectionSchema;
 use crate::types::{DataType, Field};
 
 mod check;
+mod geometry;
 mod vectors;
 
 use check::check_values;
@@ -294,6 +297,9 @@ fn complete_column(field: &Field, given: Option<&ArrayRef>, rows: usize) -> Resu
 
 /// The column in the field's exact Arrow type; lossless conversions only.
 fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<ArrayRef> {
+    if field.data_type == DataType::Geometry && column.data_type() != &ArrowType::Null {
+        return geometry::conform(field, column);
+    }
     if column.data_type() == target {
         return Ok(Arc::clone(column));
     }
@@ -410,6 +416,11 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
         ])),
         DataType::Double => Arc::new(Float64Array::from(vec![value.as_f64().ok_or_else(bad)?; rows])),
         DataType::VarChar { .. } => Arc::new(StringArray::from(vec![value.as_str().ok_or_else(bad)?; rows])),
+        DataType::Geometry => {
+            let shape = value.as_str().and_then(|text| Shape::from_wkt(text).ok());
+            let wkb = shape.ok_or_else(bad)?.to_wkb();
+            Arc::new(BinaryArray::from_iter_values(vec![wkb; rows]))
+        }
         DataType::TimestampTz => {
             let micros = match value {
                 Value::String(text) => parse_timestamp(text).ok_or_else(bad)?,

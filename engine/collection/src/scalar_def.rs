@@ -17,7 +17,7 @@ type AcceptsType = fn(&DataType) -> bool;
 /// Index types that Milvus knows, and the test of the field types each accepts.
 const TYPES: &[(&str, AcceptsType)] = &[
     ("AUTOINDEX", |_| true),
-    ("INVERTED", |_| true),
+    ("INVERTED", |t| *t != DataType::Geometry),
     ("BITMAP", |t| {
         if let DataType::Array { element, .. } = t {
             is_bitmap_type(element)
@@ -39,6 +39,7 @@ const TYPES: &[(&str, AcceptsType)] = &[
         )
     }),
     ("Trie", |t| matches!(t, DataType::VarChar { .. })),
+    ("RTREE", |t| *t == DataType::Geometry),
     (NGRAM, |t| matches!(t, DataType::VarChar { .. } | DataType::Json)),
 ];
 

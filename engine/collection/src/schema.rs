@@ -343,6 +343,7 @@ fn validate_field(field: &Field) -> Result<()> {
                 DataType::Json
                 | DataType::Array { .. }
                 | DataType::TimestampTz
+                | DataType::Geometry
                 | DataType::FloatVector { .. }
                 | DataType::Float16Vector { .. }
                 | DataType::BFloat16Vector { .. }
@@ -398,7 +399,8 @@ fn validate_field(field: &Field) -> Result<()> {
         | DataType::Float
         | DataType::Double
         | DataType::Json
-        | DataType::TimestampTz => {}
+        | DataType::TimestampTz
+        | DataType::Geometry => {}
     }
     if field.auto_id && !field.primary_key {
         return bad("only the primary field can be auto id".into());

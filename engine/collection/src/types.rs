@@ -45,6 +45,8 @@ pub mod metadata_keys {
     pub const EXTENSION_NAME: &str = "ARROW:extension:name";
     /// The canonical Arrow extension name of JSON text.
     pub const JSON_EXTENSION: &str = "arrow.json";
+    /// The extension name of shapes in well-known binary.
+    pub const GEOMETRY_EXTENSION: &str = "geoarrow.wkb";
     /// The extension name that tells bfloat16 vectors from bits.
     pub const BFLOAT16_EXTENSION: &str = "elanus.bfloat16";
 }
@@ -77,13 +79,15 @@ pub enum DataType {
     Json,
     /// A list of scalars.
     Array {
-        /// Type of the elements: a scalar other than JSON, ARRAY and TIMESTAMPTZ.
+        /// Type of the elements: a scalar other than JSON, ARRAY, TIMESTAMPTZ and GEOMETRY.
         element: Box<DataType>,
         /// Limit in elements, 1 to 4,096.
         max_capacity: u32,
     },
     /// An instant: microseconds since 1970-01-01 UTC.
     TimestampTz,
+    /// A shape of two coordinates, as well-known binary.
+    Geometry,
     /// `dim` 32-bit floats.
     FloatVector {
         /// Dimension, 2 to 32,768.
@@ -128,6 +132,7 @@ impl DataType {
             Self::Json => "JSON",
             Self::Array { .. } => "Array",
             Self::TimestampTz => "Timestamptz",
+            Self::Geometry => "Geometry",
             Self::FloatVector { .. } => "FloatVector",
             Self::Float16Vector { .. } => "Float16Vector",
             Self::BFloat16Vector { .. } => "BFloat16Vector",
@@ -169,7 +174,8 @@ impl DataType {
             | Self::VarChar { .. }
             | Self::Json
             | Self::Array { .. }
-            | Self::TimestampTz => None,
+            | Self::TimestampTz
+            | Self::Geometry => None,
         }
     }
 
@@ -188,6 +194,7 @@ impl DataType {
                 ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
             }
             Self::TimestampTz => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Geometry => ArrowType::Binary,
             Self::FloatVector { dim } => fixed_list(ArrowType::Float32, *dim),
             Self::Float16Vector { dim } => fixed_list(ArrowType::Float16, *dim),
             Self::Int8Vector { dim } => fixed_list(ArrowType::Int8, *dim),
@@ -338,6 +345,7 @@ impl Field {
         match &self.data_type {
             DataType::VarChar { max_length } => put(keys::MAX_LENGTH, max_length.to_string()),
             DataType::Json => put(keys::EXTENSION_NAME, keys::JSON_EXTENSION.to_string()),
+            DataType::Geometry => put(keys::EXTENSION_NAME, keys::GEOMETRY_EXTENSION.to_string()),
             DataType::Array {
                 element,
                 max_capacity,
@@ -433,6 +441,9 @@ fn type_from_arrow(
     if let Some(scalar) = scalar_from_arrow(arrow, max_length) {
         let is_json = extension == Some(keys::JSON_EXTENSION);
         return Some(if is_json { DataType::Json } else { scalar });
+    }
+    if arrow == &ArrowType::Binary && extension == Some(keys::GEOMETRY_EXTENSION) {
+        return Some(DataType::Geometry);
     }
     if let Some(vector) = vector_from_arrow(arrow, extension) {
         return Some(vector);

@@ -172,7 +172,8 @@ fn values_of(data_type: &DataType, column: &ArrayRef) -> Option<Values> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => None,
+        | DataType::TimestampTz
+        | DataType::Geometry => None,
     }
 }
 

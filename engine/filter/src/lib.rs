@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<ast::Expr, FilterError> {
 /// become a physical expression directly. Column names are taken as they are, without normalisation.
 ///
 /// JSON columns are `Utf8` with the extension name `arrow.json` (or the Milvus type `JSON`) in the field's metadata;
-/// the dynamic field is the column `$meta`.
+/// the dynamic field is the column `$meta`. GEOMETRY columns are `Binary` with the extension name `geoarrow.wkb`.
 ///
 /// # Errors
 /// Any [`FilterErrorKind`], with the position.

@@ -21,7 +21,7 @@ pub(crate) fn type_info() -> Result<&'static XdbcTypeInfoData, Status> {
 }
 
 /// Name, code, digits or bytes, parameters. A type that ODBC does not know is described as text.
-const TYPES: [(&str, XdbcDataType, i32, &[&str]); 16] = [
+const TYPES: [(&str, XdbcDataType, i32, &[&str]); 17] = [
     ("BOOLEAN", XdbcDataType::XdbcBit, 1, &[]),
     ("TINYINT", XdbcDataType::XdbcTinyint, 3, &[]),
     ("SMALLINT", XdbcDataType::XdbcSmallint, 5, &[]),
@@ -32,6 +32,7 @@ const TYPES: [(&str, XdbcDataType, i32, &[&str]); 16] = [
     ("VARCHAR", XdbcDataType::XdbcVarchar, 65_535, &["length"]),
     ("JSON", XdbcDataType::XdbcVarchar, 65_536, &[]),
     ("TIMESTAMPTZ", XdbcDataType::XdbcTimestamp, 32, &[]),
+    ("GEOMETRY", XdbcDataType::XdbcVarchar, 65_535, &[]),
     ("VECTOR", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
     ("HALFVEC", XdbcDataType::XdbcVarchar, 32_768, &["dimension"]),
     (

@@ -36,6 +36,7 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
+        | DataType::Geometry
         | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

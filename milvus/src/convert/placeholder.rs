@@ -49,7 +49,8 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz) => {
+        | DataType::TimestampTz
+        | DataType::Geometry) => {
             let dim = other.dim().and_then(|dim| usize::try_from(dim).ok());
             let floats = float_vectors(bytes, &field.name, dim.unwrap_or(usize::MAX))?;
             return Ok(QueryVectors {
@@ -145,7 +146,8 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => return Ok(()),
+        | DataType::TimestampTz
+        | DataType::Geometry => return Ok(()),
     };
     let (elements, _) = bytes.as_chunks::<2>();
     if elements

@@ -12,6 +12,7 @@ use arrow::datatypes::{
 };
 use chrono_tz::Tz;
 use elanus_collection::{CollectionSchema, DataType, Field, Keys};
+use elanus_geometry::Shape;
 use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::scalar_field::Data;
 use milvus::proto::schema::{self as wire, FieldData, ScalarField, VectorField, vector_field};
@@ -105,7 +106,8 @@ pub(crate) fn column_to_wire(
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => {
+        | DataType::TimestampTz
+        | DataType::Geometry => {
             let data = scalars(field, &field.data_type, column, keys, zone)?;
             WireField::Scalars(ScalarField {
                 data: Some(data),
@@ -238,6 +240,18 @@ fn scalars(
                 .map(|(row, micros)| text(row, micros))
                 .collect();
             Data::StringData(wire::StringArray { data })
+        }
+        DataType::Geometry => {
+            let array = column.as_binary_opt::<i32>().ok_or_else(unexpected)?;
+            let data = array
+                .iter()
+                .map(|wkb| match wkb.map(Shape::from_wkb) {
+                    None => Ok(String::new()),
+                    Some(Ok(shape)) => Ok(shape.to_wkt()),
+                    Some(Err(_)) => Err(broken(&field.name, "holds a value that is no shape")),
+                })
+                .collect::<Result<_>>()?;
+            Data::GeometryWktData(wire::GeometryWktArray { data })
         }
         DataType::Array { element, .. } => {
             let lists: &ListArray = column.as_list_opt().ok_or_else(unexpected)?;

@@ -44,7 +44,8 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => None,
+        | DataType::TimestampTz
+        | DataType::Geometry => None,
     }
 }
 
@@ -255,7 +256,8 @@ pub(crate) fn to_wire(data_type: &DataType, column: &ArrayRef) -> Option<VectorF
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => return None,
+        | DataType::TimestampTz
+        | DataType::Geometry => return None,
     };
     Some(VectorField {
         dim: i64::from(data_type.dim()?),

@@ -86,7 +86,8 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             | DataType::VarChar { .. }
             | DataType::Json
             | DataType::Array { .. }
-            | DataType::TimestampTz => 1,
+            | DataType::TimestampTz
+            | DataType::Geometry => 1,
         })
         .sum()
 }

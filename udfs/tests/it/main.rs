@@ -3,6 +3,7 @@
 
 mod arrays;
 mod distances;
+mod geometry;
 mod json;
 
 use std::sync::Arc;

@@ -40,6 +40,8 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::Int32
         | DataType::Int64
         | DataType::TimestampTz
+        // read when it was brought into its form
+        | DataType::Geometry
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. } => Ok(()),
     }

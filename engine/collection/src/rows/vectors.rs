@@ -68,7 +68,8 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => Err(type_mismatch(field, column.data_type())),
+        | DataType::TimestampTz
+        | DataType::Geometry => Err(type_mismatch(field, column.data_type())),
     }
 }
 
@@ -261,6 +262,7 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
+        | DataType::Geometry
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. } => Ok(()),
     }

@@ -39,7 +39,7 @@ impl Lowerer<'_> {
         Err(self.not_found(&path.name, span))
     }
 
-    fn not_found(&self, name: &str, span: Span) -> Box<Issue> {
+    pub(super) fn not_found(&self, name: &str, span: Span) -> Box<Issue> {
         let close = self
             .schema
             .fields()

@@ -10,6 +10,7 @@ mod contains;
 mod field;
 mod operand;
 mod pattern;
+mod spatial;
 mod text;
 mod time;
 mod value;
@@ -17,11 +18,13 @@ mod value;
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 use elanus_udfs::json::JsonTest;
+use elanus_udfs::sample;
 use elanus_udfs::text::MatchKind;
 
 use self::compare::Bound;
 use self::contains::{array_literal, empty_list_test};
-use self::operand::{Kind, Operand, Origin, literal, text_scalar};
+use self::operand::{Kind, Operand, Origin, call, column, literal, text_scalar};
+use self::spatial::is_geometry;
 use self::value::Value;
 use crate::ast::{self, BinaryOp, CompareOp, ExprKind, Span, UnaryOp};
 use crate::error::{FilterErrorKind, Issue, Result};
@@ -30,8 +33,26 @@ use crate::template::Templates;
 /// Lowers a whole filter.
 pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) -> Result<Expr> {
     let lowerer = Lowerer { schema, templates };
-    lowerer.condition(tree, |got| {
-        format!("predicate is not a boolean expression: {tree}, data type: {got}")
+    let (rest, share) = match &tree.kind {
+        ExprKind::RandomSample(share) => (None, Some(share)),
+        ExprKind::And(operands) => match operands.split_last() {
+            Some((last, rest)) => match &last.kind {
+                ExprKind::RandomSample(share) => (Some(rest), Some(share)),
+                _ => (None, None),
+            },
+            None => (None, None),
+        },
+        _ => (None, None),
+    };
+    let Some(share) = share else {
+        return lowerer.condition(tree, |got| {
+            format!("predicate is not a boolean expression: {tree}, data type: {got}")
+        });
+    };
+    let sample = lowerer.random_sample(share)?;
+    Ok(match rest {
+        Some(rest) => lowerer.chain(rest, Operator::And, "and")?.and(sample),
+        None => sample,
     })
 }
 
@@ -146,12 +167,19 @@ impl Lowerer<'_> {
                 let slop = slop.as_deref().map(|slop| self.slop(slop)).transpose()?;
                 self.text_test(MatchKind::Phrase, (field, query), slop, span)?
             }
-            ExprKind::RandomSample(_) => return Err(Issue::unsupported(span, "random_sample")),
+            ExprKind::RandomSample(_) => {
+                let message = "random_sample can only stand alone or as the last condition of 'and'";
+                return Err(Issue::parse(span, message));
+            }
             ExprKind::ElementFilter { .. } => return Err(Issue::unsupported(span, "element_filter")),
             ExprKind::Match { mode, .. } => return Err(Issue::unsupported(span, mode.name())),
-            ExprKind::Spatial { op, .. } => return Err(Issue::unsupported(span, op.name())),
-            ExprKind::SpatialDistance { .. } => return Err(Issue::unsupported(span, "st_dwithin")),
-            ExprKind::SpatialIsValid(_) => return Err(Issue::unsupported(span, "st_isvalid")),
+            ExprKind::Spatial { op, field, shape } => self.spatial(*op, field, shape, span)?,
+            ExprKind::SpatialDistance {
+                field,
+                shape,
+                distance,
+            } => self.spatial_distance(field, shape, distance, span)?,
+            ExprKind::SpatialIsValid(field) => self.spatial_is_valid(field, span)?,
         };
         Ok(Operand::Predicate(expr))
     }
@@ -305,6 +333,36 @@ impl Lowerer<'_> {
         }
     }
 
+    /// `random_sample(share)`
+    fn random_sample(&self, share: &ast::Expr) -> Result<Expr> {
+        let what = match self.operand(share)? {
+            Operand::Constant {
+                value: Value::Float(value),
+                ..
+            } if value > 0.0 && value < 1.0 => {
+                return Ok(call(sample::function(), vec![lit(value)]));
+            }
+            Operand::Constant {
+                value: Value::Float(value),
+                ..
+            } => value.to_string(),
+            Operand::Constant {
+                value: Value::Int(value),
+                ..
+            } => value.to_string(),
+            other @ (Operand::Constant { .. }
+            | Operand::Scalar(_)
+            | Operand::Array(_)
+            | Operand::Json(_)
+            | Operand::JsonArithmetic { .. }
+            | Operand::Predicate(_)) => other.type_name(),
+        };
+        Err(Issue::types(
+            share.span,
+            format!("the sample factor should be between 0 and 1, both excluded, got {what}"),
+        ))
+    }
+
     /// All operands joined by one operator, as a balanced tree: a chain of thousands stays shallow.
     fn chain(&self, operands: &[ast::Expr], op: Operator, name: &str) -> Result<Expr> {
         let mut level = Vec::with_capacity(operands.len());
@@ -357,6 +415,13 @@ impl Lowerer<'_> {
                 Expr::IsNull(Box::new(expr))
             }
         };
+        if let ExprKind::Field(path) = &operand.kind
+            && path.path.is_empty()
+            && let Ok(field) = self.schema.field_with_name(&path.name)
+            && is_geometry(field)
+        {
+            return Ok(test(column(&path.name)));
+        }
         match self.operand(operand)? {
             Operand::Scalar(scalar) if scalar.origin == Origin::Column => Ok(test(scalar.expr)),
             Operand::Array(array) => Ok(test(array.expr)),

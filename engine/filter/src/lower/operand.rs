@@ -146,7 +146,9 @@ pub(crate) fn is_json(field: &Field) -> bool {
 
 /// Milvus' name of an Arrow type.
 pub(crate) fn type_name(data_type: &DataType) -> String {
-    use DataType::{Boolean, FixedSizeList, Float32, Float64, LargeUtf8, List, Timestamp, Utf8, Utf8View};
+    use DataType::{
+        Binary, Boolean, FixedSizeList, Float32, Float64, LargeUtf8, List, Timestamp, Utf8, Utf8View,
+    };
     if let FixedSizeList(..) = data_type {
         return "FloatVector".to_owned();
     }
@@ -163,6 +165,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         "VarChar"
     } else if matches!(data_type, Timestamp(..)) {
         "Timestamptz"
+    } else if matches!(data_type, Binary) {
+        "Geometry"
     } else {
         return data_type.to_string();
     };

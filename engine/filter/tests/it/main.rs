@@ -6,4 +6,5 @@ mod grammar;
 mod model;
 mod rejected;
 mod roundtrip;
+mod spatial;
 mod table;

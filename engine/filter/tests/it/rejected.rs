@@ -346,14 +346,6 @@ fn type_rules_are_milvus_own() {
             "the value of {nan} is not a finite number (line 1, column 11)",
         ),
         (
-            "random_sample(0.5)",
-            "not supported: random_sample (line 1, column 1)",
-        ),
-        (
-            "id == 1 and random_sample(0.5)",
-            "not supported: random_sample (line 1, column 13)",
-        ),
-        (
             "text_match(text, 'a')",
             "field \"text\" does not enable match: text_match needs a field that was made with enable_analyzer and enable_match (line 1, column 1)",
         ),
@@ -384,14 +376,6 @@ fn type_rules_are_milvus_own() {
         (
             "match_least(s, $[x] > 1, threshold=2)",
             "not supported: match_least (line 1, column 1)",
-        ),
-        (
-            "st_within(text, 'POINT(0 0)')",
-            "not supported: st_within (line 1, column 1)",
-        ),
-        (
-            "st_dwithin(text, 'POINT(0 0)', 1)",
-            "not supported: st_dwithin (line 1, column 1)",
         ),
         (
             "bloom_match(id, {int})",

@@ -4,8 +4,10 @@ use elanus_filter::ast::{
     BinaryOp, CompareOp, ContainsMode, Expr, ExprKind, FieldPath, Literal, MatchMode, PathStep, SpatialOp,
     TimeCompare, UnaryOp,
 };
-use elanus_filter::parse;
+use elanus_filter::{Templates, compile, parse};
 use proptest::prelude::*;
+
+use crate::table::table;
 
 fn name() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
@@ -21,6 +23,16 @@ fn name() -> impl Strategy<Value = String> {
         "r",
         "is",
         "null",
+        // columns of the table that filters are compiled for; other names are dynamic keys
+        "id",
+        "real",
+        "flag",
+        "text",
+        "ts",
+        "ints",
+        "tags",
+        "meta",
+        "vec",
     ])
     .prop_map(str::to_owned)
 }
@@ -178,6 +190,18 @@ proptest! {
         match parse(&text) {
             Ok(parsed) => prop_assert_eq!(&parsed, &tree, "{}", text),
             Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+
+    #[test]
+    fn what_parses_compiles_or_is_refused_with_its_place(tree in tree()) {
+        let text = tree.to_string();
+        match compile(&text, &table().schema(), &Templates::new()) {
+            Ok(expr) => prop_assert!(!expr.to_string().is_empty()),
+            Err(error) => {
+                prop_assert!(error.span().start <= error.span().end && error.span().end <= text.len());
+                prop_assert!(!error.render().is_empty());
+            }
         }
     }
 

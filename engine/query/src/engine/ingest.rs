@@ -233,6 +233,10 @@ fn column_type(field: &ArrowField) -> Result<DataType> {
     if is_text(field.data_type()) && field.extension_type_name() == Some(metadata_keys::JSON_EXTENSION) {
         return Ok(DataType::Json);
     }
+    if field.data_type().is_binary() && field.extension_type_name() == Some(metadata_keys::GEOMETRY_EXTENSION)
+    {
+        return Ok(DataType::Geometry);
+    }
     match VectorKind::of(field) {
         // Bytes without a name may be anything.
         None | Some(VectorKind::Bit(_)) => {}

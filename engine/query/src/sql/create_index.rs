@@ -133,7 +133,8 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => ("vector", NUMBERS),
+        | DataType::TimestampTz
+        | DataType::Geometry => ("vector", NUMBERS),
     }
 }
 

@@ -20,10 +20,10 @@ const DEFAULT_LENGTH: u32 = 65_535;
 pub(super) const DEFAULT_CAPACITY: u32 = 4_096;
 
 const ALLOWED: &str = "BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, VARCHAR(n), TEXT, JSON, \
-                       TIMESTAMPTZ, VECTOR(n), HALFVEC(n), BFLOAT16_VECTOR(n), INT8_VECTOR(n), BIT(n), SPARSEVEC and \
+                       TIMESTAMPTZ, GEOMETRY, VECTOR(n), HALFVEC(n), BFLOAT16_VECTOR(n), INT8_VECTOR(n), BIT(n), SPARSEVEC and \
                        arrays T[] of the scalars";
 
-/// Plans the vector types and `JSON`.
+/// Plans the vector types, `JSON` and `GEOMETRY`.
 #[derive(Debug, Default)]
 pub(crate) struct VectorTypes;
 
@@ -32,15 +32,24 @@ impl TypePlanner for VectorTypes {
         if let Some(kind) = vector_kind(sql).map_err(external)? {
             return Ok(Some(kind.field("")));
         }
+        let named = |arrow, extension: &str| {
+            let metadata = [(metadata_keys::EXTENSION_NAME.to_string(), extension.to_string())];
+            let field = ArrowField::new("", arrow, true).with_metadata(metadata.into());
+            Ok(Some(Arc::new(field)))
+        };
         if matches!(sql, SqlType::JSON | SqlType::JSONB) {
-            let metadata = [(metadata_keys::EXTENSION_NAME, metadata_keys::JSON_EXTENSION)]
-                .map(|(key, value)| (key.to_string(), value.to_string()));
-            return Ok(Some(Arc::new(
-                ArrowField::new("", ArrowType::Utf8, true).with_metadata(metadata.into()),
-            )));
+            return named(ArrowType::Utf8, metadata_keys::JSON_EXTENSION);
+        }
+        if is_geometry(sql) {
+            return named(ArrowType::Binary, metadata_keys::GEOMETRY_EXTENSION);
         }
         Ok(None)
     }
+}
+
+fn is_geometry(sql: &SqlType) -> bool {
+    matches!(sql, SqlType::Custom(name, modifiers)
+        if modifiers.is_empty() && name.to_string().eq_ignore_ascii_case("geometry"))
 }
 
 /// Largest `n` of `BIT(n)`.
@@ -127,7 +136,8 @@ pub(crate) fn vector_sql(data_type: &DataType) -> Option<SqlType> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => None,
+        | DataType::TimestampTz
+        | DataType::Geometry => None,
     }
 }
 
@@ -151,6 +161,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::VarChar { max_length } => format!("VARCHAR({max_length})"),
         DataType::Json => "JSON".into(),
         DataType::TimestampTz => "TIMESTAMPTZ".into(),
+        DataType::Geometry => "GEOMETRY".into(),
         DataType::Array {
             element,
             max_capacity: DEFAULT_CAPACITY,
@@ -204,6 +215,7 @@ pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
         },
         SqlType::JSON | SqlType::JSONB => DataType::Json,
         SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => DataType::TimestampTz,
+        geometry if is_geometry(geometry) => DataType::Geometry,
         SqlType::Array(ArrayElemTypeDef::SquareBracket(item, capacity @ (None | Some(_)))) => {
             array_of(item, *capacity)?
         }

@@ -64,6 +64,7 @@ pub(super) fn from_wire(
         DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
+        | DataType::Geometry
         | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

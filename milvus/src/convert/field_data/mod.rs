@@ -116,7 +116,8 @@ fn filled_bytes(field: &Field) -> u64 {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
-        | DataType::TimestampTz => {
+        | DataType::TimestampTz
+        | DataType::Geometry => {
             let default = field.default.as_ref().and_then(serde_json::Value::as_str);
             8 + default.map_or(0, |text| text.len() as u64)
         }

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, PrimitiveArray, StringBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringBuilder, TimestampMicrosecondArray,
+};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
     ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -87,6 +89,15 @@ pub(super) fn from_wire(
                 .map(|text| time::parse(text, zone))
                 .collect::<Result<Vec<_>>>()?;
             Arc::new(instants(field, micros, nulls)?)
+        }
+        // The writer reads the shapes.
+        (DataType::Geometry, Data::GeometryWktData(values)) => {
+            nulls.check(field, values.data.len())?;
+            texts(&values.data, nulls)
+        }
+        (DataType::Geometry, Data::GeometryData(values)) => {
+            nulls.check(field, values.data.len())?;
+            Arc::new(nulls.options(&values.data).collect::<BinaryArray>())
         }
         (DataType::Array { element, .. }, Data::ArrayData(values)) => {
             nulls.check(field, values.data.len())?;

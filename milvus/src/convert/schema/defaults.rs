@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 use elanus_collection::DataType;
+use elanus_geometry::Shape;
 use milvus::proto::schema as wire;
 use milvus::proto::schema::value_field::Data as DefaultValue;
 use serde_json::{Number, Value};
@@ -59,6 +60,12 @@ pub(super) fn default_from_wire(
             time::check(value)?;
             Ok(value.into())
         }
+        (DataType::Geometry, DefaultValue::StringData(value)) => match Shape::from_wkt(&value) {
+            Ok(shape) => Ok(shape.to_wkt().into()),
+            Err(reason) => Err(Error::invalid(format!(
+                "the default value of geometry field {field} is no shape: {reason}"
+            ))),
+        },
         (_, DefaultValue::BoolData(_)) => wrong("Bool"),
         (_, DefaultValue::IntData(_)) => wrong("Int32"),
         (_, DefaultValue::LongData(_)) => wrong("Int64"),
@@ -83,7 +90,9 @@ pub(super) fn default_to_wire(data_type: &DataType, value: &Value) -> Option<wir
         #[expect(clippy::cast_possible_truncation, reason = "a FLOAT default came as f32")]
         DataType::Float => DefaultValue::FloatData(value.as_f64()? as f32),
         DataType::Double => DefaultValue::DoubleData(value.as_f64()?),
-        DataType::VarChar { .. } => DefaultValue::StringData(value.as_str()?.to_string()),
+        DataType::VarChar { .. } | DataType::Geometry => {
+            DefaultValue::StringData(value.as_str()?.to_string())
+        }
         DataType::TimestampTz => match value.as_i64() {
             Some(micros) => DefaultValue::StringData(time::format(micros, chrono_tz::UTC)),
             None => DefaultValue::StringData(value.as_str()?.to_string()),

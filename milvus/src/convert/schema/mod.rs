@@ -154,6 +154,7 @@ fn can_cluster(data_type: &DataType) -> bool {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
+        | DataType::Geometry
         | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

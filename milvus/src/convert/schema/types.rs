@@ -33,7 +33,7 @@ pub(super) fn type_from_wire(
     };
     let unsupported = || {
         Err(Error::unsupported(format!(
-            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, JSON, Array, Timestamptz, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector, SparseFloatVector",
+            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, JSON, Array, Timestamptz, Geometry, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector, SparseFloatVector",
             name(data_type)
         )))
     };
@@ -50,6 +50,7 @@ pub(super) fn type_from_wire(
         W::Double => DataType::Double,
         W::Json => DataType::Json,
         W::Timestamptz => DataType::TimestampTz,
+        W::Geometry => DataType::Geometry,
         W::VarChar => DataType::VarChar {
             max_length: max_length(collection, field, params)?,
         },
@@ -112,8 +113,7 @@ pub(super) fn type_from_wire(
                 "data type None is not valid (field {field})"
             )));
         }
-        W::Geometry
-        | W::Text
+        W::Text
         | W::Mol
         | W::Date
         | W::Time
@@ -223,6 +223,7 @@ pub(crate) fn type_to_wire(data_type: &DataType) -> wire::DataType {
         DataType::Json => wire::DataType::Json,
         DataType::Array { .. } => wire::DataType::Array,
         DataType::TimestampTz => wire::DataType::Timestamptz,
+        DataType::Geometry => wire::DataType::Geometry,
         DataType::FloatVector { .. } => wire::DataType::FloatVector,
         DataType::Float16Vector { .. } => wire::DataType::Float16Vector,
         DataType::BFloat16Vector { .. } => wire::DataType::BFloat16Vector,
@@ -261,6 +262,7 @@ pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyVa
         | DataType::Double
         | DataType::Json
         | DataType::TimestampTz
+        | DataType::Geometry
         | DataType::SparseFloatVector => (wire::DataType::None, Vec::new()),
     }
 }
