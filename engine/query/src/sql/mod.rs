@@ -21,6 +21,7 @@ mod drop;
 mod insert;
 mod lateral_calls;
 mod offsets;
+mod precedence;
 mod quantified;
 mod question_marks;
 mod reset_options;
@@ -119,6 +120,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
     for statement in &mut statements {
         quantified::rewrite(statement)?;
         lateral_calls::rewrite(statement);
+        precedence::rewrite(statement);
     }
     Ok(statements)
 }
