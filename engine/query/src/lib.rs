@@ -9,6 +9,7 @@
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `grouping`, `fusion`, `rerank`, `ordering` | the stages of searches |
+//! | `value_path` | columns and paths into JSON that requests name |
 //! | `selection`, `predicate` | what operators and direct requests share: searching units, filter bitsets |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
 //! | `files`, `memory` | which files statements may touch, how much memory they may hold |
@@ -55,6 +56,7 @@ mod settings;
 mod sql;
 mod statement;
 mod table;
+mod value_path;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use engine::{Engine, EngineOptions, IngestMode};
@@ -63,8 +65,8 @@ pub use files::FileAccess;
 pub use fusion::{Fusion, ScoreMode, Scoring};
 pub use ordering::OrderBy;
 pub use request::{
-    Aggregate, AggregateKind, AggregateRequest, FilterText, Grouping, HybridRequest, Queries, QueryRequest,
-    SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
+    Aggregate, AggregateKind, AggregateRequest, FilterText, GroupKey, Grouping, HybridRequest, Queries,
+    QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
 };
 pub use rerank::{Boost, BoostBy, Combine, Decay, DecayCurve, RandomScore, Rerank};
 pub use search::MAX_NEIGHBOURS;
@@ -72,3 +74,4 @@ pub use settings::ElanusSettings;
 pub use sql::check_syntax;
 pub use sql::split::{Statements, split};
 pub use statement::{Answer, Pinned, Prepared};
+pub use value_path::{JsonCast, ValuePath};

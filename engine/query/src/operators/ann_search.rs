@@ -214,7 +214,8 @@ impl DisplayAs for AnnSearchExec {
         }
         facts.extend(within_text(&self.spec).map(|within| ("within", within)));
         if let Some(group) = &self.spec.group {
-            facts.push(("group_by", format!("[{}]", group.columns.join(", "))));
+            let keys: Vec<&str> = group.keys.iter().map(|key| key.path().text()).collect();
+            facts.push(("group_by", format!("[{}]", keys.join(", "))));
             facts.push(("groups", format!("{} x {}", group.groups, group.size)));
         }
         facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));
