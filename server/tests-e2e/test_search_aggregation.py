@@ -156,8 +156,8 @@ def test_without_an_order_buckets_come_as_they_are_found(client, name, items):
 @pytest.mark.parametrize(
     "aggregation, given, error",
     [
-        (SearchAggregation(["nothing"], size=1), {}, "group by field 'nothing' not found"),
-        (SearchAggregation(["price"], size=1), {}, "unsupported data type for group by"),
+        (SearchAggregation(["nothing"], size=1), {}, "search_aggregation: field nothing not found"),
+        (SearchAggregation(["price"], size=1), {}, "buckets by price, which is Double"),
         (SearchAggregation(["brand"], size=1, metrics={"x": {"sum": "brand"}}), {}, "metric x: sum of brand, which is VarChar"),
         (SearchAggregation(["brand"], size=1, top_hits=TopHits(2, [{"tags": "asc"}])), {}, "sorted by tags, which is Array"),
         (SearchAggregation(["brand"], size=101, top_hits=TopHits(100)), {}, "= 10100 entries, at most 10000"),

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::DataFusionError;
 use elanus_collection::{Snapshot, Unit};
@@ -20,8 +21,10 @@ use elanus_collection::{Snapshot, Unit};
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::query_vectors::QueryVectors;
+use crate::request::GroupKey;
 use crate::resources::Resources;
-use crate::search::{Hit, SearchSpec, Target, Totals, cost, order_equals, search_targets, take_rows};
+use crate::search::{Hit, SearchSpec, Target, Totals, cost, order_equals, search_targets};
+use crate::value_path::columns_of;
 
 /// Rows looked at in the first round, for each row that the answer may have.
 const FIRST_ROUND: usize = 2;
@@ -33,8 +36,8 @@ const MAX_HITS: usize = 1 << 22;
 /// What the groups are and how many are wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GroupSpec {
-    /// Columns whose values together tell groups apart; NULL is a value, too.
-    pub columns: Vec<String>,
+    /// What together tells groups apart; NULL is a value, too.
+    pub keys: Vec<GroupKey>,
     /// Groups wanted of each query.
     pub groups: usize,
     /// Most rows of a group.
@@ -147,11 +150,14 @@ impl GroupSpec {
         if hits.is_empty() {
             return Ok(groups);
         }
-        let names: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        let values = take_rows(units, &names, None, hits).await?;
-        let fields = values.columns().iter();
+        let columns = columns_of(units, self.keys.iter().map(GroupKey::path), hits).await?;
+        let values = self.keys.iter().zip(&columns);
+        let values: Vec<ArrayRef> = values
+            .map(|(key, column)| key.values(column).map_err(external))
+            .collect::<Result<_, _>>()?;
+        let fields = values.iter();
         let fields = fields.map(|column| SortField::new(column.data_type().clone()));
-        let keys = RowConverter::new(fields.collect())?.convert_columns(values.columns())?;
+        let keys = RowConverter::new(fields.collect())?.convert_columns(&values)?;
         let mut known: HashMap<&[u8], usize> = HashMap::new();
         for (hit, key) in hits.iter().zip(keys.iter()) {
             let next = groups.len();

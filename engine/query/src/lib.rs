@@ -9,6 +9,7 @@
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `grouping`, `fusion`, `rerank`, `ordering` | the stages of searches |
+//! | `value_path` | columns and paths into JSON that requests name |
 //! | `selection`, `predicate`, `index_filter` | what operators and direct requests share: filter bitsets, and what scalar indexes know of them |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
 //! | `files`, `memory` | which files statements may touch, how much memory they may hold |
@@ -58,6 +59,7 @@ mod sql;
 mod statement;
 mod table;
 mod text_queries;
+mod value_path;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use chain::{Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, NullPolicy};
@@ -67,8 +69,8 @@ pub use files::FileAccess;
 pub use fusion::{Fusion, ScoreMode, Scoring};
 pub use ordering::OrderBy;
 pub use request::{
-    Aggregate, AggregateKind, AggregateRequest, FilterText, Grouping, HybridRequest, Queries, QueryRequest,
-    SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
+    Aggregate, AggregateKind, AggregateRequest, FilterText, GroupKey, Grouping, HybridRequest, Queries,
+    QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
 };
 pub use rerank::{Boost, BoostBy, Combine, Decay, DecayCurve, RandomScore, Rerank};
 pub use search::MAX_NEIGHBOURS;
@@ -76,3 +78,4 @@ pub use settings::ElanusSettings;
 pub use sql::check_syntax;
 pub use sql::split::{Statements, split};
 pub use statement::{Answer, Pinned, Prepared};
+pub use value_path::{JsonCast, ValuePath};

@@ -9,7 +9,8 @@ use elanus_collection::{CollectionSchema, DataType, Unit};
 
 use crate::compute::{Compute, Wanted};
 use crate::error::{QueryError, Result, did_you_mean, external};
-use crate::search::{Hit, take_rows};
+use crate::search::Hit;
+use crate::value_path::{ValuePath, columns_of};
 
 /// Elementary steps that a value to be sorted is reckoned at.
 const STEPS_PER_VALUE: u64 = 20;
@@ -17,7 +18,8 @@ const STEPS_PER_VALUE: u64 = 20;
 /// A column that rows are ordered by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBy {
-    /// Column of booleans, numbers, texts or instants.
+    /// Column of booleans, numbers, texts or instants, or a path into JSON: of that, numbers come before texts and these
+    /// before truth values, and all else counts as NULL.
     pub column: String,
     /// Whether large values come first.
     pub descending: bool,
@@ -25,17 +27,31 @@ pub struct OrderBy {
     pub nulls_first: bool,
 }
 
+/// An [`OrderBy`] that has been checked.
+#[derive(Debug, Clone)]
+pub(crate) struct SortKey {
+    path: ValuePath,
+    options: SortOptions,
+}
+
 impl OrderBy {
     /// # Errors
     /// [`QueryError::InvalidParameter`] for a column that is not there or has no order.
-    pub(crate) fn check(&self, schema: &CollectionSchema) -> Result<()> {
+    pub(crate) fn key(&self, schema: &CollectionSchema) -> Result<SortKey> {
         let name = &self.column;
-        let Some(field) = schema.field(name) else {
+        let Some(path) = ValuePath::of(name, schema) else {
             let known: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
             let known = did_you_mean(name, &known, "fields");
             return Err(QueryError::InvalidParameter(format!(
                 "order by field '{name}' not found{known}"
             )));
+        };
+        let options = SortOptions {
+            descending: self.descending,
+            nulls_first: self.nulls_first,
+        };
+        let Some(field) = schema.field(name).filter(|_| !path.is_json()) else {
+            return Ok(SortKey { path, options });
         };
         match &field.data_type {
             DataType::Bool
@@ -46,9 +62,9 @@ impl OrderBy {
             | DataType::Float
             | DataType::Double
             | DataType::VarChar { .. }
-            | DataType::TimestampTz => Ok(()),
+            | DataType::TimestampTz => Ok(SortKey { path, options }),
             other => Err(QueryError::InvalidParameter(format!(
-                "order by field '{name}' is {}: allowed are BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE, VARCHAR, TIMESTAMPTZ",
+                "order by field '{name}' is {}: allowed are BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE, VARCHAR, TIMESTAMPTZ and paths into JSON",
                 other.name()
             ))),
         }
@@ -58,7 +74,7 @@ impl OrderBy {
 /// The first `limit` of `hits` in the order of columns; what these do not tell apart keeps its order.
 pub(crate) async fn order_hits(
     units: &[Arc<Unit>],
-    order: &[OrderBy],
+    order: &[SortKey],
     hits: Vec<Hit>,
     limit: Option<usize>,
     compute: &Compute,
@@ -66,20 +82,15 @@ pub(crate) async fn order_hits(
     if order.is_empty() || hits.is_empty() {
         return Ok(hits);
     }
-    let names: Vec<&str> = order.iter().map(|by| by.column.as_str()).collect();
-    let values = take_rows(units, &names, None, &hits).await?;
-    let mut columns: Vec<SortColumn> = values
-        .columns()
-        .iter()
-        .zip(order)
-        .map(|(values, by)| SortColumn {
-            values: Arc::clone(values),
-            options: Some(SortOptions {
-                descending: by.descending,
-                nulls_first: by.nulls_first,
-            }),
-        })
-        .collect();
+    let values = columns_of(units, order.iter().map(|key| &key.path), &hits).await?;
+    let mut columns: Vec<SortColumn> = Vec::new();
+    for (values, key) in values.iter().zip(order) {
+        let keys = key.path.order_keys(values)?.into_iter();
+        columns.extend(keys.map(|values| SortColumn {
+            values,
+            options: Some(key.options),
+        }));
+    }
     let places: ArrayRef = Arc::new(UInt32Array::from_iter_values((0_u32..).take(hits.len())));
     columns.push(SortColumn {
         values: places,

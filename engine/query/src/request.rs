@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use elanus_collection::{Collection, CollectionSchema, DataType, Keys, Snapshot};
+use elanus_collection::{Collection, CollectionSchema, DataType, Field, Keys, Snapshot};
 use elanus_filter::Templates;
 use elanus_index::{AnyMetric, Window};
 
@@ -13,6 +13,7 @@ use crate::error::{QueryError, Result, did_you_mean};
 use crate::fusion::{Fusion, ScoreMode, Scoring};
 use crate::ordering::OrderBy;
 use crate::rerank::Rerank;
+use crate::value_path::{JsonCast, ValuePath};
 
 /// Name of the score column that [`SearchResponse::rows`] ends with.
 pub const SCORE_COLUMN: &str = "_score";
@@ -92,8 +93,11 @@ impl ScoreRange {
 /// may be found was seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grouping {
-    /// Columns whose values together tell groups apart (booleans, integers, texts, instants); NULL is a value, too.
+    /// Columns whose values together tell groups apart (booleans, integers, texts, instants), and paths into JSON; NULL
+    /// is a value, too.
     pub by: Vec<String>,
+    /// What the values at paths into JSON are read as.
+    pub json: JsonCast,
     /// Most rows of a group, at least 1.
     pub size: usize,
     /// Whether the search also goes on until each group has `size` rows or all that there are. If not, a group has the
@@ -102,27 +106,76 @@ pub struct Grouping {
 }
 
 impl Grouping {
+    /// What tells groups apart.
+    ///
     /// # Errors
     /// [`QueryError::InvalidParameter`] for columns that are not there or cannot tell groups apart.
-    pub(crate) fn check(&self, schema: &CollectionSchema) -> Result<()> {
+    pub fn keys(&self, schema: &CollectionSchema) -> Result<Vec<GroupKey>> {
         let invalid = |reason: String| Err(QueryError::InvalidParameter(reason));
         if self.by.is_empty() || self.size == 0 {
             return invalid("grouping needs at least one field and a group size of at least 1".into());
         }
+        let mut keys = Vec::with_capacity(self.by.len());
         for name in &self.by {
-            let Some(field) = schema.field(name) else {
+            let Some(path) = ValuePath::of(name, schema) else {
                 let known: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
                 let known = did_you_mean(name, &known, "fields");
                 return invalid(format!("group by field '{name}' not found{known}"));
             };
-            if !is_group_key(&field.data_type) {
+            let json = schema.field(path.column()).filter(|_| path.is_json());
+            let data_type = match (json, schema.field(name)) {
+                (None, Some(field)) => &field.data_type,
+                _ => &self.json.to,
+            };
+            if !is_group_key(data_type) {
                 return invalid(format!(
-                    "group by field '{name}' is {}: unsupported data type for group by, allowed are BOOL, INT8, INT16, INT32, INT64, VARCHAR, TIMESTAMPTZ",
-                    field.data_type.name()
+                    "group by field '{name}' is {}: unsupported data type for group by, allowed are BOOL, INT8, INT16, INT32, INT64, VARCHAR, TIMESTAMPTZ and paths into JSON",
+                    data_type.name()
                 ));
             }
+            keys.push(GroupKey {
+                path,
+                json: self.json.clone(),
+            });
         }
-        Ok(())
+        Ok(keys)
+    }
+}
+
+/// What tells groups apart: a column, or a place in JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupKey {
+    path: ValuePath,
+    json: JsonCast,
+}
+
+impl GroupKey {
+    /// Where the values are.
+    pub fn path(&self) -> &ValuePath {
+        &self.path
+    }
+
+    /// The values as a field: that of the collection, or one of its own for a place in JSON.
+    ///
+    /// # Errors
+    /// A collection that is not the one of the key.
+    pub fn field(&self, schema: &CollectionSchema) -> Result<Field> {
+        if self.path.is_json() {
+            return Ok(Field {
+                nullable: true,
+                ..Field::new(self.path.text(), self.json.to.clone())
+            });
+        }
+        let field = schema.field(self.path.column()).cloned();
+        field.ok_or_else(|| QueryError::Internal(format!("there is no field {}", self.path.column())))
+    }
+
+    /// The values of rows whose values of the column of [`GroupKey::path`] are these.
+    ///
+    /// # Errors
+    /// A column that is not the one of the path.
+    pub fn values(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        Ok(self.path.values(column, &self.json)?)
     }
 }
 

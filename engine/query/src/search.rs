@@ -303,7 +303,14 @@ fn search_unit(
         row,
         distance,
     };
-    let Some(query) = query else {
+    // SQL has no distance to a zero vector under cosine: none that a range could have.
+    let has_distances = |query: &VectorRef<'_>| {
+        spec.undefined == Undefined::Skip
+            || spec.params.within.is_open()
+            || spec.metric != Metric::Cosine
+            || !query.is_zero()
+    };
+    let Some(query) = query.filter(has_distances) else {
         return Ok(match spec.undefined {
             Undefined::Last if spec.params.within.is_open() => selection
                 .rows(unit)

@@ -19,7 +19,7 @@ use crate::plan::lateral::LateralSearchRule;
 use crate::plan::milvus_predicate::{MilvusPredicate, MilvusPredicateRule};
 use crate::plan::planner::ElanusQueryPlanner;
 use crate::plan::rule::AnnSearchRule;
-use crate::plan::table_function::VectorSearchCalls;
+use crate::plan::table_function::SearchCalls;
 use crate::resources::Resources;
 use crate::settings::ElanusSettings;
 use crate::sql::dialect::DistanceOperators;
@@ -42,7 +42,7 @@ pub(crate) fn base_state(
         )),
     );
     let functions = elanus_udfs::all();
-    let calls = VectorSearchCalls::new(collections, resources, &functions);
+    let calls = SearchCalls::new(collections, resources, &functions);
     let mut analyzer = Analyzer::new();
     analyzer.rules.insert(0, Arc::new(VectorCastRule));
     analyzer.rules.insert(0, Arc::new(ChangeRule));

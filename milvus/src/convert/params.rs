@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono_tz::Tz;
+use elanus_collection::DataType;
 use elanus_index::AnyMetric;
-use elanus_query::{Grouping, OrderBy, ScoreRange};
+use elanus_query::{Grouping, JsonCast, OrderBy, ScoreRange};
 use milvus::proto::common::KeyValuePair;
 use serde_json::Value;
 
@@ -24,14 +25,7 @@ const MAX_GROUP_SIZE: i64 = 10;
 const PARAMS: &str = "params";
 
 /// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 6] = [
-    "json_path",
-    "json_type",
-    "strict_cast",
-    "analyzer_name",
-    "element_scope",
-    "time_fields",
-];
+const SEARCH_UNSUPPORTED: [&str; 3] = ["analyzer_name", "element_scope", "time_fields"];
 
 /// Query features that are not there.
 const QUERY_UNSUPPORTED: [&str; 4] = [
@@ -42,7 +36,10 @@ const QUERY_UNSUPPORTED: [&str; 4] = [
 ];
 
 /// Keys that are not parameters of an index.
-const NOT_FOR_THE_INDEX: [&str; 21] = [
+const NOT_FOR_THE_INDEX: [&str; 24] = [
+    "json_path",
+    "json_type",
+    "strict_cast",
     "group_by_field",
     "group_by_fields",
     "group_size",
@@ -360,8 +357,10 @@ pub(crate) fn grouping(map: &BTreeMap<String, String>) -> Result<Option<Grouping
                 "group_by_field and group_by_fields are given together; group_by_fields alone names them all",
             ));
         }
-        (Some(field), None) => vec![field.to_string()],
-        (None, Some(fields)) => fields.split(',').map(|name| name.trim().to_string()).collect(),
+        (Some(field), None) => vec![with_json_path(field, given("json_path"))],
+        (None, Some(fields)) => outside_brackets(fields, ',')
+            .map(|name| name.trim().to_string())
+            .collect(),
         (None, None) => return Ok(None),
     };
     let size = map
@@ -374,9 +373,64 @@ pub(crate) fn grouping(map: &BTreeMap<String, String>) -> Result<Option<Grouping
     }
     Ok(Some(Grouping {
         by,
+        json: json_cast(map)?,
         size: usize::try_from(size).unwrap_or(1),
         fill: flag(map, "strict_group_size")?,
     }))
+}
+
+/// The field, or the place in it that `json_path` names: a JSON pointer, or the whole path in brackets.
+fn with_json_path(field: &str, json_path: Option<&str>) -> String {
+    let Some(path) = json_path else {
+        return field.to_string();
+    };
+    match path.strip_prefix('/') {
+        Some(steps) => steps.split('/').fold(field.to_string(), |path, step| {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            format!("{path}[{}]", Value::from(step))
+        }),
+        None if path.starts_with('[') => format!("{field}{path}"),
+        None => path.to_string(),
+    }
+}
+
+/// What the values at paths into JSON are read as when rows are grouped by them.
+fn json_cast(map: &BTreeMap<String, String>) -> Result<JsonCast> {
+    let default = JsonCast::default();
+    let name = map.get("json_type").map_or("", |text| unquoted(text));
+    let to = match name.to_lowercase().as_str() {
+        "" | "varchar" | "string" => default.to,
+        "bool" => DataType::Bool,
+        "int8" => DataType::Int8,
+        "int16" => DataType::Int16,
+        "int32" => DataType::Int32,
+        "int64" => DataType::Int64,
+        _ => {
+            return Err(Error::invalid(format!(
+                "unsupported json_type {name}, allowed are BOOL, INT8, INT16, INT32, INT64, VARCHAR"
+            )));
+        }
+    };
+    Ok(JsonCast {
+        to,
+        strict: flag(map, "strict_cast")?,
+    })
+}
+
+/// The parts of a text between separators that are not in brackets.
+fn outside_brackets(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut depth, mut quote) = (0_u32, None);
+    text.split(move |character| {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if depth > 0 => quote = Some(character),
+            (None, '[') => depth += 1,
+            (None, ']') => depth = depth.saturating_sub(1),
+            (None, _) => return character == separator && depth == 0,
+        }
+        false
+    })
 }
 
 /// A text without the quotation marks that clients put around texts which they write as JSON.
@@ -399,7 +453,7 @@ fn order(map: &BTreeMap<String, String>) -> Result<Vec<OrderBy>> {
                 "order_by_fields [{item}] is invalid at '{part}', should be field[:asc|desc[:nulls_first|nulls_last]]"
             ))
         };
-        let mut parts = item.split(':').map(str::trim);
+        let mut parts = outside_brackets(item, ':').map(str::trim);
         let column = parts.next().unwrap_or_default();
         if column.is_empty() {
             return Err(wrong(column));
@@ -424,7 +478,7 @@ fn order(map: &BTreeMap<String, String>) -> Result<Vec<OrderBy>> {
             }),
         }
     };
-    text.split(',').map(one).collect()
+    outside_brackets(text, ',').map(one).collect()
 }
 
 fn iterator_page(map: &BTreeMap<String, String>) -> Result<Option<IteratorPage>> {
@@ -590,6 +644,7 @@ mod tests {
         ];
         let expected = Grouping {
             by: vec!["city".into()],
+            json: JsonCast::default(),
             size: 2,
             fill: true,
         };
@@ -602,9 +657,34 @@ mod tests {
             (several.by, several.size),
             (vec!["a".to_string(), "b".to_string()], 1)
         );
+        let by = |list: &[(&str, &str)]| {
+            let list = [&[("topk", "3")][..], list].concat();
+            let group = search(pairs(&list)).unwrap().group.unwrap();
+            (group.by, group.json)
+        };
+        let text = |name: &str| name.to_string();
+        assert_eq!(
+            by(&[("group_by_fields", r#"meta["a,b"], c"#)]).0,
+            [text(r#"meta["a,b"]"#), text("c")]
+        );
+        let place = [("group_by_field", "meta"), ("json_path", "/a/b")];
+        assert_eq!(by(&place).0, [text(r#"meta["a"]["b"]"#)]);
+        let place = [("group_by_field", "meta"), ("json_path", r#"meta["a"]"#)];
+        assert_eq!(by(&place).0, [text(r#"meta["a"]"#)]);
+        let cast = [
+            ("group_by_field", "a"),
+            ("json_type", "Int32"),
+            ("strict_cast", "True"),
+        ];
+        let expected = JsonCast {
+            to: DataType::Int32,
+            strict: true,
+        };
+        assert_eq!(by(&cast).1, expected);
         let reason = |list: &[(&str, &str)]| {
             search_error(&[&[("topk", "3"), ("group_by_field", "city")][..], list].concat())
         };
+        assert!(reason(&[("json_type", "Float")]).contains("unsupported json_type Float"));
         assert!(reason(&[("group_size", "11")]).contains("should be in range [1, 10]"));
         assert!(
             reason(&[("radius", "1")]).contains("Not allowed to do range-search when doing search-group-by")

@@ -13,6 +13,7 @@ use arrow::datatypes::{
 use chrono_tz::Tz;
 use elanus_collection::{CollectionSchema, DataType, Field, Keys};
 use elanus_geometry::Shape;
+use elanus_query::GroupKey;
 use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::scalar_field::Data;
 use milvus::proto::schema::{self as wire, FieldData, ScalarField, VectorField, vector_field};
@@ -51,6 +52,23 @@ pub(crate) fn to_wire(
             column_to_wire(field, column, keys, zone)
         })
         .collect()
+}
+
+/// The values that tell the groups of a result apart.
+///
+/// # Errors
+/// As [`to_wire`].
+pub(crate) fn group_to_wire(
+    schema: &CollectionSchema,
+    key: &GroupKey,
+    rows: &RecordBatch,
+    zone: Tz,
+) -> Result<FieldData> {
+    let name = key.path().column();
+    let column = rows
+        .column_by_name(name)
+        .ok_or_else(|| broken(name, "is missing in the result"))?;
+    column_to_wire(&key.field(schema)?, &key.values(column)?, None, zone)
 }
 
 /// The primary keys of a result.

@@ -76,11 +76,15 @@ pub(crate) async fn hybrid_search(
         search.group.clone_from(&group);
     }
     let key = collection.schema().primary_key()?;
-    let grouped_by = group.as_ref().map(|group| group.by.clone()).unwrap_or_default();
+    let grouped_by = match &group {
+        Some(group) => group.keys(collection.schema())?,
+        None => Vec::new(),
+    };
     let mut columns = output.columns.clone();
-    for column in grouped_by.iter().chain([&key.name]) {
-        if !columns.contains(column) {
-            columns.push(column.clone());
+    let keys = grouped_by.iter().map(|key| key.path().column());
+    for column in keys.chain([key.name.as_str()]) {
+        if !columns.iter().any(|known| known == column) {
+            columns.push(column.to_string());
         }
     }
     let nq = arms.first().map_or(0, |search| search.nq);

@@ -8,7 +8,7 @@ use arrow::datatypes::Float32Type;
 use chrono_tz::Tz;
 use elanus_collection::{Collection, DataType, Field, Snapshot};
 use elanus_index::AnyMetric;
-use elanus_query::{FilterText, QueryRequest, Scoring, SearchRequest, SearchResponse};
+use elanus_query::{FilterText, GroupKey, QueryRequest, Scoring, SearchRequest, SearchResponse};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
 use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
@@ -116,19 +116,19 @@ pub(crate) async fn search(
         None => None,
     };
     let key = collection.schema().primary_key()?;
-    let grouped_by = read
-        .group
-        .as_ref()
-        .map(|group| group.by.clone())
-        .unwrap_or_default();
+    let grouped_by = match &read.group {
+        Some(group) => group.keys(collection.schema())?,
+        None => Vec::new(),
+    };
     // The reply always needs the ids; a client that also asks for the key field gets it twice.
     read.output.clone_from(&output.columns);
     let looked_at = facets.as_ref().map(Facets::columns).unwrap_or_default();
+    let keys = grouped_by.iter().map(|key| key.path().column());
     let highlighted = highlight.iter().flat_map(Highlight::columns);
-    let others = grouped_by.iter().chain([&key.name]);
-    for column in others.chain(highlighted).chain(&looked_at) {
-        if !read.output.contains(column) {
-            read.output.push(column.clone());
+    let others = highlighted.chain(&looked_at).map(String::as_str);
+    for column in keys.chain([key.name.as_str()]).chain(others) {
+        if !read.output.iter().any(|known| known == column) {
+            read.output.push(column.to_string());
         }
     }
     let (nq, topk) = (read.nq, read.limit);
@@ -246,17 +246,16 @@ pub(super) async fn arm(
 pub(super) fn results_of(
     collection: &Collection,
     output: output::Output,
-    grouped_by: &[String],
+    grouped_by: &[GroupKey],
     found: &SearchResponse,
     shown: (usize, Tz, Option<i32>),
 ) -> Result<SearchResultData> {
     let (topk, zone, round_decimal) = shown;
     let schema = collection.schema();
-    let groups = output::Output {
-        columns: grouped_by.to_vec(),
-        ..output::Output::default()
-    };
-    let groups = results::to_wire(schema, &groups, &found.rows, zone)?;
+    let groups = grouped_by
+        .iter()
+        .map(|key| results::group_to_wire(schema, key, &found.rows, zone))
+        .collect::<Result<Vec<_>>>()?;
     Ok(SearchResultData {
         num_queries: signed(found.counts.len()),
         top_k: signed(topk),

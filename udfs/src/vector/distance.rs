@@ -102,7 +102,9 @@ impl Distance {
                 1.0 - f64::from(similarity)
             }
             Self::InnerProduct => f64::from(Metric::Ip.score(distance)),
-            Self::NegativeInnerProduct | Self::L1 | Self::Hamming | Self::Jaccard => f64::from(distance),
+            // A product of zero is never shown as `-0`, which SQL sorts before `0`.
+            Self::NegativeInnerProduct => f64::from(distance) + 0.0,
+            Self::L1 | Self::Hamming | Self::Jaccard => f64::from(distance),
         }
     }
 

@@ -79,7 +79,7 @@ impl Engine {
         }
         if let Some(group) = group {
             let spec = GroupSpec {
-                columns: group.by.clone(),
+                keys: group.keys(collection.schema())?,
                 groups: usize::MAX,
                 size: group.size,
                 fill: group.fill,
@@ -194,7 +194,7 @@ impl Engine {
         }
         request.fusion.check(arms.len())?;
         if let Some(group) = &request.group {
-            group.check(collection.schema())?;
+            group.keys(collection.schema())?;
         }
         let snapshot = request.snapshot.clone().unwrap_or_else(|| collection.snapshot());
         let arms = arms

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::index_filter::IndexUse;
 use crate::operators::change_rows::keys_of;
 use crate::operators::column_names;
-use crate::ordering::order_hits;
+use crate::ordering::{SortKey, order_hits};
 use crate::predicate::Predicate;
 use crate::request::{FilterText, QueryRequest};
 use crate::search::{Hit, take_rows};
@@ -46,13 +46,12 @@ impl Engine {
         let hits = if request.order.is_empty() {
             self.first_by_key(selected, primary_key, wanted).await?
         } else {
-            for by in &request.order {
-                by.check(collection.schema())?;
-            }
+            let order = request.order.iter().map(|by| by.key(collection.schema()));
+            let order: Vec<SortKey> = order.collect::<Result<_>>()?;
             let all = self.first_by_key(selected, primary_key, usize::MAX).await?;
             order_hits(
                 &snapshot.units,
-                &request.order,
+                &order,
                 all,
                 Some(wanted),
                 &self.inner.resources.compute,

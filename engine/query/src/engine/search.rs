@@ -27,7 +27,7 @@ use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
-use crate::ordering::{OrderBy, order_hits};
+use crate::ordering::{SortKey, order_hits};
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::request::{FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
@@ -66,7 +66,9 @@ impl Engine {
     pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse> {
         let checked = self.check_search(&request, None)?;
         let (snapshot, output) = (Arc::clone(&checked.snapshot), Arc::clone(&checked.output));
-        let (limit, offset, order) = (request.limit, request.offset, &request.order);
+        let (limit, offset) = (request.limit, request.offset);
+        let order = request.order.iter().map(|by| by.key(request.collection.schema()));
+        let order: Vec<SortKey> = order.collect::<Result<_>>()?;
         let mut scoring = Scoring::Metric(checked.spec.metric);
         if checked.spec.group.is_some() {
             let groups = self.find_groups(&request, checked).await?;
@@ -74,7 +76,7 @@ impl Engine {
                 .into_iter()
                 .map(|groups| groups.into_iter().skip(offset).flatten().collect())
                 .collect();
-            return self.answer(&snapshot, &output, pages, scoring, order).await;
+            return self.answer(&snapshot, &output, pages, scoring, &order).await;
         }
         let reranker = checked.reranker.clone();
         let mut found = self.find(&request, checked).await?;
@@ -94,7 +96,7 @@ impl Engine {
             scoring = reranker.scoring(scoring);
         }
         let pages = found.into_iter().map(|hits| page(hits, offset, limit)).collect();
-        self.answer(&snapshot, &output, pages, scoring, order).await
+        self.answer(&snapshot, &output, pages, scoring, &order).await
     }
 
     /// The hits of each query, skipped ones included, best first; equal distances in no order.
@@ -256,11 +258,12 @@ impl Engine {
         output: &SchemaRef,
         mut pages: Vec<Vec<Hit>>,
         scoring: Scoring,
-        order: &[OrderBy],
+        order: &[SortKey],
     ) -> Result<SearchResponse> {
         let compute = &self.inner.resources.compute;
         for hits in &mut pages {
-            *hits = order_hits(&snapshot.units, order, std::mem::take(hits), None, compute).await?;
+            let unordered = std::mem::take(hits);
+            *hits = order_hits(&snapshot.units, order, unordered, None, compute).await?;
         }
         let counts = pages.iter().map(Vec::len).collect();
         let hits: Vec<Hit> = pages.into_iter().flatten().collect();
@@ -396,12 +399,11 @@ impl Engine {
             }
         }
         for by in order {
-            by.check(schema)?;
+            by.key(schema)?;
         }
         let Some(group) = group else { return Ok(None) };
-        group.check(schema)?;
         Ok(Some(GroupSpec {
-            columns: group.by.clone(),
+            keys: group.keys(schema)?,
             groups: request.limit + request.offset,
             size: group.size,
             fill: group.fill,
@@ -643,6 +645,7 @@ mod tests {
         let grouped = SearchRequest {
             group: Some(Grouping {
                 by: vec!["id".into()],
+                json: crate::JsonCast::default(),
                 size: 2,
                 fill: true,
             }),

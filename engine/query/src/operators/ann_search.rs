@@ -31,8 +31,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -51,7 +50,9 @@ use datafusion::physical_plan::{
 use elanus_collection::{Collection, DataType, Snapshot, Unit};
 
 use super::allowed_rows::{AllowedInput, AllowedRows};
-use super::{filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, only_child, write_facts};
+use super::{
+    constant, filter_text, hit_ordering, hit_schema, hits_to_batch, one_batch, only_child, write_facts,
+};
 use crate::compute::Wanted;
 use crate::error::external;
 use crate::grouping::{GroupedSearch, best_first};
@@ -88,11 +89,7 @@ impl QuerySource {
         match self {
             Self::Vectors { vectors, .. } => Ok(vectors.clone()),
             Self::Expr(expr) => {
-                let options = RecordBatchOptions::new().with_row_count(Some(1));
-                let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
-                let value = expr.evaluate(&row)?.into_array(1)?;
-                let value = datafusion::common::ScalarValue::try_from_array(&value, 0)?;
-                QueryVectors::of_scalar(column, data_type, &value).map_err(external)
+                QueryVectors::of_scalar(column, data_type, &constant(expr)?).map_err(external)
             }
         }
     }
@@ -192,6 +189,12 @@ pub(super) fn index_use<'a>(
     (kinds.join("+"), indexed)
 }
 
+/// The distances that are searched for, when not all are.
+pub(super) fn within_text(spec: &SearchSpec) -> Option<String> {
+    let within = spec.params.within;
+    (!within.is_open()).then(|| format!("{}..={}", within.first(), within.last()))
+}
+
 impl DisplayAs for AnnSearchExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers = self.groups.iter().flatten();
@@ -211,12 +214,10 @@ impl DisplayAs for AnnSearchExec {
         if self.queries.count() > 1 {
             facts.push(("nq", self.queries.count().to_string()));
         }
-        let within = self.spec.params.within;
-        if !within.is_open() {
-            facts.push(("within", format!("{}..={}", within.first(), within.last())));
-        }
+        facts.extend(within_text(&self.spec).map(|within| ("within", within)));
         if let Some(group) = &self.spec.group {
-            facts.push(("group_by", format!("[{}]", group.columns.join(", "))));
+            let keys: Vec<&str> = group.keys.iter().map(|key| key.path().text()).collect();
+            facts.push(("group_by", format!("[{}]", keys.join(", "))));
             facts.push(("groups", format!("{} x {}", group.groups, group.size)));
         }
         facts.extend(filter_text(&self.predicates).map(|filter| ("filter", filter)));

@@ -29,15 +29,15 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, AsArray, Float32Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, AsArray, Float32Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt32Type};
-use datafusion::common::internal_err;
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, PhysicalExpr, SendableRecordBatchStream};
 use elanus_collection::Unit;
 use futures::stream;
 
@@ -208,6 +208,13 @@ pub(crate) fn write_facts(
             .iter()
             .try_for_each(|(key, value)| writeln!(f, "{key}={value}")),
     }
+}
+
+/// The value of an expression that reads no column.
+pub(crate) fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    ScalarValue::try_from_array(&expr.evaluate(&row)?.into_array(1)?, 0)
 }
 
 /// The names of the columns, in their order.

@@ -15,19 +15,21 @@
 //! that was built on another kind of processor has stored norms which may differ in the last bit.
 //! So the declared expression is computed for the winners, and they are sorted if need be.
 //!
-//! For requests that are not SQL the operator can append each row's query and score.
+//! The operator can append each row's score, which is then what the order is declared in, and for requests that are not
+//! SQL its query.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Float32Array, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
-use arrow::compute::take_record_batch;
+use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalSortExpr,
 };
@@ -58,13 +60,23 @@ pub(crate) struct TakeRowsExec {
     collection: Arc<Collection>,
     snapshot: Arc<Snapshot>,
     columns: SchemaRef,
-    score: Option<Scoring>,
+    /// What is appended to the columns.
+    appended: Option<Appended>,
     /// Rows given at most.
     fetch: usize,
-    /// The distance expression over `columns` and its direction.
+    /// The distance expression over the output, or the score, and its direction.
     order: Option<PhysicalSortExpr>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
+}
+
+/// More columns at the end.
+#[derive(Debug, Clone, Copy)]
+struct Appended {
+    /// The score, in this way.
+    scoring: Scoring,
+    /// Whether the query comes before it.
+    query: bool,
 }
 
 impl TakeRowsExec {
@@ -87,7 +99,7 @@ impl TakeRowsExec {
             collection,
             snapshot,
             columns,
-            score: None,
+            appended: None,
             fetch,
             order: Some(order),
             metrics,
@@ -103,19 +115,53 @@ impl TakeRowsExec {
         columns: SchemaRef,
         scoring: Scoring,
     ) -> Self {
-        let properties = properties(EquivalenceProperties::new(scored_schema(&columns)));
-        let metrics = ExecutionPlanMetricsSet::new();
-        let (score, fetch) = (Some(scoring), usize::MAX);
+        let appended = Appended { scoring, query: true };
+        let equivalence = EquivalenceProperties::new(appended.schema(&columns));
         Self {
             input,
             collection,
             snapshot,
             columns,
-            score,
-            fetch,
+            appended: Some(appended),
+            fetch: usize::MAX,
             order: None,
-            metrics,
-            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: properties(equivalence),
+        }
+    }
+
+    /// Fetches `columns` for the first `fetch` hits of `input`, which are those of one query, with their score at the end.
+    pub fn scored(
+        input: Arc<dyn ExecutionPlan>,
+        collection: Arc<Collection>,
+        snapshot: Arc<Snapshot>,
+        columns: SchemaRef,
+        scoring: Scoring,
+        fetch: usize,
+    ) -> Self {
+        let appended = Appended {
+            scoring,
+            query: false,
+        };
+        let order = PhysicalSortExpr::new(
+            Arc::new(Column::new(SCORE_COLUMN, columns.fields().len())),
+            SortOptions {
+                descending: scoring.larger_is_better(),
+                nulls_first: false,
+            },
+        );
+        let mut equivalence = EquivalenceProperties::new(appended.schema(&columns));
+        equivalence.add_orderings(LexOrdering::new([order.clone()]));
+        Self {
+            input,
+            collection,
+            snapshot,
+            columns,
+            appended: Some(appended),
+            fetch,
+            order: Some(order),
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: properties(equivalence),
         }
     }
 
@@ -137,12 +183,16 @@ fn properties(equivalence: EquivalenceProperties) -> Arc<PlanProperties> {
     ))
 }
 
-/// `columns` with the query and the score appended.
-fn scored_schema(columns: &SchemaRef) -> SchemaRef {
-    let mut fields: Vec<_> = columns.fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(QUERY, DataType::UInt32, false)));
-    fields.push(Arc::new(Field::new(SCORE_COLUMN, DataType::Float32, false)));
-    Arc::new(Schema::new(fields))
+impl Appended {
+    /// `columns` and what comes after them.
+    fn schema(self, columns: &SchemaRef) -> SchemaRef {
+        let mut fields: Vec<_> = columns.fields().iter().cloned().collect();
+        if self.query {
+            fields.push(Arc::new(Field::new(QUERY, DataType::UInt32, false)));
+        }
+        fields.push(Arc::new(Field::new(SCORE_COLUMN, DataType::Float32, false)));
+        Arc::new(Schema::new_with_metadata(fields, columns.metadata().clone()))
+    }
 }
 
 impl DisplayAs for TakeRowsExec {
@@ -265,24 +315,26 @@ impl TakeRowsExec {
         }
         let names = column_names(&self.columns);
         let rows = take_rows(&self.snapshot.units, &names, Some(&self.columns), &hits).await?;
-        if let Some(order) = &self.order {
-            return in_order(rows, order);
+        let rows = match self.appended {
+            Some(Appended { scoring, query }) => {
+                let mut columns = rows.columns().to_vec();
+                if query {
+                    let queries = found.iter().map(|(query, _)| *query);
+                    columns.push(Arc::new(queries.collect::<UInt32Array>()));
+                }
+                let score = |hit: &Hit| scoring.score(hit.distance.unwrap_or(f32::NAN));
+                columns.push(Arc::new(
+                    hits.iter().map(|hit| Some(score(hit))).collect::<Float32Array>(),
+                ));
+                let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
+                RecordBatch::try_new_with_options(self.schema(), columns, &options)?
+            }
+            None => rows,
+        };
+        match &self.order {
+            Some(order) => in_order(rows, order),
+            None => Ok(rows),
         }
-        let Some(metric) = self.score else { return Ok(rows) };
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(
-            found.iter().map(|(query, _)| *query).collect::<UInt32Array>(),
-        ));
-        let score = |hit: &Hit| metric.score(hit.distance.unwrap_or(f32::NAN));
-        columns.push(Arc::new(
-            hits.iter().map(|hit| Some(score(hit))).collect::<Float32Array>(),
-        ));
-        let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
-        Ok(RecordBatch::try_new_with_options(
-            self.schema(),
-            columns,
-            &options,
-        )?)
     }
 }
 
@@ -302,7 +354,6 @@ fn in_order(rows: RecordBatch, order: &PhysicalSortExpr) -> Result<RecordBatch> 
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
-    use arrow::compute::SortOptions;
     use arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::col;
 

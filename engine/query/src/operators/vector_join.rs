@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use arrow::compute::{SortColumn, lexsort_to_indices, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
@@ -46,7 +46,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::ann_search::index_use;
+use super::ann_search::{index_use, within_text};
 use super::{column_names, filter_text, only_child, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
@@ -152,6 +152,7 @@ impl DisplayAs for VectorJoinExec {
             ("index", index),
             ("columns", format!("[{}]", column_names(columns).join(", "))),
         ];
+        facts.extend(within_text(spec).map(|within| ("within", within)));
         facts.extend(filter_text(predicates).map(|filter| ("filter", filter)));
         if !self.order.is_empty() {
             let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
@@ -353,24 +354,37 @@ impl Work {
             snapshot, columns, ..
         } = self.join.searched.as_ref();
         let mut places: Vec<u32> = Vec::new();
-        let place = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
-        let nothing = hits.iter().all(Vec::is_empty);
-        let found: Vec<ArrayRef> = if nothing && self.join.outer {
-            places.extend((0..input.num_rows()).map(place));
+        // Of each row that comes out, which of all hits it has.
+        let mut number_of_hit: Vec<Option<u32>> = Vec::new();
+        let mut numbers = 0_u32..;
+        for (row, of_row) in hits.iter().enumerate() {
+            let lonely = of_row.is_empty() && self.join.outer;
+            let copies = of_row.len().max(usize::from(lonely));
+            places.extend(std::iter::repeat_n(
+                u32::try_from(row).unwrap_or(u32::MAX),
+                copies,
+            ));
+            number_of_hit.extend(numbers.by_ref().take(of_row.len()).map(Some));
+            number_of_hit.extend(lonely.then_some(None));
+        }
+        let hits: Vec<Hit> = hits.concat();
+        let found: Vec<ArrayRef> = if hits.is_empty() {
             let fields = columns.fields().iter();
             fields
                 .map(|field| arrow::array::new_null_array(field.data_type(), places.len()))
                 .collect()
         } else {
-            for (row, of_row) in hits.iter().enumerate() {
-                places.extend(std::iter::repeat_n(place(row), of_row.len()));
-            }
-            let hits: Vec<Hit> = hits.concat();
             let names = column_names(columns);
-            take_rows(&snapshot.units, &names, Some(columns), &hits)
-                .await?
-                .columns()
-                .to_vec()
+            let rows = take_rows(&snapshot.units, &names, Some(columns), &hits).await?;
+            if hits.len() == places.len() {
+                rows.columns().to_vec()
+            } else {
+                let numbers = UInt32Array::from(number_of_hit);
+                let columns = rows.columns().iter();
+                columns
+                    .map(|column| take(column, &numbers, None))
+                    .collect::<Result<_, _>>()?
+            }
         };
         let indices = UInt32Array::from(places);
         let mut arrays = take_record_batch(input, &indices)?.columns().to_vec();

@@ -73,7 +73,7 @@ fn vector_column(expr: &Expr, schema: &DFSchema, metric: AnyMetric) -> Option<Co
 }
 
 /// Rules that keep a result's name leave aliases behind.
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

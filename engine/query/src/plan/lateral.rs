@@ -32,6 +32,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::columns::Meaning;
 use super::distance::{Distance, is_repeatable};
+use super::range::take_range;
 use super::rule::collection_of;
 use super::vector_join::VectorJoin;
 
@@ -182,7 +183,15 @@ impl<'a> Search<'a> {
         if (outer && has_conditions) || self.scan.fetch.is_some() || !self.scan.filters.is_empty() {
             return Ok(None);
         }
-        if !self.filters.iter().all(is_plain_filter) || !self.is_of_left(left)? || !self.has_distance()? {
+        let Some(searched) = self.searched() else {
+            return Ok(None);
+        };
+        if !self.is_of_left(left)? {
+            return Ok(None);
+        }
+        let schema = &self.scan.projected_schema;
+        let (range, filters) = take_range(self.filters, &searched, schema, |expr| distance_of(expr, schema));
+        if !filters.iter().all(is_plain_filter) {
             return Ok(None);
         }
         let Some(key) = table.collection().schema().primary_key().ok() else {
@@ -209,7 +218,7 @@ impl<'a> Search<'a> {
             Arc::clone(&self.scan.source),
             self.scan.projection.clone(),
         )?;
-        let filters: Vec<Expr> = self.filters.into_iter().map(ours).collect::<Result<_>>()?;
+        let filters: Vec<Expr> = filters.into_iter().map(ours).collect::<Result<_>>()?;
         let right = match conjunction(filters) {
             Some(filter) => scan.filter(filter)?,
             None => scan,
@@ -222,7 +231,8 @@ impl<'a> Search<'a> {
         });
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let right = Arc::new(right.build()?);
-        let node = VectorJoin::new(Arc::clone(&join.left), right, keys, self.k, outer)?;
+        let range = range.into_iter().map(ours).collect::<Result<_>>()?;
+        let node = VectorJoin::new(Arc::clone(&join.left), right, keys, self.k, outer)?.within(range);
         let found = LogicalPlan::Extension(Extension { node: Arc::new(node) });
 
         let is_found = || Expr::Column(Column::new(Some(name.clone()), &key)).is_not_null();
@@ -251,7 +261,7 @@ impl<'a> Search<'a> {
     fn is_of_left(&self, left: &DFSchema) -> Result<bool> {
         let keys = self.keys.iter().map(|key| &key.expr);
         let mut of_left = true;
-        for expr in keys.chain(&self.outputs).chain(&self.after) {
+        for expr in keys.chain(&self.outputs).chain(&self.after).chain(&self.filters) {
             expr.apply(|expr| {
                 match expr {
                     Expr::OuterReferenceColumn(_, column) => of_left &= left.has_column(column),
@@ -269,19 +279,21 @@ impl<'a> Search<'a> {
         Ok(of_left)
     }
 
-    /// Whether the first key is a distance to the row on the left, nearest first.
-    fn has_distance(&self) -> Result<bool> {
-        let Some((key, then)) = self.keys.split_first() else {
-            return Ok(false);
-        };
-        let schema = &self.scan.projected_schema;
-        let is_query =
-            |query: &Expr| !query.any_column_refs() && is_repeatable(&strip_outer_reference(query.clone()));
-        let Some(parts) = Distance::with_query(&key.expr, schema, is_query) else {
-            return Ok(false);
-        };
-        Ok(key.asc != parts.descending && !key.nulls_first && then.iter().all(|key| !key.expr.is_volatile()))
+    /// The first key, when it is a distance to the row on the left, nearest first.
+    fn searched(&self) -> Option<Distance> {
+        let (key, then) = self.keys.split_first()?;
+        let parts = distance_of(&key.expr, &self.scan.projected_schema)?;
+        let is_search =
+            key.asc != parts.descending && !key.nulls_first && then.iter().all(|key| !key.expr.is_volatile());
+        is_search.then_some(parts)
     }
+}
+
+/// The distance between a vector of the scan and something that is the same for a row on the left.
+fn distance_of(expr: &Expr, scan: &DFSchema) -> Option<Distance> {
+    let is_query =
+        |query: &Expr| !query.any_column_refs() && is_repeatable(&strip_outer_reference(query.clone()));
+    Distance::with_query(expr, scan, is_query)
 }
 
 /// Whether the condition is the same for every row on the left, and stays a condition on rows.

@@ -3,9 +3,11 @@
 pub(crate) mod change_rows;
 mod columns;
 pub(crate) mod distance;
+pub(crate) mod hybrid_search;
 pub(crate) mod lateral;
 pub(crate) mod milvus_predicate;
 pub(crate) mod planner;
+mod range;
 mod restriction;
 pub(crate) mod rule;
 pub(crate) mod table_function;

@@ -5,31 +5,38 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, Result, internal_err};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result, internal_err, not_impl_err, plan_err};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalSortExpr;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PhysicalExpr};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use elanus_collection::{DataType, Snapshot};
+use elanus_index::{SearchParams, Window};
 
 use super::change_rows::ChangeRows;
+use super::distance::Distance;
+use super::hybrid_search::HybridSearch;
+use super::range::Range;
 use super::rule::collection_of;
-use super::vector_join::VectorJoin;
+use super::vector_join::{VectorJoin, number_of_rows};
 use super::vector_search::VectorSearch;
 use crate::error::external;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
+use crate::operators::fuse::FuseExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::vector_join::{Searched, VectorJoinExec};
-use crate::operators::{group_units, hit_ordering};
+use crate::operators::{constant, group_units, hit_ordering};
 use crate::predicate::Predicate;
-use crate::search::{SearchSpec, Undefined};
+use crate::search::{MAX_NEIGHBOURS, SearchSpec, Undefined};
 use crate::settings::ElanusSettings;
 use crate::table::{CollectionTable, SearchOptions, StatementSnapshots};
 
@@ -59,7 +66,7 @@ impl QueryPlanner for ElanusQueryPlanner {
     }
 }
 
-/// Plans [`VectorSearch`], [`VectorJoin`] and [`ChangeRows`].
+/// Plans [`VectorSearch`], [`HybridSearch`], [`VectorJoin`] and [`ChangeRows`].
 #[derive(Debug)]
 struct ElanusExtensionPlanner;
 
@@ -76,6 +83,9 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(search) = node.as_any().downcast_ref::<VectorSearch>() {
             return plan_search(planner, search, inputs, session, context).map(Some);
+        }
+        if let Some(hybrid) = node.as_any().downcast_ref::<HybridSearch>() {
+            return plan_hybrid(planner, hybrid, inputs, session, context).map(Some);
         }
         if let Some(join) = node.as_any().downcast_ref::<VectorJoin>() {
             return plan_join(planner, join, inputs, session, context).map(Some);
@@ -127,14 +137,33 @@ fn plan_search(
         )?));
     }
     let parts = search.parts()?;
-    let query = QuerySource::Expr(physical(&parts.query, &DFSchema::empty())?);
+    let query = physical(&parts.query, &DFSchema::empty())?;
+    let distance_of = |expr: &Expr| Distance::of(expr, schema);
+    let limit = |limit: &Expr| constant(&physical(limit, &DFSchema::empty())?);
+    let within = match Range::of(&search.range, &parts, distance_of, limit)? {
+        Range::Window(window) => window,
+        // No window of distances: the conditions are filters like others.
+        Range::Nothing | Range::Numbers => {
+            for condition in &search.range {
+                predicates.push(Arc::new(Predicate::from_physical(
+                    physical(condition, schema)?,
+                    &output,
+                    condition.to_string(),
+                )?));
+            }
+            Window::default()
+        }
+    };
     let field = parts.column.name.clone();
     let options = search_options(&search.input);
     let settings = ElanusSettings::of(session.config_options());
     let spec = SearchSpec {
         metric: parts.metric,
         k: search.k,
-        params: settings.search_params(options.params, search.k),
+        params: SearchParams {
+            within,
+            ..settings.search_params(options.params, search.k)
+        },
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: search.ties,
@@ -148,33 +177,132 @@ fn plan_search(
             nulls_first: search.nulls_first,
         },
     );
-    let collection = Arc::clone(scan.collection());
+    let fetch = (!search.ties).then_some(search.k);
+    let merged = hits(scan, spec, query, predicates, allowed.map(Arc::clone), session)?;
+    Ok(Arc::new(TakeRowsExec::new(
+        merged,
+        Arc::clone(scan.collection()),
+        Arc::clone(scan.snapshot()),
+        output,
+        order,
+        fetch.unwrap_or(usize::MAX),
+    )))
+}
+
+/// The operators that give the hits of one search of a scan, best first in one partition.
+fn hits(
+    scan: &CollectionScanExec,
+    spec: SearchSpec,
+    query: Arc<dyn PhysicalExpr>,
+    predicates: Vec<Arc<Predicate>>,
+    allowed: Option<Arc<dyn ExecutionPlan>>,
+    session: &dyn Session,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let snapshot = Arc::clone(scan.snapshot());
     let data_type = field_type(&snapshot, &spec.field)?;
     let groups = group_units(&snapshot.units, session.config().target_partitions());
+    let fetch = (!spec.ties).then_some(spec.k);
     let hits = AnnSearchExec::new(
-        Arc::clone(&collection),
-        Arc::clone(&snapshot),
+        Arc::clone(scan.collection()),
+        snapshot,
         groups,
         spec,
         data_type,
-        query,
+        QuerySource::Expr(query),
         predicates,
         Arc::clone(scan.resources()),
     );
     let hits = match allowed {
-        Some(allowed) => hits.among(Arc::clone(allowed)),
+        Some(allowed) => hits.among(allowed),
         None => hits,
     };
-    let fetch = (!search.ties).then_some(search.k);
-    let merged = merge(Arc::new(hits), fetch)?;
-    Ok(Arc::new(TakeRowsExec::new(
-        merged,
-        collection,
-        snapshot,
-        output,
-        order,
-        fetch.unwrap_or(usize::MAX),
+    merge(Arc::new(hits), fetch)
+}
+
+fn plan_hybrid(
+    planner: &dyn PhysicalPlanner,
+    hybrid: &HybridSearch,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    session: &dyn Session,
+    context: &PhysicalPlanningContext,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let (scan, allowed) = match inputs {
+        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
+        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
+        _ => (None, None),
+    };
+    let Some(scan) = scan else {
+        return internal_err!("HybridSearch needs a scan of a collection below it");
+    };
+    let schema = hybrid.input.schema();
+    let physical =
+        |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
+    let rows = |k: &Expr| match number_of_rows(k)? {
+        Some(k) => Ok(k),
+        None => plan_err!("a hybrid search and its searches find 1 to {MAX_NEIGHBOURS} rows, not {k}"),
+    };
+    let predicate = |filter: &Expr| -> Result<Arc<Predicate>> {
+        let filter = unqualified(filter.clone().unalias_nested().data)?;
+        let has_subquery = filter.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))))?;
+        let predicate = if has_subquery {
+            let plain = schema.as_ref().clone().strip_qualifiers();
+            Predicate::from_physical(physical(&filter, &plain)?, &scan.schema(), filter.to_string())?
+        } else {
+            let selections = &scan.resources().selections;
+            Predicate::new(&filter, scan.collection(), selections, physical)?
+        };
+        Ok(Arc::new(predicate))
+    };
+    let common = hybrid.filter.as_ref().map(predicate).transpose()?;
+    let settings = ElanusSettings::of(session.config_options());
+    let mut arms = Vec::with_capacity(hybrid.arms.len());
+    for arm in &hybrid.arms {
+        let Some(parts) = Distance::of(&arm.distance, schema) else {
+            return plan_err!("{} is no distance that can be searched for", arm.distance);
+        };
+        let k = rows(&arm.k)?;
+        let spec = SearchSpec {
+            field: parts.column.name,
+            metric: parts.metric,
+            k,
+            params: settings.search_params(arm.options.params, k),
+            exact: settings.exact || arm.options.exact,
+            undefined: Undefined::Skip,
+            ties: false,
+            group: None,
+        };
+        let mut predicates = scan.predicates().to_vec();
+        predicates.extend(common.clone());
+        predicates.extend(arm.filter.as_ref().map(predicate).transpose()?);
+        let query = physical(&parts.query, &DFSchema::empty())?;
+        // Each search reads it, and a plan cannot be run by two.
+        let allowed = match allowed {
+            Some(allowed) => Some(reset_plan_states(Arc::clone(allowed))?),
+            None => None,
+        };
+        arms.push((
+            hits(scan, spec, query, predicates, allowed, session)?,
+            parts.metric,
+        ));
+    }
+    let metrics: Vec<_> = arms.iter().map(|(_, metric)| *metric).collect();
+    let (collection, snapshot) = (scan.collection(), scan.snapshot());
+    let k = rows(&hybrid.k)?;
+    let fused = FuseExec::new(
+        arms,
+        hybrid.fusion.clone(),
+        Arc::clone(collection),
+        Arc::clone(snapshot),
+        1,
+        k,
+    );
+    Ok(Arc::new(TakeRowsExec::scored(
+        Arc::new(fused),
+        Arc::clone(collection),
+        Arc::clone(snapshot),
+        scan.schema(),
+        hybrid.fusion.scoring(&metrics),
+        k,
     )))
 }
 
@@ -214,13 +342,28 @@ fn plan_join(
             order.push(PhysicalSortExpr::new(physical(&key.expr, schema)?, options));
         }
     }
+    let distance_of = |expr: &Expr| Distance::with_query(expr, join.right.schema(), |_| true);
+    let limit = |limit: &Expr| constant(&physical(limit, &DFSchema::empty())?);
+    let within = match Range::of(&join.range, &parts, distance_of, limit)? {
+        Range::Window(window) => window,
+        Range::Nothing => Window::new(Some(f32::INFINITY), Some(f32::NEG_INFINITY)),
+        Range::Numbers if join.range.is_empty() => Window::default(),
+        Range::Numbers => {
+            return not_impl_err!(
+                "a range of distances without an end in a search for each row of another table"
+            );
+        }
+    };
     let k = join.rows_wanted()?;
     let settings = ElanusSettings::of(session.config_options());
     let options = search_options(&join.right);
     let spec = SearchSpec {
         metric: parts.metric,
         k,
-        params: settings.search_params(options.params, k),
+        params: SearchParams {
+            within,
+            ..settings.search_params(options.params, k)
+        },
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: !order.is_empty(),
@@ -245,6 +388,19 @@ fn plan_join(
         join.outer,
         Arc::clone(schema.inner()),
     )))
+}
+
+/// `filter` with the plain names of its columns.
+fn unqualified(filter: Expr) -> Result<Expr> {
+    let plain = filter.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Column(column) if column.relation.is_some() => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(plain.data)
 }
 
 /// How the table that is scanned wants to be searched.

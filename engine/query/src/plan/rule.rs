@@ -17,6 +17,7 @@
 //! Why that is right, node by node: the sort wants the `k` best of the rows that reach it, and each of them comes from one
 //! row of the scan, whose distance it has.
 //!
+//! - *Conditions on the distance itself* are a range of the search; see [`super::range`].
 //! - *Further sort keys* tell apart rows of equal distance, so the search gives every row that is as near as the `k`-th.
 //! - *Union*: the `k` best of all are among the `k` best of each input; an input that cannot be searched stays exact.
 //! - *Joins* that keep every row (an outer join's own side): each row gives one row or more, so the `k` nearest suffice.
@@ -37,6 +38,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::columns::Meaning;
 use super::distance::{Distance, is_repeatable};
+use super::range::take_range;
 use super::restriction::{Restriction, Side, allowed_rows, is_cheap};
 use super::vector_join::VectorJoin;
 use super::vector_search::VectorSearch;
@@ -210,18 +212,29 @@ impl<'a> Wanted<'a> {
         let Some(table) = collection_of(scan).filter(|_| scan.fetch.is_none()) else {
             return Ok(None);
         };
-        if !self.is_search(plan.schema()) {
+        let schema = plan.schema();
+        let Some(searched) = self.searched(schema) else {
             return Ok(None);
-        }
+        };
+        let distance_of = |expr: &Expr| Distance::of(expr, schema);
+        let take = |filters| take_range(filters, &searched, schema, distance_of);
+        let (mut range, in_scan) = take(scan.filters.clone());
+        let (more, filters) = take(self.filters);
+        range.extend(more);
+        let scan = TableScan {
+            filters: in_scan,
+            ..scan.clone()
+        };
         let allowed = match self.restrictions.is_empty() {
             true => None,
-            false => Some(Arc::new(allowed_rows(scan, table, self.restrictions)?)),
+            false => Some(Arc::new(allowed_rows(&scan, table, self.restrictions)?)),
         };
         let node = VectorSearch {
-            input: Arc::new(plan.clone()),
+            input: Arc::new(LogicalPlan::TableScan(scan)),
             allowed,
             distance: self.distance,
-            filters: self.filters,
+            range,
+            filters,
             k: self.k,
             ties: self.ties,
             nulls_first: self.key.nulls_first,
@@ -229,18 +242,17 @@ impl<'a> Wanted<'a> {
         Ok(Some(LogicalPlan::Extension(Extension { node: Arc::new(node) })))
     }
 
-    /// Whether the key is a distance that an index can find the smallest of, and the filters can be part of the search.
-    fn is_search(&self, schema: &DFSchema) -> bool {
-        let Some(parts) = Distance::of(&self.distance, schema) else {
-            return false;
-        };
+    /// The key, when it is a distance that an index can find the smallest of, and the filters can be part of the search.
+    fn searched(&self, schema: &DFSchema) -> Option<Distance> {
+        let parts = Distance::of(&self.distance, schema)?;
         let nullable = schema
             .field_from_column(&parts.column)
             .is_ok_and(|field| field.is_nullable());
-        self.key.asc != parts.descending
+        let is_search = self.key.asc != parts.descending
             && !(self.key.nulls_first && nullable)
             && self.filters.iter().all(is_repeatable)
-            && self.restrictions.iter().all(Restriction::reads_repeatable)
+            && self.restrictions.iter().all(Restriction::reads_repeatable);
+        is_search.then_some(parts)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `vector_search(..)` in FROM: a search as a table.
+//! Searches in FROM: `vector_search(..)`, and `hybrid_search(..)` in [`hybrid_search`].
 //!
 //! ```text
 //!   FROM vector_search(docs, embedding, $1, 10, filter => 'price < 5')
@@ -10,16 +10,19 @@
 //!           TableScan: docs
 //! ```
 //!
-//! A call means what this query means, so there is one way to a vector search: the rule that finds `ORDER BY distance
-//! LIMIT k` makes it one, and where it cannot, the query is exact. What SQL has no clause for, the parameters of the
-//! index, goes along with the table ([`CollectionTable::with_search`]).
+//! A call of `vector_search` means what this query means, so there is one way to a vector search: the rule that finds
+//! `ORDER BY distance LIMIT k` makes it one, and where it cannot, the query is exact. What SQL has no clause for, the
+//! parameters of the index, goes along with the table ([`CollectionTable::with_search`]).
 //!
 //! A query vector may be a column of a table to the left (`FROM q, vector_search(docs, q.v, 10)`): then the call is a
 //! lateral subquery, and [`super::lateral`] makes a vector join of it.
 
-use std::collections::BTreeMap;
+mod arguments;
+mod hybrid_search;
+
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{
     Column, DFSchema, Result, ScalarValue, TableReference, plan_datafusion_err, plan_err,
@@ -32,41 +35,50 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use elanus_collection::{Collection, Collections, DataType, Error};
 use elanus_filter::Templates;
-use elanus_index::{AnyMetric, BitMetric, IndexKind, Metric, SearchParams};
-use sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableFactor, Value, ValueWithSpan,
-};
+use elanus_index::{AnyMetric, BitMetric, Metric};
+use sqlparser::ast::{Expr as SqlExpr, FunctionArg, ObjectName, TableFactor};
 
+use self::arguments::{Arguments, Function, literal_text, text};
 use crate::catalog::{CATALOG, Handle};
 use crate::error::{QueryError, did_you_mean, external};
 use crate::resources::Resources;
 use crate::table::{CollectionTable, SearchOptions};
 
-/// Name of the function.
-pub(crate) const VECTOR_SEARCH: &str = "vector_search";
 /// Column with the distance of each row found.
 pub(crate) const DISTANCE_COLUMN: &str = "_distance";
 
-const ARGUMENTS: [&str; 8] = [
-    "table", "column", "query", "k", "metric", "filter", "params", "exact",
-];
-const USAGE: &str =
-    "vector_search(table, [column,] query, k, metric => .., filter => .., params => .., exact => ..)";
+const VECTOR_SEARCH: Function = Function {
+    name: "vector_search",
+    arguments: &[
+        "table",
+        "column",
+        "query",
+        "k",
+        "metric",
+        "filter",
+        "radius",
+        "range_filter",
+        "params",
+        "exact",
+    ],
+    usage: "vector_search(table, [column,] query, k, metric => .., filter => .., radius => .., range_filter => .., \
+            params => .., exact => ..)",
+};
 
-/// Plans calls of `vector_search`.
-pub(crate) struct VectorSearchCalls {
+/// Plans searches in FROM.
+pub(crate) struct SearchCalls {
     collections: Handle,
     resources: Arc<Resources>,
     distances: Vec<Arc<ScalarUDF>>,
 }
 
-impl std::fmt::Debug for VectorSearchCalls {
+impl std::fmt::Debug for SearchCalls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("VectorSearchCalls")
+        f.write_str("SearchCalls")
     }
 }
 
-impl VectorSearchCalls {
+impl SearchCalls {
     /// Over these collections, with the functions of the session.
     pub fn new(
         collections: Arc<Collections>,
@@ -81,143 +93,85 @@ impl VectorSearchCalls {
     }
 }
 
-/// Whether this is the name of our function.
-pub(crate) fn is_vector_search(name: &ObjectName) -> bool {
-    match name.0.as_slice() {
-        [part] => part.as_ident().is_some_and(|ident| match ident.quote_style {
-            None => ident.value.eq_ignore_ascii_case(VECTOR_SEARCH),
-            Some(_) => ident.value == VECTOR_SEARCH,
-        }),
-        _ => false,
-    }
+/// Whether this is the name of one of our functions.
+pub(crate) fn is_search(name: &ObjectName) -> bool {
+    function_of(name).is_some()
 }
 
-impl RelationPlanner for VectorSearchCalls {
+fn function_of(name: &ObjectName) -> Option<&'static Function> {
+    let [part] = name.0.as_slice() else { return None };
+    let ident = part.as_ident()?;
+    let functions = [&VECTOR_SEARCH, &hybrid_search::HYBRID_SEARCH];
+    functions.into_iter().find(|function| match ident.quote_style {
+        None => ident.value.eq_ignore_ascii_case(function.name),
+        Some(_) => ident.value == function.name,
+    })
+}
+
+impl RelationPlanner for SearchCalls {
     fn plan_relation(
         &self,
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let (arguments, alias) = match relation {
+        let function = match &relation {
             TableFactor::Table {
-                name,
-                alias,
-                args: Some(args),
-                ..
-            } if is_vector_search(&name) => (args.args, alias),
-            TableFactor::Function {
-                name, args, alias, ..
-            } if is_vector_search(&name) => (args, alias),
-            other => return Ok(RelationPlanning::Original(Box::new(other))),
+                name, args: Some(_), ..
+            }
+            | TableFactor::Function { name, .. } => function_of(name),
+            _ => None,
         };
-        let plan = Call {
+        let (function, arguments, alias) = match (function, relation) {
+            (
+                Some(function),
+                TableFactor::Table {
+                    alias,
+                    args: Some(args),
+                    ..
+                },
+            ) => (function, args.args, alias),
+            (Some(function), TableFactor::Function { args, alias, .. }) => (function, args, alias),
+            (_, other) => return Ok(RelationPlanning::Original(Box::new(other))),
+        };
+        let call = Call {
+            function,
             planner: self,
             context,
-        }
-        .plan(arguments)?;
+        };
+        let plan = if function.name == VECTOR_SEARCH.name {
+            call.vector_search(arguments)
+        } else {
+            call.hybrid_search(arguments)
+        }?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             plan, alias,
         ))))
     }
 }
 
-/// The arguments of a call by name, those that were given by position still in their order.
-struct Arguments {
-    named: BTreeMap<String, SqlExpr>,
-    positional: Vec<SqlExpr>,
-}
-
-impl Arguments {
-    fn read(arguments: Vec<FunctionArg>, context: &dyn RelationPlannerContext) -> Result<Self> {
-        let (mut named, mut positional) = (BTreeMap::new(), Vec::new());
-        for argument in arguments {
-            let (name, value) = match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) if named.is_empty() => {
-                    positional.push(value);
-                    continue;
-                }
-                FunctionArg::Named {
-                    name,
-                    arg: FunctionArgExpr::Expr(value),
-                    ..
-                } => (context.normalize_ident(name), value),
-                FunctionArg::ExprNamed {
-                    name: SqlExpr::Identifier(name),
-                    arg: FunctionArgExpr::Expr(value),
-                    ..
-                } => (context.normalize_ident(name), value),
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => {
-                    return plan_err!(
-                        "vector_search: '{value}' has no name but stands behind one that has; {USAGE}"
-                    );
-                }
-                other => return plan_err!("vector_search: '{other}' is no argument; {USAGE}"),
-            };
-            // As the clause is called.
-            let name = if name == "limit" { "k".to_string() } else { name };
-            if !ARGUMENTS.contains(&name.as_str()) {
-                let known = did_you_mean(&name, &ARGUMENTS, "arguments");
-                return plan_err!("vector_search has no argument '{name}'{known}");
-            }
-            if named.insert(name.clone(), value).is_some() {
-                return plan_err!("vector_search: argument '{name}' is given twice");
-            }
-        }
-        Ok(Self { named, positional })
-    }
-
-    /// The argument of this name, or else the next one by position.
-    fn take(&mut self, name: &str) -> Option<SqlExpr> {
-        match self.named.remove(name) {
-            Some(value) => Some(value),
-            None if self.positional.is_empty() => None,
-            None => Some(self.positional.remove(0)),
-        }
-    }
-
-    fn required(&mut self, name: &str) -> Result<SqlExpr> {
-        self.take(name)
-            .ok_or_else(|| plan_datafusion_err!("vector_search: argument '{name}' is missing; {USAGE}"))
-    }
-}
-
+/// One call that is being planned.
 struct Call<'a> {
-    planner: &'a VectorSearchCalls,
+    function: &'static Function,
+    planner: &'a SearchCalls,
     context: &'a mut dyn RelationPlannerContext,
 }
 
 impl Call<'_> {
-    fn plan(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
-        let mut arguments = Arguments::read(arguments, self.context)?;
+    fn vector_search(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
+        let mut arguments = Arguments::read(self.function, arguments, self.context)?;
         let (table, collection) = self.table(arguments.required("table")?)?;
         let column = self.column(&mut arguments, &collection)?;
         let query = arguments.required("query")?;
         let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
-        let k = self.k(arguments.required("k")?)?;
-        if let Some(extra) = arguments.positional.first() {
-            return plan_err!("vector_search: '{extra}' is one argument too many; {USAGE}");
-        }
+        let k = arguments.required("k")?;
+        let k = self.k(k)?;
+        arguments.finish()?;
         let metric = self.metric(arguments.named.remove("metric"), &collection, &column)?;
         let search = SearchOptions {
-            params: match arguments.named.remove("params") {
-                Some(value) => search_params(&text(&value, "params", "'ef=200'")?)?,
-                None => SearchParams::default(),
-            },
-            exact: match arguments.named.remove("exact") {
-                Some(SqlExpr::Value(ValueWithSpan {
-                    value: Value::Boolean(exact),
-                    ..
-                })) => exact,
-                Some(other) => return plan_err!("vector_search: exact is true or false, not {other}"),
-                None => false,
-            },
+            params: arguments.search_params()?,
+            exact: arguments.flag("exact", false)?,
         };
-        let arrow = collection.arrow_schema();
-        if arrow.field_with_name(DISTANCE_COLUMN).is_ok() {
-            return plan_err!(
-                "vector_search adds the column {DISTANCE_COLUMN}, and table {table} has one of that name"
-            );
-        }
+        self.check_free(&collection, &table, DISTANCE_COLUMN)?;
         let provider = CollectionTable::new(Arc::clone(&collection), Arc::clone(&self.planner.resources));
         let source = provider_as_source(Arc::new(provider.with_search(search)));
         let scan = LogicalPlanBuilder::scan(table.clone(), source, None)?.build()?;
@@ -227,12 +181,19 @@ impl Call<'_> {
         };
 
         let vector = Expr::Column(Column::new(Some(table.clone()), &column));
-        let distance = ScalarFunction::new_udf(self.distance(metric)?, vec![vector, query]);
-        let distance = Expr::ScalarFunction(distance);
+        let distance = self.distance(metric, vector, query)?;
         let mut outputs: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
         outputs.push(distance.clone().alias_qualified(Some(table), DISTANCE_COLUMN));
+        let near = match arguments.named.remove("range_filter") {
+            Some(near) => Some(distance.clone().gt_eq(self.bound("range_filter", near)?)),
+            None => None,
+        };
+        let far = match arguments.named.remove("radius") {
+            Some(far) => Some(distance.clone().lt(self.bound("radius", far)?)),
+            None => None,
+        };
         let mut found = LogicalPlanBuilder::from(scan);
-        if let Some(filter) = filter {
+        for filter in [filter, near, far].into_iter().flatten() {
             found = found.filter(filter)?;
         }
         found
@@ -244,26 +205,25 @@ impl Call<'_> {
 
     /// The table that is searched, and how it is called in the statement.
     fn table(&mut self, given: SqlExpr) -> Result<(TableReference, Arc<Collection>)> {
+        let of = self.function.name;
         let parts = match given {
             SqlExpr::Identifier(ident) => vec![ident],
             SqlExpr::CompoundIdentifier(parts) => parts,
-            other => return plan_err!("vector_search: table is the name of a table, not {other}"),
+            other => return plan_err!("{of}: table is the name of a table, not {other}"),
         };
         let name = ObjectName::from(parts);
         let table = self.context.object_name_to_table_reference(name.clone())?;
         // A name that the statement itself gives to something comes first.
         if let Ok(named) = self.context.plan(plain_table(name)) {
             let LogicalPlan::TableScan(scan) = &named else {
-                return plan_err!(
-                    "vector_search searches tables; {table} is a view or a query of this statement"
-                );
+                return plan_err!("{of} searches tables; {table} is a view or a query of this statement");
             };
             let source = scan.source.downcast_ref::<DefaultTableSource>();
             let found = source.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
             return match found {
                 Some(found) if scan.table_name == table => Ok((table, Arc::clone(found.collection()))),
-                Some(_) => plan_err!("vector_search searches tables; {table} is a query of this statement"),
-                None => plan_err!("vector_search searches tables; {table} is not a collection"),
+                Some(_) => plan_err!("{of} searches tables; {table} is a query of this statement"),
+                None => plan_err!("{of} searches tables; {table} is not a collection"),
             };
         }
         let options = self.context.context_provider().options();
@@ -278,7 +238,7 @@ impl Call<'_> {
             Err(Error::CollectionNotFound { .. } | Error::DatabaseNotFound { .. }) => {
                 match collections.relation(&full.schema, &full.table) {
                     Some(_) => {
-                        plan_err!("vector_search searches tables; {table} is a view or an external table")
+                        plan_err!("{of} searches tables; {table} is a view or an external table")
                     }
                     None => Err(not_found()),
                 }
@@ -287,13 +247,26 @@ impl Call<'_> {
         }
     }
 
+    /// Refuses a table with a column of the name of the one that is added.
+    fn check_free(&self, collection: &Collection, table: &TableReference, column: &str) -> Result<()> {
+        match collection.arrow_schema().field_with_name(column) {
+            Ok(_) => plan_err!(
+                "{} adds the column {column}, and table {table} has one of that name",
+                self.function.name
+            ),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// The vector column: the one that is named, or the only one.
     fn column(&mut self, arguments: &mut Arguments, collection: &Collection) -> Result<String> {
+        let function = arguments.function;
+        let of = function.name;
         let schema = collection.schema();
         let vectors: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
         let given = match arguments.named.remove("column") {
             Some(SqlExpr::Identifier(ident)) => Some(self.context.normalize_ident(ident)),
-            Some(other) => Some(text(&other, "column", "embedding")?),
+            Some(other) => Some(text(function, &other, "column", "embedding")?),
             // By position it is there when it is the name of a vector column.
             None => match arguments.positional.first() {
                 Some(SqlExpr::Identifier(ident)) => {
@@ -311,17 +284,14 @@ impl Call<'_> {
             (Some(name), vectors) => {
                 let known = did_you_mean(&name, vectors, "vector columns");
                 plan_err!(
-                    "vector_search: '{name}' is no vector column of '{}'{known}",
+                    "{of}: '{name}' is no vector column of '{}'{known}",
                     collection.name()
                 )
             }
             (None, [only]) => Ok((*only).to_string()),
-            (None, []) => plan_err!(
-                "vector_search: table '{}' has no vector column",
-                collection.name()
-            ),
+            (None, []) => plan_err!("{of}: table '{}' has no vector column", collection.name()),
             (None, several) => plan_err!(
-                "vector_search: table '{}' has the vector columns {}: say which one with column => ..",
+                "{of}: table '{}' has the vector columns {}: say which one with column => ..",
                 collection.name(),
                 several.join(", ")
             ),
@@ -329,29 +299,30 @@ impl Call<'_> {
     }
 
     fn k(&mut self, given: SqlExpr) -> Result<Expr> {
+        let of = self.function.name;
         let shown = given.to_string();
         let k = self.context.sql_to_expr(given, &DFSchema::empty())?;
         match &k {
             Expr::Literal(ScalarValue::Int64(Some(number)), _) if *number >= 1 => Ok(k),
             Expr::Literal(..) => {
-                plan_err!("vector_search: k is a whole number of at least 1, not {shown}")
-            }
-            Expr::Placeholder(Placeholder { id, field: None }) => {
-                let field = arrow::datatypes::Field::new("k", arrow::datatypes::DataType::Int64, true);
-                Ok(Expr::Placeholder(Placeholder {
-                    id: id.clone(),
-                    field: Some(Arc::new(field)),
-                }))
+                plan_err!("{of}: k is a whole number of at least 1, not {shown}")
             }
             k if k.contains_outer() => {
-                plan_err!("vector_search: k is the same for every row, it cannot be {shown}")
+                plan_err!("{of}: k is the same for every row, it cannot be {shown}")
             }
-            _ => Ok(k),
+            _ => Ok(of_type(k, "k", ArrowType::Int64)),
         }
+    }
+
+    /// A distance as the end of a range.
+    fn bound(&mut self, name: &str, given: SqlExpr) -> Result<Expr> {
+        let bound = self.context.sql_to_expr(given, &DFSchema::empty())?;
+        Ok(of_type(bound, name, ArrowType::Float64))
     }
 
     /// The metric by its name, or that of the column's index.
     fn metric(&self, given: Option<SqlExpr>, collection: &Collection, column: &str) -> Result<AnyMetric> {
+        let of = self.function.name;
         let of_bits = collection
             .schema()
             .field(column)
@@ -366,44 +337,47 @@ impl Call<'_> {
             let index = indexes.iter().find(|index| index.field == column);
             return index.and_then(|index| index.metric).ok_or_else(|| {
                 plan_datafusion_err!(
-                    "vector_search: column '{column}' has no index that says the metric: give one with \
+                    "{of}: column '{column}' has no index that says the metric: give one with \
                      metric => .., allowed are {allowed}"
                 )
             });
         };
-        let name = text(&given, "metric", "'l2'")?.to_ascii_lowercase();
+        let name = text(self.function, &given, "metric", "'l2'")?.to_ascii_lowercase();
         match (name.as_str(), of_bits) {
             ("l2", false) => Ok(Metric::L2.into()),
             ("cosine", false) => Ok(Metric::Cosine.into()),
             ("ip" | "inner_product", false) => Ok(Metric::Ip.into()),
             ("hamming", true) => Ok(BitMetric::Hamming.into()),
             ("jaccard", true) => Ok(BitMetric::Jaccard.into()),
-            _ => plan_err!(
-                "vector_search: metric '{name}' is none of column '{column}'; allowed are {allowed}"
-            ),
+            _ => plan_err!("{of}: metric '{name}' is none of column '{column}'; allowed are {allowed}"),
         }
     }
 
-    fn distance(&self, metric: AnyMetric) -> Result<Arc<ScalarUDF>> {
-        let name = if metric == Metric::L2 {
-            "l2_distance"
-        } else if metric == Metric::Cosine {
-            "cosine_distance"
-        } else if metric == Metric::Ip {
-            "negative_inner_product"
-        } else if metric == AnyMetric::from(BitMetric::Hamming) {
-            "hamming_distance"
-        } else {
-            "jaccard_distance"
+    /// The distance of this metric as an expression.
+    fn distance(&self, metric: AnyMetric, vector: Expr, query: Expr) -> Result<Expr> {
+        let name = match metric {
+            AnyMetric::Numbers(Metric::L2) => "l2_distance",
+            AnyMetric::Numbers(Metric::Cosine) => "cosine_distance",
+            AnyMetric::Numbers(Metric::Ip) => "negative_inner_product",
+            AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
+            AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
+            AnyMetric::Bm25 => {
+                return Err(external(QueryError::Unsupported(format!(
+                    "{} with metric {metric}",
+                    self.function.name
+                ))));
+            }
         };
-        let function = self
-            .planner
-            .distances
-            .iter()
-            .find(|function| function.name() == name);
-        function
-            .cloned()
-            .ok_or_else(|| external(QueryError::Internal(format!("there is no function {name}"))))
+        let mut functions = self.planner.distances.iter();
+        match functions.find(|function| function.name() == name) {
+            Some(function) => {
+                let call = ScalarFunction::new_udf(Arc::clone(function), vec![vector, query]);
+                Ok(Expr::ScalarFunction(call))
+            }
+            None => Err(external(QueryError::Internal(format!(
+                "there is no function {name}"
+            )))),
+        }
     }
 
     /// A Milvus expression when it is text, a condition of SQL otherwise.
@@ -437,6 +411,17 @@ pub(crate) fn qualified(filter: Expr, table: &TableReference) -> Result<Expr> {
     Ok(qualified.data)
 }
 
+/// A parameter as one of this type; anything else as it is.
+fn of_type(expr: Expr, name: &str, data_type: ArrowType) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => Expr::Placeholder(Placeholder {
+            id,
+            field: Some(Arc::new(ArrowField::new(name, data_type, true))),
+        }),
+        other => other,
+    }
+}
+
 /// A table of this name and nothing more.
 fn plain_table(name: ObjectName) -> TableFactor {
     TableFactor::Table {
@@ -451,61 +436,4 @@ fn plain_table(name: ObjectName) -> TableFactor {
         sample: None,
         index_hints: Vec::new(),
     }
-}
-
-fn literal_text(given: &SqlExpr) -> Option<String> {
-    match given {
-        SqlExpr::Value(ValueWithSpan { value, .. }) => match value {
-            Value::SingleQuotedString(text)
-            | Value::EscapedStringLiteral(text)
-            | Value::UnicodeStringLiteral(text) => Some(text.clone()),
-            Value::DollarQuotedString(text) => Some(text.value.clone()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn text(given: &SqlExpr, argument: &str, example: &str) -> Result<String> {
-    match given {
-        SqlExpr::Identifier(Ident { value, .. }) => Ok(value.clone()),
-        other => literal_text(other).ok_or_else(|| {
-            plan_datafusion_err!("vector_search: {argument} is given as text, such as {example}, not {given}")
-        }),
-    }
-}
-
-/// What `params` may name.
-const SEARCH_PARAMS: [&str; 5] = [
-    "ef",
-    "nprobe",
-    "drop_ratio_search",
-    "refine_factor",
-    "dim_max_score_ratio",
-];
-
-/// `ef=200, nprobe=16`.
-fn search_params(text: &str) -> Result<SearchParams> {
-    let mut given = BTreeMap::new();
-    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let Some((name, value)) = pair.split_once('=') else {
-            return plan_err!("vector_search: '{}' of params is not name=value", pair.trim());
-        };
-        let name = name.trim().to_ascii_lowercase();
-        if !SEARCH_PARAMS.contains(&name.as_str()) {
-            let known = did_you_mean(&name, &SEARCH_PARAMS, "parameters");
-            return plan_err!("vector_search: params has no '{name}'{known}");
-        }
-        if given.insert(name.clone(), value.trim().to_string()).is_some() {
-            return plan_err!("vector_search: '{name}' is twice in params");
-        }
-    }
-    let of_kind =
-        |kind| SearchParams::parse(kind, &given, 0).map_err(|e| plan_datafusion_err!("vector_search: {e}"));
-    Ok(SearchParams {
-        ef: of_kind(IndexKind::Hnsw)?.ef,
-        nprobe: of_kind(IndexKind::IvfFlat)?.nprobe,
-        sparse: of_kind(IndexKind::SparseInverted)?.sparse,
-        ..SearchParams::default()
-    })
 }

@@ -31,6 +31,8 @@ pub(crate) struct VectorJoin {
     /// The order of a row's neighbours. The first key is the distance between a vector column of `right` and an
     /// expression over `left`; the others tell apart rows of equal distance.
     pub keys: Vec<SortExpr>,
+    /// Conditions on the distance: a range, see [`super::range`].
+    pub range: Vec<Expr>,
     /// Filters over `right` that could not move into the scan (they hold a scalar subquery).
     pub filters: Vec<Expr>,
     /// Rows wanted for each row of `left`: a number, once parameters have their values.
@@ -47,6 +49,7 @@ impl PartialOrd for VectorJoin {
             &self.left,
             &self.right,
             &self.keys,
+            &self.range,
             &self.filters,
             &self.k,
             self.outer,
@@ -55,6 +58,7 @@ impl PartialOrd for VectorJoin {
                 &other.left,
                 &other.right,
                 &other.keys,
+                &other.range,
                 &other.filters,
                 &other.k,
                 other.outer,
@@ -79,11 +83,17 @@ impl VectorJoin {
             left,
             right,
             keys,
+            range: Vec::new(),
             filters: Vec::new(),
             k,
             outer,
             schema,
         })
+    }
+
+    /// The same for rows in a range of distances.
+    pub fn within(self, range: Vec<Expr>) -> Self {
+        Self { range, ..self }
     }
 
     /// The same with the filters on its right inside; `None` when there are none, and a scan is there already.
@@ -101,15 +111,7 @@ impl VectorJoin {
     /// # Errors
     /// When it is no number, or out of range.
     pub fn rows_wanted(&self) -> Result<usize> {
-        // A parameter's value has the parameter's name.
-        let k = match self.k.clone().unalias() {
-            Expr::Literal(value, _) => match value.cast_to(&DataType::Int64)? {
-                ScalarValue::Int64(Some(k)) => usize::try_from(k).ok(),
-                _ => None,
-            },
-            _ => None,
-        };
-        match k.filter(|k| (1..=MAX_NEIGHBOURS).contains(k)) {
+        match number_of_rows(&self.k)? {
             Some(k) => Ok(k),
             None => plan_err!(
                 "a search for each row of another table finds 1 to {MAX_NEIGHBOURS} rows for each, not {}",
@@ -126,6 +128,20 @@ impl VectorJoin {
             None => internal_err!("VectorJoin without a distance of a vector column"),
         }
     }
+}
+
+/// The number of rows that a search is to find, once parameters have their values; `None` when it is none that an index can
+/// give.
+pub(super) fn number_of_rows(k: &Expr) -> Result<Option<usize>> {
+    // A parameter's value has the parameter's name.
+    let k = match k.clone().unalias() {
+        Expr::Literal(value, _) => match value.cast_to(&DataType::Int64)? {
+            ScalarValue::Int64(Some(k)) => usize::try_from(k).ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(k.filter(|k| (1..=MAX_NEIGHBOURS).contains(k)))
 }
 
 fn joined(left: &DFSchema, right: &DFSchema, outer: bool) -> Result<DFSchema> {
@@ -149,7 +165,11 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
     fn expressions(&self) -> Vec<Expr> {
         let keys = self.keys.iter().map(|key| &key.expr);
         let k = std::iter::once(&self.k);
-        k.chain(keys).chain(&self.filters).cloned().collect()
+        k.chain(keys)
+            .chain(&self.range)
+            .chain(&self.filters)
+            .cloned()
+            .collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,6 +184,10 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
         let then: Vec<String> = keys.map(ToString::to_string).collect();
         if !then.is_empty() {
             write!(f, ", then=[{}]", then.join(", "))?;
+        }
+        if !self.range.is_empty() {
+            let range: Vec<String> = self.range.iter().map(ToString::to_string).collect();
+            write!(f, ", range={}", range.join(" AND "))?;
         }
         if !self.filters.is_empty() {
             let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
@@ -190,12 +214,17 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
             .zip(exprs.by_ref())
             .map(|(key, expr)| SortExpr { expr, ..key.clone() })
             .collect();
+        let range: Vec<Expr> = exprs.by_ref().take(self.range.len()).collect();
         let filters: Vec<Expr> = exprs.collect();
-        if keys.len() != self.keys.len() || filters.len() != self.filters.len() {
+        if keys.len() != self.keys.len()
+            || range.len() != self.range.len()
+            || filters.len() != self.filters.len()
+        {
             return internal_err!("VectorJoin has other expressions");
         }
         let (left, right) = (Arc::new(left), Arc::new(right));
         Ok(Self {
+            range,
             filters,
             ..Self::new(left, right, keys, k, self.outer)?
         })

@@ -30,6 +30,8 @@ pub(crate) struct VectorSearch {
     pub allowed: Option<Arc<LogicalPlan>>,
     /// The distance between a vector column of `input` and a constant.
     pub distance: Expr,
+    /// Conditions on the distance: a range, see [`super::range`].
+    pub range: Vec<Expr>,
     /// Filters over `input` that could not move into the scan (they hold a scalar subquery).
     pub filters: Vec<Expr>,
     /// Rows wanted.
@@ -71,6 +73,7 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
 
     fn expressions(&self) -> Vec<Expr> {
         std::iter::once(&self.distance)
+            .chain(&self.range)
             .chain(&self.filters)
             .cloned()
             .collect()
@@ -82,6 +85,10 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
             write!(f, ", ties=true")?;
         }
         write!(f, ", distance={}", self.distance)?;
+        if !self.range.is_empty() {
+            let range: Vec<String> = self.range.iter().map(ToString::to_string).collect();
+            write!(f, ", range={}", range.join(" AND "))?;
+        }
         if !self.filters.is_empty() {
             let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
             write!(f, ", filter={}", filters.join(" AND "))?;
@@ -103,6 +110,7 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
             input: Arc::new(input),
             allowed,
             distance,
+            range: exprs.by_ref().take(self.range.len()).collect(),
             filters: exprs.collect(),
             ..self.clone()
         })

@@ -49,7 +49,8 @@ pub(super) fn search(
         wider.exact = spec.exact || wider.k > MAX_NEIGHBOURS;
         let mut hits = search_unit(target, &wider, query, totals)?;
         let ties = count(spec.metric, &hits, spec.k);
-        if ties < hits.len() || wider.k >= rows {
+        // Fewer than asked for are all that there are.
+        if ties < hits.len() || hits.len() < wider.k || wider.k >= rows {
             hits.truncate(ties);
             return Ok(hits);
         }

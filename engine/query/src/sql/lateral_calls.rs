@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{JoinOperator, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
-use crate::plan::table_function::is_vector_search;
+use crate::plan::table_function::is_search;
 
 /// Writes LATERAL where it is meant.
 pub(super) fn rewrite(statement: &mut Statement) {
@@ -62,7 +62,7 @@ fn make_lateral(relation: &mut TableFactor) {
         with_ordinality,
         ..
     } = relation
-        && is_vector_search(name)
+        && is_search(name)
     {
         *relation = TableFactor::Function {
             lateral: true,

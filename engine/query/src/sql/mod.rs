@@ -22,6 +22,7 @@ mod generated;
 mod insert;
 mod lateral_calls;
 mod offsets;
+mod precedence;
 mod quantified;
 mod question_marks;
 mod reset_options;
@@ -120,6 +121,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
     for statement in &mut statements {
         quantified::rewrite(statement)?;
         lateral_calls::rewrite(statement);
+        precedence::rewrite(statement);
     }
     Ok(statements)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use elanus_collection::Collection;
 use elanus_query::{
-    Aggregate, AggregateKind, AggregateRequest, Engine, Fusion, Grouping, HybridRequest, OrderBy,
+    Aggregate, AggregateKind, AggregateRequest, Engine, Fusion, Grouping, HybridRequest, JsonCast, OrderBy,
     QueryRequest, ScoreMode, ScoreRange, SearchRequest, SqlOutput,
 };
 
@@ -238,6 +238,7 @@ fn groups<K: std::hash::Hash + Eq>(
 fn grouping(by: &[&str], size: usize, fill: bool) -> Option<Grouping> {
     Some(Grouping {
         by: by.iter().map(ToString::to_string).collect(),
+        json: JsonCast::default(),
         size,
         fill,
     })

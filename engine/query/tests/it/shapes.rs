@@ -1,17 +1,20 @@
 //! Searches in queries of every shape answer like the exact plan, and a vector join like single searches.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Float32Type;
 use elanus_query::{DEFAULT_DATABASE, Engine};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use crate::rewrite::{RUNTIME, Row, filled, is_search, predicate, rows, written};
-use crate::support::{sql, sql_error, text};
+use crate::support::{ints, sql, sql_error, text};
 
-/// Queries with a search in them; `$d` is the distance, `$p` a condition on `t`, `$k` and `$o` limit and offset. Keys
-/// behind the distance decide among equals, so that each has one answer.
-const SHAPES: [&str; 21] = [
+/// Queries with a search in them; `$d` is the distance, `$p` a condition on `t`, `$r` a distance, `$k` and `$o` limit and
+/// offset. Keys behind the distance decide among equals, so that each has one answer.
+const SHAPES: [&str; 29] = [
     "SELECT id, $d AS d FROM t WHERE $p ORDER BY d, id LIMIT $k OFFSET $o",
     "SELECT id FROM t WHERE $p ORDER BY $d, n DESC, id LIMIT $k",
     "SELECT x.id, x.d FROM (SELECT id, n, $d AS d FROM t WHERE $p) x WHERE x.n <> 3 ORDER BY x.d, x.id LIMIT $k",
@@ -33,6 +36,28 @@ const SHAPES: [&str; 21] = [
     "SELECT s.id, x.id FROM s JOIN (SELECT id, n FROM t WHERE $p ORDER BY $d, id LIMIT $k) x ON x.n = s.n ORDER BY 1, 2",
     "SELECT id FROM (SELECT id, n, v FROM t WHERE n IN (SELECT n FROM s)) x WHERE x.n > 0 ORDER BY $d, x.id LIMIT $k",
     "SELECT n, count(*), min(id) FROM (SELECT n, id FROM t WHERE $p ORDER BY $d, id LIMIT $k) GROUP BY n ORDER BY n",
+    "SELECT id, $d AS d FROM t WHERE $p AND $d < $r ORDER BY d, id LIMIT $k OFFSET $o",
+    "SELECT id FROM t WHERE $r >= $d AND $p ORDER BY $d, n, id LIMIT $k",
+    "SELECT id FROM t WHERE $d BETWEEN $r - 1.5 AND $r AND $p ORDER BY $d, id LIMIT $k",
+    "SELECT id FROM t WHERE $p AND $d > $r ORDER BY $d, id LIMIT $k",
+    "WITH c AS (SELECT id, n, $d AS d FROM t WHERE $p) SELECT id FROM c WHERE d <= $r AND d >= -$r ORDER BY d, id LIMIT $k",
+    "SELECT id, $d AS d FROM t WHERE $d < $r UNION ALL SELECT id + 1000, $d FROM t WHERE $p ORDER BY 2, 1 LIMIT $k",
+    "SELECT id FROM t WHERE n IN (SELECT n FROM s) AND $d <= $r ORDER BY $d, id LIMIT $k",
+    "SELECT t.id, s.id FROM t JOIN s ON s.n = t.n WHERE $p AND $d < $r ORDER BY $d, t.id, s.id LIMIT $k",
+];
+
+/// Ends of ranges; some are distances that rows have.
+const ENDS: [&str; 10] = [
+    "-4",
+    "-1",
+    "0",
+    "0.37",
+    "1",
+    "1.4142135623730951",
+    "2",
+    "3.7",
+    "5",
+    "1000",
 ];
 
 const DISTANCES: [&str; 4] = ["v <-> $q", "v <=> $q", "v <#> $q", "v <-> (SELECT w FROM q)"];
@@ -98,20 +123,22 @@ proptest! {
         method in prop::sample::select(vec![None, Some("flat"), Some("hnsw")]),
         query in prop::array::uniform2(-3i8..=3),
         searches in prop::collection::vec(
-            (prop::sample::select(SHAPES.to_vec()), prop::sample::select(DISTANCES.to_vec()), predicate(), 1usize..20, 0usize..4),
+            (prop::sample::select(SHAPES.to_vec()), prop::sample::select(DISTANCES.to_vec()), predicate(), 1usize..20, 0usize..4,
+                prop::sample::select(ENDS.to_vec())),
             4..10),
     ) {
         RUNTIME.block_on(async {
             let engine = with_others(&rows, unit, &deleted, &cuts, &others, method).await;
             sql(&engine, "CREATE TABLE q (id BIGINT PRIMARY KEY, w VECTOR(2))").await;
             sql(&engine, &format!("INSERT INTO q VALUES (1, {})", written(query, unit))).await;
-            for (shape, distance, predicate, limit, offset) in searches {
+            for (shape, distance, predicate, limit, offset, end) in searches {
                 // unqualified names would be ambiguous in joins
                 let predicate = predicate.replace("id", "t.id").replace("n ", "t.n ").replace("(v", "(t.v").replace("v IS", "t.v IS");
                 let text = shape
                     .replace("$d", distance)
                     .replace("$q", &written(query, unit))
                     .replace("$p", &format!("({predicate})"))
+                    .replace("$r", end)
                     .replace("$k", &limit.to_string())
                     .replace("$o", &offset.to_string());
                 let (found, exact) = both(&engine, &text).await;
@@ -130,8 +157,13 @@ proptest! {
         queries in prop::collection::vec(prop::option::weighted(0.9, prop::array::uniform2(-3i8..=3)), 0..12),
         distance in prop::sample::select(DISTANCES[..3].to_vec()),
         predicate in predicate(),
+        range in prop::option::of((prop::sample::select(vec!["<", "<="]), prop::sample::select(ENDS.to_vec()))),
         limit in 1usize..70,
     ) {
+        let condition = |distance: &str| match range {
+            Some((operator, end)) => format!("({predicate}) AND {distance} {operator} {end}"),
+            None => predicate.clone(),
+        };
         RUNTIME.block_on(async {
             let engine = with_others(&rows, 1.0, &deleted, &cuts, &[], method).await;
             let session = engine.session(DEFAULT_DATABASE).unwrap();
@@ -142,15 +174,17 @@ proptest! {
                 let vector = query.map_or("NULL".to_string(), |query| written(query, 1.0));
                 sql(&engine, &format!("INSERT INTO q VALUES ({id}, {vector})")).await;
                 let d = distance.replace("$q", &vector);
-                let one = format!("SELECT {id}, id, {d} FROM t WHERE {predicate} ORDER BY {d}, id LIMIT {limit}");
+                let condition = condition(&d);
+                let one = format!("SELECT {id}, id, {d} FROM t WHERE {condition} ORDER BY {d}, id LIMIT {limit}");
                 let found = text(&engine.sql_in(&session, &one).await.unwrap());
                 if !found.is_empty() {
                     writeln!(single, "{found}").unwrap();
                 }
             }
             let d = distance.replace("$q", "q.w");
+            let condition = condition(&d);
             let joined = format!(
-                "SELECT q.id, x.id, x.d FROM q, LATERAL (SELECT id, {d} AS d FROM t WHERE {predicate} ORDER BY d, id LIMIT {limit}) x \
+                "SELECT q.id, x.id, x.d FROM q, LATERAL (SELECT id, {d} AS d FROM t WHERE {condition} ORDER BY d, id LIMIT {limit}) x \
                  ORDER BY q.id, x.d, x.id");
             let found = text(&engine.sql_in(&session, &joined).await.unwrap());
             prop_assert_eq!(found.trim(), single.trim(), "{}", &joined);
@@ -159,14 +193,61 @@ proptest! {
                 found.lines().map(|line| line.rsplit_once('|').unwrap().1.to_string()).collect()
             };
             let joined = format!(
-                "SELECT q.id, x.id, x.d FROM q CROSS JOIN LATERAL (SELECT id, {d} AS d FROM t WHERE {predicate} ORDER BY d LIMIT {limit}) x \
+                "SELECT q.id, x.id, x.d FROM q CROSS JOIN LATERAL (SELECT id, {d} AS d FROM t WHERE {condition} ORDER BY d LIMIT {limit}) x \
                  ORDER BY q.id, x.d, x.id");
             let found = text(&engine.sql_in(&session, &joined).await.unwrap());
             prop_assert_eq!(distances(&found), distances(&single), "{}", &joined);
             // a left join keeps the rows that find nothing
             let outer = format!(
-                "SELECT count(DISTINCT q.id) FROM q LEFT JOIN LATERAL (SELECT id FROM t WHERE {predicate} ORDER BY {d} LIMIT {limit}) x ON true");
+                "SELECT count(DISTINCT q.id) FROM q LEFT JOIN LATERAL (SELECT id FROM t WHERE {condition} ORDER BY {d} LIMIT {limit}) x ON true");
             prop_assert_eq!(text(&engine.sql_in(&session, &outer).await.unwrap()), queries.len().to_string());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_hybrid_search_is_its_searches_fused(
+        rows in rows(),
+        deleted in prop::collection::vec(prop::bool::weighted(0.2), 60),
+        cuts in prop::collection::vec(0usize..60, 0..4),
+        method in prop::sample::select(vec![None, Some("flat"), Some("hnsw")]),
+        common in predicate(),
+        arms in prop::collection::vec(
+            (prop::sample::select(vec!["l2", "ip"]), prop::array::uniform2(-3i8..=3), predicate(), 1usize..20, 0.0f32..=1.0),
+            1..4),
+        rrf_k in 1u16..100,
+        limit in 1usize..40,
+    ) {
+        RUNTIME.block_on(async {
+            let engine = with_others(&rows, 1.0, &deleted, &cuts, &[], method).await;
+            let session = engine.session(DEFAULT_DATABASE).unwrap();
+            engine.sql_in(&session, "SET elanus.ef_search = 200").await.unwrap();
+            let mut scores: BTreeMap<i64, f64> = BTreeMap::new();
+            let (mut searches, mut weights) = (Vec::new(), Vec::new());
+            for (metric, query, predicate, k, weight) in &arms {
+                let arguments = format!("v, {}, {k}, metric => '{metric}'", written(*query, 1.0));
+                let alone = format!(
+                    "SELECT id FROM vector_search(t, {arguments}, filter => v IS NOT NULL AND ({common}) AND ({predicate}))");
+                let found = ints(&engine.sql_in(&session, &alone).await.unwrap().batches);
+                for (id, rank) in found.into_iter().zip(1u32..) {
+                    *scores.entry(id).or_default() += f64::from(*weight) / (f64::from(rrf_k) + f64::from(rank));
+                }
+                searches.push(format!("search({arguments}, filter => {predicate})"));
+                weights.push(weight.to_string());
+            }
+            let mut expected: Vec<(i64, f32)> = scores.into_iter().map(|(id, score)| (id, score as f32)).collect();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            expected.truncate(limit);
+            let together = format!(
+                "SELECT id, _score FROM hybrid_search(t, {}, k => {limit}, rrf_k => {rrf_k}, weights => [{}], filter => {common})",
+                searches.join(", "), weights.join(", "));
+            let found = engine.sql_in(&session, &together).await.unwrap().batches;
+            let scores: Vec<f32> = found
+                .iter()
+                .flat_map(|batch| batch.column(1).as_primitive::<Float32Type>().values().to_vec())
+                .collect();
+            let found: Vec<(i64, f32)> = ints(&found).into_iter().zip(scores).collect();
+            prop_assert_eq!(found, expected, "{}", together);
             Ok(())
         })?;
     }
@@ -180,6 +261,7 @@ async fn every_shape_is_searched() {
         let text = shape
             .replace("$d", "v <-> '[1, 2]'")
             .replace("$p", "t.n > 1")
+            .replace("$r", "2")
             .replace("$k", "3")
             .replace("$o", "1");
         assert!(is_search(&engine, &text).await, "{text}");

@@ -14,7 +14,7 @@ mod buckets;
 mod cell;
 
 use elanus_collection::{CollectionSchema, DataType, Field};
-use elanus_query::Grouping;
+use elanus_query::{Grouping, JsonCast};
 use milvus::proto::common::{SearchAggregationSpec, SortSpec};
 
 use crate::convert::output::Output;
@@ -148,6 +148,7 @@ impl Facets {
     pub fn grouping(&self) -> Grouping {
         Grouping {
             by: self.fields(),
+            json: JsonCast::default(),
             size: self.kept,
             fill: self.kept > 1,
         }
@@ -205,6 +206,15 @@ impl Level {
     fn of(spec: SearchAggregationSpec, size: usize, schema: &CollectionSchema) -> Result<Self> {
         if spec.fields.is_empty() {
             return Err(invalid("a level without fields"));
+        }
+        for name in &spec.fields {
+            let data_type = &field(name, schema)?.data_type;
+            if !is_ordered(data_type) || matches!(data_type, DataType::Float | DataType::Double) {
+                return Err(invalid(format!(
+                    "buckets by {name}, which is {}; allowed are BOOL, INT8, INT16, INT32, INT64, VARCHAR, TIMESTAMPTZ",
+                    data_type.name()
+                )));
+            }
         }
         let mut metrics = Vec::with_capacity(spec.metrics.len());
         for (alias, metric) in spec.metrics {

@@ -1,0 +1,214 @@
+//! [`HybridSearch`]: the logical node for "several searches of this scan, fused".
+//!
+//! ```text
+//!   HybridSearch: k=10, fusion=rrf(k=60), searches=[l2_distance(docs.v, $1) k=50, cosine_distance(docs.w, $2) k=50]
+//!     TableScan: docs
+//! ```
+//!
+//! The node gives at most `k` rows of its scan, with all its columns and a score, the best ones, in order. A search sees
+//! the rows that the filter of the node and its own filter let through and that have a vector. A second input, where it is
+//! there, gives the addresses of the rows that any of them may find, as that of [`super::vector_search`] does.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, TableReference, internal_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+
+use crate::fusion::Fusion;
+use crate::request::SCORE_COLUMN;
+use crate::table::SearchOptions;
+
+/// The best rows of several searches together.
+#[derive(Debug, Clone)]
+pub(crate) struct HybridSearch {
+    /// A `TableScan` of a collection.
+    pub input: Arc<LogicalPlan>,
+    /// Gives the addresses of the rows that may be found; all of the scan when it is not there.
+    pub allowed: Option<Arc<LogicalPlan>>,
+    /// What all rows that are found fulfil.
+    pub filter: Option<Expr>,
+    /// The searches.
+    pub arms: Vec<Arm>,
+    /// How they become one.
+    pub fusion: Fusion,
+    /// Rows wanted: a number, once parameters have their values.
+    pub k: Expr,
+    /// The name of the table in the statement.
+    table: TableReference,
+    schema: DFSchemaRef,
+}
+
+/// One of the searches.
+#[derive(Debug, Clone)]
+pub(crate) struct Arm {
+    /// The distance between a vector column of the input and a constant.
+    pub distance: Expr,
+    /// Rows wanted of this search.
+    pub k: Expr,
+    /// What the rows found by this search fulfil.
+    pub filter: Option<Expr>,
+    /// How it searches.
+    pub options: SearchOptions,
+}
+
+impl HybridSearch {
+    /// Fuses the best rows of `arms` into the best `k`.
+    ///
+    /// # Errors
+    /// A column of the scan that has the name of the score.
+    pub fn new(
+        input: Arc<LogicalPlan>,
+        allowed: Option<Arc<LogicalPlan>>,
+        filter: Option<Expr>,
+        arms: Vec<Arm>,
+        fusion: Fusion,
+        k: Expr,
+        table: &TableReference,
+    ) -> Result<Self> {
+        let score = Arc::new(Field::new(SCORE_COLUMN, DataType::Float32, false));
+        let columns = input.schema().iter();
+        let mut fields: Vec<_> = columns
+            .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
+            .collect();
+        fields.push((Some(table.clone()), score));
+        let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
+        Ok(Self {
+            input,
+            allowed,
+            filter,
+            arms,
+            fusion,
+            k,
+            table: table.clone(),
+            schema: Arc::new(schema),
+        })
+    }
+
+    /// All that tells one from another; numbers that have no order of their own as text.
+    fn identity(&self) -> (&LogicalPlan, Option<&LogicalPlan>, Vec<Expr>, String) {
+        let options: Vec<_> = self.arms.iter().map(|arm| arm.options).collect();
+        let numbers = format!("{} {options:?} {:?}", self.fusion, self.table);
+        (
+            self.input.as_ref(),
+            self.allowed.as_deref(),
+            self.expressions(),
+            numbers,
+        )
+    }
+}
+
+impl PartialEq for HybridSearch {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for HybridSearch {}
+
+impl Hash for HybridSearch {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl PartialOrd for HybridSearch {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.identity().partial_cmp(&other.identity())
+    }
+}
+
+/// A number of rows as it is written.
+fn count(k: &Expr) -> String {
+    match k {
+        Expr::Literal(value, _) => value.to_string(),
+        k => k.to_string(),
+    }
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} k={}", self.distance, count(&self.k))?;
+        match &self.filter {
+            Some(filter) => write!(f, " filter={filter}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl UserDefinedLogicalNodeCore for HybridSearch {
+    fn name(&self) -> &str {
+        "HybridSearch"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        std::iter::once(&self.input)
+            .chain(&self.allowed)
+            .map(Arc::as_ref)
+            .collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        let mut all = vec![self.k.clone()];
+        all.extend(self.filter.clone());
+        for arm in &self.arms {
+            all.extend([arm.distance.clone(), arm.k.clone()]);
+            all.extend(arm.filter.clone());
+        }
+        all
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arms: Vec<String> = self.arms.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "HybridSearch: k={}, fusion={}, searches=[{}]",
+            count(&self.k),
+            self.fusion,
+            arms.join(", ")
+        )?;
+        match &self.filter {
+            Some(filter) => write!(f, ", filter={filter}"),
+            None => Ok(()),
+        }
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut inputs = inputs.into_iter().map(Arc::new);
+        let (Some(input), allowed, None) = (inputs.next(), inputs.next(), inputs.next()) else {
+            return internal_err!("HybridSearch has one or two inputs");
+        };
+        if allowed.is_some() != self.allowed.is_some() || exprs.len() != self.expressions().len() {
+            return internal_err!("HybridSearch has other inputs or expressions");
+        }
+        let mut exprs = exprs.into_iter();
+        // As many as there were, so each of them is there.
+        let mut next = |old: &Expr| exprs.next().unwrap_or_else(|| old.clone());
+        let k = next(&self.k);
+        // A rule that changes a condition leaves its old name on it, which says nothing here.
+        let filter = self.filter.as_ref().map(|filter| next(filter).unalias());
+        let arms = self.arms.iter().map(|arm| Arm {
+            distance: next(&arm.distance),
+            k: next(&arm.k),
+            filter: arm.filter.as_ref().map(|filter| next(filter).unalias()),
+            options: arm.options,
+        });
+        let arms = arms.collect();
+        Self::new(input, allowed, filter, arms, self.fusion.clone(), k, &self.table)
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.input.schema().fields().len();
+        let of_input = output_columns.iter().copied().filter(|column| *column < width);
+        let mut needed = vec![of_input.collect()];
+        needed.extend(self.allowed.iter().map(|_| vec![0]));
+        Some(needed)
+    }
+}

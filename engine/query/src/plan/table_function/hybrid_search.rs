@@ -1,0 +1,226 @@
+//! `hybrid_search(..)` in FROM: several searches of one table, fused into one list of rows.
+//!
+//! ```text
+//!   FROM hybrid_search(docs, search(dense, $1, k => 50), search(sparse, $2, k => 50, filter => 'price < 5'), k => 10)
+//!
+//!   HybridSearch: k=10, fusion=rrf(k=60), searches=[..]     docs.*, _score
+//!     TableScan: docs
+//!     Projection: __elanus_row                              rows that all searches may find, only where the
+//!       ..                                                  filter has IN (SELECT ..) or EXISTS
+//! ```
+//!
+//! SQL has no clauses that a fusion could be written in without naming each search twice, so a call is a node of its own,
+//! [`HybridSearch`].
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, Result, TableReference, plan_datafusion_err, plan_err};
+use datafusion::datasource::{TableProvider, provider_as_source};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder};
+use elanus_collection::Collection;
+use sqlparser::ast::{
+    Expr as SqlExpr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments,
+};
+
+use super::Call;
+use super::arguments::{Arguments, Function};
+use crate::error::{QueryError, external};
+use crate::fusion::Fusion;
+use crate::plan::hybrid_search::{Arm, HybridSearch};
+use crate::request::SCORE_COLUMN;
+use crate::table::{ADDRESS_COLUMN, CollectionTable, SearchOptions};
+
+pub(super) const HYBRID_SEARCH: Function = Function {
+    name: "hybrid_search",
+    arguments: &["table", "k", "ranker", "rrf_k", "weights", "norm_score", "filter"],
+    usage: "hybrid_search(table, search(..), search(..), .., k => .., ranker => 'rrf' or 'weighted', rrf_k => .., \
+            weights => [..], norm_score => .., filter => ..)",
+};
+
+/// One of the searches of a hybrid search.
+const SEARCH: Function = Function {
+    name: "search",
+    arguments: &["column", "query", "k", "metric", "filter", "params", "exact"],
+    usage: "search([column,] query, k => .., metric => .., filter => .., params => .., exact => ..)",
+};
+
+/// The constant of reciprocal rank fusion, as everywhere.
+const RRF_K: f32 = 60.0;
+
+impl Call<'_> {
+    pub(super) fn hybrid_search(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
+        let mut searches = Vec::new();
+        let mut others = Vec::new();
+        for argument in arguments {
+            match searched(&argument) {
+                Some(arguments) => searches.push(arguments),
+                None => others.push(argument),
+            }
+        }
+        let mut arguments = Arguments::read(self.function, others, self.context)?;
+        let (table, collection) = self.table(arguments.required("table")?)?;
+        let k = arguments.required("k")?;
+        let k = self.k(k)?;
+        arguments.finish()?;
+        if searches.is_empty() {
+            return plan_err!("hybrid_search: there is no search(..); {}", HYBRID_SEARCH.usage);
+        }
+        let fusion = fusion(&mut arguments, searches.len())?;
+        self.check_free(&collection, &table, SCORE_COLUMN)?;
+
+        let provider = CollectionTable::new(Arc::clone(&collection), Arc::clone(&self.planner.resources));
+        let addressed = provider.with_addresses();
+        let scan = scan_of(&table, provider)?;
+        let mut filter = None;
+        let mut allowed = None;
+        if let Some(given) = arguments.named.remove("filter") {
+            let given = self.filter(given, &collection, &table, scan.schema())?;
+            if has_subquery(&given) {
+                let address = Expr::Column(Column::new(Some(table.clone()), ADDRESS_COLUMN));
+                let rows = LogicalPlanBuilder::from(scan_of(&table, addressed)?)
+                    .filter(given)?
+                    .project([address])?;
+                allowed = Some(Arc::new(rows.build()?));
+            } else {
+                filter = Some(given);
+            }
+        }
+        self.function = &SEARCH;
+        let arms = searches
+            .into_iter()
+            .map(|arguments| self.arm(arguments, &table, &collection, scan.schema(), &k))
+            .collect::<Result<_>>()?;
+        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, fusion, k, &table)?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+
+    /// One `search(..)`; `k` is what it finds when it does not say.
+    fn arm(
+        &mut self,
+        arguments: Vec<FunctionArg>,
+        table: &TableReference,
+        collection: &Collection,
+        schema: &DFSchema,
+        k: &Expr,
+    ) -> Result<Arm> {
+        let mut arguments = Arguments::read(&SEARCH, arguments, self.context)?;
+        let column = self.column(&mut arguments, collection)?;
+        let query = arguments.required("query")?;
+        let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
+        if query.contains_outer() {
+            return Err(external(QueryError::Unsupported(
+                "hybrid_search for every row of another table: the query of search(..) cannot be a column"
+                    .into(),
+            )));
+        }
+        let k = match arguments.take("k") {
+            Some(own) => self.k(own)?,
+            None => k.clone(),
+        };
+        arguments.finish()?;
+        let metric = self.metric(arguments.named.remove("metric"), collection, &column)?;
+        let filter = match arguments.named.remove("filter") {
+            Some(given) => Some(self.filter(given, collection, table, schema)?),
+            None => None,
+        };
+        if filter.as_ref().is_some_and(has_subquery) {
+            return Err(external(QueryError::Unsupported(
+                "IN (SELECT ..) and EXISTS in the filter of one search(..); in the filter of hybrid_search, which is \
+                 about all of them, they may be"
+                    .into(),
+            )));
+        }
+        let vector = Expr::Column(Column::new(Some(table.clone()), &column));
+        Ok(Arm {
+            distance: self.distance(metric, vector, query)?,
+            k,
+            filter,
+            options: SearchOptions {
+                params: arguments.search_params()?,
+                exact: arguments.flag("exact", false)?,
+            },
+        })
+    }
+}
+
+/// The arguments of `search(..)`, when the argument is that.
+fn searched(argument: &FunctionArg) -> Option<Vec<FunctionArg>> {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Function(call))) = argument else {
+        return None;
+    };
+    let SqlFunction {
+        name,
+        args:
+            FunctionArguments::List(FunctionArgumentList {
+                args,
+                duplicate_treatment: None,
+                clauses,
+            }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group,
+        ..
+    } = call
+    else {
+        return None;
+    };
+    let plain = clauses.is_empty() && within_group.is_empty();
+    let ours = name.to_string().eq_ignore_ascii_case(SEARCH.name);
+    (plain && ours).then(|| args.clone())
+}
+
+fn scan_of(table: &TableReference, provider: CollectionTable) -> Result<LogicalPlan> {
+    let provider: Arc<dyn TableProvider> = Arc::new(provider);
+    LogicalPlanBuilder::scan(table.clone(), provider_as_source(provider), None)?.build()
+}
+
+/// Whether the condition is about rows of another query.
+fn has_subquery(filter: &Expr) -> bool {
+    let found = filter.exists(|expr| {
+        Ok(matches!(
+            expr,
+            Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)
+        ))
+    });
+    !matches!(found, Ok(false))
+}
+
+/// How so many searches become one.
+fn fusion(arguments: &mut Arguments, searches: usize) -> Result<Fusion> {
+    let ranker = arguments.text("ranker", "'rrf'")?;
+    let ranker = ranker.map_or("rrf".to_string(), |name| name.to_ascii_lowercase());
+    let rrf_k = arguments.number("rrf_k")?;
+    let weights = arguments.numbers("weights")?;
+    let says_norm_score = arguments.named.contains_key("norm_score");
+    let normalize = arguments.flag("norm_score", true)?;
+    let fusion = match ranker.as_str() {
+        "rrf" if says_norm_score => {
+            return plan_err!(
+                "hybrid_search: norm_score is of the ranker 'weighted', 'rrf' looks at no scores"
+            );
+        }
+        "rrf" => Fusion::Rrf {
+            k: rrf_k.unwrap_or(RRF_K),
+            weights,
+        },
+        "weighted" if rrf_k.is_some() => {
+            return plan_err!("hybrid_search: rrf_k is of the ranker 'rrf', not of 'weighted'");
+        }
+        "weighted" => Fusion::Weighted {
+            weights: weights.ok_or_else(|| {
+                plan_datafusion_err!(
+                    "hybrid_search: the ranker 'weighted' needs weights => [..], one for each search"
+                )
+            })?,
+            normalize,
+        },
+        other => {
+            return plan_err!("hybrid_search: there is no ranker '{other}'; rankers are 'rrf', 'weighted'");
+        }
+    };
+    fusion.check(searches).map_err(external)?;
+    Ok(fusion)
+}
