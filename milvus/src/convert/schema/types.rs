@@ -113,8 +113,7 @@ pub(super) fn type_from_wire(
                 "data type None is not valid (field {field})"
             )));
         }
-        W::Geometry
-        | W::Text
+        W::Text
         | W::Mol
         | W::Date
         | W::Time
