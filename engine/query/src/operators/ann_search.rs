@@ -32,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::common::exec_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -48,6 +49,7 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, DataType, Snapshot, Unit};
+use elanus_index::AnyMetric;
 
 use super::allowed_rows::{AllowedInput, AllowedRows};
 use super::{
@@ -61,6 +63,7 @@ use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::resources::Resources;
 use crate::search::{SearchSpec, Totals, cost, search_targets, select_targets};
+use crate::text_queries::TextQueries;
 
 /// Where the query vectors come from.
 #[derive(Debug, Clone)]
@@ -316,6 +319,26 @@ impl AnnSearchExec {
             .add(usize::try_from(value).unwrap_or(usize::MAX));
     }
 
+    fn query_vectors(&self) -> Result<QueryVectors> {
+        let field = &self.spec.field;
+        let (QuerySource::Expr(expr), AnyMetric::Bm25) = (&self.queries, self.spec.metric) else {
+            return self.queries.vectors(field, &self.data_type);
+        };
+        let query = constant(expr)?;
+        if query.is_null() {
+            return Ok(QueryVectors::Null);
+        }
+        let Some(text) = query.try_as_str().flatten() else {
+            return exec_err!(
+                "the query of a full-text search is a text, got {}",
+                query.data_type()
+            );
+        };
+        let texts = [text.to_owned()];
+        let queries = TextQueries::new(&self.collection, &self.snapshot, field, &texts).map_err(external)?;
+        Ok(QueryVectors::Texts(queries))
+    }
+
     fn count(&self, partition: usize, totals: Totals) {
         self.add(partition, "distances_computed".to_string(), totals.distances);
         for (strategy, times) in totals.strategies {
@@ -330,7 +353,7 @@ impl AnnSearchExec {
         context: &Arc<TaskContext>,
     ) -> Result<RecordBatch> {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let queries = self.queries.vectors(&self.spec.field, &self.data_type)?;
+        let queries = self.query_vectors()?;
         let allowed = match &self.allowed {
             Some(input) => Some(input.rows(&self.snapshot, context).await?),
             None => None,

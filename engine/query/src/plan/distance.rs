@@ -7,6 +7,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use elanus_index::{AnyMetric, BitMetric, Metric};
 use elanus_udfs::vector::VectorKind;
 
+use super::bm25::BM25;
+
 /// A distance (or similarity) between a vector column and a query that reads no column.
 #[derive(Debug, Clone)]
 pub(crate) struct Distance {
@@ -38,6 +40,7 @@ impl Distance {
             "inner_product" => (Metric::Ip.into(), true),
             "hamming_distance" => (BitMetric::Hamming.into(), false),
             "jaccard_distance" => (BitMetric::Jaccard.into(), false),
+            BM25 => (AnyMetric::Bm25, false),
             _ => return None,
         };
         let [left, right] = args.as_slice() else {

@@ -1,5 +1,6 @@
 //! The logical side: nodes of our own, the rules that put them into a plan, and the step to operators.
 
+mod bm25;
 pub(crate) mod change_rows;
 mod columns;
 pub(crate) mod distance;

@@ -1,4 +1,4 @@
-//! Searches in FROM: `vector_search(..)`, and `hybrid_search(..)` in [`hybrid_search`].
+//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`].
 //!
 //! ```text
 //!   FROM vector_search(docs, embedding, $1, 10, filter => 'price < 5')
@@ -19,6 +19,7 @@
 
 mod arguments;
 mod hybrid_search;
+mod text_search;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use elanus_index::{AnyMetric, BitMetric, Metric};
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, ObjectName, TableFactor};
 
 use self::arguments::{Arguments, Function, literal_text, text};
+use super::bm25;
 use crate::catalog::{CATALOG, Handle};
 use crate::error::{QueryError, did_you_mean, external};
 use crate::resources::Resources;
@@ -101,7 +103,11 @@ pub(crate) fn is_search(name: &ObjectName) -> bool {
 fn function_of(name: &ObjectName) -> Option<&'static Function> {
     let [part] = name.0.as_slice() else { return None };
     let ident = part.as_ident()?;
-    let functions = [&VECTOR_SEARCH, &hybrid_search::HYBRID_SEARCH];
+    let functions = [
+        &VECTOR_SEARCH,
+        &hybrid_search::HYBRID_SEARCH,
+        &text_search::TEXT_SEARCH,
+    ];
     functions.into_iter().find(|function| match ident.quote_style {
         None => ident.value.eq_ignore_ascii_case(function.name),
         Some(_) => ident.value == function.name,
@@ -140,6 +146,8 @@ impl RelationPlanner for SearchCalls {
         };
         let plan = if function.name == VECTOR_SEARCH.name {
             call.vector_search(arguments)
+        } else if function.name == text_search::TEXT_SEARCH.name {
+            call.text_search(arguments)
         } else {
             call.hybrid_search(arguments)
         }?;
@@ -147,6 +155,17 @@ impl RelationPlanner for SearchCalls {
             plan, alias,
         ))))
     }
+}
+
+/// Which vector columns a search may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    /// Every one.
+    All,
+    /// Those that are not counted terms.
+    OfVectors,
+    /// Counted terms, which texts are searched by.
+    OfTexts,
 }
 
 /// One call that is being planned.
@@ -160,7 +179,7 @@ impl Call<'_> {
     fn vector_search(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
         let mut arguments = Arguments::read(self.function, arguments, self.context)?;
         let (table, collection) = self.table(arguments.required("table")?)?;
-        let column = self.column(&mut arguments, &collection)?;
+        let column = self.column(&mut arguments, &collection, Columns::OfVectors)?;
         let query = arguments.required("query")?;
         let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
         let k = arguments.required("k")?;
@@ -259,11 +278,26 @@ impl Call<'_> {
     }
 
     /// The vector column: the one that is named, or the only one.
-    fn column(&mut self, arguments: &mut Arguments, collection: &Collection) -> Result<String> {
+    fn column(
+        &mut self,
+        arguments: &mut Arguments,
+        collection: &Collection,
+        columns: Columns,
+    ) -> Result<String> {
         let function = arguments.function;
         let of = function.name;
         let schema = collection.schema();
-        let vectors: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
+        let fits = |name: &&str| match columns {
+            Columns::All => true,
+            Columns::OfVectors => schema.function_of(name).is_none(),
+            Columns::OfTexts => schema.function_of(name).is_some(),
+        };
+        let kind = match columns {
+            Columns::All | Columns::OfVectors => "vector column",
+            Columns::OfTexts => "column of counted terms",
+        };
+        let all: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
+        let vectors: Vec<&str> = all.iter().copied().filter(fits).collect();
         let given = match arguments.named.remove("column") {
             Some(SqlExpr::Identifier(ident)) => Some(self.context.normalize_ident(ident)),
             Some(other) => Some(text(function, &other, "column", "embedding")?),
@@ -271,7 +305,7 @@ impl Call<'_> {
             None => match arguments.positional.first() {
                 Some(SqlExpr::Identifier(ident)) => {
                     let name = self.context.normalize_ident(ident.clone());
-                    vectors.contains(&name.as_str()).then(|| {
+                    all.contains(&name.as_str()).then(|| {
                         arguments.positional.remove(0);
                         name
                     })
@@ -282,16 +316,18 @@ impl Call<'_> {
         match (given, vectors.as_slice()) {
             (Some(name), vectors) if vectors.contains(&name.as_str()) => Ok(name),
             (Some(name), vectors) => {
-                let known = did_you_mean(&name, vectors, "vector columns");
-                plan_err!(
-                    "{of}: '{name}' is no vector column of '{}'{known}",
-                    collection.name()
-                )
+                if columns == Columns::OfVectors && schema.function_of(&name).is_some() {
+                    return plan_err!(
+                        "{of}: '{name}' is a column of counted terms; text_search(..) searches it by texts"
+                    );
+                }
+                let known = did_you_mean(&name, vectors, &format!("{kind}s"));
+                plan_err!("{of}: '{name}' is no {kind} of '{}'{known}", collection.name())
             }
             (None, [only]) => Ok((*only).to_string()),
-            (None, []) => plan_err!("{of}: table '{}' has no vector column", collection.name()),
+            (None, []) => plan_err!("{of}: table '{}' has no {kind}", collection.name()),
             (None, several) => plan_err!(
-                "{of}: table '{}' has the vector columns {}: say which one with column => ..",
+                "{of}: table '{}' has the {kind}s {}: say which one with column => ..",
                 collection.name(),
                 several.join(", ")
             ),
@@ -323,6 +359,15 @@ impl Call<'_> {
     /// The metric by its name, or that of the column's index.
     fn metric(&self, given: Option<SqlExpr>, collection: &Collection, column: &str) -> Result<AnyMetric> {
         let of = self.function.name;
+        if collection.schema().function_of(column).is_some() {
+            return match given {
+                None => Ok(AnyMetric::Bm25),
+                Some(given) if given.to_string().trim_matches('\'').eq_ignore_ascii_case("bm25") => {
+                    Ok(AnyMetric::Bm25)
+                }
+                Some(given) => plan_err!("{of}: column '{column}' has the metric 'bm25' alone, not {given}"),
+            };
+        }
         let of_bits = collection
             .schema()
             .field(column)
@@ -362,10 +407,8 @@ impl Call<'_> {
             AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
             AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
             AnyMetric::Bm25 => {
-                return Err(external(QueryError::Unsupported(format!(
-                    "{} with metric {metric}",
-                    self.function.name
-                ))));
+                let query = of_type(query, "query", ArrowType::Utf8);
+                return Ok(bm25::function().call(vec![vector, query]));
             }
         };
         let mut functions = self.planner.distances.iter();

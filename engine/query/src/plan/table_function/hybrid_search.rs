@@ -24,8 +24,8 @@ use sqlparser::ast::{
     FunctionArguments,
 };
 
-use super::Call;
 use super::arguments::{Arguments, Function};
+use super::{Call, Columns};
 use crate::error::{QueryError, external};
 use crate::fusion::Fusion;
 use crate::plan::hybrid_search::{Arm, HybridSearch};
@@ -68,18 +68,38 @@ impl Call<'_> {
             return plan_err!("hybrid_search: there is no search(..); {}", HYBRID_SEARCH.usage);
         }
         let fusion = fusion(&mut arguments, searches.len())?;
-        self.check_free(&collection, &table, SCORE_COLUMN)?;
+        let filter = arguments.named.remove("filter");
+        self.function = &SEARCH;
+        self.fused(&table, &collection, filter, fusion, |call, schema| {
+            let arms = searches.into_iter().map(|arguments| {
+                let arguments = Arguments::read(&SEARCH, arguments, call.context)?;
+                call.search(arguments, Columns::All, &table, &collection, schema, Some(&k))
+            });
+            Ok((arms.collect::<Result<_>>()?, k.clone()))
+        })
+    }
 
-        let provider = CollectionTable::new(Arc::clone(&collection), Arc::clone(&self.planner.resources));
+    /// The node of several searches of a table, which `searches` gives over its columns, with the number of rows wanted.
+    pub(super) fn fused(
+        &mut self,
+        table: &TableReference,
+        collection: &Arc<Collection>,
+        filter: Option<SqlExpr>,
+        fusion: Fusion,
+        searches: impl FnOnce(&mut Self, &DFSchema) -> Result<(Vec<Arm>, Expr)>,
+    ) -> Result<LogicalPlan> {
+        self.check_free(collection, table, SCORE_COLUMN)?;
+        let given = filter;
+        let provider = CollectionTable::new(Arc::clone(collection), Arc::clone(&self.planner.resources));
         let addressed = provider.with_addresses();
-        let scan = scan_of(&table, provider)?;
+        let scan = scan_of(table, provider)?;
         let mut filter = None;
         let mut allowed = None;
-        if let Some(given) = arguments.named.remove("filter") {
-            let given = self.filter(given, &collection, &table, scan.schema())?;
+        if let Some(given) = given {
+            let given = self.filter(given, collection, table, scan.schema())?;
             if has_subquery(&given) {
                 let address = Expr::Column(Column::new(Some(table.clone()), ADDRESS_COLUMN));
-                let rows = LogicalPlanBuilder::from(scan_of(&table, addressed)?)
+                let rows = LogicalPlanBuilder::from(scan_of(table, addressed)?)
                     .filter(given)?
                     .project([address])?;
                 allowed = Some(Arc::new(rows.build()?));
@@ -87,37 +107,37 @@ impl Call<'_> {
                 filter = Some(given);
             }
         }
-        self.function = &SEARCH;
-        let arms = searches
-            .into_iter()
-            .map(|arguments| self.arm(arguments, &table, &collection, scan.schema(), &k))
-            .collect::<Result<_>>()?;
-        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, fusion, k, &table)?;
+        let (arms, k) = searches(self, scan.schema())?;
+        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, fusion, k, table)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
-    /// One `search(..)`; `k` is what it finds when it does not say.
-    fn arm(
+    /// One search; `k` is what it finds when it does not say.
+    pub(super) fn search(
         &mut self,
-        arguments: Vec<FunctionArg>,
+        mut arguments: Arguments,
+        columns: Columns,
         table: &TableReference,
         collection: &Collection,
         schema: &DFSchema,
-        k: &Expr,
+        k: Option<&Expr>,
     ) -> Result<Arm> {
-        let mut arguments = Arguments::read(&SEARCH, arguments, self.context)?;
-        let column = self.column(&mut arguments, collection)?;
+        let column = self.column(&mut arguments, collection, columns)?;
         let query = arguments.required("query")?;
         let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
         if query.contains_outer() {
-            return Err(external(QueryError::Unsupported(
-                "hybrid_search for every row of another table: the query of search(..) cannot be a column"
-                    .into(),
-            )));
+            return Err(external(QueryError::Unsupported(format!(
+                "{0}(..) for every row of another table: the query of {0}(..) cannot be a column",
+                self.function.name
+            ))));
         }
-        let k = match arguments.take("k") {
-            Some(own) => self.k(own)?,
-            None => k.clone(),
+        let k = match (k, arguments.take("k")) {
+            (_, Some(own)) => self.k(own)?,
+            (Some(k), None) => k.clone(),
+            (None, None) => {
+                let k = arguments.required("k")?;
+                self.k(k)?
+            }
         };
         arguments.finish()?;
         let metric = self.metric(arguments.named.remove("metric"), collection, &column)?;
