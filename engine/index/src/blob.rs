@@ -156,7 +156,7 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(heading: impl Heading) -> Self {
+    pub(crate) fn new(heading: &impl Heading) -> Self {
         Self {
             shape: heading.to_shape(),
             arrays: Vec::new(),
@@ -452,7 +452,7 @@ mod tests {
             dim: 5,
             rows: 7,
         };
-        let mut writer = Writer::new(header);
+        let mut writer = Writer::new(&header);
         writer.put(vec![1u32, 2, 3]);
         writer.put(&[0.0f32; 0][..]);
         writer.put(vec![9u64]);

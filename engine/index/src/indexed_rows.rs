@@ -69,7 +69,7 @@ impl IndexedRows {
 
     /// A blob that starts with these rows.
     pub(crate) fn writer(&self, params: BuildParams) -> Writer<'_> {
-        let mut writer = Writer::new(Header {
+        let mut writer = Writer::new(&Header {
             params,
             metric: self.metric.into(),
             dim: self.dim,

@@ -125,7 +125,7 @@ mod tests {
         "my first test doc. Milvus is an open-source vector database built for GenAI applications.";
     const SECOND: &str = "my second test doc. Milvus is an open-source vector database that suits AI applications of every size from running a demo chatbot to building web-scale search.";
 
-    fn fragments(query: &str, text: &str, highlighter: Highlighter) -> Vec<String> {
+    fn fragments(query: &str, text: &str, highlighter: &Highlighter) -> Vec<String> {
         let analyzer = Analyzer::default();
         let terms = analyzer
             .tokens(query)
@@ -145,15 +145,15 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_documentation() {
-        assert_eq!(fragments("test", "my first test doc", braces()), ["{test} doc"]);
+        assert_eq!(fragments("test", "my first test doc", &braces()), ["{test} doc"]);
         assert_eq!(
-            fragments("test", SECOND, braces()),
+            fragments("test", SECOND, &braces()),
             [
                 "{test} doc. Milvus is an open-source vector database that suits AI applications of every size from run"
             ]
         );
         assert_eq!(
-            fragments("test my doc", SECOND, braces()),
+            fragments("test my doc", SECOND, &braces()),
             [
                 "{my} second {test} {doc}. Milvus is an open-source vector database that suits AI applications of every siz"
             ]
@@ -164,11 +164,11 @@ mod tests {
             ..braces()
         };
         assert_eq!(
-            fragments("Milvus", FIRST, around.clone()),
+            fragments("Milvus", FIRST, &around),
             ["my first test doc. {Milvus} is an open-source vector database "]
         );
         assert_eq!(
-            fragments("Milvus", SECOND, around),
+            fragments("Milvus", SECOND, &around),
             ["my second test doc. {Milvus} is an open-source vector database"]
         );
     }
@@ -184,18 +184,13 @@ mod tests {
             num_of_fragments: 2,
         };
         let text = "äöü a bc a d a e f a";
-        assert_eq!(
-            fragments("a", text, short.clone()),
-            ["öü <a> bc ", "[a] d <a> e "]
-        );
-        assert_eq!(fragments("ÄÖÜ", text, short.clone()), ["<äöü> a bc"]);
-        assert!(
-            fragments("none", text, short.clone()).is_empty() && fragments("a", "", short.clone()).is_empty()
-        );
+        assert_eq!(fragments("a", text, &short), ["öü <a> bc ", "[a] d <a> e "]);
+        assert_eq!(fragments("ÄÖÜ", text, &short), ["<äöü> a bc"]);
+        assert!(fragments("none", text, &short).is_empty() && fragments("a", "", &short).is_empty());
         let tiny = Highlighter {
             fragment_size: 1,
             ..short
         };
-        assert_eq!(fragments("longer", "a longer text", tiny), ["a <longer>"]);
+        assert_eq!(fragments("longer", "a longer text", &tiny), ["a <longer>"]);
     }
 }

@@ -247,14 +247,19 @@ impl Params {
     }
 
     fn number(&mut self, name: &str) -> Result<Option<f64>> {
-        self.take(name).map(|value| number(name, value)).transpose()
+        self.take(name)
+            .map(|value| number(name, value.as_ref()))
+            .transpose()
     }
 
     fn numbers(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
         match self.take(name) {
             None => Ok(None),
             Some(Some(Value::ArrayValue(array))) => {
-                let numbers = array.values.into_iter().map(|value| number(name, value.value));
+                let numbers = array
+                    .values
+                    .into_iter()
+                    .map(|value| number(name, value.value.as_ref()));
                 numbers.collect::<Result<_>>().map(Some)
             }
             Some(_) => Err(invalid(format!("{name} must be a list of numbers"))),
@@ -270,10 +275,10 @@ impl Params {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a whole number among floats")]
-fn number(name: &str, value: Option<Value>) -> Result<f64> {
+fn number(name: &str, value: Option<&Value>) -> Result<f64> {
     match value {
-        Some(Value::DoubleValue(number)) => Ok(number),
-        Some(Value::Int64Value(number)) => Ok(number as f64),
+        Some(Value::DoubleValue(number)) => Ok(*number),
+        Some(Value::Int64Value(number)) => Ok(*number as f64),
         _ => Err(invalid(format!("{name} must be a number"))),
     }
 }

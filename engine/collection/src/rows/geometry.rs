@@ -13,11 +13,25 @@ use crate::types::Field;
 
 /// The column as stored. Every value is read, so that what is stored is a shape.
 pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
-    let column = match column.data_type() {
-        // Text in its one plain form first: views do not become bytes.
-        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => &cast(column, &ArrowType::Utf8)?,
-        ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => column,
-        other => return Err(type_mismatch(field, other)),
+    let given = column.data_type();
+    let is_text = matches!(
+        given,
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View
+    );
+    let is_binary = matches!(
+        given,
+        ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView
+    );
+    if !is_text && !is_binary {
+        return Err(type_mismatch(field, given));
+    }
+    let text;
+    let column = if is_text {
+        // In its one plain form first: views do not become bytes.
+        text = cast(column, &ArrowType::Utf8)?;
+        &text
+    } else {
+        column
     };
     let bytes = cast(column, &ArrowType::Binary)?;
     let mut shapes = BinaryBuilder::with_capacity(bytes.len(), 32 * bytes.len());

@@ -33,16 +33,14 @@ use crate::template::Templates;
 /// Lowers a whole filter.
 pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) -> Result<Expr> {
     let lowerer = Lowerer { schema, templates };
-    let (rest, share) = match &tree.kind {
-        ExprKind::RandomSample(share) => (None, Some(share)),
-        ExprKind::And(operands) => match operands.split_last() {
-            Some((last, rest)) => match &last.kind {
-                ExprKind::RandomSample(share) => (Some(rest), Some(share)),
-                _ => (None, None),
-            },
-            None => (None, None),
-        },
-        _ => (None, None),
+    let (rest, last) = if let ExprKind::And(operands) = &tree.kind {
+        (operands.split_last().map(|(_, rest)| rest), operands.last())
+    } else {
+        (None, Some(tree))
+    };
+    let share = match last.map(|last| &last.kind) {
+        Some(ExprKind::RandomSample(share)) => Some(share),
+        Some(_) | None => None,
     };
     let Some(share) = share else {
         return lowerer.condition(tree, |got| {

@@ -24,7 +24,12 @@ impl Lowerer<'_> {
         };
         let field = match self.field(&path, span)? {
             Operand::Scalar(scalar) if scalar.kind == Kind::Text && scalar.origin == Origin::Column => scalar,
-            other => {
+            other @ (Operand::Scalar(_)
+            | Operand::Constant { .. }
+            | Operand::Array(_)
+            | Operand::Json(_)
+            | Operand::JsonArithmetic { .. }
+            | Operand::Predicate(_)) => {
                 let got = other.type_name();
                 return Err(Issue::types(
                     span,
@@ -76,7 +81,12 @@ impl Lowerer<'_> {
                 value: Value::Int(slop),
                 ..
             } => Ok(slop),
-            other => {
+            other @ (Operand::Scalar(_)
+            | Operand::Constant { .. }
+            | Operand::Array(_)
+            | Operand::Json(_)
+            | Operand::JsonArithmetic { .. }
+            | Operand::Predicate(_)) => {
                 let got = other.type_name();
                 Err(Issue::types(
                     slop.span,

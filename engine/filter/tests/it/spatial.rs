@@ -153,7 +153,7 @@ fn a_sample_is_drawn_from_the_rows_of_the_rest() {
         ("id >= 0 and id < 10000 AND RANDOM_SAMPLE(0.9)", 10_000.0, 0.9),
     ] {
         let found = sample(filter);
-        let deviation = (from * share * (1.0 - share) as f64).sqrt();
+        let deviation = f64::sqrt(from * share * (1.0 - share));
         let expected = from * share;
         // Seven standard deviations: not in the life of the universe.
         assert!(

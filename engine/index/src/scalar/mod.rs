@@ -232,7 +232,7 @@ impl ScalarIndex {
 
     /// The index as bytes that [`ScalarIndex::open`] reads. Equal indexes give equal bytes.
     pub fn serialize(&self) -> Vec<u8> {
-        let mut writer = Writer::new(ScalarHeader {
+        let mut writer = Writer::new(&ScalarHeader {
             kind: self.kind,
             rows: self.rows,
             grams: self.grams.as_ref().map(Grams::lengths),
@@ -311,10 +311,10 @@ fn too_many(rows: usize) -> BuildError {
 }
 
 /// The texts in order, and the rows of their places in that order. Every text has a row.
-fn in_order<'a>(
-    mut texts: Vec<&'a str>,
+fn in_order(
+    mut texts: Vec<&str>,
     mut pairs: Vec<(u32, u32)>,
-) -> Result<(Vec<&'a str>, Groups<u32>), BuildError> {
+) -> Result<(Vec<&str>, Groups<u32>), BuildError> {
     let mut order: Vec<u32> = (0..texts.len() as u32).collect();
     order.par_sort_unstable_by_key(|place| texts.get(*place as usize));
     let mut new_places = vec![0; texts.len()];

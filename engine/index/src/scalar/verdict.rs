@@ -45,7 +45,7 @@ impl Verdict {
 
     /// Of `NOT` the condition.
     #[must_use]
-    pub fn not(self) -> Self {
+    pub fn negated(self) -> Self {
         Self {
             yes: self.no,
             no: self.yes,
@@ -76,7 +76,7 @@ impl Verdict {
     /// Of either condition.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        self.not().and(other.not()).not()
+        self.negated().and(other.negated()).negated()
     }
 
     /// Of `condition IS TRUE`, which is never NULL.
@@ -192,7 +192,7 @@ mod tests {
             let each = |of: fn(Option<bool>) -> Option<bool>| -> Vec<u8> {
                 a.iter().map(|a| set_of(values(*a).map(of))).collect()
             };
-            prop_assert_eq!(verdict(a).not(), verdict(&each(|value| value.map(|value| !value))));
+            prop_assert_eq!(verdict(a).negated(), verdict(&each(|value| value.map(|value| !value))));
             prop_assert_eq!(verdict(a).is_true(), verdict(&each(|value| Some(value == Some(true)))));
             prop_assert_eq!(verdict(a).is_null(), verdict(&each(|value| Some(value.is_none()))));
             let rows_of = |wanted: &dyn Fn(u8) -> bool| (0..rows).filter(|row| wanted(a[*row])).collect::<Vec<_>>();

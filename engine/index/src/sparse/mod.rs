@@ -125,7 +125,7 @@ impl SparseIndex {
 
     /// The index as bytes, the same for equal indexes.
     pub(crate) fn serialize(&self) -> Vec<u8> {
-        let mut writer = Writer::new(Header {
+        let mut writer = Writer::new(&Header {
             params: BuildParams::Sparse(self.params),
             metric: self.metric,
             dim: 0,

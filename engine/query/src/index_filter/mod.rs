@@ -125,7 +125,7 @@ impl IndexFilter {
             }
             Self::Constant(value) => Some(Verdict::constant(rows, *value)),
             Self::Open => None,
-            Self::Not(part) => part.ask(unit, used).map(Verdict::not),
+            Self::Not(part) => part.ask(unit, used).map(Verdict::negated),
             Self::IsTrue(part) => part.ask(unit, used).map(Verdict::is_true),
             Self::IsNull(part) => part.ask(unit, used).map(Verdict::is_null),
             Self::And(parts) => joined(parts, unit, used, Verdict::and),

@@ -90,7 +90,7 @@ impl Rows<'_> {
         buckets.sort_by(|one, other| level.compare(one, other));
         buckets.truncate(level.size);
         let buckets = buckets.into_iter();
-        buckets.map(|bucket| self.finish(level, below, bucket)).collect()
+        buckets.map(|bucket| self.finish(level, below, &bucket)).collect()
     }
 
     fn split(&self, level: &Level, rows: &[usize]) -> Result<Vec<Bucket>> {
@@ -144,7 +144,7 @@ impl Rows<'_> {
         })
     }
 
-    fn finish(&self, level: &Level, below: &[Level], bucket: Bucket) -> Result<AggBucket> {
+    fn finish(&self, level: &Level, below: &[Level], bucket: &Bucket) -> Result<AggBucket> {
         let key = level.fields.iter().zip(&bucket.key);
         let metrics = level.metrics.iter().zip(&bucket.metrics);
         Ok(AggBucket {
@@ -267,13 +267,13 @@ fn sum(values: &[Cell]) -> Cell {
     if values.is_empty() {
         return Cell::Null;
     }
-    let integers: Option<i128> = values
-        .iter()
-        .map(|value| match value {
-            Cell::Int(value) => Some(i128::from(*value)),
-            _ => None,
-        })
-        .sum();
+    let integer = |value: &Cell| match value {
+        Cell::Int(value) => Some(i128::from(*value)),
+        Cell::Null | Cell::Bool(_) | Cell::Float(_) | Cell::Double(_) | Cell::Text(_) | Cell::Instant(_) => {
+            None
+        }
+    };
+    let integers: Option<i128> = values.iter().map(integer).sum();
     match integers.map(i64::try_from) {
         Some(Ok(sum)) => Cell::Int(sum),
         Some(Err(_)) | None => Cell::Double(values.iter().filter_map(Cell::number).sum()),

@@ -246,7 +246,7 @@ impl Level {
                 size: positive(hits.size, "top_hits size")?,
                 order: hits
                     .sort
-                    .into_iter()
+                    .iter()
                     .map(|by| sort(by, schema))
                     .collect::<Result<_>>()?,
             }),
@@ -261,7 +261,7 @@ impl Level {
     }
 }
 
-fn sort(by: SortSpec, schema: &CollectionSchema) -> Result<Order<Source>> {
+fn sort(by: &SortSpec, schema: &CollectionSchema) -> Result<Order<Source>> {
     let source = match by.field_name.as_str() {
         SCORE => Source::Score,
         name => {
