@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int8Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int8Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
 use datafusion::common::ScalarValue;
@@ -117,9 +117,9 @@ impl ValuePath {
         }
         let strings = read(column, pointer, JsonType::Str)?;
         let others = read(column, pointer, JsonType::Json)?;
-        let texts = strings.as_string::<i32>().iter().zip(others.as_string::<i32>());
+        let texts = texts_of(&strings)?.iter().zip(texts_of(&others)?);
         let texts = texts.map(|(string, other)| string.or_else(|| other.filter(|other| *other != "null")));
-        let texts: ArrayRef = Arc::new(texts.collect::<arrow::array::StringArray>());
+        let texts: ArrayRef = Arc::new(texts.collect::<StringArray>());
         fitting(&texts, &to)
     }
 
@@ -177,26 +177,27 @@ fn fitting(values: &ArrayRef, to: &ArrowType) -> Result<ArrayRef> {
     Ok(cast_with_options(values, to, &options)?)
 }
 
+fn texts_of(values: &ArrayRef) -> Result<&StringArray> {
+    let texts = values.as_string_opt::<i32>();
+    texts.ok_or_else(|| DataFusionError::Internal(format!("{} is no text", values.data_type())))
+}
+
 /// The values of one type at a place in JSON texts.
 fn read(column: &ArrayRef, pointer: &str, kind: JsonType) -> Result<ArrayRef> {
     let function = getter(kind);
-    if column.as_string_opt::<i32>().is_none() {
-        return Err(DataFusionError::Internal(format!(
-            "a column of {} is no JSON",
-            column.data_type()
-        )));
-    }
+    texts_of(column)?;
     let place = ScalarValue::from(pointer);
+    let (json, path) = (column.data_type().clone(), place.data_type());
     let field = |name: &str, data_type: ArrowType| Arc::new(ArrowField::new(name, data_type, true));
-    let types = [column.data_type().clone(), place.data_type()];
+    let value = function.return_type(&[json.clone(), path.clone()])?;
     let arguments = ScalarFunctionArgs {
         args: vec![
             ColumnarValue::Array(Arc::clone(column)),
             ColumnarValue::Scalar(place),
         ],
-        arg_fields: vec![field("json", types[0].clone()), field("path", types[1].clone())],
+        arg_fields: vec![field("json", json), field("path", path)],
         number_rows: column.len(),
-        return_field: field("value", function.return_type(&types)?),
+        return_field: field("value", value),
         config_options: Arc::default(),
     };
     function.invoke_with_args(arguments)?.into_array(column.len())
@@ -204,7 +205,7 @@ fn read(column: &ArrayRef, pointer: &str, kind: JsonType) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Int64Array, StringArray};
+    use arrow::array::{BooleanArray, Int64Array};
     use elanus_collection::Field;
 
     use super::*;

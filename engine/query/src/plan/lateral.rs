@@ -17,7 +17,8 @@
 //! The rule runs before DataFusion's own, which take a correlated subquery apart and give up at its LIMIT. It looks for
 //! an inner or left join whose right side is such a subquery: one limit, one sort whose first key is a distance of a
 //! vector column to something of the row on the left, over one collection. Nothing else in it may look at the row on the
-//! left but its result columns; a condition that does would be another filter for each row.
+//! left but its result columns and a range of the same distance ([`super::range`]); another condition that does would be
+//! another filter for each row.
 
 use std::sync::Arc;
 

@@ -16,7 +16,9 @@
 //! Only conditions with a far end become ranges: without one, rows without a distance would be in it (SQL puts NaN after
 //! all numbers).
 
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use elanus_index::{AnyMetric, Metric, Window};
@@ -117,9 +119,8 @@ pub(super) fn take_range(
 
 /// Whether the expression is a number that is known when a statement is planned and its parameters have values.
 fn is_number(limit: &Expr, schema: &DFSchema) -> bool {
-    use datafusion::common::tree_node::TreeNode;
     let has_subquery = limit.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))));
-    let is_double = matches!(limit.get_type(schema), Ok(arrow::datatypes::DataType::Float64));
+    let is_double = matches!(limit.get_type(schema), Ok(DataType::Float64));
     !limit.any_column_refs() && is_repeatable(limit) && is_double && matches!(has_subquery, Ok(false))
 }
 
@@ -157,7 +158,7 @@ impl Range {
                 }
             }
             let Some(bound) = Bound::of(condition, searched, &distance_of) else {
-                return datafusion::common::internal_err!("{condition} is no range of distances");
+                return internal_err!("{condition} is no range of distances");
             };
             let limit = match value(bound.limit)? {
                 ScalarValue::Float64(Some(limit)) => limit,

@@ -40,7 +40,7 @@ const SHAPES: [&str; 29] = [
     "SELECT id FROM t WHERE $r >= $d AND $p ORDER BY $d, n, id LIMIT $k",
     "SELECT id FROM t WHERE $d BETWEEN $r - 1.5 AND $r AND $p ORDER BY $d, id LIMIT $k",
     "SELECT id FROM t WHERE $p AND $d > $r ORDER BY $d, id LIMIT $k",
-    "WITH c AS (SELECT id, n, $d AS d FROM t WHERE $p) SELECT id FROM c WHERE d <= $r AND d >= -$r ORDER BY d, id LIMIT $k",
+    "WITH c AS (SELECT id, n, $d AS d FROM t WHERE $p) SELECT id FROM c WHERE d <= $r AND d >= -($r) ORDER BY d, id LIMIT $k",
     "SELECT id, $d AS d FROM t WHERE $d < $r UNION ALL SELECT id + 1000, $d FROM t WHERE $p ORDER BY 2, 1 LIMIT $k",
     "SELECT id FROM t WHERE n IN (SELECT n FROM s) AND $d <= $r ORDER BY $d, id LIMIT $k",
     "SELECT t.id, s.id FROM t JOIN s ON s.n = t.n WHERE $p AND $d < $r ORDER BY $d, t.id, s.id LIMIT $k",
