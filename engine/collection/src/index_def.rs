@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::built_index::IndexBuild;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::json_values::{JsonCast, steps};
 use crate::scalar_def;
 use crate::types::{DataType, Field};
 
@@ -83,6 +84,9 @@ pub(crate) struct IndexDef {
     /// Whether the field holds sparse vectors: `AUTOINDEX` is an inverted index then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
+    /// Where in JSON the indexed values are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonCast>,
 }
 
 /// What `AUTOINDEX` is on sparse vectors.
@@ -100,7 +104,7 @@ impl IndexDef {
             &spec.index_type
         };
         let sparse = field.data_type == DataType::SparseFloatVector;
-        let mut exact = false;
+        let (mut exact, mut json) = (false, None);
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
             let metric = metric_of(spec, field, of_texts)?;
             let build = build_params(index_type, sparse, &spec.params)?;
@@ -120,7 +124,7 @@ impl IndexDef {
             }
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
-            scalar_def::check(index_type, field, &spec.params)?;
+            json = scalar_def::check(index_type, field, &spec.params)?;
             None
         };
         Ok(Self {
@@ -129,7 +133,7 @@ impl IndexDef {
                 .name
                 .clone()
                 .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| field.name.clone()),
+                .unwrap_or_else(|| default_name(field, json.as_ref())),
             field: field.name.clone(),
             index_type: index_type.to_string(),
             metric,
@@ -137,6 +141,7 @@ impl IndexDef {
             created_ts: 0,
             exact,
             sparse,
+            json,
         })
     }
 
@@ -160,7 +165,14 @@ impl IndexDef {
             let (metric, params) = self.build()?;
             return Some(IndexBuild::Vectors(metric, params));
         }
-        scalar_def::build_of(&self.index_type, &self.params).map(IndexBuild::Scalars)
+        let build = scalar_def::build_of(&self.index_type, &self.params, self.json.as_ref())?;
+        Some(IndexBuild::Scalars(build))
+    }
+
+    /// Whether the other is an index on the same column, or the same place in it.
+    pub fn is_on_same(&self, other: &Self) -> bool {
+        let place = |def: &Self| def.json.as_ref().map(|json| json.pointer.clone());
+        self.field == other.field && place(self) == place(other)
     }
 
     /// Whether a request asks for exactly this.
@@ -171,6 +183,26 @@ impl IndexDef {
             && self.metric == other.metric
             && self.params == other.params
     }
+}
+
+/// The name of an index that was given none: that of its field, and of its place in JSON.
+fn default_name(field: &Field, json: Option<&JsonCast>) -> String {
+    let steps = json.map_or_else(Vec::new, |json| steps(&json.pointer));
+    let mut parts: Vec<&str> = steps.iter().map(String::as_str).collect();
+    if parts.is_empty() || !field.dynamic {
+        parts.insert(0, &field.name);
+    }
+    if parts.len() == 1 && json.is_none() {
+        return field.name.clone();
+    }
+    let plain = |character: char| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '_'
+        }
+    };
+    parts.join("_").chars().map(plain).collect()
 }
 
 /// What an index of a type builds on dense or sparse vectors.

@@ -14,6 +14,7 @@ use elanus_index::scalar::{GramLengths, ScalarColumn, ScalarIndex, Values, Verdi
 use elanus_index::{Bitset, BuildOptions};
 
 use crate::error::{Error, Result};
+use crate::json_values::{Found, JsonCast};
 use crate::unit::Unit;
 
 /// What a definition of a scalar index asks for.
@@ -21,6 +22,35 @@ use crate::unit::Unit;
 pub(crate) struct ScalarBuild {
     /// Whether parts of texts are indexed, and which.
     pub grams: Option<GramLengths>,
+    /// Where in JSON the values are, if they are in JSON.
+    pub json: Option<JsonCast>,
+}
+
+/// What is indexed: a column, or a place in a JSON column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexTarget {
+    /// Name of the column.
+    pub field: String,
+    /// The place in JSON.
+    pub json: Option<JsonPlace>,
+}
+
+/// A place in a JSON column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonPlace {
+    /// JSON pointer; empty is the whole value.
+    pub pointer: String,
+    /// Whether the elements of an array there are meant, and not the value itself.
+    pub elements: bool,
+}
+
+impl From<&JsonCast> for JsonPlace {
+    fn from(cast: &JsonCast) -> Self {
+        Self {
+            pointer: cast.pointer.clone(),
+            elements: cast.elements(),
+        }
+    }
 }
 
 /// A scalar index of a unit.
@@ -30,6 +60,8 @@ pub(crate) struct ScalarField {
     pub name: Arc<str>,
     /// Stored name of the field.
     pub field: String,
+    /// The place in JSON.
+    pub json: Option<JsonPlace>,
     pub index: Arc<ScalarIndex>,
 }
 
@@ -42,6 +74,11 @@ pub(crate) fn build(
     column: &ArrayRef,
     options: &BuildOptions<'_>,
 ) -> Result<ScalarIndex> {
+    let failed = |error: elanus_index::BuildError| Error::IndexBuild(error.to_string());
+    if let (Some(cast), Some(texts)) = (&build.json, column.as_string_opt::<i32>()) {
+        let found = Found::of(texts, cast);
+        return ScalarIndex::build(found.column(), build.grams, options).map_err(failed);
+    }
     let rows = column.len();
     let nulls = Bitset::from_fn(rows, |row| column.is_null(row));
     let values = match column.as_list_opt::<i32>() {
@@ -69,7 +106,7 @@ pub(crate) fn build(
         nulls,
         others: Bitset::new(rows),
     };
-    ScalarIndex::build(column, build.grams, options).map_err(|error| Error::IndexBuild(error.to_string()))
+    ScalarIndex::build(column, build.grams, options).map_err(failed)
 }
 
 /// The values of an array that are not NULL, each with its row; `u32::MAX` is none.
@@ -115,19 +152,19 @@ fn values<'a>(array: &'a ArrayRef, row_of: &dyn Fn(usize) -> u32) -> Option<Valu
 }
 
 impl Unit {
-    /// Whether a scalar field has an index here.
-    pub fn has_scalar_index(&self, field: &str) -> bool {
-        self.scalar_field(field).is_some()
+    /// Whether there is a scalar index on this here.
+    pub fn has_scalar_index(&self, target: &IndexTarget) -> bool {
+        self.scalar_field(target).is_some()
     }
 
-    /// What the index of a scalar field says of each row, and the name of the index. `None` when there is no index, or
+    /// What the scalar index on `target` says of each row, and the name of the index. `None` when there is no index, or
     /// `question` gets no answer from it. Nothing is known of rows whose value was updated.
     pub fn ask(
         &self,
-        field: &str,
+        target: &IndexTarget,
         question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
     ) -> Option<(Verdict, Arc<str>)> {
-        let scalar = self.scalar_field(field)?;
+        let scalar = self.scalar_field(target)?;
         let mut verdict = question(&scalar.index)?;
         for row in self.over().overlay.rows_of(&scalar.field) {
             verdict.doubt(row as usize);

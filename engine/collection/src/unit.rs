@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::overlay::Overlay;
-use crate::scalar_index::ScalarField;
+use crate::scalar_index::{IndexTarget, ScalarField};
 use crate::segment::{GrowingChunk, SealedSegment};
 use crate::stored_names::StoredNames;
 
@@ -397,13 +397,14 @@ impl Unit {
         self.indexes.vectors.get(self.names().stored(field)?)
     }
 
-    /// The index on a scalar field, when one is built.
-    pub(crate) fn scalar_field(&self, field: &str) -> Option<&ScalarField> {
+    /// The scalar index on this, when one is built.
+    pub(crate) fn scalar_field(&self, target: &IndexTarget) -> Option<&ScalarField> {
         if self.indexes.scalars.is_empty() {
             return None;
         }
-        let stored = self.names().stored(field)?;
-        self.indexes.scalars.iter().find(|scalar| scalar.field == stored)
+        let stored = self.names().stored(&target.field)?;
+        let is_on = |scalar: &&ScalarField| scalar.field == stored && scalar.json == target.json;
+        self.indexes.scalars.iter().find(is_on)
     }
 
     /// Bytes of all indexes in memory or mapped.
