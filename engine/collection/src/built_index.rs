@@ -10,7 +10,7 @@ use elanus_storage::{IndexFile, SegmentFiles, SegmentId};
 
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
-use crate::scalar_index::ScalarBuild;
+use crate::scalar_index::{JsonPlace, ScalarBuild};
 use crate::unit::Unit;
 
 /// What a definition asks to build.
@@ -36,6 +36,8 @@ pub(crate) struct BuiltIndex {
     pub name: Arc<str>,
     /// Stored name of the field.
     pub field: String,
+    /// The place in JSON, of an index on one.
+    pub json: Option<JsonPlace>,
     pub index: FieldIndex,
 }
 
@@ -70,6 +72,7 @@ pub(crate) async fn open_index(
     Ok(BuiltIndex {
         name: def.name.as_str().into(),
         field: file.field.clone(),
+        json: def.json.as_ref().map(JsonPlace::from),
         index,
     })
 }

@@ -10,6 +10,7 @@ use crate::built_index::IndexBuild;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::function::{ANALYZER_PARAMS, is_matched};
+use crate::json_values::{JsonCast, steps};
 use crate::scalar_def;
 use crate::scalar_index::ScalarBuild;
 use crate::types::{DataType, Field};
@@ -88,6 +89,9 @@ pub(crate) struct IndexDef {
     /// Whether nobody asked for it: the index of the terms of a field that filters may match. It is not shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
+    /// Where in JSON the indexed values are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonCast>,
 }
 
 /// The type of an index of terms, which no request names.
@@ -108,7 +112,7 @@ impl IndexDef {
             &spec.index_type
         };
         let sparse = field.data_type == DataType::SparseFloatVector;
-        let mut exact = false;
+        let (mut exact, mut json) = (false, None);
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
             let metric = metric_of(spec, field, of_texts)?;
             let build = build_params(index_type, sparse, &spec.params)?;
@@ -128,7 +132,7 @@ impl IndexDef {
             }
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
-            scalar_def::check(index_type, field, &spec.params)?;
+            json = scalar_def::check(index_type, field, &spec.params)?;
             exact = field.data_type == DataType::Geometry;
             None
         };
@@ -138,7 +142,7 @@ impl IndexDef {
                 .name
                 .clone()
                 .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| field.name.clone()),
+                .unwrap_or_else(|| default_name(field, json.as_ref())),
             field: field.name.clone(),
             index_type: index_type.to_string(),
             metric,
@@ -147,6 +151,7 @@ impl IndexDef {
             exact,
             sparse,
             implied: false,
+            json,
         })
     }
 
@@ -163,6 +168,7 @@ impl IndexDef {
             created_ts: 0,
             exact: false,
             sparse: false,
+            json: None,
             implied: true,
         })
     }
@@ -199,10 +205,18 @@ impl IndexDef {
         if let Some(analyzer) = self.analyzer() {
             return Some(IndexBuild::Scalars(ScalarBuild {
                 grams: None,
+                json: None,
                 analyzer: Some(analyzer.to_owned()),
             }));
         }
-        scalar_def::build_of(&self.index_type, &self.params).map(IndexBuild::Scalars)
+        let build = scalar_def::build_of(&self.index_type, &self.params, self.json.as_ref())?;
+        Some(IndexBuild::Scalars(build))
+    }
+
+    /// Whether the other is an index on the same column, or the same place in it.
+    pub fn is_on_same(&self, other: &Self) -> bool {
+        let place = |def: &Self| def.json.as_ref().map(|json| json.pointer.clone());
+        self.implied == other.implied && self.field == other.field && place(self) == place(other)
     }
 
     /// Whether a request asks for exactly this.
@@ -213,6 +227,26 @@ impl IndexDef {
             && self.metric == other.metric
             && self.params == other.params
     }
+}
+
+/// The name of an index that was given none: that of its field, and of its place in JSON.
+fn default_name(field: &Field, json: Option<&JsonCast>) -> String {
+    let steps = json.map_or_else(Vec::new, |json| steps(&json.pointer));
+    let mut parts: Vec<&str> = steps.iter().map(String::as_str).collect();
+    if parts.is_empty() || !field.dynamic {
+        parts.insert(0, &field.name);
+    }
+    if parts.len() == 1 && json.is_none() {
+        return field.name.clone();
+    }
+    let plain = |character: char| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '_'
+        }
+    };
+    parts.join("_").chars().map(plain).collect()
 }
 
 /// What an index of a type builds on dense or sparse vectors.

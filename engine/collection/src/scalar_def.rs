@@ -2,12 +2,15 @@
 //!
 //! Milvus has many names for one thing: the distinct values in order with the rows of each. What a name allows is checked
 //! as Milvus does; what is built is the same ([`elanus_index::scalar`]), for NGRAM with the parts of texts.
+//!
+//! An index on JSON is on one place in it, `json_path`, and on the values there that are of one type, `json_cast_type`.
 
 use std::collections::BTreeMap;
 
 use elanus_index::scalar::GramLengths;
 
 use crate::error::{Error, Result};
+use crate::json_values::{JsonCast, escaped};
 use crate::scalar_index::ScalarBuild;
 use crate::types::{DataType, Field};
 
@@ -22,7 +25,7 @@ const TYPES: &[(&str, AcceptsType)] = &[
         if let DataType::Array { element, .. } = t {
             is_bitmap_type(element)
         } else {
-            is_bitmap_type(t)
+            is_bitmap_type(t) || *t == DataType::Json
         }
     }),
     ("STL_SORT", |t| {
@@ -36,6 +39,7 @@ const TYPES: &[(&str, AcceptsType)] = &[
                 | DataType::Double
                 | DataType::VarChar { .. }
                 | DataType::TimestampTz
+                | DataType::Json
         )
     }),
     ("Trie", |t| matches!(t, DataType::VarChar { .. })),
@@ -46,6 +50,9 @@ const TYPES: &[(&str, AcceptsType)] = &[
 const NGRAM: &str = "NGRAM";
 const MIN_GRAM: &str = "min_gram";
 const MAX_GRAM: &str = "max_gram";
+const JSON_PATH: &str = "json_path";
+const JSON_CAST_TYPE: &str = "json_cast_type";
+const JSON_CAST_FUNCTION: &str = "json_cast_function";
 
 /// Parameters that every type takes and that change nothing here: where the index is kept is not up to a request, the
 /// structure follows the values, and `params` is the text that nested parameters came in.
@@ -63,11 +70,15 @@ fn is_bitmap_type(data_type: &DataType) -> bool {
     )
 }
 
-/// Refuses an index that a field cannot have.
+/// Refuses an index that a field cannot have. Gives what is indexed of a JSON field.
 ///
 /// # Errors
 /// [`Error::InvalidParameter`] for a type, or a parameter, that the field does not allow.
-pub(crate) fn check(index_type: &str, field: &Field, params: &BTreeMap<String, String>) -> Result<()> {
+pub(crate) fn check(
+    index_type: &str,
+    field: &Field,
+    params: &BTreeMap<String, String>,
+) -> Result<Option<JsonCast>> {
     let Some((_, accepts)) = TYPES.iter().find(|(name, _)| *name == index_type) else {
         let known: Vec<_> = TYPES.iter().map(|(name, _)| *name).collect();
         return Err(Error::InvalidParameter(format!(
@@ -85,11 +96,14 @@ pub(crate) fn check(index_type: &str, field: &Field, params: &BTreeMap<String, S
             if primary_bitmap { " (primary key)" } else { "" }
         )));
     }
-    let of_type: &[&str] = if index_type == NGRAM {
-        &[MIN_GRAM, MAX_GRAM]
-    } else {
-        &[]
-    };
+    let is_json = field.data_type == DataType::Json;
+    let mut of_type = Vec::new();
+    if index_type == NGRAM {
+        of_type.extend([MIN_GRAM, MAX_GRAM]);
+    }
+    if is_json {
+        of_type.extend([JSON_PATH, JSON_CAST_TYPE, JSON_CAST_FUNCTION]);
+    }
     let known = |name: &str| of_type.contains(&name) || WITHOUT_EFFECT.contains(&name);
     if let Some(unknown) = params.keys().find(|name| !known(name)) {
         let allowed = if of_type.is_empty() {
@@ -102,15 +116,110 @@ pub(crate) fn check(index_type: &str, field: &Field, params: &BTreeMap<String, S
             field.name
         )));
     }
-    grams(index_type, params).map(|_| ())
+    grams(index_type, params)?;
+    if is_json {
+        return json_cast(index_type, field, params).map(Some);
+    }
+    Ok(None)
+}
+
+/// What is indexed of a JSON field.
+fn json_cast(index_type: &str, field: &Field, params: &BTreeMap<String, String>) -> Result<JsonCast> {
+    let Some(given) = params.get(JSON_CAST_TYPE) else {
+        return Err(Error::InvalidParameter(format!(
+            "json index must specify cast type: {JSON_CAST_TYPE} of the index on field '{}' is missing",
+            field.name
+        )));
+    };
+    let cast = given.trim().to_ascii_uppercase();
+    let allowed: Vec<&str> = match index_type {
+        "BITMAP" => vec!["BOOL", "VARCHAR"],
+        "STL_SORT" => vec!["DOUBLE", "VARCHAR"],
+        NGRAM => vec!["VARCHAR"],
+        _ => JsonCast::names().collect(),
+    };
+    if !allowed.contains(&cast.as_str()) {
+        return Err(Error::InvalidParameter(format!(
+            "json_cast_type {given} is not supported for {index_type} index; allowed are {}",
+            allowed.join(", ")
+        )));
+    }
+    if let Some(function) = params.get(JSON_CAST_FUNCTION) {
+        if function != "STRING_TO_DOUBLE" {
+            return Err(Error::InvalidParameter(format!(
+                "json_cast_function {function} is not supported; allowed is STRING_TO_DOUBLE"
+            )));
+        }
+        if cast != "DOUBLE" {
+            return Err(Error::InvalidParameter(format!(
+                "json_cast_function {function} is not supported for json_cast_type {given}, only for DOUBLE"
+            )));
+        }
+    }
+    let pointer = match params.get(JSON_PATH) {
+        None => String::new(),
+        Some(path) => pointer_of(path, field).ok_or_else(|| {
+            let name = if field.dynamic { "key" } else { &field.name };
+            Error::InvalidParameter(format!(
+                "invalid json_path {path} of field '{}'; one is written like {name}[\"a\"][0]",
+                field.name
+            ))
+        })?,
+    };
+    Ok(JsonCast { pointer, cast })
+}
+
+/// The JSON pointer of a path like `meta["a"][0]`; one in the dynamic field may begin with the key.
+fn pointer_of(path: &str, field: &Field) -> Option<String> {
+    let path = path.trim();
+    let end = path.find('[').unwrap_or(path.len());
+    let (name, mut rest) = path.split_at(end);
+    let mut pointer = String::new();
+    let mut push = |step: &str| {
+        pointer.push('/');
+        pointer.push_str(&escaped(step));
+    };
+    let name = name.trim();
+    if name != field.name {
+        if !field.dynamic || name.is_empty() {
+            return None;
+        }
+        push(name);
+    }
+    while !rest.is_empty() {
+        let inside = rest.strip_prefix('[')?.trim_start();
+        rest = match inside.chars().next()? {
+            quote @ ('"' | '\'') => {
+                let (key, after) = inside.get(1..)?.split_once(quote)?;
+                if key.is_empty() || key.contains('\\') {
+                    return None;
+                }
+                push(key);
+                after.trim_start().strip_prefix(']')?
+            }
+            _ => {
+                let (index, after) = inside.split_once(']')?;
+                let index: usize = index.trim().parse().ok()?;
+                push(&index.to_string());
+                after
+            }
+        }
+        .trim_start();
+    }
+    Some(pointer)
 }
 
 /// What a checked definition builds.
-pub(crate) fn build_of(index_type: &str, params: &BTreeMap<String, String>) -> Option<ScalarBuild> {
+pub(crate) fn build_of(
+    index_type: &str,
+    params: &BTreeMap<String, String>,
+    json: Option<&JsonCast>,
+) -> Option<ScalarBuild> {
     let grams = grams(index_type, params).ok()?;
     Some(ScalarBuild {
         grams,
         analyzer: None,
+        json: json.cloned(),
     })
 }
 
@@ -152,7 +261,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_string(), (*value).to_string()))
             .collect();
         match check(index_type, &Field::new("f", data_type), &params) {
-            Ok(()) => String::new(),
+            Ok(_) => String::new(),
             Err(error) => error.to_string(),
         }
     }
@@ -187,5 +296,39 @@ mod tests {
             refused("NGRAM", text(), &[("min_gram", "2"), ("max_gram", "4")]),
             ""
         );
+    }
+
+    #[test]
+    fn json_needs_a_type_and_a_path_of_its_field() {
+        let json = |params: &[(&str, &str)]| refused("INVERTED", DataType::Json, params);
+        assert!(json(&[]).contains("json index must specify cast type"));
+        assert!(json(&[(JSON_CAST_TYPE, "FLOAT")]).contains("json_cast_type FLOAT is not supported"));
+        assert!(json(&[(JSON_CAST_TYPE, "DOUBLE"), (JSON_PATH, "g[1]")]).contains("like f[\"a\"][0]"));
+        assert!(
+            json(&[
+                (JSON_CAST_TYPE, "VARCHAR"),
+                (JSON_CAST_FUNCTION, "STRING_TO_DOUBLE")
+            ])
+            .contains("only for DOUBLE")
+        );
+        assert!(
+            refused("BITMAP", DataType::Json, &[(JSON_CAST_TYPE, "DOUBLE")])
+                .contains("allowed are BOOL, VARCHAR")
+        );
+        assert_eq!(json(&[(JSON_CAST_TYPE, "double"), (JSON_PATH, "f['a'][0]")]), "");
+        let mut field = Field::new("f", DataType::Json);
+        for (path, pointer) in [
+            ("f", Some("")),
+            ("f[\"a/b\"] [3]", Some("/a~1b/3")),
+            ("f['x'][\"y]\"]", Some("/x/y]")),
+            ("f.a", None),
+            ("f[a]", None),
+            ("f[\"a\"", None),
+            ("g", None),
+        ] {
+            assert_eq!(pointer_of(path, &field).as_deref(), pointer, "{path}");
+        }
+        field.dynamic = true;
+        assert_eq!(pointer_of("g[\"a\"]", &field).as_deref(), Some("/g/a"));
     }
 }

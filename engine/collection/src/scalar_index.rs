@@ -18,6 +18,7 @@ use elanus_index::{Bitset, BuildError, BuildOptions};
 use elanus_text::Analyzer;
 
 use crate::error::{Error, Result};
+use crate::json_values::{Found, JsonCast};
 use crate::unit::Unit;
 
 /// A build is looked at for cancellation each time after so many texts.
@@ -30,6 +31,37 @@ pub(crate) struct ScalarBuild {
     pub grams: Option<GramLengths>,
     /// Parameters of the analyzer whose terms are indexed instead of the texts.
     pub analyzer: Option<String>,
+    /// Where in JSON the values are, if they are in JSON.
+    pub json: Option<JsonCast>,
+}
+
+/// What is indexed: a column, the terms of its texts, or a place in its JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexTarget {
+    /// Name of the column.
+    pub field: String,
+    /// Parameters of the analyzer, when it is the terms.
+    pub analyzer: Option<String>,
+    /// The place in JSON.
+    pub json: Option<JsonPlace>,
+}
+
+/// A place in a JSON column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonPlace {
+    /// JSON pointer; empty is the whole value.
+    pub pointer: String,
+    /// Whether the elements of an array there are meant, and not the value itself.
+    pub elements: bool,
+}
+
+impl From<&JsonCast> for JsonPlace {
+    fn from(cast: &JsonCast) -> Self {
+        Self {
+            pointer: cast.pointer.clone(),
+            elements: cast.elements(),
+        }
+    }
 }
 
 /// A scalar index of a unit.
@@ -41,6 +73,8 @@ pub(crate) struct ScalarField {
     pub field: String,
     /// Parameters of the analyzer, of an index of terms.
     pub analyzer: Option<Arc<str>>,
+    /// The place in JSON.
+    pub json: Option<JsonPlace>,
     pub index: Arc<ScalarIndex>,
 }
 
@@ -53,6 +87,11 @@ pub(crate) fn build(
     column: &ArrayRef,
     options: &BuildOptions<'_>,
 ) -> Result<ScalarIndex> {
+    let failed = |error: BuildError| Error::IndexBuild(error.to_string());
+    if let (Some(cast), Some(texts)) = (&build.json, column.as_string_opt::<i32>()) {
+        let found = Found::of(texts, cast);
+        return ScalarIndex::build(found.column(), build.grams, options).map_err(failed);
+    }
     let rows = column.len();
     let nulls = Bitset::from_fn(rows, |row| column.is_null(row));
     if let Some(params) = &build.analyzer {
@@ -63,8 +102,7 @@ pub(crate) fn build(
             nulls,
             others: Bitset::new(rows),
         };
-        return ScalarIndex::build(column, None, options)
-            .map_err(|error| Error::IndexBuild(error.to_string()));
+        return ScalarIndex::build(column, None, options).map_err(failed);
     }
     let values = match column.as_list_opt::<i32>() {
         None => values(column, &|row| row as u32),
@@ -91,7 +129,7 @@ pub(crate) fn build(
         nulls,
         others: Bitset::new(rows),
     };
-    ScalarIndex::build(column, build.grams, options).map_err(|error| Error::IndexBuild(error.to_string()))
+    ScalarIndex::build(column, build.grams, options).map_err(failed)
 }
 
 /// The distinct terms of a column of texts, and which row has which.
@@ -177,41 +215,19 @@ fn values<'a>(array: &'a ArrayRef, row_of: &dyn Fn(usize) -> u32) -> Option<Valu
 }
 
 impl Unit {
-    /// Whether a scalar field has an index here.
-    pub fn has_scalar_index(&self, field: &str) -> bool {
-        self.scalar_field(field).is_some()
+    /// Whether there is a scalar index on this here.
+    pub fn has_scalar_index(&self, target: &IndexTarget) -> bool {
+        self.scalar_field(target).is_some()
     }
 
-    /// Whether the terms of a text field, as this analyzer makes them, have an index here.
-    pub fn has_index_of_terms(&self, field: &str, analyzer: &str) -> bool {
-        self.terms_field(field, analyzer).is_some()
-    }
-
-    /// As [`Unit::ask`], of the terms of a text field.
-    pub fn ask_terms(
-        &self,
-        field: &str,
-        analyzer: &str,
-        question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
-    ) -> Option<(Verdict, Arc<str>)> {
-        self.ask_field(self.terms_field(field, analyzer)?, question)
-    }
-
-    /// What the index of a scalar field says of each row, and the name of the index. `None` when there is no index, or
+    /// What the scalar index on `target` says of each row, and the name of the index. `None` when there is no index, or
     /// `question` gets no answer from it. Nothing is known of rows whose value was updated.
     pub fn ask(
         &self,
-        field: &str,
+        target: &IndexTarget,
         question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
     ) -> Option<(Verdict, Arc<str>)> {
-        self.ask_field(self.scalar_field(field)?, question)
-    }
-
-    fn ask_field(
-        &self,
-        scalar: &ScalarField,
-        question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
-    ) -> Option<(Verdict, Arc<str>)> {
+        let scalar = self.scalar_field(target)?;
         let mut verdict = question(&scalar.index)?;
         for row in self.over().overlay.rows_of(&scalar.field) {
             verdict.doubt(row as usize);

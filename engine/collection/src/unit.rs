@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::overlay::Overlay;
-use crate::scalar_index::ScalarField;
+use crate::scalar_index::{IndexTarget, ScalarField};
 use crate::segment::{GrowingChunk, SealedSegment};
 use crate::stored_names::StoredNames;
 
@@ -397,23 +397,18 @@ impl Unit {
         self.indexes.vectors.get(self.names().stored(field)?)
     }
 
-    /// The index on a scalar field, when one is built.
-    pub(crate) fn scalar_field(&self, field: &str) -> Option<&ScalarField> {
-        self.scalar_index(field, None)
-    }
-
-    /// The index of the terms of a text field, as this analyzer makes them, when one is built.
-    pub(crate) fn terms_field(&self, field: &str, analyzer: &str) -> Option<&ScalarField> {
-        self.scalar_index(field, Some(analyzer))
-    }
-
-    fn scalar_index(&self, field: &str, analyzer: Option<&str>) -> Option<&ScalarField> {
+    /// The scalar index on this, when one is built.
+    pub(crate) fn scalar_field(&self, target: &IndexTarget) -> Option<&ScalarField> {
         if self.indexes.scalars.is_empty() {
             return None;
         }
-        let stored = self.names().stored(field)?;
-        let mut scalars = self.indexes.scalars.iter();
-        scalars.find(|scalar| scalar.field == stored && scalar.analyzer.as_deref() == analyzer)
+        let stored = self.names().stored(&target.field)?;
+        let is_on = |scalar: &&ScalarField| {
+            scalar.field == stored
+                && scalar.json == target.json
+                && scalar.analyzer.as_deref() == target.analyzer.as_deref()
+        };
+        self.indexes.scalars.iter().find(is_on)
     }
 
     /// Bytes of all indexes in memory or mapped.

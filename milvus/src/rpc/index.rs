@@ -3,7 +3,9 @@
 //! Parameters come flat (`M=16`) or nested (`params={"M": 16}`) and are described back flat, beside
 //! the nested text if that is how they came, because some clients compare it with what they gave.
 
-use elanus_collection::{Collection, Error as CollectionError, IndexInfo, IndexSpec, IndexState};
+use elanus_collection::{
+    Collection, DYNAMIC_FIELD, Error as CollectionError, IndexInfo, IndexSpec, IndexState,
+};
 use milvus::proto::common::{IndexState as WireState, KeyValuePair, Status};
 use milvus::proto::milvus as wire;
 
@@ -14,6 +16,8 @@ use crate::status::{Code, Error, Result};
 
 const INDEX_TYPE: &str = "index_type";
 const METRIC_TYPE: &str = "metric_type";
+/// Where in a JSON field the indexed values are.
+const JSON_PATH: &str = "json_path";
 /// Nested parameters as given; kept beside the flat ones so that describing gives them back.
 const PARAMS: &str = "params";
 /// Type parameters that some clients repeat with an index.
@@ -27,7 +31,20 @@ pub(crate) async fn create(
     request: wire::CreateIndexRequest,
 ) -> Result<Status> {
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
-    let Some(field) = collection.schema().field(&request.field_name) else {
+    let mut request = request;
+    let schema = collection.schema();
+    if schema.field(&request.field_name).is_none() && schema.field(DYNAMIC_FIELD).is_some() {
+        // The key of a dynamic field stands for the field; without a path it is the path.
+        let key = std::mem::replace(&mut request.field_name, DYNAMIC_FIELD.to_string());
+        if !request
+            .extra_params
+            .iter()
+            .any(|pair| pair.key == PARAMS || pair.key == JSON_PATH)
+        {
+            request.extra_params.push(pair(JSON_PATH, key));
+        }
+    }
+    let Some(field) = schema.field(&request.field_name) else {
         let known: Vec<_> = collection
             .schema()
             .fields

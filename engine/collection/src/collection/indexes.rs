@@ -27,13 +27,13 @@ impl Collection {
                 if other.same_as(&def) {
                     return Ok(other.id);
                 }
-                if other.name == def.name && other.field != def.field {
+                if other.name == def.name && !other.is_on_same(&def) {
                     return Err(Error::IndexExists(format!(
                         "CreateIndex failed: index '{}' already exists on field '{}'",
                         other.name, other.field
                     )));
                 }
-                if other.field == def.field {
+                if other.is_on_same(&def) {
                     return Err(Error::IndexExists(if named && other.name != def.name {
                         "CreateIndex failed: creating multiple indexes on same field is not supported".to_string()
                     } else {

@@ -41,7 +41,13 @@ impl SegmentEntry {
 
     fn make_unit(segment: &Arc<SealedSegment>, over: &Over, built: &BuiltIndexes) -> Arc<Unit> {
         let mut indexes = UnitIndexes::default();
-        for BuiltIndex { name, field, index } in built.values() {
+        for BuiltIndex {
+            name,
+            field,
+            json,
+            index,
+        } in built.values()
+        {
             match index {
                 FieldIndex::Vectors(index) => {
                     indexes.vectors.insert(field.clone(), index.clone());
@@ -50,12 +56,14 @@ impl SegmentEntry {
                     name: Arc::clone(name),
                     field: field.clone(),
                     analyzer: None,
+                    json: json.clone(),
                     index: Arc::clone(index),
                 }),
                 FieldIndex::Terms(analyzer, index) => indexes.scalars.push(ScalarField {
                     name: Arc::clone(name),
                     field: field.clone(),
                     analyzer: Some(Arc::clone(analyzer)),
+                    json: None,
                     index: Arc::clone(index),
                 }),
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use elanus_collection::{
-    Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, Keys,
-    LoadState, Options,
+    Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, IndexSpec, IndexState, IndexTarget,
+    Keys, LoadState, Options,
 };
 use elanus_index::scalar::{Key, ScalarTest};
 use object_store::memory::InMemory;
@@ -182,9 +182,14 @@ async fn a_scalar_index_is_built_of_each_segment_and_survives_a_restart_and_dama
     collection.create_index(&index).await.unwrap();
     let with_note = |collection: &Collection, note: &str| {
         let test = ScalarTest::In(vec![Key::Text(note.into())]);
+        let target = IndexTarget {
+            field: "note".into(),
+            analyzer: None,
+            json: None,
+        };
         let snapshot = collection.snapshot();
         let answers = snapshot.units.iter().map(|unit| {
-            let (verdict, name) = unit.ask("note", |index| index.answer(&test))?;
+            let (verdict, name) = unit.ask(&target, |index| index.answer(&test))?;
             assert_eq!(&*name, "by_note");
             Some((verdict.sure().count(), verdict.open().count()))
         });

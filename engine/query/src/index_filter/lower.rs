@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use datafusion::physical_plan::PhysicalExpr;
-use elanus_collection::DataType;
+use elanus_collection::{DataType, IndexTarget};
 use elanus_index::scalar::{Key, ScalarTest};
 use elanus_udfs::array::{ArrayTest, function as array_function};
 
+use super::like::{Run, literal_runs};
 use super::text::text_test;
-use super::{IndexFilter, Question, ValueCondition};
+use super::{IndexFilter, Question, ValueCondition, json};
 
 /// Makes an expression physical over a schema.
 type Physical<'a> = &'a dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>;
@@ -31,17 +33,42 @@ impl IndexFilter {
     }
 }
 
+impl IndexFilter {
+    pub(super) fn test(target: IndexTarget, test: ScalarTest, text: String) -> Self {
+        Self::Test {
+            target,
+            question: Question::Test(test),
+            text,
+        }
+    }
+}
+
 struct Lowerer<'a> {
     schema: &'a Schema,
     physical: Physical<'a>,
 }
 
-/// A column that can have an index, and its type.
-struct Column<'a> {
-    field: &'a Field,
-    /// Its type, of an array that of the elements.
-    data_type: &'a ArrowType,
+/// What can have an index, and the type of the values there: of an array that of the elements.
+pub(super) struct Subject<'a> {
+    pub(super) target: IndexTarget,
+    pub(super) data_type: &'a ArrowType,
 }
+
+impl<'a> Subject<'a> {
+    fn of(field: &Field, data_type: &'a ArrowType) -> Self {
+        Self {
+            target: IndexTarget {
+                field: field.name().clone(),
+                analyzer: None,
+                json: None,
+            },
+            data_type,
+        }
+    }
+}
+
+/// The column that stands for the values when a condition is evaluated on them.
+const VALUE: &str = "value";
 
 impl<'a> Lowerer<'a> {
     fn lower(&self, expr: &Expr) -> IndexFilter {
@@ -71,7 +98,10 @@ impl<'a> Lowerer<'a> {
                 let yes = ScalarTest::In(vec![Key::Int(1)]);
                 (*column.data_type == ArrowType::Boolean).then(|| test(&column, yes, expr))
             }),
-            Expr::ScalarFunction(call) => self.array_contains(call, expr).or_else(|| text_test(call, expr)),
+            Expr::ScalarFunction(call) => self
+                .array_contains(call, expr)
+                .or_else(|| text_test(call, &short(expr)))
+                .or_else(|| json::lower(call, &short(expr))),
             _ => None,
         };
         known.unwrap_or_else(|| self.by_value(expr, Vec::new()).unwrap_or(IndexFilter::Open))
@@ -84,8 +114,8 @@ impl<'a> Lowerer<'a> {
         }
     }
 
-    /// A column of scalars; a cast that keeps every value as it is may be around it.
-    fn scalar(&self, expr: &Expr) -> Option<Column<'a>> {
+    /// A column of scalars, or a text in JSON; a cast that keeps every value as it is may be around it.
+    fn scalar(&self, expr: &Expr) -> Option<Subject<'a>> {
         if let Expr::Cast(cast) = expr {
             let column = self.scalar(&cast.expr)?;
             let target = cast.field.data_type();
@@ -93,12 +123,17 @@ impl<'a> Lowerer<'a> {
             let wider_float = *column.data_type == ArrowType::Float32 && *target == ArrowType::Float64;
             return (wider_int || wider_float).then_some(column);
         }
+        if let Some(target) = json::text_at(expr) {
+            return Some(Subject {
+                target,
+                data_type: &ArrowType::Utf8,
+            });
+        }
         let field = self.field(expr)?;
         // Of types that are not ours there are no columns, but of JSON there are texts.
         let ours = elanus_collection::Field::from_arrow(field).ok()?.data_type;
         let is_plain = !ours.is_vector() && !matches!(ours, DataType::Json | DataType::Array { .. });
-        let data_type = field.data_type();
-        is_plain.then_some(Column { field, data_type })
+        is_plain.then(|| Subject::of(field, field.data_type()))
     }
 
     fn comparison(&self, left: &Expr, op: Operator, right: &Expr, whole: &Expr) -> Option<IndexFilter> {
@@ -142,10 +177,7 @@ impl<'a> Lowerer<'a> {
 
     fn is_null(&self, part: &Expr, whole: &Expr) -> Option<IndexFilter> {
         let field = self.field(part)?;
-        let column = Column {
-            field,
-            data_type: field.data_type(),
-        };
+        let column = Subject::of(field, field.data_type());
         Some(test(&column, ScalarTest::Null, whole))
     }
 
@@ -240,10 +272,7 @@ impl<'a> Lowerer<'a> {
         let ArrowType::List(element) = field.data_type() else {
             return None;
         };
-        let column = Column {
-            field,
-            data_type: element.data_type(),
-        };
+        let column = Subject::of(field, element.data_type());
         let list = list.is_valid(0).then(|| list.value(0))?;
         let keys: Option<Vec<Key>> = (0..list.len())
             .map(|place| key(&ScalarValue::try_from_array(&list, place).ok()?, column.data_type))
@@ -262,43 +291,59 @@ impl<'a> Lowerer<'a> {
         }
     }
 
-    /// A condition on a single column of integers, booleans, instants or texts, evaluated on values.
+    /// A condition on a single column of integers, booleans, instants or texts, or on a text in JSON, evaluated on values.
     fn by_value(&self, expr: &Expr, pieces: Vec<String>) -> Option<IndexFilter> {
-        let columns = expr.column_refs();
-        let mut columns = columns.into_iter();
-        let (Some(column), None) = (columns.next(), columns.next()) else {
-            return None;
+        let mut subject = None;
+        let find = |part: &Expr| {
+            subject = match part {
+                Expr::Column(_) | Expr::ScalarFunction(_) => {
+                    self.scalar(part).map(|found| (part.clone(), found))
+                }
+                _ => None,
+            };
+            Ok(match subject {
+                Some(_) => TreeNodeRecursion::Stop,
+                None => TreeNodeRecursion::Continue,
+            })
         };
-        let column = self.scalar(&Expr::Column(column.clone()))?;
-        if expr.is_volatile() || column.data_type.is_floating() {
+        expr.apply(find).ok()?;
+        let (part, subject) = subject?;
+        if expr.is_volatile() || subject.data_type.is_floating() {
             return None;
         }
-        let schema = Arc::new(Schema::new(vec![column.field.clone().with_nullable(true)]));
+        let value = Expr::Column(VALUE.into());
+        let on_value = expr.clone().transform(|found| {
+            Ok(if found == part {
+                Transformed::yes(value.clone())
+            } else {
+                Transformed::no(found)
+            })
+        });
+        let schema = Arc::new(Schema::new(vec![Field::new(
+            VALUE,
+            subject.data_type.clone(),
+            true,
+        )]));
         let df_schema = DFSchema::try_from(Arc::clone(&schema)).ok()?;
+        // Of a second column the schema has nothing, which is an error.
         let condition = ValueCondition {
-            expr: (self.physical)(expr, &df_schema).ok()?,
+            expr: (self.physical)(&on_value.ok()?.data, &df_schema).ok()?,
             schema,
             pieces,
         };
         Some(IndexFilter::Test {
-            field: column.field.name().clone(),
-            analyzer: None,
+            target: subject.target,
             question: Question::Values(condition),
             text: short(expr),
         })
     }
 }
 
-fn test(column: &Column<'_>, test: ScalarTest, whole: &Expr) -> IndexFilter {
-    IndexFilter::Test {
-        field: column.field.name().clone(),
-        analyzer: None,
-        question: Question::Test(test),
-        text: short(whole),
-    }
+fn test(subject: &Subject<'_>, test: ScalarTest, whole: &Expr) -> IndexFilter {
+    IndexFilter::test(subject.target.clone(), test, short(whole))
 }
 
-pub(super) fn short(expr: &Expr) -> String {
+fn short(expr: &Expr) -> String {
     let text = expr.to_string();
     match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),
@@ -331,66 +376,4 @@ fn key(literal: &ScalarValue, data_type: &ArrowType) -> Option<Key> {
         }
         _ => return None,
     })
-}
-
-/// A part of a `LIKE` pattern.
-#[derive(Debug, PartialEq)]
-enum Run {
-    Text(String),
-    /// `%`
-    Any,
-    /// `_`
-    One,
-}
-
-/// A pattern in its parts, of which no two texts and no two `%` follow each other; `None` when a backslash is its last
-/// character.
-fn literal_runs(pattern: &str) -> Option<Vec<Run>> {
-    let mut runs = Vec::new();
-    let mut characters = pattern.chars();
-    if pattern.is_empty() {
-        return Some(vec![Run::Text(String::new())]);
-    }
-    while let Some(character) = characters.next() {
-        let literal = match character {
-            '%' => {
-                if runs.last() != Some(&Run::Any) {
-                    runs.push(Run::Any);
-                }
-                continue;
-            }
-            '_' => {
-                runs.push(Run::One);
-                continue;
-            }
-            '\\' => characters.next()?,
-            other => other,
-        };
-        match runs.last_mut() {
-            Some(Run::Text(text)) => text.push(literal),
-            Some(Run::Any | Run::One) | None => runs.push(Run::Text(literal.to_string())),
-        }
-    }
-    Some(runs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_fall_into_texts_and_wildcards() {
-        let text = |text: &str| Run::Text(text.to_string());
-        for (pattern, runs) in [
-            ("abc", Some(vec![text("abc")])),
-            ("", Some(vec![text("")])),
-            ("ab%", Some(vec![text("ab"), Run::Any])),
-            ("%%a_b", Some(vec![Run::Any, text("a"), Run::One, text("b")])),
-            ("50\\%%", Some(vec![text("50%"), Run::Any])),
-            ("a\\\\", Some(vec![text("a\\")])),
-            ("a\\", None),
-        ] {
-            assert_eq!(literal_runs(pattern), runs, "{pattern}");
-        }
-    }
 }

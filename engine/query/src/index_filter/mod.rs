@@ -15,6 +15,8 @@
 //! A condition on a single column that is no plain test (`LIKE`, regular expressions, functions) is evaluated on the
 //! distinct values of its column instead of on its rows, when they are few or the index has few candidates.
 
+mod json;
+mod like;
 mod lower;
 mod report;
 mod text;
@@ -23,9 +25,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use datafusion::physical_plan::PhysicalExpr;
-use elanus_collection::Unit;
+use elanus_collection::{IndexTarget, Unit};
 use elanus_index::scalar::{Distinct, ScalarIndex, ScalarTest, Verdict};
 use elanus_text::matching::is_close;
 
@@ -37,11 +39,9 @@ const FEW_VALUES: usize = 4;
 /// A filter as far as indexes may answer it.
 #[derive(Debug)]
 pub(crate) enum IndexFilter {
-    /// A test of one column.
+    /// A test of one column, or of one place in JSON.
     Test {
-        field: String,
-        /// The analyzer, when the test is of the terms of texts.
-        analyzer: Option<String>,
+        target: IndexTarget,
         question: Question,
         /// The condition, for reports.
         text: String,
@@ -92,12 +92,7 @@ impl IndexFilter {
     /// Whether a unit has an index for any of the tests.
     pub fn applies_to(&self, unit: &Unit) -> bool {
         match self {
-            Self::Test {
-                field,
-                analyzer: Some(analyzer),
-                ..
-            } => unit.has_index_of_terms(field, analyzer),
-            Self::Test { field, .. } => unit.has_scalar_index(field),
+            Self::Test { target, .. } => unit.has_scalar_index(target),
             Self::Constant(_) | Self::Open => false,
             Self::Not(part) | Self::IsTrue(part) | Self::IsNull(part) => part.applies_to(unit),
             Self::And(parts) | Self::Or(parts) => parts.iter().any(|part| part.applies_to(unit)),
@@ -110,16 +105,11 @@ impl IndexFilter {
         let rows = unit.rows() as usize;
         match self {
             Self::Test {
-                field,
-                analyzer,
+                target,
                 question,
                 text,
             } => {
-                let answer = |index: &ScalarIndex| question.answer(index);
-                let (verdict, index) = match analyzer {
-                    Some(analyzer) => unit.ask_terms(field, analyzer, answer)?,
-                    None => unit.ask(field, answer)?,
-                };
+                let (verdict, index) = unit.ask(target, |index| question.answer(index))?;
                 used.push((index, text.clone()));
                 Some(verdict)
             }
@@ -188,14 +178,17 @@ impl ValueCondition {
         if count > index.rows() / FEW_VALUES {
             return None;
         }
+        let wanted = self.schema.field(0).data_type();
+        // An index on a place in JSON may be of values of another type, which say nothing about those of this one.
         let values: ArrayRef = match index.distinct(candidates.as_deref())? {
+            Distinct::Ints(_) if *wanted == ArrowType::Utf8 => return None,
             Distinct::Ints(values) => Arc::new(Int64Array::from(values)),
+            Distinct::Texts(_) if *wanted != ArrowType::Utf8 => return None,
             Distinct::Texts(values) => {
                 let texts: Result<Vec<&str>, _> = values.into_iter().map(std::str::from_utf8).collect();
                 Arc::new(StringArray::from(texts.ok()?))
             }
         };
-        let wanted = self.schema.field(0).data_type();
         let values = cast(&values, wanted).ok()?;
         // The last one tells of rows without a value.
         let values = concat(&[values.as_ref(), new_null_array(wanted, 1).as_ref()]).ok()?;

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
+use elanus_collection::IndexTarget;
 use elanus_index::scalar::{Key, ScalarTest};
 use elanus_text::{Analyzer, TextTest};
 use elanus_udfs::text::{MatchKind, function};
 
-use super::lower::short;
 use super::{IndexFilter, Question};
 
 /// What an index of terms answers of a call over a column and literals. A phrase is sure to be absent where one of its terms
 /// is; where all are there, the text decides.
-pub(super) fn text_test(call: &ScalarFunction, whole: &Expr) -> Option<IndexFilter> {
+pub(super) fn text_test(call: &ScalarFunction, shown: &str) -> Option<IndexFilter> {
     let kind = MatchKind::ALL
         .into_iter()
         .find(|kind| call.func == function(*kind))?;
@@ -30,10 +30,13 @@ pub(super) fn text_test(call: &ScalarFunction, whole: &Expr) -> Option<IndexFilt
     let (query, params) = (query.try_as_str()??, analyzer.try_as_str()??);
     let analyzer = Analyzer::parse(params).ok()?;
     let test = |question| IndexFilter::Test {
-        field: column.name.clone(),
-        analyzer: Some(params.to_owned()),
+        target: IndexTarget {
+            field: column.name.clone(),
+            analyzer: Some(params.to_owned()),
+            json: None,
+        },
         question,
-        text: short(whole),
+        text: shown.to_owned(),
     };
     let mut weights: BTreeMap<String, u32> = BTreeMap::new();
     for token in analyzer.tokens(query) {

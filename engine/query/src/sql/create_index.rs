@@ -45,7 +45,7 @@ pub(crate) fn index_spec(
         return Ok(IndexSpec {
             name,
             field,
-            params: params(&index_type, &statement.with)?,
+            params: params(&index_type, scalar_options_of(&index_type), &statement.with)?,
             index_type,
             metric: None,
         });
@@ -72,7 +72,7 @@ pub(crate) fn index_spec(
         field,
         index_type: index_type.to_string(),
         metric: metric(column, &vector_type)?.map(ToString::to_string),
-        params: params(index_type, &statement.with)?,
+        params: params(index_type, options_of(index_type), &statement.with)?,
     })
 }
 
@@ -179,14 +179,34 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["bm25_k1"], "bm25_k1"),
             (&["bm25_b"], "bm25_b"),
         ],
-        "NGRAM" => &[(&["min_gram"], "min_gram"), (&["max_gram"], "max_gram")],
         _ => &[],
     }
 }
 
-/// The `WITH` options under their Milvus names.
-fn params(index_type: &str, options: &[Expr]) -> Result<BTreeMap<String, String>> {
-    let allowed = options_of(index_type);
+/// As [`options_of`], for types of indexes on scalars.
+fn scalar_options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static str)] {
+    match index_type {
+        "NGRAM" => &[
+            (&["min_gram"], "min_gram"),
+            (&["max_gram"], "max_gram"),
+            (&["json_path"], "json_path"),
+            (&["json_cast_type"], "json_cast_type"),
+        ],
+        "Trie" => &[],
+        _ => &[
+            (&["json_path"], "json_path"),
+            (&["json_cast_type"], "json_cast_type"),
+            (&["json_cast_function"], "json_cast_function"),
+        ],
+    }
+}
+
+/// The `WITH` options under their Milvus names; `allowed` are those that the type of the index has.
+fn params(
+    index_type: &str,
+    allowed: &[(&[&str], &str)],
+    options: &[Expr],
+) -> Result<BTreeMap<String, String>> {
     let mut params = BTreeMap::new();
     for option in options {
         let Expr::BinaryOp {

@@ -37,11 +37,34 @@ fn row() -> impl Strategy<Value = String> {
         1 => Just("ARRAY[]::BIGINT[]".to_string()),
         1 => Just("NULL".to_string()),
     ];
-    (int, small, float, word, flag, time, tags)
-        .prop_map(|(i, s, f, w, b, t, a)| format!("{i}, {s}, {f}, {w}, {b}, {t}, {a}"))
+    let place = prop::sample::select(vec![
+        "1",
+        "-2",
+        "1.5",
+        "-0.0",
+        "1e2",
+        "9007199254740993",
+        "\"ab\"",
+        "\"\"",
+        "\"\\u0062\"",
+        "true",
+        "false",
+        "null",
+        "[1, \"a\", 2.0]",
+        "[\"b\"]",
+        "[]",
+        "{\"k\": 1}",
+    ]);
+    let json = prop_oneof![
+        5 => place.prop_map(|value| format!("'{{\"x\": {{\"y\": {value}}}, \"z\": 1}}'")),
+        1 => Just("'{\"x\": 3}'".to_string()),
+        1 => Just("NULL".to_string()),
+    ];
+    (int, small, float, word, flag, time, tags, json)
+        .prop_map(|(i, s, f, w, b, t, a, j)| format!("{i}, {s}, {f}, {w}, {b}, {t}, {a}, {j}"))
 }
 
-const COLUMNS: [&str; 7] = ["i", "s", "f", "w", "b", "t", "a"];
+const COLUMNS: [&str; 9] = ["i", "s", "f", "w", "b", "t", "a", "j", "j[\"x\"][\"y\"]"];
 
 /// A filter of Milvus on these columns.
 fn filter() -> impl Strategy<Value = String> {
@@ -96,6 +119,39 @@ fn filter() -> impl Strategy<Value = String> {
         (prop::sample::select(vec!["any", "all"]), list(&["1", "2", "3"]))
             .prop_map(|(mode, list)| format!("array_contains_{mode}(a, {list})")),
         Just("array_length(a) == 2".to_string()),
+        (
+            compare(),
+            prop::sample::select(vec![
+                "1",
+                "0",
+                "-2.0",
+                "9007199254740993",
+                "9007199254740992",
+                "1.5",
+                "\"b\"",
+                "\"\""
+            ])
+        )
+            .prop_map(|(op, value)| format!("j[\"x\"][\"y\"] {op} {value}")),
+        prop::sample::select(vec![
+            "== true",
+            "!= false",
+            "in [1, 2]",
+            "not in [\"ab\", \"b\"]",
+            "in [1, \"b\"]",
+            "like \"%b\"",
+            "=~ \"^a\"",
+            "!~ \"a\""
+        ])
+        .prop_map(|test| format!("j[\"x\"][\"y\"] {test}")),
+        prop::sample::select(vec![
+            "(j[\"x\"][\"y\"], 1)",
+            "(j[\"x\"][\"y\"], \"b\")",
+            "_any(j[\"x\"][\"y\"], [2, 7])",
+            "_all(j[\"x\"][\"y\"], [1, 2])",
+            "_all(j[\"x\"][\"y\"], [1, \"a\"])"
+        ])
+        .prop_map(|test| format!("json_contains{test}")),
         Just("n > 50".to_string()),
         Just("n % 7 == 3".to_string()),
     ];
@@ -116,7 +172,7 @@ fn runner() -> TestRunner {
 
 async fn create(engine: &Engine, table: &str) {
     let columns = "id BIGINT PRIMARY KEY, n INTEGER NOT NULL, i BIGINT, s TINYINT, f DOUBLE, w VARCHAR(20), \
-                   b BOOLEAN, t TIMESTAMPTZ, a BIGINT[], v VECTOR(2) NOT NULL";
+                   b BOOLEAN, t TIMESTAMPTZ, a BIGINT[], j JSON, v VECTOR(2) NOT NULL";
     sql(engine, &format!("CREATE TABLE {table} ({columns})")).await;
     sql(
         engine,
@@ -125,6 +181,16 @@ async fn create(engine: &Engine, table: &str) {
     .await;
     let collection = engine.collections().collection(DEFAULT_DATABASE, table).unwrap();
     load(&collection).await;
+}
+
+async fn index_json(engine: &Engine, cast: &str) {
+    let path = "j[\"x\"][\"y\"]";
+    let with = format!("json_path = '{path}', json_cast_type = '{cast}'");
+    sql(
+        engine,
+        &format!("CREATE INDEX on_j ON indexed USING inverted (j) WITH ({with})"),
+    )
+    .await;
 }
 
 /// What a filter selects in a table: keys in their order, or that it fails.
@@ -153,6 +219,7 @@ async fn seal(engine: &Engine) {
 
 async fn compare(engine: &Engine, runner: &mut TestRunner, filters: usize, moment: &str) {
     let strategy = filter();
+    let mut compared = 0;
     for _ in 0..filters {
         let filter = strategy.new_tree(runner).unwrap().current();
         let with = selected(engine, "indexed", &filter).await;
@@ -160,8 +227,13 @@ async fn compare(engine: &Engine, runner: &mut TestRunner, filters: usize, momen
         // A value that makes a filter fail may be in a row that an index has left out.
         if without.is_ok() {
             assert_eq!(with, without, "{moment}: {filter}");
+            compared += 1;
         }
     }
+    assert!(
+        compared * 10 > filters * 7,
+        "{moment}: {compared} of {filters} filters ran"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +260,7 @@ async fn filters_select_the_same_rows_with_and_without_indexes() {
         };
         sql(&engine, &format!("CREATE INDEX on_{name} ON indexed USING {on}")).await;
     }
+    index_json(&engine, "DOUBLE").await;
     let mut next = 0;
     let rows = row();
     let insert = |runner: &mut TestRunner, count: i64, next: &mut i64| {
@@ -236,6 +309,19 @@ async fn filters_select_the_same_rows_with_and_without_indexes() {
     compare(&engine, &mut runner, 80, "after a restart").await;
     both(&engine, "VACUUM $t").await;
     compare(&engine, &mut runner, 80, "after compaction").await;
+    for (cast, answered) in [
+        ("VARCHAR", "j[\"x\"][\"y\"] in [\"ab\"]"),
+        ("BOOL", "j[\"x\"][\"y\"] == true"),
+        ("ARRAY_DOUBLE", "json_contains(j[\"x\"][\"y\"], 1)"),
+    ] {
+        sql(&engine, "DROP INDEX on_j").await;
+        index_json(&engine, cast).await;
+        seal(&engine).await;
+        let explain = format!("EXPLAIN ANALYZE SELECT id FROM indexed WHERE milvus('{answered}')");
+        let plan = text(&sql(&engine, &explain).await);
+        assert!(plan.contains("rows_checked=0, index=[on_j: "), "{cast}: {plan}");
+        compare(&engine, &mut runner, 60, cast).await;
+    }
     both(&engine, "ALTER TABLE $t RENAME COLUMN i TO j").await;
     both(&engine, "ALTER TABLE $t ADD COLUMN i BIGINT").await;
     compare(
