@@ -13,13 +13,25 @@ use crate::types::Field;
 
 /// The column as stored. Every value is read, so that what is stored is a shape.
 pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
-    let column = match column.data_type() {
-        // Text in its one plain form first: views do not become bytes.
-        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => &cast(column, &ArrowType::Utf8)?,
-        ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => column,
-        other => return Err(type_mismatch(field, other)),
+    let given = column.data_type();
+    let is_text = matches!(
+        given,
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View
+    );
+    let is_bytes = matches!(
+        given,
+        ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView
+    );
+    if !is_text && !is_bytes {
+        return Err(type_mismatch(field, given));
+    }
+    // Text in its one plain form first: views do not become bytes.
+    let column = if is_text {
+        cast(column, &ArrowType::Utf8)?
+    } else {
+        Arc::clone(column)
     };
-    let bytes = cast(column, &ArrowType::Binary)?;
+    let bytes = cast(&column, &ArrowType::Binary)?;
     let mut shapes = BinaryBuilder::with_capacity(bytes.len(), 32 * bytes.len());
     for (row, value) in bytes.as_binary::<i32>().iter().enumerate() {
         let Some(value) = value else {

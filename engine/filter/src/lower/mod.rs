@@ -31,26 +31,18 @@ use crate::template::Templates;
 /// Lowers a whole filter.
 pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) -> Result<Expr> {
     let lowerer = Lowerer { schema, templates };
-    let (rest, share) = match &tree.kind {
-        ExprKind::RandomSample(share) => (None, Some(share)),
-        ExprKind::And(operands) => match operands.split_last() {
-            Some((last, rest)) => match &last.kind {
-                ExprKind::RandomSample(share) => (Some(rest), Some(share)),
-                _ => (None, None),
-            },
-            None => (None, None),
-        },
-        _ => (None, None),
-    };
-    let Some(share) = share else {
-        return lowerer.condition(tree, |got| {
-            format!("predicate is not a boolean expression: {tree}, data type: {got}")
-        });
-    };
-    let sample = lowerer.random_sample(share)?;
-    Ok(match rest {
-        Some(rest) => lowerer.chain(rest, Operator::And, "and")?.and(sample),
-        None => sample,
+    if let ExprKind::RandomSample(share) = &tree.kind {
+        return lowerer.random_sample(share);
+    }
+    if let ExprKind::And(operands) = &tree.kind
+        && let Some((last, rest)) = operands.split_last()
+        && let ExprKind::RandomSample(share) = &last.kind
+    {
+        let sample = lowerer.random_sample(share)?;
+        return Ok(lowerer.chain(rest, Operator::And, "and")?.and(sample));
+    }
+    lowerer.condition(tree, |got| {
+        format!("predicate is not a boolean expression: {tree}, data type: {got}")
     })
 }
 

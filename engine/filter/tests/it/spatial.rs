@@ -148,12 +148,12 @@ fn a_sample_is_drawn_from_the_rows_of_the_rest() {
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids)]).unwrap();
     let sample = |filter: &str| matching(&batch, filter, &Templates::new()).unwrap();
     for (filter, from, share) in [
-        ("random_sample(0.1)", 20_000.0, 0.1),
+        ("random_sample(0.1)", 20_000.0_f64, 0.1_f64),
         ("id < 10000 and random_sample(0.25)", 10_000.0, 0.25),
         ("id >= 0 and id < 10000 AND RANDOM_SAMPLE(0.9)", 10_000.0, 0.9),
     ] {
         let found = sample(filter);
-        let deviation = (from * share * (1.0 - share) as f64).sqrt();
+        let deviation = (from * share * (1.0 - share)).sqrt();
         let expected = from * share;
         // Seven standard deviations: not in the life of the universe.
         assert!(
