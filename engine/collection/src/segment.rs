@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
-use elanus_storage::{SegmentFiles, SegmentMeta, TIMESTAMP_COLUMN};
+use elanus_storage::{SegmentFiles, SegmentMeta, SegmentStatistics, TIMESTAMP_COLUMN};
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
@@ -28,6 +28,7 @@ pub(crate) struct SealedSegment {
     reading: tokio::sync::Mutex<()>,
     key_index: Arc<tokio::sync::OnceCell<KeyIndex>>,
     timestamps: Arc<tokio::sync::OnceCell<UInt64Array>>,
+    statistics: Arc<tokio::sync::OnceCell<SegmentStatistics>>,
     primary_key: String,
     names: StoredNames,
 }
@@ -68,6 +69,7 @@ impl SealedSegment {
             reading: tokio::sync::Mutex::new(()),
             key_index: Arc::default(),
             timestamps: Arc::default(),
+            statistics: Arc::default(),
             primary_key: primary_key.to_string(),
             names,
         })
@@ -90,6 +92,7 @@ impl SealedSegment {
             reading: tokio::sync::Mutex::new(()),
             key_index: Arc::clone(&self.key_index),
             timestamps: Arc::clone(&self.timestamps),
+            statistics: Arc::clone(&self.statistics),
             primary_key: self.primary_key.clone(),
             names: StoredNames::of(schema),
         })
@@ -216,6 +219,12 @@ impl SealedSegment {
                 timestamps_of(&batch).cloned()
             })
             .await
+    }
+
+    /// Bounds of the values that the rows were written with.
+    pub async fn statistics(&self) -> Result<&SegmentStatistics> {
+        let read = || async { Ok(self.files.statistics(&self.meta).await?) };
+        self.statistics.get_or_try_init(read).await
     }
 
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {

@@ -10,7 +10,7 @@ use elanus_index::{
     AnyIndex, AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, VectorIndex,
     VectorRef, Vectors, exact_search_any, exact_search_batch,
 };
-use elanus_storage::{Keys, RowRefs, SegmentId};
+use elanus_storage::{Keys, RowRefs, SegmentId, SegmentStatistics};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
@@ -339,6 +339,28 @@ impl Unit {
             taken = RecordBatch::try_new(taken.schema(), columns)?;
         }
         self.names().named(taken, names)
+    }
+
+    /// Bounds of the values of these columns, of each group of rows, deleted ones included; `None` for rows in memory.
+    /// Columns of which nothing is known or of which values were updated since are left out.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub async fn statistics(&self, names: &[&str]) -> Result<Option<SegmentStatistics>> {
+        let Block::Sealed(segment) = &self.block else {
+            return Ok(None);
+        };
+        let written = segment.statistics().await?;
+        let of_column = |name: &&str| {
+            let stored = self.names().stored(name)?;
+            let is_current = !self.over.overlay.touches(&[stored]);
+            let column = written.columns.get(stored).filter(|_| is_current)?;
+            Some(((*name).to_string(), column.clone()))
+        };
+        Ok(Some(SegmentStatistics {
+            rows: written.rows.clone(),
+            columns: names.iter().filter_map(of_column).collect(),
+        }))
     }
 
     /// All rows of these columns, by their stored names, as they were written.

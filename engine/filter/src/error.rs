@@ -10,6 +10,8 @@ use crate::ast::Span;
 
 /// Longest piece of the expression that is repeated in an error text, in characters.
 const SHOWN_TEXT: usize = 512;
+/// Characters of a line that are shown on either side of the offending piece.
+const SHOWN_AROUND: usize = 60;
 /// Longest message, in characters: it may quote names, patterns and whole subtrees that a client sent.
 const SHOWN_MESSAGE: usize = 1024;
 
@@ -93,28 +95,35 @@ impl FilterError {
         self.0.span
     }
 
-    /// The offending line of the expression with carets under the piece, then the message:
+    /// The offending line of the expression with carets under the piece:
     ///
     /// ```text
     /// price >> 2 == 4
     ///       ^^
-    /// shift is not supported
     /// ```
-    pub fn render(&self) -> String {
-        let line = self.0.text.split('\n').nth(self.0.line - 1).unwrap_or_default();
-        let before: String = line
+    ///
+    /// Of a long line it is the part around the piece.
+    pub fn excerpt(&self) -> String {
+        let Inner {
+            text,
+            line,
+            column,
+            span,
+            ..
+        } = &*self.0;
+        let line = text.split('\n').nth(line - 1).unwrap_or_default();
+        let piece = text.get(span.start..span.end).unwrap_or_default();
+        let first = (column - 1).saturating_sub(SHOWN_AROUND);
+        let lead = if first > 0 { "..." } else { "" };
+        let shown: String = line.chars().skip(first).take(2 * SHOWN_AROUND).collect();
+        let before: String = lead
             .chars()
-            .take(self.0.column - 1)
+            .chain(shown.chars().take(column - 1 - first))
             .map(|character| if character == '\t' { '\t' } else { ' ' })
             .collect();
-        let piece = self
-            .0
-            .text
-            .get(self.0.span.start..self.0.span.end)
-            .unwrap_or_default();
-        let rest_of_line = line.chars().count().saturating_sub(self.0.column - 1);
+        let rest_of_line = shown.chars().count().saturating_sub(column - 1 - first);
         let width = piece.chars().count().min(rest_of_line).max(1);
-        format!("{line}\n{before}{}\n{}", "^".repeat(width), self.0.message)
+        format!("{lead}{shown}\n{before}{}", "^".repeat(width))
     }
 }
 

@@ -22,7 +22,7 @@ pub enum QueryError {
     #[error(transparent)]
     Collection(#[from] elanus_collection::Error),
     /// A Milvus boolean expression is not valid for the collection.
-    #[error(transparent)]
+    #[error("{}\n{}", .0, .0.excerpt())]
     Filter(#[from] FilterError),
     /// A parameter of the request is out of its range.
     #[error("{0}")]

@@ -46,6 +46,7 @@ mod ordering;
 mod plan;
 mod planner_messages;
 mod predicate;
+mod pruning;
 mod query_vectors;
 mod relation;
 mod request;

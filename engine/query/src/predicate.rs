@@ -18,6 +18,7 @@ use elanus_collection::{Collection, Keys};
 
 use crate::error::{Result, external};
 use crate::index_filter::IndexFilter;
+use crate::pruning::UnitPruning;
 use crate::selection::{FilterName, SelectionCache};
 
 /// Bits of a filter with a longer text are not kept.
@@ -32,6 +33,8 @@ pub(crate) struct Predicate {
     keys: Option<Keys>,
     /// What scalar indexes may answer of it.
     index: Option<IndexFilter>,
+    /// What the bounds of a unit's values may tell of it.
+    pruning: Option<UnitPruning>,
     /// Names the predicate in the cache; `None` when its bits are not kept.
     cache_key: Option<FilterName>,
     text: String,
@@ -69,6 +72,7 @@ impl Predicate {
         let cache_key = is_kept.then(|| cache.name((collection.id(), collection.schema_version()), filter));
         let index = IndexFilter::of(filter, &schema, &physical);
         Ok(Self {
+            pruning: UnitPruning::of(&expr, &schema),
             expr,
             schema,
             keys,
@@ -98,6 +102,7 @@ impl Predicate {
         let schema = Arc::new(Schema::new(fields));
         let expr = reassign_expr_columns(expr, &schema)?;
         Ok(Self {
+            pruning: UnitPruning::of(&expr, &schema),
             expr,
             schema,
             keys: None,
@@ -129,6 +134,11 @@ impl Predicate {
     /// What scalar indexes may answer of the filter, if anything.
     pub fn index(&self) -> Option<&IndexFilter> {
         self.index.as_ref()
+    }
+
+    /// What the bounds of a unit's values may tell of the filter, if anything.
+    pub fn pruning(&self) -> Option<&UnitPruning> {
+        self.pruning.as_ref()
     }
 
     /// Names the predicate in the cache, when its bits are kept.

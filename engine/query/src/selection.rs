@@ -1,6 +1,7 @@
 //! Which rows of a unit a predicate selects: evaluated once, kept while rows and deletes stay the same.
 //!
 //! ```text
+//!   the bounds of the unit's values leave no row?  -> none
 //!   predicate pins the primary key?  -> key index -> rows -> rest of the predicate on those rows only
 //!   bits known for (unit, deletes, predicate)?  -> as they are
 //!   scalar indexes know most of it?  -> their rows, the predicate on those that they leave open -> bits, kept
@@ -203,6 +204,15 @@ pub(crate) async fn select(
         (Selection::Live, [predicate]) => cache_key(unit, predicate),
         _ => None,
     };
+    for predicate in predicates {
+        if let Some(pruning) = predicate.pruning()
+            && cached(unit, predicate, resources).is_none()
+            && pruning.leaves_out(unit).await?
+        {
+            used.add_pruned();
+            return Ok(Selection::of_rows(unit.rows(), []));
+        }
+    }
     let mut selection = from;
     let mut left = Vec::with_capacity(predicates.len());
     for predicate in predicates {

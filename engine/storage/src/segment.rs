@@ -30,6 +30,8 @@ use crate::manifest::{
 };
 use crate::versioned::remove_if_present;
 
+pub use self::data::{ColumnStatistics, SegmentStatistics};
+
 /// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
 pub const TIMESTAMP_COLUMN: &str = "__elanus_ts";
 
@@ -135,6 +137,16 @@ impl SegmentFiles {
         let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
         let (path, bytes) = self.open(segment.id, file).await?;
         blocking(move || data::column_names(path.as_ref(), bytes)).await
+    }
+
+    /// Bounds of the values of the scalar columns, of each group of rows.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn statistics(&self, segment: &SegmentMeta) -> Result<SegmentStatistics> {
+        let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
+        let (path, bytes) = self.open(segment.id, file).await?;
+        blocking(move || data::statistics(path.as_ref(), bytes)).await
     }
 
     async fn read_data(

@@ -361,7 +361,15 @@ pub(crate) fn grouping(map: &BTreeMap<String, String>) -> Result<Option<Grouping
         (None, Some(fields)) => outside_brackets(fields, ',')
             .map(|name| name.trim().to_string())
             .collect(),
-        (None, None) => return Ok(None),
+        (None, None) => {
+            return match ["json_path", "json_type", "strict_cast"]
+                .iter()
+                .find(|key| given(key).is_some())
+            {
+                Some(key) => Err(Error::invalid(format!("{key} is given without group_by_field"))),
+                None => Ok(None),
+            };
+        }
     };
     let size = map
         .get("group_size")
@@ -604,8 +612,8 @@ mod tests {
             r#"not supported: parameter element_scope={"a":1}"#
         );
         assert!(
-            search_error(&[("topk", "1"), ("json_path", "/a")])
-                .starts_with("not supported: parameter json_path")
+            search_error(&[("topk", "1"), ("time_fields", "year")])
+                .starts_with("not supported: parameter time_fields")
         );
         search(pairs(&[
             ("topk", "1"),
@@ -684,6 +692,11 @@ mod tests {
         let reason = |list: &[(&str, &str)]| {
             search_error(&[&[("topk", "3"), ("group_by_field", "city")][..], list].concat())
         };
+        let alone = search_error(&[("topk", "1"), ("json_path", "/a")]);
+        assert!(
+            alone.contains("json_path is given without group_by_field"),
+            "{alone}"
+        );
         assert!(reason(&[("json_type", "Float")]).contains("unsupported json_type Float"));
         assert!(reason(&[("group_size", "11")]).contains("should be in range [1, 10]"));
         assert!(

@@ -66,9 +66,9 @@ async fn searches_that_cannot_be_are_refused_one_by_one() {
         ("round_decimal", "9", 1100, "round_decimal [9] is invalid"),
         (
             "group_by_field",
-            "color",
+            "v",
             1100,
-            "group by field 'color' not found",
+            "group by field 'v' is FloatVector: unsupported data type for group by",
         ),
     ];
     for (key, value, code, words) in cases {

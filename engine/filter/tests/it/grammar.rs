@@ -273,11 +273,14 @@ fn a_text_of_more_tokens_than_allowed_is_refused() {
 
 #[test]
 fn the_caret_stands_under_the_piece() {
-    let rendered = parse("a == 1 and\n\tb == ) 2").unwrap_err().render();
-    assert_eq!(
-        rendered,
-        "\tb == ) 2\n\t     ^\nunexpected ')', expected a field, a literal, '(' or '['"
-    );
+    let excerpt = |text: &str| parse(text).unwrap_err().excerpt();
+    assert_eq!(excerpt("a == 1 and\n\tb == ) 2"), "\tb == ) 2\n\t     ^");
+    let long = format!("{}a == = {}", "a == 1 and ".repeat(20), "b".repeat(200));
+    let lines = excerpt(&long);
+    let (line, carets) = lines.split_once('\n').unwrap();
+    assert!(line.starts_with("...") && line.len() < 200, "{line}");
+    let place = carets.find('^').unwrap();
+    assert_eq!(line.get(place - 5..=place), Some("a == ="));
 }
 
 #[test]

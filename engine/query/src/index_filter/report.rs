@@ -17,6 +17,8 @@ pub(crate) struct IndexUse {
     answered: BTreeMap<(Arc<str>, String), usize>,
     /// Rows that were evaluated after the indexes had been asked.
     checked: usize,
+    /// Units where no row could be true.
+    pruned: usize,
 }
 
 impl IndexUse {
@@ -28,8 +30,19 @@ impl IndexUse {
         self.checked += checked;
     }
 
-    /// Adds `index=[price_idx: price < 10]` and the rows evaluated to the metrics of an operator, if any index was used.
+    /// Notes a unit that was left out for the bounds of its values.
+    pub fn add_pruned(&mut self) {
+        self.pruned += 1;
+    }
+
+    /// Adds `units_pruned`, if there were any, and `index=[price_idx: price < 10]` and the rows evaluated to the metrics of an operator, if any index was used.
     pub fn report(self, metrics: &ExecutionPlanMetricsSet, partition: usize) {
+        if self.pruned > 0 {
+            MetricBuilder::new(metrics)
+                .with_category(MetricCategory::Rows)
+                .counter("units_pruned", partition)
+                .add(self.pruned);
+        }
         if self.answered.is_empty() {
             return;
         }

@@ -10,6 +10,8 @@ mod copy;
 mod files;
 mod kinds;
 mod limits;
+mod pruning;
+mod random_filters;
 mod requests;
 mod rewrite;
 mod scalar_indexes;

@@ -3,12 +3,14 @@
 //! LZ4 pages of at most 4,096 rows with a page index, so that a few rows can be read without the rest, and a Bloom
 //! filter on the primary key, so that a lookup by key can skip the file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
@@ -23,6 +25,70 @@ const ROW_GROUP_ROWS: usize = 65_536;
 
 /// Share of absent keys that the Bloom filter lets through.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// What a segment says of its columns without their values being read: one entry for each group of rows.
+#[derive(Debug, Clone)]
+pub struct SegmentStatistics {
+    /// Rows of each group.
+    pub rows: UInt64Array,
+    /// By the name of the column. Columns without an order that all readers agree on are not among them: of floats, NaN is
+    /// in no statistics.
+    pub columns: HashMap<String, ColumnStatistics>,
+}
+
+/// Bounds of the values of a column in each group of rows; NULL where nothing is known.
+#[derive(Debug, Clone)]
+pub struct ColumnStatistics {
+    /// No value of the group is smaller.
+    pub min: ArrayRef,
+    /// No value of the group is larger.
+    pub max: ArrayRef,
+    /// How many values are NULL.
+    pub nulls: UInt64Array,
+}
+
+/// Whether the bounds in a file are bounds in the order of Arrow's comparisons.
+fn has_bounds(data_type: &DataType) -> bool {
+    let is_ordered = matches!(
+        data_type,
+        DataType::Boolean | DataType::Utf8 | DataType::Timestamp(..)
+    );
+    is_ordered || data_type.is_integer()
+}
+
+/// The statistics of all columns that have bounds.
+pub(crate) fn statistics(path: &str, bytes: Bytes) -> Result<SegmentStatistics> {
+    let corrupt = |error: parquet::errors::ParquetError| Error::corrupt(path, error.to_string());
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(corrupt)?;
+    let groups = builder.metadata().row_groups();
+    let rows = groups
+        .iter()
+        .map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    let mut columns = HashMap::new();
+    for field in builder
+        .schema()
+        .fields()
+        .iter()
+        .filter(|field| has_bounds(field.data_type()))
+    {
+        let converter =
+            StatisticsConverter::try_new(field.name(), builder.schema(), builder.parquet_schema());
+        let converter = converter
+            .map_err(corrupt)?
+            .with_missing_null_counts_as_zero(false);
+        let statistics = ColumnStatistics {
+            min: converter.row_group_mins(groups).map_err(corrupt)?,
+            max: converter.row_group_maxes(groups).map_err(corrupt)?,
+            nulls: converter.row_group_null_counts(groups).map_err(corrupt)?,
+        };
+        columns.insert(field.name().clone(), statistics);
+    }
+    Ok(SegmentStatistics {
+        rows: rows.collect(),
+        columns,
+    })
+}
 
 pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> {
     let key = ColumnPath::from(primary_key);
@@ -129,4 +195,58 @@ fn selection(rows: &[u32], total_rows: usize) -> RowSelection {
         Some(*first as usize..*last as usize + 1)
     });
     RowSelection::from_consecutive_ranges(ranges, total_rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray, Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::{Field, Int64Type};
+
+    use super::*;
+
+    #[test]
+    fn statistics_bound_the_values_of_each_group_of_rows() {
+        let rows = ROW_GROUP_ROWS + 10;
+        let keys: Int64Array = (0..rows as i64).collect();
+        // Nulls only in the first group, one value in the second.
+        let sparse: Int64Array = (0..rows).map(|row| (row == rows - 1).then_some(-7)).collect();
+        let texts = StringArray::from_iter_values((0..rows).map(|row| format!("{}{row:06}", "ü".repeat(60))));
+        let floats = Float64Array::from_iter_values((0..rows).map(|row| row as f64));
+        let fields = vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("sparse", DataType::Int64, true),
+            Field::new("text", DataType::Utf8, false),
+            Field::new("float", DataType::Float64, false),
+        ];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(keys),
+            Arc::new(sparse),
+            Arc::new(texts.clone()),
+            Arc::new(floats),
+        ];
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+        let bytes = Bytes::from(encode(&batch, "id").unwrap());
+        let statistics = statistics("test", bytes).unwrap();
+
+        let group_rows: Vec<u64> = statistics.rows.values().to_vec();
+        assert_eq!(group_rows, [ROW_GROUP_ROWS as u64, 10]);
+        let (key, sparse) = (&statistics.columns["id"], &statistics.columns["sparse"]);
+        let last = ROW_GROUP_ROWS as i64;
+        assert_eq!(key.min.as_primitive::<Int64Type>().values().to_vec(), [0, last]);
+        assert_eq!(
+            key.max.as_primitive::<Int64Type>().values().to_vec(),
+            [last - 1, last + 9]
+        );
+        assert_eq!(key.nulls.values().to_vec(), [0, 0]);
+        assert!(sparse.min.is_null(0) && sparse.max.is_null(0));
+        assert_eq!(sparse.max.as_primitive::<Int64Type>().value(1), -7);
+        assert_eq!(sparse.nulls.values().to_vec(), [ROW_GROUP_ROWS as u64, 9]);
+        let text = &statistics.columns["text"];
+        assert!(text.min.as_string::<i32>().value(0) <= texts.value(0));
+        assert!(text.max.as_string::<i32>().value(0) >= texts.value(ROW_GROUP_ROWS - 1));
+        assert!(
+            !statistics.columns.contains_key("float"),
+            "NaN is in no statistics"
+        );
+    }
 }
