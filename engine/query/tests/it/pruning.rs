@@ -75,6 +75,95 @@ async fn filters_select_the_same_rows_of_many_segments_and_of_rows_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn conditions_of_sql_select_the_same_rows() {
+    let engine = engine_with(Arc::new(InMemory::new()), EngineOptions::default()).await;
+    let columns =
+        "id BIGINT PRIMARY KEY, n BIGINT, s VARCHAR(50), b BOOLEAN, t TIMESTAMPTZ, v VECTOR(2) NOT NULL";
+    for table in TABLES {
+        sql(&engine, &format!("CREATE TABLE {table} ({columns})")).await;
+        sql(&engine, &format!("CREATE INDEX ON {table} USING flat (v)")).await;
+    }
+    sql(
+        &engine,
+        "CREATE TABLE one (id BIGINT PRIMARY KEY, x BIGINT, v VECTOR(2) NOT NULL)",
+    )
+    .await;
+    sql(&engine, "INSERT INTO one VALUES (1, 105, '[0, 1]')").await;
+    for (from, letter, flag, day) in [
+        (1, 'k', "i > 5", "2025-01-01"),
+        (101, 'm', "NULL", "2026-01-01"),
+        (201, 'z', "false", "2026-02-01"),
+        (301, 'z', "true", "2026-03-01"),
+    ] {
+        let rows = format!(
+            "SELECT i AS id, nullif(i, 205) AS n, '{letter}' || i, {flag}, '{day}T00:00:00Z', '[' || i || ', 1]' \
+             FROM generate_series({from}, {from} + 9) AS g(i)"
+        );
+        both(&engine, &format!("INSERT INTO $t {rows}")).await;
+        seal(&engine).await;
+    }
+    for condition in [
+        "n > (SELECT max(x) FROM one)",
+        "n < (SELECT max(x) - 100 FROM one)",
+        "n = (SELECT max(x) FROM one WHERE false)",
+        "n IN (SELECT x FROM one)",
+        "n NOT IN (SELECT x FROM one)",
+        "b",
+        "NOT b",
+        "b IS NOT TRUE",
+        "b IS NULL",
+        "b IS NOT NULL",
+        "b = false OR n = 107",
+        "coalesce(b, true)",
+        "t > '2025-06-01T00:00:00Z'",
+        "t BETWEEN '2026-01-15T00:00:00Z' AND '2026-02-01T00:00:00Z'",
+        "t::date = '2026-02-01'",
+        "date_part('year', t) = 2025",
+        "n + 1 > 208",
+        "-n < -105",
+        "10 / (n - 1000) = 0",
+        "n::text = '105'",
+        "n::text LIKE '10%'",
+        "n::double > 104.5",
+        "TRY_CAST(n AS TINYINT) > 105",
+        "s LIKE 'm%'",
+        "s NOT LIKE 'k%'",
+        "s NOT LIKE 'z%'",
+        "s LIKE '_1%'",
+        "s ILIKE 'M%'",
+        "s ~ '^m'",
+        "lower(s) = 'm105'",
+        "starts_with(s, 'z3')",
+        "s IN ('k3', 'm105')",
+        "s NOT IN ('k3', 'm105')",
+        "s > 'm' AND s < 'n'",
+        "n IS NULL",
+        "n IS DISTINCT FROM 5",
+        "n IS NOT DISTINCT FROM 105",
+        "n IS NOT DISTINCT FROM NULL",
+        "CASE WHEN n > 50 THEN b ELSE n > 3 END",
+        "n BETWEEN 5 AND 102 AND random() >= 0",
+        "(n > 100) = true",
+        "(n > 100) IS NOT TRUE",
+        "NOT (n > 100 AND s < 'l')",
+        "id = 105 OR id = 305",
+        "n = NULL",
+        "true",
+    ] {
+        let mut found = Vec::new();
+        for table in TABLES {
+            for order in ["id", "v <-> '[0, 1]' LIMIT 7"] {
+                let statement = format!("SELECT id FROM {table} WHERE {condition} ORDER BY {order}");
+                found.push(text(&sql(&engine, &statement).await));
+            }
+        }
+        let [sealed, sealed_near, growing, growing_near] = found.try_into().unwrap();
+        assert_eq!(sealed, growing, "{condition}");
+        assert_eq!(sealed_near, growing_near, "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn segments_without_a_row_in_range_are_not_read() {
     let engine = engine_with(Arc::new(InMemory::new()), EngineOptions::default()).await;
     let columns = "id BIGINT PRIMARY KEY, n BIGINT, name VARCHAR(200), price DOUBLE, v VECTOR(2) NOT NULL";
