@@ -261,7 +261,8 @@ SCHEMAS = [
     refused("nullable key", INVALID, "primary (field|key).*null|null.*primary")(schema(("id", DataType.INT64, {"is_primary": True, "nullable": True}), VEC)),
     refused("default of another type", INVALID, r"default value type mis-?match|type of default value|default")(schema(PK, VEC, ("t", DataType.VARCHAR, {"max_length": 3, "default_value": "too long"}))),
     refused("17 shards", INVALID, "maximum shards's number should be limited to 16")(lambda x: x.c.create_collection("errors_new", dimension=4, num_shards=17)),
-    refused("a type that is not there", (10, 1100, 3000, 65535), "not supported")(schema(PK, VEC, ("t", DataType.TEXT, {}))),
+    refused("default of a TEXT", INVALID, "default")(schema(PK, VEC, ("t", DataType.TEXT, {"default_value": "x"}))),
+    refused("elements of type TEXT", INVALID, "element type Text is not supported")(schema(PK, VEC, ("a", DataType.ARRAY, {"element_type": DataType.TEXT, "max_capacity": 5}))),
 ]  # fmt: skip
 
 FOUND = r"(can't find collection|collection not found)\[database=default\]\[collection=nope\]"

@@ -13,10 +13,11 @@ TEXTS = [
 ]
 
 
-def collection(client, name, **index):
+def collection(client, name, text=None, **index):
     schema = client.create_schema()
     schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("text", DataType.VARCHAR, max_length=1000, enable_analyzer=True, enable_match=True)
+    text = text or {"datatype": DataType.VARCHAR, "max_length": 1000}
+    schema.add_field("text", enable_analyzer=True, enable_match=True, **text)
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(
         Function(name="bm25", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
@@ -69,6 +70,22 @@ def test_real_documents_have_the_scores_of_the_formula(client, name, algorithm):
         hits = client.search(name, [query], anns_field="sparse", limit=20)[0]
         assert [hit["distance"] for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:20], rel=1e-5)
         assert [expected[hit["id"]] for hit in hits] == pytest.approx([hit["distance"] for hit in hits], rel=1e-5)
+
+
+def test_texts_of_any_length(client, name):
+    collection(client, name, text={"datatype": DataType.TEXT})
+    field = next(field for field in client.describe_collection(name)["fields"] if field["name"] == "text")
+    assert field["type"] == DataType.TEXT and "max_length" not in field["params"]
+    # Longer than any VARCHAR.
+    long = "whale " * 200_000 + "Ishmael"
+    client.insert(name, [{"id": 0, "text": long}, {"id": 1, "text": "a pond"}, {"id": 2, "text": ""}])
+    for _ in "as written", "as a segment":
+        assert client.query(name, filter="text_match(text, 'ishmael')", output_fields=["text"])[0]["text"] == long
+        hits = client.search(name, ["pond whale"], anns_field="sparse", limit=5)[0]
+        expected = Bm25({0: long, 1: "a pond", 2: ""}).scores("pond whale")
+        assert {hit["id"]: hit["distance"] for hit in hits} == pytest.approx(expected, rel=1e-5)
+        assert [row["id"] for row in client.query(name, filter="text == ''", output_fields=["id"])] == [2]
+        client.flush(name)
 
 
 def test_the_output_is_nobodys_to_read_or_write(client, name):

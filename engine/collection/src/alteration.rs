@@ -62,6 +62,11 @@ pub enum Alteration {
         /// Bytes.
         max_length: u32,
     },
+    /// Makes a VARCHAR a TEXT.
+    MakeText {
+        /// The field.
+        field: String,
+    },
     /// Sets the limit of an ARRAY for rows to come.
     SetMaxCapacity {
         /// The field.
@@ -160,6 +165,17 @@ impl Draft<'_> {
                 Ok(())
             }
             Alteration::SetMaxLength { field, max_length } => self.set_max_length(field, *max_length),
+            Alteration::MakeText { field } => {
+                let found = self.field(field)?;
+                if !found.data_type.is_text() {
+                    return Err(Error::InvalidParameter(format!(
+                        "field '{field}' of type {} can not become TEXT, only VarChar can",
+                        found.data_type.name()
+                    )));
+                }
+                found.data_type = DataType::Text;
+                Ok(())
+            }
             Alteration::SetMaxCapacity { field, max_capacity } => {
                 let found = self.field(field)?;
                 let name = found.data_type.name();

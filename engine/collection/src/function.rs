@@ -95,9 +95,9 @@ impl TextFunction {
             return Err(self.bad("a function must have a name"));
         }
         let (input, output) = (field(&self.input, "input")?, field(&self.output, "output")?);
-        if !matches!(input.data_type, DataType::VarChar { .. }) || !is_analyzed(input) {
+        if !input.data_type.is_text() || !is_analyzed(input) {
             return Err(self.bad(format!(
-                "BM25 function input field must be a VARCHAR field with {ENABLE_ANALYZER}, field '{}' is {}{}",
+                "BM25 function input field must be a VARCHAR or TEXT field with {ENABLE_ANALYZER}, field '{}' is {}{}",
                 input.name,
                 input.data_type.name(),
                 if is_analyzed(input) { "" } else { " without" }

@@ -275,6 +275,7 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -336,6 +337,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -415,7 +415,9 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
             rows
         ])),
         DataType::Double => Arc::new(Float64Array::from(vec![value.as_f64().ok_or_else(bad)?; rows])),
-        DataType::VarChar { .. } => Arc::new(StringArray::from(vec![value.as_str().ok_or_else(bad)?; rows])),
+        DataType::VarChar { .. } | DataType::Text => {
+            Arc::new(StringArray::from(vec![value.as_str().ok_or_else(bad)?; rows]))
+        }
         DataType::Geometry => {
             let shape = value.as_str().and_then(|text| Shape::from_wkt(text).ok());
             let wkb = shape.ok_or_else(bad)?.to_wkb();

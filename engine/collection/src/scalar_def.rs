@@ -38,13 +38,14 @@ const TYPES: &[(&str, AcceptsType)] = &[
                 | DataType::Float
                 | DataType::Double
                 | DataType::VarChar { .. }
+                | DataType::Text
                 | DataType::TimestampTz
                 | DataType::Json
         )
     }),
-    ("Trie", |t| matches!(t, DataType::VarChar { .. })),
+    ("Trie", DataType::is_text),
     ("RTREE", |t| *t == DataType::Geometry),
-    (NGRAM, |t| matches!(t, DataType::VarChar { .. } | DataType::Json)),
+    (NGRAM, |t| t.is_text() || *t == DataType::Json),
 ];
 
 const NGRAM: &str = "NGRAM";
@@ -67,6 +68,7 @@ fn is_bitmap_type(data_type: &DataType) -> bool {
             | DataType::Int32
             | DataType::Int64
             | DataType::VarChar { .. }
+            | DataType::Text
     )
 }
 

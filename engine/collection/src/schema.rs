@@ -206,9 +206,9 @@ impl CollectionSchema {
             }
         }
         for field in self.fields.iter().filter(|field| is_analyzed(field)) {
-            if !matches!(field.data_type, DataType::VarChar { .. }) {
+            if !field.data_type.is_text() {
                 return Err(Error::InvalidSchema(format!(
-                    "field '{}' is {}: only VarChar fields can have an analyzer",
+                    "field '{}' is {}: only VarChar and Text fields can have an analyzer",
                     field.name,
                     field.data_type.name()
                 )));
@@ -340,7 +340,8 @@ fn validate_field(field: &Field) -> Result<()> {
                         "the maximum length {max_length} must be in range [1, {MAX_VARCHAR_LENGTH}]"
                     ));
                 }
-                DataType::Json
+                DataType::Text
+                | DataType::Json
                 | DataType::Array { .. }
                 | DataType::TimestampTz
                 | DataType::Geometry
@@ -391,6 +392,7 @@ fn validate_field(field: &Field) -> Result<()> {
         | DataType::BinaryVector { .. }
         | DataType::SparseFloatVector
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Bool
         | DataType::Int8
         | DataType::Int16

@@ -75,6 +75,8 @@ pub enum DataType {
         /// Limit in bytes, 1 to 65,535.
         max_length: u32,
     },
+    /// UTF-8 text of at most 64 MiB. It is no primary key, partition key or element of an array.
+    Text,
     /// Any JSON value, at most 65,536 bytes of text.
     Json,
     /// A list of scalars.
@@ -129,6 +131,7 @@ impl DataType {
             Self::Float => "Float",
             Self::Double => "Double",
             Self::VarChar { .. } => "VarChar",
+            Self::Text => "Text",
             Self::Json => "JSON",
             Self::Array { .. } => "Array",
             Self::TimestampTz => "Timestamptz",
@@ -155,6 +158,22 @@ impl DataType {
         )
     }
 
+    /// Whether values are free text: VARCHAR or TEXT.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::VarChar { .. } | Self::Text)
+    }
+
+    /// The type itself, or for TEXT the longest VARCHAR: what keys and elements of arrays of texts are.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        match self {
+            Self::Text => Self::VarChar {
+                max_length: MAX_VARCHAR_LENGTH,
+            },
+            other => other,
+        }
+    }
+
     /// The dimension of a vector type that has one.
     pub fn dim(&self) -> Option<u32> {
         match self {
@@ -172,6 +191,7 @@ impl DataType {
             | Self::Float
             | Self::Double
             | Self::VarChar { .. }
+            | Self::Text
             | Self::Json
             | Self::Array { .. }
             | Self::TimestampTz
@@ -189,7 +209,7 @@ impl DataType {
             Self::Int64 => ArrowType::Int64,
             Self::Float => ArrowType::Float32,
             Self::Double => ArrowType::Float64,
-            Self::VarChar { .. } | Self::Json => ArrowType::Utf8,
+            Self::VarChar { .. } | Self::Text | Self::Json => ArrowType::Utf8,
             Self::Array { element, .. } => {
                 ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
             }
@@ -365,6 +385,7 @@ impl Field {
             | DataType::Int64
             | DataType::Float
             | DataType::Double
+            | DataType::Text
             | DataType::TimestampTz
             | DataType::FloatVector { .. }
             | DataType::Float16Vector { .. }
@@ -400,6 +421,7 @@ impl Field {
         let extension = metadata.get(keys::EXTENSION_NAME).map(String::as_str);
         let data_type = type_from_arrow(
             field.data_type(),
+            metadata.get(keys::TYPE).map(String::as_str),
             extension,
             max_length,
             number(keys::MAX_CAPACITY),
@@ -427,6 +449,8 @@ impl Field {
     }
 }
 
+/// Largest TEXT in bytes: as much as one request through the Milvus door.
+pub(crate) const MAX_TEXT_BYTES: u32 = 64 << 20;
 /// Largest VARCHAR in bytes, the limit when none is given.
 pub(crate) const MAX_VARCHAR_LENGTH: u32 = 65_535;
 /// Largest ARRAY in elements, the limit when none is given.
@@ -434,13 +458,19 @@ pub(crate) const MAX_ARRAY_CAPACITY: u32 = 4_096;
 
 fn type_from_arrow(
     arrow: &ArrowType,
+    name: Option<&str>,
     extension: Option<&str>,
     max_length: Option<u32>,
     max_capacity: Option<u32>,
 ) -> Option<DataType> {
+    if arrow == &ArrowType::Utf8 && extension == Some(keys::JSON_EXTENSION) {
+        return Some(DataType::Json);
+    }
+    if arrow == &ArrowType::Utf8 && name == Some(DataType::Text.name()) {
+        return Some(DataType::Text);
+    }
     if let Some(scalar) = scalar_from_arrow(arrow, max_length) {
-        let is_json = extension == Some(keys::JSON_EXTENSION);
-        return Some(if is_json { DataType::Json } else { scalar });
+        return Some(scalar);
     }
     if arrow == &ArrowType::Binary && extension == Some(keys::GEOMETRY_EXTENSION) {
         return Some(DataType::Geometry);

@@ -170,6 +170,7 @@ fn values_of(data_type: &DataType, column: &ArrayRef) -> Option<Values> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

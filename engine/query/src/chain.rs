@@ -283,7 +283,7 @@ fn readable(column: &ChainColumn, written: &[&str], schema: &CollectionSchema, n
             | DataType::TimestampTz,
             _,
         )
-        | (DataType::VarChar { .. } | DataType::Bool, false) => Ok(()),
+        | (DataType::VarChar { .. } | DataType::Text | DataType::Bool, false) => Ok(()),
         (other, _) => invalid(format!(
             "function chain input '{name}' is {}, it must be {}",
             other.name(),

@@ -62,6 +62,7 @@ impl OrderBy {
             | DataType::Float
             | DataType::Double
             | DataType::VarChar { .. }
+            | DataType::Text
             | DataType::TimestampTz => Ok(SortKey { path, options }),
             other => Err(QueryError::InvalidParameter(format!(
                 "order by field '{name}' is {}: allowed are BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE, VARCHAR, TIMESTAMPTZ and paths into JSON",

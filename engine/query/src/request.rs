@@ -189,6 +189,7 @@ pub(crate) fn is_group_key(data_type: &DataType) -> bool {
             | DataType::Int32
             | DataType::Int64
             | DataType::VarChar { .. }
+            | DataType::Text
             | DataType::TimestampTz
     )
 }

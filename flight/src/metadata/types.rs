@@ -21,7 +21,7 @@ pub(crate) fn type_info() -> Result<&'static XdbcTypeInfoData, Status> {
 }
 
 /// Name, code, digits or bytes, parameters. A type that ODBC does not know is described as text.
-const TYPES: [(&str, XdbcDataType, i32, &[&str]); 17] = [
+const TYPES: [(&str, XdbcDataType, i32, &[&str]); 18] = [
     ("BOOLEAN", XdbcDataType::XdbcBit, 1, &[]),
     ("TINYINT", XdbcDataType::XdbcTinyint, 3, &[]),
     ("SMALLINT", XdbcDataType::XdbcSmallint, 5, &[]),
@@ -30,6 +30,7 @@ const TYPES: [(&str, XdbcDataType, i32, &[&str]); 17] = [
     ("REAL", XdbcDataType::XdbcReal, 24, &[]),
     ("DOUBLE PRECISION", XdbcDataType::XdbcDouble, 53, &[]),
     ("VARCHAR", XdbcDataType::XdbcVarchar, 65_535, &["length"]),
+    ("TEXT", XdbcDataType::XdbcVarchar, 67_108_864, &[]),
     ("JSON", XdbcDataType::XdbcVarchar, 65_536, &[]),
     ("TIMESTAMPTZ", XdbcDataType::XdbcTimestamp, 32, &[]),
     ("GEOMETRY", XdbcDataType::XdbcVarchar, 65_535, &[]),

@@ -33,6 +33,7 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Int32
         | DataType::Float
         | DataType::Double
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -47,6 +47,7 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -144,6 +145,7 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -122,6 +122,7 @@ pub(crate) fn column_to_wire(
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -223,7 +224,7 @@ fn scalars(
         DataType::Double => Data::DoubleData(wire::DoubleArray {
             data: values::<Float64Type>(field, column)?,
         }),
-        DataType::VarChar { .. } => {
+        DataType::VarChar { .. } | DataType::Text => {
             let array = column.as_string_opt::<i32>().ok_or_else(unexpected)?;
             let data = array
                 .iter()

@@ -42,6 +42,7 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -254,6 +255,7 @@ pub(crate) fn to_wire(data_type: &DataType, column: &ArrayRef) -> Option<VectorF
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

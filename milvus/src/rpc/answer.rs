@@ -84,6 +84,7 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             | DataType::Int32
             | DataType::Int64
             | DataType::VarChar { .. }
+            | DataType::Text
             | DataType::Json
             | DataType::Array { .. }
             | DataType::TimestampTz

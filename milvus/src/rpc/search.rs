@@ -442,6 +442,7 @@ fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -5,7 +5,7 @@ use arrow::datatypes::{ArrowNativeType, Float32Type, Float64Type};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::types::{DataType, Field};
+use crate::types::{DataType, Field, MAX_TEXT_BYTES};
 
 /// Largest JSON value in bytes of text.
 const MAX_JSON_BYTES: usize = 65_536;
@@ -29,6 +29,7 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
             super::vectors::check(field, column)
         }
         DataType::VarChar { max_length } => check_text(field, column, *max_length),
+        DataType::Text => check_text(field, column, MAX_TEXT_BYTES),
         DataType::Json => check_json(field, column),
         DataType::Array {
             element,
@@ -87,7 +88,8 @@ fn check_text(field: &Field, column: &ArrayRef, max_length: u32) -> Result<()> {
         let length = i64::from(ends[1]) - i64::from(ends[0]);
         if length > limit && texts.is_valid(row) {
             return Err(Error::InvalidData(format!(
-                "length of varchar field {} exceeds max length, row number: {row}, length: {length}, max length: {max_length}",
+                "length of {} field {} exceeds max length, row number: {row}, length: {length}, max length: {max_length}",
+                field.data_type.name().to_lowercase(),
                 field.name
             )));
         }

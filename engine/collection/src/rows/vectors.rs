@@ -66,6 +66,7 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -259,6 +260,7 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

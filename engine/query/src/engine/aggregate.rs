@@ -125,7 +125,7 @@ fn check(request: &AggregateRequest) -> Result<()> {
                 | DataType::Float
                 | DataType::Double
         );
-        let ordered = number || matches!(field.data_type, DataType::VarChar { .. } | DataType::TimestampTz);
+        let ordered = number || field.data_type.is_text() || field.data_type == DataType::TimestampTz;
         let fits = match kind {
             AggregateKind::Count => !field.data_type.is_vector(),
             AggregateKind::Sum | AggregateKind::Avg => number,

@@ -15,8 +15,6 @@ use super::Engine;
 use crate::error::{QueryError, Result};
 use crate::sql::types::collection_type;
 
-/// Bytes of a VARCHAR column made for text.
-const TEXT_BYTES: u32 = 65_535;
 /// Elements of an ARRAY column made for lists.
 const ARRAY_ELEMENTS: u32 = 4_096;
 /// Name of the key column that is added when the rows have none.
@@ -190,6 +188,7 @@ pub(crate) fn schema_for(schema: &Schema) -> Result<CollectionSchema> {
         let mut column = Field::new(field.name(), column_type(field)?);
         if key.is_some_and(|key| key.name() == field.name()) {
             column.primary_key = true;
+            column.data_type = column.data_type.bounded();
             match &column.data_type {
                 DataType::VarChar { .. } => {}
                 DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
@@ -261,9 +260,7 @@ fn of_arrow(data_type: &ArrowType) -> Option<DataType> {
         ArrowType::Int64 | ArrowType::UInt32 | ArrowType::UInt64 => DataType::Int64,
         ArrowType::Float16 | ArrowType::Float32 => DataType::Float,
         ArrowType::Float64 => DataType::Double,
-        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => DataType::VarChar {
-            max_length: TEXT_BYTES,
-        },
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => DataType::Text,
         ArrowType::Dictionary(_, value) => of_arrow(value)?,
         ArrowType::Timestamp(
             TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
@@ -273,7 +270,7 @@ fn of_arrow(data_type: &ArrowType) -> Option<DataType> {
             dim: u32::try_from(*dim).ok()?,
         },
         ArrowType::List(item) | ArrowType::LargeList(item) => DataType::Array {
-            element: Box::new(of_arrow(item.data_type())?),
+            element: Box::new(of_arrow(item.data_type())?.bounded()),
             max_capacity: ARRAY_ELEMENTS,
         },
         _ => return None,

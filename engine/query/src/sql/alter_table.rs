@@ -153,7 +153,7 @@ fn alter_column(name: &Ident, op: &AlterColumnOperation, schema: &CollectionSche
         AlterColumnOperation::SetDataType { .. }
         | AlterColumnOperation::SetNotNull
         | AlterColumnOperation::AddGenerated { .. } => Err(unsupported(format!(
-            "ALTER COLUMN {name} {op}; allowed are SET DEFAULT, DROP DEFAULT, DROP NOT NULL, TYPE VARCHAR(n)"
+            "ALTER COLUMN {name} {op}; allowed are SET DEFAULT, DROP DEFAULT, DROP NOT NULL, TYPE VARCHAR(n), TYPE TEXT"
         ))),
     }
 }
@@ -162,13 +162,18 @@ fn is_null(value: &Expr) -> bool {
     matches!(value, Expr::Value(value) if value.value == Value::Null)
 }
 
-/// A longer VARCHAR; the rows that are there fit into it as they are.
+/// A longer VARCHAR, or TEXT; the rows that are there fit into it as they are.
 fn widened(name: String, old: &DataType, new: &SqlType) -> Result<Alteration> {
-    let (DataType::VarChar { max_length: old }, DataType::VarChar { max_length }) = (old, column_type(new)?)
-    else {
-        return Err(unsupported(format!(
-            "ALTER COLUMN {name} TYPE {new}; only VARCHAR(n) can become longer"
-        )));
+    let (old, max_length) = match (old, column_type(new)?) {
+        (DataType::VarChar { .. } | DataType::Text, DataType::Text) => {
+            return Ok(Alteration::MakeText { field: name });
+        }
+        (DataType::VarChar { max_length: old }, DataType::VarChar { max_length }) => (old, max_length),
+        _ => {
+            return Err(unsupported(format!(
+                "ALTER COLUMN {name} TYPE {new}; only VARCHAR(n) can become longer, or TEXT"
+            )));
+        }
     };
     if max_length < *old {
         return Err(unsupported(format!(

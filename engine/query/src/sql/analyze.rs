@@ -70,6 +70,7 @@ fn is_scalar(data_type: &DataType) -> bool {
             | DataType::Float
             | DataType::Double
             | DataType::VarChar { .. }
+            | DataType::Text
             | DataType::TimestampTz
     )
 }

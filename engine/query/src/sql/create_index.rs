@@ -131,6 +131,7 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -50,6 +50,7 @@ pub(crate) fn collection_spec(statement: &CreateTable) -> Result<CollectionSpec>
     for field in &mut fields {
         if field.primary_key {
             field.nullable = false;
+            field.data_type = field.data_type.clone().bounded();
         }
     }
     if !fields.iter().any(|field| field.primary_key) {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use datafusion::config::ExtensionOptions;
 use datafusion::sql::parser::Statement;
-use elanus_collection::{Collection, DataType, Field, RelationKind};
+use elanus_collection::{ANALYZER_PARAMS, Collection, CollectionSchema, DataType, Field, RelationKind};
 use sqlparser::ast::{Ident, ObjectName, ShowCreateObject, ShowStatementOptions};
 
 use super::create_table::normalized;
@@ -143,7 +143,7 @@ fn create_text(collection: &Collection) -> Result<String> {
         .fields
         .iter()
         .filter(|field| !field.dynamic)
-        .map(column_text)
+        .map(|field| column_text(field, schema))
         .collect::<Result<Vec<_>>>()?;
     let mut text = format!("CREATE TABLE {table} (\n  {}\n)", columns.join(",\n  "));
     // Writing to a string does not fail.
@@ -184,7 +184,7 @@ fn create_text(collection: &Collection) -> Result<String> {
     Ok(text)
 }
 
-fn column_text(field: &Field) -> Result<String> {
+fn column_text(field: &Field, schema: &CollectionSchema) -> Result<String> {
     if field.partition_key {
         return Err(QueryError::Unsupported(format!(
             "SHOW CREATE TABLE of a table with a partition key ('{}'): CREATE TABLE has no words for it",
@@ -196,6 +196,25 @@ fn column_text(field: &Field) -> Result<String> {
         Ident::with_quote('"', &field.name),
         type_text(&field.data_type)?
     );
+    let computed = schema
+        .functions
+        .iter()
+        .find(|function| function.output == field.name);
+    if let Some(function) = computed {
+        let input = Ident::with_quote('"', &function.input);
+        let analyzer = schema
+            .field(&function.input)
+            .and_then(|input| input.params.get(ANALYZER_PARAMS));
+        let analyzer = analyzer
+            .filter(|params| !params.is_empty())
+            .map(|params| format!(", {}", quoted(params)));
+        let _written = write!(
+            text,
+            " GENERATED ALWAYS AS (bm25({input}{})) STORED",
+            analyzer.unwrap_or_default()
+        );
+        return Ok(text);
+    }
     if field.auto_id {
         text.push_str(" GENERATED ALWAYS AS IDENTITY");
     }

@@ -134,6 +134,7 @@ pub(crate) fn vector_sql(data_type: &DataType) -> Option<SqlType> {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
@@ -159,6 +160,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Float => "REAL".into(),
         DataType::Double => "DOUBLE PRECISION".into(),
         DataType::VarChar { max_length } => format!("VARCHAR({max_length})"),
+        DataType::Text => "TEXT".into(),
         DataType::Json => "JSON".into(),
         DataType::TimestampTz => "TIMESTAMPTZ".into(),
         DataType::Geometry => "GEOMETRY".into(),
@@ -210,9 +212,7 @@ pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
         | SqlType::Nvarchar(length) => DataType::VarChar {
             max_length: length_of(length.as_ref())?,
         },
-        SqlType::Text | SqlType::String(None) => DataType::VarChar {
-            max_length: DEFAULT_LENGTH,
-        },
+        SqlType::Text | SqlType::String(None) => DataType::Text,
         SqlType::JSON | SqlType::JSONB => DataType::Json,
         SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => DataType::TimestampTz,
         geometry if is_geometry(geometry) => DataType::Geometry,
@@ -240,7 +240,7 @@ fn array_of(item: &SqlType, capacity: Option<u64>) -> Result<DataType> {
         })?,
     };
     Ok(DataType::Array {
-        element: Box::new(column_type(item)?),
+        element: Box::new(column_type(item)?.bounded()),
         max_capacity,
     })
 }

@@ -360,7 +360,7 @@ fn is_ordered(data_type: &DataType) -> bool {
     is_number(data_type)
         || matches!(
             data_type,
-            DataType::Bool | DataType::VarChar { .. } | DataType::TimestampTz
+            DataType::Bool | DataType::VarChar { .. } | DataType::Text | DataType::TimestampTz
         )
 }
 

@@ -61,7 +61,8 @@ pub(super) fn from_wire(
         DataType::Float => Arc::new(Float32Array::from(elements!(FloatData))),
         DataType::Double => Arc::new(Float64Array::from(elements!(DoubleData))),
         DataType::VarChar { .. } => Arc::new(StringArray::from(elements!(StringData))),
-        DataType::Json
+        DataType::Text
+        | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz
         | DataType::Geometry

@@ -114,6 +114,7 @@ fn filled_bytes(field: &Field) -> u64 {
         | DataType::Float
         | DataType::Double
         | DataType::VarChar { .. }
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -70,7 +70,7 @@ pub(super) fn from_wire(
         (DataType::Double, Data::DoubleData(values)) => {
             Arc::new(primitive::<Float64Type>(field, values.data, nulls)?)
         }
-        (DataType::VarChar { .. }, Data::StringData(values)) => {
+        (DataType::VarChar { .. } | DataType::Text, Data::StringData(values)) => {
             nulls.check(field, values.data.len())?;
             texts(&values.data, nulls)
         }

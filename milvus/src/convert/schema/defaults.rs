@@ -90,7 +90,7 @@ pub(super) fn default_to_wire(data_type: &DataType, value: &Value) -> Option<wir
         #[expect(clippy::cast_possible_truncation, reason = "a FLOAT default came as f32")]
         DataType::Float => DefaultValue::FloatData(value.as_f64()? as f32),
         DataType::Double => DefaultValue::DoubleData(value.as_f64()?),
-        DataType::VarChar { .. } | DataType::Geometry => {
+        DataType::VarChar { .. } | DataType::Text | DataType::Geometry => {
             DefaultValue::StringData(value.as_str()?.to_string())
         }
         DataType::TimestampTz => match value.as_i64() {

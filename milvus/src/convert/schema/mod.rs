@@ -151,6 +151,7 @@ fn can_cluster(data_type: &DataType) -> bool {
         | DataType::Double
         | DataType::VarChar { .. } => true,
         DataType::Bool
+        | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::TimestampTz

@@ -127,7 +127,7 @@ fn limits_and_missing_parameters_read_as_in_milvus() {
             .starts_with("invalid dimension: 9 of field b. binary vector dimension should be multiple of 8")
     );
     assert!(
-        error(field("t", wire::DataType::Text, &[])).starts_with("not supported: data type Text of field t")
+        error(field("t", wire::DataType::Mol, &[])).starts_with("not supported: data type Mol of field t")
     );
     assert!(error(field("n", wire::DataType::Int8, &[])).starts_with("schema does not contain vector field"));
 }

@@ -33,7 +33,7 @@ pub(super) fn type_from_wire(
     };
     let unsupported = || {
         Err(Error::unsupported(format!(
-            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, JSON, Array, Timestamptz, Geometry, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector, SparseFloatVector",
+            "data type {} of field {field}; allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar, Text, JSON, Array, Timestamptz, Geometry, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector, SparseFloatVector",
             name(data_type)
         )))
     };
@@ -51,6 +51,7 @@ pub(super) fn type_from_wire(
         W::Json => DataType::Json,
         W::Timestamptz => DataType::TimestampTz,
         W::Geometry => DataType::Geometry,
+        W::Text => DataType::Text,
         W::VarChar => DataType::VarChar {
             max_length: max_length(collection, field, params)?,
         },
@@ -113,8 +114,7 @@ pub(super) fn type_from_wire(
                 "data type None is not valid (field {field})"
             )));
         }
-        W::Text
-        | W::Mol
+        W::Mol
         | W::Date
         | W::Time
         | W::Decimal
@@ -220,6 +220,7 @@ pub(crate) fn type_to_wire(data_type: &DataType) -> wire::DataType {
         DataType::Float => wire::DataType::Float,
         DataType::Double => wire::DataType::Double,
         DataType::VarChar { .. } => wire::DataType::VarChar,
+        DataType::Text => wire::DataType::Text,
         DataType::Json => wire::DataType::Json,
         DataType::Array { .. } => wire::DataType::Array,
         DataType::TimestampTz => wire::DataType::Timestamptz,
@@ -260,6 +261,7 @@ pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyVa
         | DataType::Int64
         | DataType::Float
         | DataType::Double
+        | DataType::Text
         | DataType::Json
         | DataType::TimestampTz
         | DataType::Geometry

@@ -144,7 +144,7 @@ fn convert(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         return Ok(Arc::clone(column));
     }
     match &field.data_type {
-        DataType::VarChar { .. } | DataType::Json => Ok(Arc::clone(column)),
+        DataType::VarChar { .. } | DataType::Text | DataType::Json => Ok(Arc::clone(column)),
         DataType::Array { .. } => lists(column, &target),
         _ => {
             let options = CastOptions {
