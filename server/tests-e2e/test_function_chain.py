@@ -79,6 +79,22 @@ def test_any_column_sorts_and_null_comes_last(client, name, metric):
         assert [key for key, _ in search(client, name, chain)] == [row["id"] for row, _ in order]
 
 
+def test_stages_run_one_after_the_other(client, name, metric):
+    first = FunctionChain(FunctionChainStage.L0_RERANK).map("x", fn.num_combine(col("n"), col("n"), mode="sum"))
+    first = first.map("$score", fn.num_combine(col("$score"), col("x"), mode="sum"))
+    second = FunctionChain(FunctionChainStage.L1_RERANK).sort("name", desc=True, tie_break_col="$id").limit(12)
+    third = FunctionChain(FunctionChainStage.L2_RERANK).sort("$score", desc=True).limit(7)
+    # The first stage leaves the hits best first, by what the metric calls better; an unknown score is 0.
+    rows = [(row, 0.0 if row["n"] is None else score + 2 * row["n"]) for row, score in found(metric, 20)]
+    rows.sort(key=lambda pair: (pair[1] if metric == "L2" else -pair[1], pair[0]["id"]))
+    assert search(client, name, first) == close([(row["id"], score) for row, score in rows])
+    rows.sort(key=lambda pair: (-ord(pair[0]["name"]), pair[0]["id"]))
+    assert search(client, name, [second, first]) == close([(row["id"], score) for row, score in rows[:12]])
+    rows = sorted(rows[:12], key=lambda pair: -pair[1])[:7]
+    # In the order of the stages, whatever the order of the request.
+    assert search(client, name, [third, first, second]) == close([(row["id"], score) for row, score in rows])
+
+
 @pytest.mark.parametrize("policy, of_null", [("as_zero", lambda s: s), ("skip", lambda s: s), ("propagate", lambda s: 0.0)])
 def test_null_policies(client, name, metric, policy, of_null):
     combine = FunctionChainExpr("num_combine", (col("$score"), col("n")), {"mode": "sum", "null_policy": policy})
@@ -100,8 +116,12 @@ TOTAL = fn.num_combine(col("$score"), col("n"))
 @pytest.mark.parametrize(
     "chain, error",
     [
-        (FunctionChain(FunctionChainStage.L0_RERANK).map("$score", TOTAL), "not supported: function chain stage L0Rerank"),
-        ([FunctionChain(L2), FunctionChain(L2)], "not supported: 2 function chains"),
+        (FunctionChain(FunctionChainStage.POST_PROCESS).map("$score", TOTAL), "not supported: function chain stage PostProcess"),
+        (FunctionChain(FunctionChainStage.L0_RERANK).sort("n"), "sort in a chain of stage L0_RERANK; allowed is map"),
+        (FunctionChain(FunctionChainStage.L0_RERANK).limit(3), "limit in a chain of stage L0_RERANK; allowed is map"),
+        ([FunctionChain(L2), FunctionChain(L2)], "stage L2Rerank has two chains"),
+        # What one stage writes is not there in the next.
+        ([FunctionChain(FunctionChainStage.L1_RERANK).map("x", TOTAL), FunctionChain(L2).sort("x")], "input 'x' not found"),
         (FunctionChain(L2).map("$id", TOTAL), 'system output "\\$id" is not writable'),
         (FunctionChain(L2).map("$tmp", TOTAL), 'system output "\\$tmp" is not writable'),
         (FunctionChain(L2).sort("$seg_offset"), 'system input "\\$seg_offset" is not readable'),

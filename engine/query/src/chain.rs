@@ -9,6 +9,8 @@
 //!   the hits that are left, in the order in which they are, with the last $score
 //! ```
 //!
+//! Several chains run one after the other, each on the hits of the one before; the names that one writes end with it.
+//!
 //! Numbers are 64-bit floats on the way. NULL is unknown: what is made of it is NULL too, it sorts last, and a score that is
 //! NULL in the end is 0.
 
@@ -24,7 +26,7 @@ use elanus_collection::{CollectionSchema, DataType, Unit};
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::fusion::Scoring;
 use crate::rerank::{Decay, numbers};
-use crate::search::{Hit, take_rows};
+use crate::search::{Hit, order_equals, take_rows};
 
 /// Most decimal places that a number is rounded to.
 const MAX_DECIMALS: u32 = 6;
@@ -34,6 +36,9 @@ const MAX_DECIMALS: u32 = 6;
 pub struct Chain {
     /// One after the other.
     pub steps: Vec<ChainStep>,
+    /// Whether the hits come best first afterwards, by the meaning that scores had before; if not, they stay in the
+    /// order in which the steps leave them, and of their scores larger ones are better.
+    pub best_first: bool,
 }
 
 /// A step of a [`Chain`].
@@ -181,14 +186,20 @@ impl Chain {
         format!("chain({})", steps.collect::<Vec<_>>().join(", "))
     }
 
-    /// The hits that are left, in their order, their distances such that `after` shows the last score.
+    /// What the distances of its hits mean, when those before meant `before`.
+    pub(crate) fn scoring(&self, before: Scoring) -> Scoring {
+        if self.best_first { before } else { Scoring::Larger }
+    }
+
+    /// The hits that are left, in their order, their distances such that [`Chain::scoring`] shows the last score.
     pub(crate) async fn run(
         &self,
         units: &[Arc<Unit>],
         key: &str,
-        (before, after): (Scoring, Scoring),
+        before: Scoring,
         hits: Vec<Hit>,
     ) -> Result<Vec<Hit>, DataFusionError> {
+        let after = self.scoring(before);
         let scores = hits.iter().map(|hit| {
             let score = before.score(hit.distance.unwrap_or(f32::NAN));
             f64::from(score)
@@ -227,7 +238,12 @@ impl Chain {
             hit.distance = Some(after.score(score));
             Some(hit)
         };
-        Ok(table.rows.iter().enumerate().filter_map(hit).collect())
+        let mut left: Vec<Hit> = table.rows.iter().enumerate().filter_map(hit).collect();
+        if self.best_first {
+            left.sort_unstable_by(Hit::total);
+            order_equals(units, key, &mut left).await?;
+        }
+        Ok(left)
     }
 
     /// The columns that are read before a step writes them, the key among them.

@@ -28,8 +28,8 @@ pub enum Rerank {
     Decay(Decay),
     /// Scores of rows that pass filters are raised or lowered.
     Boost(Boost),
-    /// Steps that compute scores and say in which order the hits come, and how many.
-    Chain(Chain),
+    /// Steps that compute scores and say in which order the hits come, and how many; one chain on what another leaves.
+    Chains(Vec<Chain>),
 }
 
 /// The shape of a [`Decay`], for a value `d` beyond the offset.
@@ -191,7 +191,7 @@ pub(crate) enum Reranker {
         of_boosts: Combine,
         with_score: Combine,
     },
-    Chain(Chain),
+    Chains(Vec<Chain>),
 }
 
 /// A [`BoostBy`] with its filter compiled.
@@ -217,9 +217,9 @@ impl Reranker {
                 decay.check(schema)?;
                 return Ok(Self::Decay(decay.clone()));
             }
-            Rerank::Chain(chain) => {
-                chain.check(schema)?;
-                return Ok(Self::Chain(chain.clone()));
+            Rerank::Chains(chains) => {
+                chains.iter().try_for_each(|chain| chain.check(schema))?;
+                return Ok(Self::Chains(chains.clone()));
             }
             Rerank::Boost(boost) => boost,
         };
@@ -250,7 +250,8 @@ impl Reranker {
     /// What the distances of reranked hits mean, when those before meant `before`.
     pub fn scoring(&self, before: Scoring) -> Scoring {
         match self {
-            Self::Decay(_) | Self::Chain(_) => Scoring::Larger,
+            Self::Decay(_) => Scoring::Larger,
+            Self::Chains(chains) => chains.iter().fold(before, |before, chain| chain.scoring(before)),
             Self::Boost { .. } => before,
         }
     }
@@ -259,7 +260,7 @@ impl Reranker {
     pub fn sorts_by_score(&self) -> bool {
         match self {
             Self::Decay(_) | Self::Boost { .. } => true,
-            Self::Chain(_) => false,
+            Self::Chains(chains) => chains.iter().all(|chain| chain.best_first),
         }
     }
 
@@ -268,7 +269,7 @@ impl Reranker {
         match self {
             Self::Decay(decay) => format!("{:?}({})", decay.curve, decay.field).to_lowercase(),
             Self::Boost { boosts, .. } => format!("boost({})", boosts.len()),
-            Self::Chain(chain) => chain.name(),
+            Self::Chains(chains) => chains.iter().map(Chain::name).collect::<Vec<_>>().join(", "),
         }
     }
 
@@ -295,9 +296,14 @@ impl Reranker {
                 of_boosts,
                 with_score,
             } => boosted(boosts, *of_boosts, *with_score, units, &hits, &scores).await?,
-            Self::Chain(chain) => {
+            Self::Chains(chains) => {
                 order_equals(units, key, &mut hits).await?;
-                return chain.run(units, key, (before, self.scoring(before)), hits).await;
+                let mut before = before;
+                for chain in chains {
+                    hits = chain.run(units, key, before, hits).await?;
+                    before = chain.scoring(before);
+                }
+                return Ok(hits);
             }
         };
         let after = self.scoring(before);

@@ -1,11 +1,15 @@
 //! Function chains: the steps of `function_chains` as a reranking.
 //!
-//! | stage | here |
-//! |---|---|
-//! | L2, over what the whole search has found | works: `map` (`decay`, `num_combine`, `round_decimal`), `sort`, `limit` |
-//! | L0 and L1, in each segment or on each node | refused: what they give depends on how rows are spread |
+//! | stage | in Milvus | here |
+//! |---|---|---|
+//! | L0 | over what each segment has found: `map` of `$score`, then best first | as if all rows were in one segment |
+//! | L1 | over what a node has found: `map`, `sort`, `limit` | as if all rows were on one node |
+//! | L2 | over what the whole search has found: `map`, `sort`, `limit` | the same |
+//!
+//! So what they give does not depend on how rows are spread. A stage has one chain at most. Functions of `map` are
+//! `decay`, `num_combine` and `round_decimal`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use elanus_query::{
     Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, Decay, DecayCurve, NullPolicy, Rerank,
@@ -26,28 +30,54 @@ const DEFAULT_DECAY: f64 = 0.5;
 /// # Errors
 /// Stages, steps and functions that are not there, and parameters that are missing, unknown or of another type.
 pub(crate) fn of_search(chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
-    let mut chains = chains.into_iter();
-    let (Some(chain), more) = (chains.next(), chains.len()) else {
-        return Ok(None);
-    };
-    if more > 0 {
-        return Err(Error::unsupported(format!(
-            "{} function chains in a search; one of stage L2_RERANK is",
-            more + 1
-        )));
-    }
-    match FunctionChainStage::try_from(chain.stage) {
-        Ok(FunctionChainStage::L2Rerank) => {}
-        Ok(stage) => {
-            return Err(Error::unsupported(format!(
-                "function chain stage {}; L2_RERANK is there",
-                stage.as_str_name().trim_start_matches("FunctionChainStage")
-            )));
+    let mut stages: BTreeMap<FunctionChainStage, Chain> = BTreeMap::new();
+    for chain in chains {
+        let stage = match FunctionChainStage::try_from(chain.stage) {
+            Ok(
+                stage @ (FunctionChainStage::L0Rerank
+                | FunctionChainStage::L1Rerank
+                | FunctionChainStage::L2Rerank),
+            ) => stage,
+            Ok(stage) => {
+                return Err(Error::unsupported(format!(
+                    "function chain stage {}; L0_RERANK, L1_RERANK and L2_RERANK are there",
+                    name_of(stage)
+                )));
+            }
+            Err(_) => return Err(invalid(format!("unknown stage {}", chain.stage))),
+        };
+        let steps = chain.ops.into_iter().map(step).collect::<Result<Vec<_>>>()?;
+        let best_first = stage == FunctionChainStage::L0Rerank;
+        if best_first {
+            only_maps(&steps)?;
         }
-        Err(_) => return Err(invalid(format!("unknown stage {}", chain.stage))),
+        if stages.insert(stage, Chain { steps, best_first }).is_some() {
+            return Err(invalid(format!("stage {} has two chains", name_of(stage))));
+        }
     }
-    let steps = chain.ops.into_iter().map(step).collect::<Result<_>>()?;
-    Ok(Some(Rerank::Chain(Chain { steps })))
+    if stages.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Rerank::Chains(stages.into_values().collect())))
+}
+
+fn name_of(stage: FunctionChainStage) -> &'static str {
+    stage.as_str_name().trim_start_matches("FunctionChainStage")
+}
+
+/// Refuses what a chain of the first stage does not do: the hits are put in order by what comes after it.
+fn only_maps(steps: &[ChainStep]) -> Result<()> {
+    let other = steps.iter().find_map(|step| match step {
+        ChainStep::Map { .. } => None,
+        ChainStep::Sort { .. } => Some("sort"),
+        ChainStep::Limit { .. } => Some("limit"),
+    });
+    match other {
+        None => Ok(()),
+        Some(other) => Err(invalid(format!(
+            "{other} in a chain of stage L0_RERANK; allowed is map"
+        ))),
+    }
 }
 
 fn step(op: FunctionChainOp) -> Result<ChainStep> {
