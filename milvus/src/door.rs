@@ -93,6 +93,20 @@ impl Door {
         }
     }
 
+    /// How a request shows the instants of a collection, in the zone that it names.
+    pub(crate) fn instants(
+        &self,
+        collection: &Collection,
+        zone: Option<Tz>,
+        parts: Vec<time::Part>,
+    ) -> Result<time::Shown> {
+        let zone = match zone {
+            Some(zone) => zone,
+            None => self.zone_of(collection)?,
+        };
+        Ok(time::Shown { zone, parts })
+    }
+
     /// The zone of a collection; of no importance where it has no instants.
     pub(crate) fn zone_of(&self, collection: &Collection) -> Result<Tz> {
         let mut fields = collection.schema().fields.iter();

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from pymilvus import DataType, MilvusException
+from pymilvus import AnnSearchRequest, DataType, MilvusException, RRFRanker
 
 V = [0.5, -1.0, 2.0, 0.25]
 
@@ -143,6 +143,22 @@ def test_timestamps_with_a_time_zone(make, client, name, text, instant):
     row = back(client, name, fields=["t"])
     assert datetime.datetime.fromisoformat(row["t"]) == datetime.datetime.fromisoformat(instant)
     assert back(client, name, 2, ["t"])["t"] is None
+
+
+def test_parts_of_timestamps(make, client, name):
+    make(id="INT64", v=4, t=("TIMESTAMPTZ", {"nullable": True}))
+    client.insert(name, [{"id": 1, "v": V, "t": "2024-12-31T23:30:05.000042Z"}, {"id": 2, "v": V, "t": None}])
+    asked = {"output_fields": ["t"], "time_fields": "year, month day,hour,minute,second,microsecond"}
+    assert [row["t"] for row in client.query(name, filter="id > 0", **asked)] == [[2024, 12, 31, 23, 30, 5, 42], None]
+    rows = client.query(name, filter="id > 0", timezone="Asia/Kathmandu", **asked)
+    assert [row["t"] for row in rows] == [[2025, 1, 1, 5, 15, 5, 42], None]
+    hits = client.search(name, [V], limit=1, output_fields=["t", "id"], time_fields="second,Year")[0]
+    assert hits[0]["entity"] == {"t": [5, 2024], "id": 1}
+    request = AnnSearchRequest([V], "v", {"time_fields": "day"}, limit=1)
+    hits = client.hybrid_search(name, [request, request], RRFRanker(), limit=1, output_fields=["t"])[0]
+    assert hits[0]["entity"] == {"t": [31]}
+    with pytest.raises(MilvusException, match="unsupported field for extraction: era; time_fields has year"):
+        client.query(name, filter="id > 0", output_fields=["t"], time_fields="era")
 
 
 def test_timestamps_compare(make, client, name):

@@ -25,18 +25,17 @@ const MAX_GROUP_SIZE: i64 = 10;
 const PARAMS: &str = "params";
 
 /// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 3] = ["analyzer_name", "element_scope", "time_fields"];
+const SEARCH_UNSUPPORTED: [&str; 2] = ["analyzer_name", "element_scope"];
 
 /// Query features that are not there.
-const QUERY_UNSUPPORTED: [&str; 4] = [
+const QUERY_UNSUPPORTED: [&str; 3] = [
     "query_iter_last_pk",
     "query_iter_last_element_offset",
     "group_by_field",
-    "time_fields",
 ];
 
 /// Keys that are not parameters of an index.
-const NOT_FOR_THE_INDEX: [&str; 24] = [
+const NOT_FOR_THE_INDEX: [&str; 25] = [
     "json_path",
     "json_type",
     "strict_cast",
@@ -60,6 +59,7 @@ const NOT_FOR_THE_INDEX: [&str; 24] = [
     "round_decimal",
     "ignore_growing",
     "timezone",
+    "time_fields",
     "hints",
 ];
 
@@ -90,6 +90,8 @@ pub(crate) struct SearchParams {
     pub ignore_growing: bool,
     /// Zone that instants are written in.
     pub zone: Option<Tz>,
+    /// What is shown of instants, when not all.
+    pub time_parts: Vec<time::Part>,
     /// Everything else, for the index.
     pub index: BTreeMap<String, String>,
 }
@@ -116,6 +118,8 @@ pub(crate) struct QueryParams {
     pub ignore_growing: bool,
     /// Zone that instants are written in.
     pub zone: Option<Tz>,
+    /// What is shown of instants, when not all.
+    pub time_parts: Vec<time::Part>,
     /// Order of the rows, instead of that of their keys.
     pub order: Vec<OrderBy>,
     /// Fields whose values make groups.
@@ -163,7 +167,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     }
     let field = map.remove("anns_field").filter(|name| !name.is_empty());
     let ignore_growing = flag(&map, "ignore_growing")?;
-    let zone = zone(&map)?;
+    let (zone, time_parts) = (zone(&map)?, time_parts(&map)?);
     map.retain(|key, _| !NOT_FOR_THE_INDEX.contains(&key.as_str()));
     Ok(SearchParams {
         field,
@@ -178,6 +182,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         page,
         ignore_growing,
         zone,
+        time_parts,
         index: map,
     })
 }
@@ -259,6 +264,7 @@ pub(crate) fn query(pairs: Vec<KeyValuePair>) -> Result<QueryParams> {
         offset: usize::try_from(offset).unwrap_or(0),
         ignore_growing: flag(&map, "ignore_growing")?,
         zone: zone(&map)?,
+        time_parts: time_parts(&map)?,
         order,
         group_by,
         iterator,
@@ -531,7 +537,13 @@ fn round_decimal(text: &str) -> Result<Option<i32>> {
     }
 }
 
-fn zone(map: &BTreeMap<String, String>) -> Result<Option<Tz>> {
+/// The parts of instants that are to be shown.
+pub(crate) fn time_parts(map: &BTreeMap<String, String>) -> Result<Vec<time::Part>> {
+    time::parts(map.get("time_fields").map_or("", |text| unquoted(text)))
+}
+
+/// The zone that a request names.
+pub(crate) fn zone(map: &BTreeMap<String, String>) -> Result<Option<Tz>> {
     map.get(time::TIMEZONE)
         .filter(|name| !name.is_empty())
         .map(|name| time::zone(name))
@@ -612,8 +624,8 @@ mod tests {
             r#"not supported: parameter element_scope={"a":1}"#
         );
         assert!(
-            search_error(&[("topk", "1"), ("time_fields", "year")])
-                .starts_with("not supported: parameter time_fields")
+            search_error(&[("topk", "1"), ("time_fields", "year, era")])
+                .starts_with("unsupported field for extraction: era; time_fields has year, month, day")
         );
         search(pairs(&[
             ("topk", "1"),

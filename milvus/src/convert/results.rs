@@ -32,7 +32,7 @@ pub(crate) fn to_wire(
     schema: &CollectionSchema,
     output: &Output,
     rows: &RecordBatch,
-    zone: Tz,
+    instants: &time::Shown,
 ) -> Result<Vec<FieldData>> {
     output
         .columns
@@ -49,9 +49,39 @@ pub(crate) fn to_wire(
             } else {
                 None
             };
-            column_to_wire(field, column, keys, zone)
+            if field.data_type == DataType::TimestampTz && !instants.parts.is_empty() {
+                return parts_to_wire(field, column, instants);
+            }
+            column_to_wire(field, column, keys, instants.zone)
         })
         .collect()
+}
+
+/// A column of instants as lists of their parts.
+fn parts_to_wire(field: &Field, column: &ArrayRef, instants: &time::Shown) -> Result<FieldData> {
+    let parts = |(row, micros): (usize, i64)| {
+        let data = if column.is_valid(row) {
+            instants.parts_of(micros)
+        } else {
+            Vec::new()
+        };
+        ScalarField {
+            data: Some(Data::LongData(wire::LongArray { data })),
+            valid_data: Vec::new(),
+        }
+    };
+    let micros = values::<TimestampMicrosecondType>(field, column)?;
+    let lists = Data::ArrayData(wire::ArrayArray {
+        data: micros.into_iter().enumerate().map(parts).collect(),
+        element_type: wire::DataType::Int64 as i32,
+    });
+    let mut shown = column_to_wire(field, column, None, instants.zone)?;
+    shown.r#type = wire::DataType::Array as i32;
+    shown.field = Some(WireField::Scalars(ScalarField {
+        data: Some(lists),
+        valid_data: Vec::new(),
+    }));
+    Ok(shown)
 }
 
 /// The values that tell the groups of a result apart.

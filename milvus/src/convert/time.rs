@@ -6,13 +6,86 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 use crate::status::{Error, Result};
 
 /// Key of the zone in properties and request parameters.
 pub(crate) const TIMEZONE: &str = "timezone";
+
+/// How instants of a reply are shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shown {
+    /// The zone they are in.
+    pub zone: Tz,
+    /// What is shown of each, as a list of integers; nothing: all, as text.
+    pub parts: Vec<Part>,
+}
+
+/// An integer of an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Of the calendar, negative before the year 0.
+    Year,
+    /// 1 to 12.
+    Month,
+    /// 1 to 31.
+    Day,
+    /// 0 to 23.
+    Hour,
+    /// 0 to 59.
+    Minute,
+    /// 0 to 59.
+    Second,
+    /// 0 to 999,999.
+    Microsecond,
+}
+
+const PARTS: [(&str, Part); 7] = [
+    ("year", Part::Year),
+    ("month", Part::Month),
+    ("day", Part::Day),
+    ("hour", Part::Hour),
+    ("minute", Part::Minute),
+    ("second", Part::Second),
+    ("microsecond", Part::Microsecond),
+];
+
+/// The parts of `time_fields`, names with commas or spaces between them.
+pub(crate) fn parts(text: &str) -> Result<Vec<Part>> {
+    let names = text.split([',', ' ']).filter(|name| !name.is_empty());
+    let part = |name: &str| {
+        let known = PARTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, part)| *part).ok_or_else(|| {
+            let allowed: Vec<_> = PARTS.iter().map(|(known, _)| *known).collect();
+            Error::invalid(format!(
+                "unsupported field for extraction: {name}; time_fields has {}, with ',' or ' ' between them",
+                allowed.join(", ")
+            ))
+        })
+    };
+    names.map(part).collect()
+}
+
+impl Shown {
+    /// The parts of an instant.
+    pub fn parts_of(&self, micros: i64) -> Vec<i64> {
+        // Every instant that can be stored is within the range of chrono.
+        let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
+        let local = instant.with_timezone(&self.zone);
+        let part = |part: &Part| match part {
+            Part::Year => i64::from(local.year()),
+            Part::Month => i64::from(local.month()),
+            Part::Day => i64::from(local.day()),
+            Part::Hour => i64::from(local.hour()),
+            Part::Minute => i64::from(local.minute()),
+            Part::Second => i64::from(local.second()),
+            Part::Microsecond => micros.rem_euclid(1_000_000),
+        };
+        self.parts.iter().map(part).collect()
+    }
+}
 
 const NAIVE_FORMATS: [&str; 4] = [
     "%Y-%m-%dT%H:%M:%S%.f",

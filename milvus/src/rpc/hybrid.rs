@@ -31,6 +31,7 @@ pub(crate) async fn hybrid_search(
     let window = params::window(&rank_params, "limit")?;
     let round_decimal = params::decimals(&rank_params)?;
     let mut group = params::grouping(&rank_params)?;
+    let (mut zone, mut time_parts) = (params::zone(&rank_params)?, params::time_parts(&rank_params)?);
     let group_score = rankers::mode(rank_params.get("rank_group_scorer"), "rank_group_scorer")?;
     let ranker = match request.function_score {
         Some(score) => rankers::of_hybrid(score)?,
@@ -48,6 +49,11 @@ pub(crate) async fn hybrid_search(
             ));
         }
         let params = params::search(std::mem::take(&mut message.search_params))?;
+        // How instants are shown may be said in any of the requests.
+        zone = zone.or(params.zone);
+        if time_parts.is_empty() {
+            time_parts.clone_from(&params.time_parts);
+        }
         if params.iterator || params.page.is_some() {
             return Err(Error::unsupported("iterators in a hybrid search"));
         }
@@ -111,13 +117,13 @@ pub(crate) async fn hybrid_search(
             snapshot: Some(snapshot),
         })
         .await?;
-    let zone = door.zone_of(&collection)?;
+    let instants = door.instants(&collection, zone, time_parts)?;
     let results = results_of(
         &collection,
         output,
         &grouped_by,
         &found,
-        (limit, zone, round_decimal),
+        (limit, &instants, round_decimal),
     )?;
     let session_ts = collection.snapshot().timestamp;
     let named = (request.collection_name, session_ts);

@@ -68,10 +68,7 @@ pub(crate) async fn query(
             templates: templates::from_wire(request.expr_template_values)?,
         })
     };
-    let zone = match params.zone {
-        Some(zone) => zone,
-        None => door.zone_of(&collection)?,
-    };
+    let instants = door.instants(&collection, params.zone, params.time_parts)?;
     let read = QueryRequest {
         collection: Arc::clone(&collection),
         filter,
@@ -104,14 +101,14 @@ pub(crate) async fn query(
         };
         let rows = door.engine().aggregate(request).await?;
         (
-            aggregates.to_wire(collection.schema(), &rows, zone)?,
+            aggregates.to_wire(collection.schema(), &rows, instants.zone)?,
             aggregates.names,
         )
     } else {
         answer.expect(door, &collection, || read.clone()).await?;
         let rows = door.engine().query(read).await?;
         (
-            results::to_wire(collection.schema(), &output, &rows, zone)?,
+            results::to_wire(collection.schema(), &output, &rows, &instants)?,
             output.names,
         )
     };

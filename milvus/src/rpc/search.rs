@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
-use chrono_tz::Tz;
 use elanus_collection::{Collection, DataType, Field, Snapshot};
 use elanus_index::AnyMetric;
 use elanus_query::{FilterText, GroupKey, QueryRequest, Scoring, SearchRequest, SearchResponse};
@@ -17,7 +16,7 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::facets::Facets;
 use crate::convert::highlight::Highlight;
-use crate::convert::{chains, keys, output, params, placeholder, rankers, results, templates};
+use crate::convert::{chains, keys, output, params, placeholder, rankers, results, templates, time};
 use crate::door::{Door, check_readable};
 use crate::pins::Pin;
 use crate::rpc::answer::{Answer, least_row_bytes};
@@ -74,15 +73,13 @@ pub(crate) async fn search(
         _ => None,
     };
     let (round_decimal, zone) = (params.round_decimal, params.zone);
+    let time_parts = params.time_parts.clone();
     let (name, snapshot) = (
         request.collection_name.clone(),
         pin.as_ref().map(|pin| Arc::clone(&pin.snapshot)),
     );
     let mut read = arm(door, &collection, snapshot, params, request).await?;
-    let zone = match zone {
-        Some(zone) => zone,
-        None => door.zone_of(&collection)?,
-    };
+    let instants = door.instants(&collection, zone, time_parts)?;
     read.rerank = rerank;
     let highlight = match highlighter {
         Some(_) if page.is_some() => {
@@ -143,7 +140,8 @@ pub(crate) async fn search(
     let found = door.engine().search(read).await?;
     if let Some(facets) = facets {
         let scores = scores(&found.rows, round_decimal)?;
-        let (buckets, counts) = facets.buckets(collection.schema(), &found, scores, &output, zone)?;
+        let (buckets, counts) =
+            facets.buckets(collection.schema(), &found, scores, &output, instants.zone)?;
         let results = SearchResultData {
             num_queries: signed(nq),
             topks: vec![0; nq],
@@ -162,7 +160,7 @@ pub(crate) async fn search(
         output,
         &grouped_by,
         &found,
-        (topk, zone, round_decimal),
+        (topk, &instants, round_decimal),
     )?;
     if let Some(highlight) = highlight {
         results.highlight_results = highlight.results(&found.rows, &found.counts);
@@ -248,18 +246,18 @@ pub(super) fn results_of(
     output: output::Output,
     grouped_by: &[GroupKey],
     found: &SearchResponse,
-    shown: (usize, Tz, Option<i32>),
+    shown: (usize, &time::Shown, Option<i32>),
 ) -> Result<SearchResultData> {
-    let (topk, zone, round_decimal) = shown;
+    let (topk, instants, round_decimal) = shown;
     let schema = collection.schema();
     let groups = grouped_by
         .iter()
-        .map(|key| results::group_to_wire(schema, key, &found.rows, zone))
+        .map(|key| results::group_to_wire(schema, key, &found.rows, instants.zone))
         .collect::<Result<Vec<_>>>()?;
     Ok(SearchResultData {
         num_queries: signed(found.counts.len()),
         top_k: signed(topk),
-        fields_data: results::to_wire(schema, &output, &found.rows, zone)?,
+        fields_data: results::to_wire(schema, &output, &found.rows, instants)?,
         scores: scores(&found.rows, round_decimal)?,
         ids: Some(keys::to_wire(results::keys(schema, &found.rows)?)),
         topks: found.counts.iter().map(|count| signed(*count)).collect(),
