@@ -40,13 +40,13 @@ def words(text: str) -> list[str]:
 class Bm25:
     """Scores of texts by key, as the formula has them. Terms of one checksum are one term."""
 
-    def __init__(self, texts: dict[int, str], k1: float = 1.2, b: float = 0.75):
-        self.k1, self.b = k1, b
-        self.lengths = {key: len(words(text)) for key, text in texts.items()}
+    def __init__(self, texts: dict[int, str], k1: float = 1.2, b: float = 0.75, split=words):
+        self.k1, self.b, self.split = k1, b, split
+        self.lengths = {key: len(split(text)) for key, text in texts.items()}
         self.mean = sum(self.lengths.values()) / len(texts)
         self.postings: dict[int, dict[int, int]] = {}
         for key, text in texts.items():
-            for term, count in Counter(map(self.number, words(text))).items():
+            for term, count in Counter(map(self.number, split(text))).items():
                 self.postings.setdefault(term, {})[key] = count
 
     @staticmethod
@@ -56,7 +56,7 @@ class Bm25:
     def scores(self, query: str) -> dict[int, float]:
         """Of the texts that share a word with the query; a word that it repeats counts as often."""
         scores: dict[int, float] = {}
-        for term in map(self.number, words(query)):
+        for term in map(self.number, self.split(query)):
             having = self.postings.get(term, {})
             idf = math.log(1 + (len(self.lengths) - len(having) + 0.5) / (len(having) + 0.5))
             for key, count in having.items():

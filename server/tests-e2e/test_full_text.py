@@ -150,6 +150,83 @@ def test_fields_are_matched_only_when_made_for_it(client, name):
         client.create_collection(name, schema=schema)
 
 
+def test_another_field_chooses_the_analyzer(client, name):
+    several = {
+        "by_field": "language",
+        "analyzers": {
+            "english": {"type": "english"},
+            "chinese": {"tokenizer": "jieba"},
+            "default": {"tokenizer": "whitespace"},
+        },
+        "alias": {"en": "english"},
+    }
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("language", DataType.VARCHAR, max_length=20, nullable=True)
+    text = {"max_length": 1000, "enable_analyzer": True, "multi_analyzer_params": several}
+    schema.add_field("text", DataType.VARCHAR, **text)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(
+        Function(name="bm25", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
+    )
+    indexes = client.prepare_index_params()
+    indexes.add_index(field_name="sparse", index_type="AUTOINDEX", metric_type="BM25")
+    client.create_collection(name, schema=schema, index_params=indexes, consistency_level="Strong")
+    languages = ["english", "en", "klingon", None, "chinese"]
+    texts = ["The Foxes ran", "a fox", "The Foxes ran", "Foxes", "敏捷的棕色狐狸"]
+    client.insert(name, [{"id": i, "language": language, "text": text} for i, (language, text) in enumerate(zip(languages, texts))])
+
+    def found(query, analyzer=None):
+        params = {} if analyzer is None else {"analyzer_name": analyzer}
+        hits = client.search(name, [query], anns_field="sparse", limit=10, search_params={"params": params})[0]
+        return {hit["id"]: hit["distance"] for hit in hits}
+
+    tokens = [client.run_analyzer(text, collection_name=name, field_name="text", analyzer_names=language or "default").tokens
+              for language, text in zip(languages, texts)]  # fmt: skip
+    assert tokens[:4] == [["fox", "ran"], ["fox"], ["The", "Foxes", "ran"], ["Foxes"]] and "狐狸" in tokens[4]
+    scores = Bm25({i: " ".join(words) for i, words in enumerate(tokens)}, split=str.split).scores
+    for flushed in False, True:
+        for analyzer in "english", "en":
+            assert found("FOXES", analyzer) == pytest.approx(scores("fox"), rel=1e-5)
+        for analyzer in None, "default", "romulan":
+            assert found("Foxes ran", analyzer) == pytest.approx(scores("Foxes ran"), rel=1e-5)
+        assert set(found("狐狸", "chinese")) == {4}
+        if not flushed:
+            client.flush(name)
+    # Another language, other terms.
+    client.upsert(name, [{"id": 3, "language": "english", "text": "Foxes"}])
+    assert set(found("fox", "english")) == {0, 1, 3}
+    with pytest.raises(MilvusException, match="field 'language' cannot be dropped: function 'bm25' uses it"):
+        client.drop_collection_field(name, "language")
+
+
+def test_several_analyzers_are_checked(client, name):
+    def create(**params):
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("text", DataType.VARCHAR, max_length=1000, enable_analyzer=True, **params)
+        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(
+            Function(name="f", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
+        )
+        client.create_collection(name, schema=schema)
+
+    several = {"by_field": "nothing", "analyzers": {"default": {}}}
+    for params, error in [
+        ({"multi_analyzer_params": several}, "analyzer field 'nothing' not found"),
+        ({"multi_analyzer_params": {"by_field": "id", "analyzers": {"default": {}}}}, "it must be a VARCHAR field"),
+        ({"multi_analyzer_params": {"by_field": "text", "analyzers": {}}}, "must have an analyzer 'default'"),
+        ({"multi_analyzer_params": several, "analyzer_params": {}}, "analyzer_params and multi_analyzer_params"),
+        ({"multi_analyzer_params": {**several, "by_field": "text"}, "enable_match": True}, "only one analyzer can be matched by"),
+    ]:
+        with pytest.raises(MilvusException, match=error):
+            create(**params)
+    collection(client, name)
+    client.insert(name, [{"id": 0, "text": "rare"}])
+    with pytest.raises(MilvusException, match="analyzer_name 'english': field 'text' has one analyzer"):
+        client.search(name, ["rare"], anns_field="sparse", search_params={"params": {"analyzer_name": "english"}})
+
+
 def test_found_terms_are_highlighted(client, name):
     collection(client, name)
     texts = ["my first test doc", "my second test doc. Milvus is here", "nothing"]

@@ -303,7 +303,8 @@ impl Draft<'_> {
     }
 
     fn not_of_a_function(&self, field: &str, verb: &str) -> Result<()> {
-        let uses = |function: &&TextFunction| function.input == field || function.output == field;
+        let fields = &self.schema.fields;
+        let uses = |function: &&TextFunction| function.reads(field, fields) || function.output == field;
         match self.schema.functions.iter().find(uses) {
             None => Ok(()),
             Some(function) => Err(Error::InvalidParameter(format!(

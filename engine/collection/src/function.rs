@@ -4,12 +4,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, ListArray, StructArray, UInt32Builder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Builder, ListArray, StringArray, StructArray, UInt32Builder,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType as ArrowType;
-use elanus_text::{Analyzer, AnalyzerError, counts};
+use elanus_text::counts;
 use serde::{Deserialize, Serialize};
 
+use crate::analyzers::Analyzers;
 use crate::error::{Error, Result};
 use crate::types::{DataType, Field};
 
@@ -19,6 +22,8 @@ pub const ENABLE_ANALYZER: &str = "enable_analyzer";
 pub const ENABLE_MATCH: &str = "enable_match";
 /// Parameter of a field with the analyzer as JSON.
 pub const ANALYZER_PARAMS: &str = "analyzer_params";
+/// Parameter of a field with several analyzers as JSON.
+pub const MULTI_ANALYZER_PARAMS: &str = "multi_analyzer_params";
 
 /// BM25: counts the terms of a text field in a sparse vector field.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,9 +38,9 @@ pub struct TextFunction {
     pub input: String,
     /// The sparse vector field.
     pub output: String,
-    /// The analyzer of the text field, once it was needed.
+    /// The analyzers of the text field, once they were needed.
     #[serde(skip)]
-    analyzer: OnceLock<Analyzer>,
+    analyzers: OnceLock<Analyzers>,
 }
 
 impl PartialEq for TextFunction {
@@ -62,23 +67,23 @@ impl TextFunction {
             description: String::new(),
             input: input.into(),
             output: output.into(),
-            analyzer: OnceLock::new(),
+            analyzers: OnceLock::new(),
         }
     }
 
-    /// The analyzer of the text field among `fields`.
+    /// The analyzers of the text field among `fields`.
     ///
     /// # Errors
     /// [`Error::InvalidSchema`] when there is no such field, or its parameters make no analyzer.
-    pub fn analyzer(&self, fields: &[Field]) -> Result<&Analyzer> {
-        if let Some(analyzer) = self.analyzer.get() {
-            return Ok(analyzer);
+    pub fn analyzers(&self, fields: &[Field]) -> Result<&Analyzers> {
+        if let Some(analyzers) = self.analyzers.get() {
+            return Ok(analyzers);
         }
         let Some(input) = fields.iter().find(|field| field.name == self.input) else {
             return Err(self.bad(format!("input field '{}' not found", self.input)));
         };
-        let analyzer = analyzer_of(input)?;
-        Ok(self.analyzer.get_or_init(|| analyzer))
+        let analyzers = Analyzers::of(input)?;
+        Ok(self.analyzers.get_or_init(|| analyzers))
     }
 
     fn bad(&self, what: impl std::fmt::Display) -> Error {
@@ -116,15 +121,35 @@ impl TextFunction {
                 output.name
             )));
         }
-        self.analyzer(fields).map(|_| ())
+        if let Some(by_field) = self.analyzers(fields)?.by_field()
+            && !field(by_field, "analyzer")?.data_type.is_text()
+        {
+            return Err(self.bad(format!(
+                "field '{by_field}' chooses the analyzers of '{}': it must be a VARCHAR field",
+                input.name
+            )));
+        }
+        Ok(())
     }
 
-    /// The output of rows with these texts; NULL has no terms.
-    pub(crate) fn apply(&self, fields: &[Field], texts: &ArrayRef) -> Result<ArrayRef> {
-        let analyzer = self.analyzer(fields)?;
-        let Some(texts) = texts.as_string_opt::<i32>() else {
-            return Err(self.bad(format!("input is of type {}", texts.data_type())));
-        };
+    /// Whether the output is made of this field, among `fields`.
+    pub(crate) fn reads(&self, field: &str, fields: &[Field]) -> bool {
+        let by_field = self.analyzers(fields).ok().and_then(Analyzers::by_field);
+        self.input == field || by_field == Some(field)
+    }
+
+    /// The output of rows whose fields `column` gives; NULL has no terms.
+    pub(crate) fn apply(
+        &self,
+        fields: &[Field],
+        column: impl Fn(&Field) -> Result<ArrayRef>,
+    ) -> Result<ArrayRef> {
+        let analyzers = self.analyzers(fields)?;
+        let texts = self.texts(fields, &self.input, &column)?;
+        let names = analyzers
+            .by_field()
+            .map(|name| self.texts(fields, name, &column))
+            .transpose()?;
         let ArrowType::List(item) = DataType::SparseFloatVector.to_arrow() else {
             return Err(self.bad("output has no lists"));
         };
@@ -133,7 +158,12 @@ impl TextFunction {
         };
         let (mut indices, mut values) = (UInt32Builder::new(), Float32Builder::new());
         let mut lengths = Vec::with_capacity(texts.len());
-        for text in texts.iter() {
+        for (row, text) in texts.iter().enumerate() {
+            let name = names
+                .as_ref()
+                .filter(|names| names.is_valid(row))
+                .map(|names| names.value(row));
+            let analyzer = analyzers.named(name);
             let counts = text.map(|text| counts(analyzer, text)).unwrap_or_default();
             lengths.push(counts.len());
             for (term, count) in counts {
@@ -150,6 +180,20 @@ impl TextFunction {
             Arc::new(elements),
             None,
         )?))
+    }
+
+    fn texts(
+        &self,
+        fields: &[Field],
+        name: &str,
+        column: impl Fn(&Field) -> Result<ArrayRef>,
+    ) -> Result<StringArray> {
+        let Some(field) = fields.iter().find(|field| field.name == name) else {
+            return Err(self.bad(format!("field '{name}' not found")));
+        };
+        let texts = column(field)?;
+        let found = texts.as_string_opt::<i32>().cloned();
+        found.ok_or_else(|| self.bad(format!("field '{name}' is of type {}", texts.data_type())))
     }
 
     /// Refuses values for the output: they are computed. What is NULL throughout was filled in on the way.
@@ -177,19 +221,4 @@ pub(crate) fn is_matched(field: &Field) -> bool {
 fn is_on(field: &Field, param: &str) -> bool {
     let value = field.params.get(param);
     value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
-/// The analyzer of a field's text.
-///
-/// # Errors
-/// [`Error::InvalidSchema`] when its parameters make none.
-pub fn analyzer_of(field: &Field) -> Result<Analyzer> {
-    let params = field.params.get(ANALYZER_PARAMS).map_or("", String::as_str);
-    Analyzer::parse(params).map_err(|error| {
-        let what = format!("field '{}': {error}", field.name);
-        match error {
-            AnalyzerError::Invalid(_) => Error::InvalidSchema(what),
-            AnalyzerError::Unsupported(_) => Error::InvalidParameter(what),
-        }
-    })
 }

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod alteration;
+mod analyzers;
 mod background;
 mod built_index;
 mod clock;
@@ -42,10 +43,11 @@ mod vector_column;
 mod writer;
 
 pub use alteration::Alteration;
+pub use analyzers::{Analyzers, analyzer_of};
 pub use clock::{Timestamp, TimestampOracle};
 pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};
-pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, analyzer_of, is_analyzed};
+pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, is_analyzed};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
 pub use manager::{CollectionSpec, Collections, DatabaseInfo, Relation, RelationSpec};

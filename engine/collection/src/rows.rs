@@ -16,7 +16,6 @@ use elanus_storage::Keys;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::function::TextFunction;
 use crate::schema::CollectionSchema;
 use crate::types::{DataType, Field};
 
@@ -92,8 +91,9 @@ pub(crate) fn prepare(
         let given = input.column_by_name(&field.name);
         if let Some(function) = schema.function_of(&field.name) {
             function.refuse_given(given)?;
-            let texts = input_of(function, schema, input)?;
-            columns.push(function.apply(&schema.fields, &texts)?);
+            let column =
+                |field: &Field| complete_column(field, input.column_by_name(&field.name), input.num_rows());
+            columns.push(function.apply(&schema.fields, column)?);
             continue;
         }
         let generate = field.auto_id && !(accept_auto_id && given.is_some());
@@ -139,17 +139,6 @@ pub(crate) fn prepare(
     })
 }
 
-/// The texts that a function works on, as they will be stored.
-fn input_of(function: &TextFunction, schema: &CollectionSchema, input: &RecordBatch) -> Result<ArrayRef> {
-    let field = schema
-        .field(&function.input)
-        .ok_or_else(|| Error::FieldNotFound {
-            field: function.input.clone(),
-            near: Vec::new(),
-        })?;
-    complete_column(field, input.column_by_name(&field.name), input.num_rows())
-}
-
 /// Checks new values of rows that are there: a part of the schema's columns (all of them for a whole row), NULL taken as
 /// it is.
 ///
@@ -176,7 +165,9 @@ pub(crate) fn prepare_update(
             )));
         }
         let column = match schema.function_of(&field.name) {
-            Some(function) => function.apply(&schema.fields, &input_of(function, schema, input)?)?,
+            Some(function) => function.apply(&schema.fields, |field| {
+                complete_column(field, input.column_by_name(&field.name), input.num_rows())
+            })?,
             None => conform(field, column, &field.data_type.to_arrow())?,
         };
         if let Some(row) = (0..column.len()).find(|row| !field.nullable && column.is_null(*row)) {

@@ -7,8 +7,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use crate::types::metadata_keys;
 
+use crate::analyzers::{Analyzers, several};
 use crate::error::{Error, Result};
-use crate::function::{ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, analyzer_of, is_analyzed, is_matched};
+use crate::function::{
+    ENABLE_ANALYZER, ENABLE_MATCH, MULTI_ANALYZER_PARAMS, TextFunction, is_analyzed, is_matched,
+};
 use crate::names::{NameKind, validate_name};
 use crate::rows::default_array;
 use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
@@ -213,7 +216,7 @@ impl CollectionSchema {
                     field.data_type.name()
                 )));
             }
-            analyzer_of(field)?;
+            Analyzers::of(field)?;
         }
         if let Some(field) = self
             .fields
@@ -222,6 +225,19 @@ impl CollectionSchema {
         {
             return Err(Error::InvalidSchema(format!(
                 "field '{}' has {ENABLE_MATCH} without {ENABLE_ANALYZER}",
+                field.name
+            )));
+        }
+        let mut of_several = self.fields.iter().filter(|field| several(field).is_some());
+        if let Some(field) = of_several.clone().find(|field| !is_analyzed(field)) {
+            return Err(Error::InvalidSchema(format!(
+                "field '{}' has {MULTI_ANALYZER_PARAMS} without {ENABLE_ANALYZER}",
+                field.name
+            )));
+        }
+        if let Some(field) = of_several.find(|field| is_matched(field)) {
+            return Err(Error::InvalidSchema(format!(
+                "field '{}' has {ENABLE_MATCH} with {MULTI_ANALYZER_PARAMS}: only one analyzer can be matched by",
                 field.name
             )));
         }
@@ -238,7 +254,10 @@ impl CollectionSchema {
         field.primary_key
             || field.partition_key
             || field.data_type.is_vector()
-            || self.functions.iter().any(|function| function.input == field.name)
+            || self
+                .functions
+                .iter()
+                .any(|function| function.reads(&field.name, &self.fields))
     }
 
     /// The function that fills this field.

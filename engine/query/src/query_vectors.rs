@@ -63,7 +63,7 @@ impl QueryVectors {
                 }
                 Ok(Self::Column(column))
             }
-            (_, Queries::Texts(_)) => Err(QueryError::InvalidParameter(format!(
+            (_, Queries::Texts { .. }) => Err(QueryError::InvalidParameter(format!(
                 "a text query needs a field that a BM25 function fills, field '{field}' is none"
             ))),
             (_, Queries::Floats(_)) => Err(QueryError::InvalidParameter(format!(

@@ -35,7 +35,12 @@ pub enum Queries {
     /// A vector in each row, in the Arrow form of the field's type.
     Column(ArrayRef),
     /// Texts, for a field that a BM25 function fills.
-    Texts(Vec<String>),
+    Texts {
+        /// One for each query.
+        texts: Vec<String>,
+        /// Name of the analyzer, of a field that has several.
+        analyzer: Option<String>,
+    },
 }
 
 impl From<Vec<f32>> for Queries {

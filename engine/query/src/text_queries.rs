@@ -18,11 +18,18 @@ pub(crate) struct TextQueries {
 }
 
 impl TextQueries {
-    /// Analyzes `texts` as the texts of the field are, and weighs their terms.
+    /// Analyzes `texts` as the texts of the field are, by the analyzer of this name if the field has several, and weighs
+    /// their terms.
     ///
     /// # Errors
-    /// [`QueryError::InvalidParameter`] when the field is not the output of a BM25 function.
-    pub fn new(collection: &Collection, snapshot: &Snapshot, field: &str, texts: &[String]) -> Result<Self> {
+    /// [`QueryError::InvalidParameter`] when the field is not the output of a BM25 function, or has one analyzer and
+    /// another is named.
+    pub fn new(
+        collection: &Collection,
+        snapshot: &Snapshot,
+        (field, analyzer): (&str, Option<&str>),
+        texts: &[String],
+    ) -> Result<Self> {
         let schema = collection.schema();
         let Some(function) = schema.function_of(field) else {
             return Err(QueryError::InvalidParameter(format!(
@@ -30,7 +37,14 @@ impl TextQueries {
             )));
         };
         let params = constants(collection, function)?;
-        let analyzer = function.analyzer(&schema.fields)?;
+        let analyzers = function.analyzers(&schema.fields)?;
+        if let (Some(name), None) = (analyzer, analyzers.by_field()) {
+            return Err(QueryError::InvalidParameter(format!(
+                "analyzer_name '{name}': field '{}' has one analyzer, not several",
+                function.input
+            )));
+        }
+        let analyzer = analyzers.named(analyzer);
         let counted: Vec<BTreeMap<u32, f32>> = texts.iter().map(|text| counts(analyzer, text)).collect();
         let terms: BTreeSet<u32> = counted.iter().flat_map(BTreeMap::keys).copied().collect();
         let terms: Vec<u32> = terms.into_iter().collect();

@@ -83,7 +83,7 @@ impl Highlight {
         let schema = search.collection.schema();
         let mut fields: Vec<TextField> = Vec::new();
         if params.flag("highlight_search_text")? {
-            let (Some(function), Queries::Texts(texts)) =
+            let (Some(function), Queries::Texts { texts, .. }) =
                 (schema.function_of(&search.field), &search.queries)
             else {
                 return Err(Error::invalid(

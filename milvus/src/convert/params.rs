@@ -25,7 +25,7 @@ const MAX_GROUP_SIZE: i64 = 10;
 const PARAMS: &str = "params";
 
 /// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 2] = ["analyzer_name", "element_scope"];
+const SEARCH_UNSUPPORTED: [&str; 1] = ["element_scope"];
 
 /// Query features that are not there.
 const QUERY_UNSUPPORTED: [&str; 3] = [
@@ -92,6 +92,8 @@ pub(crate) struct SearchParams {
     pub zone: Option<Tz>,
     /// What is shown of instants, when not all.
     pub time_parts: Vec<time::Part>,
+    /// Name of the analyzer of query texts.
+    pub analyzer: Option<String>,
     /// Everything else, for the index.
     pub index: BTreeMap<String, String>,
 }
@@ -166,6 +168,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         ));
     }
     let field = map.remove("anns_field").filter(|name| !name.is_empty());
+    let analyzer = map.remove("analyzer_name").filter(|name| !name.is_empty());
     let ignore_growing = flag(&map, "ignore_growing")?;
     let (zone, time_parts) = (zone(&map)?, time_parts(&map)?);
     map.retain(|key, _| !NOT_FOR_THE_INDEX.contains(&key.as_str()));
@@ -183,6 +186,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         ignore_growing,
         zone,
         time_parts,
+        analyzer,
         index: map,
     })
 }

@@ -102,11 +102,11 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     })
 }
 
-/// Reads the texts of a placeholder group, for a field that a function fills.
+/// Reads the texts of a placeholder group, for a field that a function fills; `analyzer` is the one that the request names.
 ///
 /// # Errors
 /// When the bytes are not a placeholder group, hold vectors, or text that is not UTF-8.
-pub(crate) fn texts(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
+pub(crate) fn texts(bytes: &[u8], field: &Field, analyzer: Option<String>) -> Result<QueryVectors> {
     let (group, nq) = decode(bytes)?;
     let mut texts = Vec::with_capacity(nq);
     for placeholder in group.placeholders {
@@ -124,7 +124,7 @@ pub(crate) fn texts(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     }
     Ok(QueryVectors {
         nq,
-        values: Queries::Texts(texts),
+        values: Queries::Texts { texts, analyzer },
     })
 }
 

@@ -355,6 +355,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const AS_TEXT: time::Shown = time::Shown {
+        zone: Tz::UTC,
+        parts: Vec::new(),
+    };
     use crate::convert::field_data::batch_from_wire;
     use crate::convert::output;
 
@@ -539,7 +544,7 @@ mod tests {
         ) {
             let schema = schema();
             let batch = row_batch(&rows);
-            let sent = to_wire(&schema, &everything(&schema), &batch, Tz::UTC).unwrap();
+            let sent = to_wire(&schema, &everything(&schema), &batch, &AS_TEXT).unwrap();
             let back = batch_from_wire(&schema, as_insert(sent), rows.len() as u32, Tz::UTC).unwrap();
             for name in everything(&schema).columns {
                 prop_assert_eq!(batch.column_by_name(&name), back.column_by_name(&name), "{}", name);
@@ -551,7 +556,7 @@ mod tests {
     fn scalars_are_padded_and_vectors_compact() {
         let schema = schema();
         let batch = row_batch(&[(1, None, Some("oslo".into())), (2, Some(3.0), None)]);
-        let fields = to_wire(&schema, &everything(&schema), &batch, Tz::UTC).unwrap();
+        let fields = to_wire(&schema, &everything(&schema), &batch, &AS_TEXT).unwrap();
         let field = |name: &str| fields.iter().find(|field| field.field_name == name).unwrap();
         let Some(WireField::Scalars(city)) = &field("city").field else {
             panic!("not scalars")
@@ -573,7 +578,7 @@ mod tests {
     fn only_the_dynamic_keys_asked_for_are_sent() {
         let schema = schema();
         let output = output::resolve(&schema, &["b".into(), "missing".into()]).unwrap();
-        let fields = to_wire(&schema, &output, &row_batch(&[(1, None, None)]), Tz::UTC).unwrap();
+        let fields = to_wire(&schema, &output, &row_batch(&[(1, None, None)]), &AS_TEXT).unwrap();
         let Some(WireField::Scalars(meta)) = &fields[0].field else {
             panic!("not scalars")
         };
@@ -588,7 +593,7 @@ mod tests {
         let batch =
             row_batch(&[(1, Some(1.0), None), (2, Some(2.0), None), (3, Some(3.0), None)]).slice(1, 1);
         let output = output::resolve(&schema, &["v".into()]).unwrap();
-        let fields = to_wire(&schema, &output, &batch, Tz::UTC).unwrap();
+        let fields = to_wire(&schema, &output, &batch, &AS_TEXT).unwrap();
         let Some(WireField::Vectors(v)) = &fields[0].field else {
             panic!("not vectors")
         };
@@ -610,7 +615,7 @@ mod tests {
         let batch = RecordBatch::try_new(Arc::new(fields), columns).unwrap();
         let output = output::resolve(&schema, &["city".into()]).unwrap();
         assert!(
-            to_wire(&schema, &output, &batch, Tz::UTC)
+            to_wire(&schema, &output, &batch, &AS_TEXT)
                 .unwrap_err()
                 .to_string()
                 .contains("city")

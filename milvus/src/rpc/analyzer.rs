@@ -1,6 +1,6 @@
 //! RunAnalyzer: the tokens that an analyzer makes of texts.
 
-use elanus_collection::analyzer_of;
+use elanus_collection::Analyzers;
 use elanus_text::{Analyzer, AnalyzerError, Token, term_number};
 use milvus::proto::milvus as wire;
 
@@ -16,22 +16,31 @@ pub(crate) fn run(
     context: &Context,
     request: &wire::RunAnalyzerRequest,
 ) -> Result<wire::RunAnalyzerResponse> {
-    if !request.analyzer_names.is_empty() {
-        return Err(Error::unsupported(
-            "several analyzers of one field (analyzer_names)",
-        ));
-    }
     let bytes: usize = request.placeholder.iter().map(Vec::len).sum();
     if bytes > MAX_BYTES {
         return Err(Error::invalid(format!(
             "texts of {bytes} bytes, at most {MAX_BYTES} are analyzed at a time"
         )));
     }
-    let analyzer = analyzer(door, context, request)?;
-    let result = |text: &Vec<u8>| {
+    let analyzers = analyzers(door, context, request)?;
+    let names = &request.analyzer_names;
+    if analyzers.by_field().is_none() && !names.is_empty() {
+        return Err(Error::invalid(
+            "analyzer_names are for a field of a collection that has several analyzers",
+        ));
+    }
+    if names.len() > 1 && names.len() != request.placeholder.len() {
+        return Err(Error::invalid(format!(
+            "there are {} analyzer_names for {} texts: allowed are one for all, or one for each",
+            names.len(),
+            request.placeholder.len()
+        )));
+    }
+    let result = |(row, text): (usize, &Vec<u8>)| {
         let text = std::str::from_utf8(text)
             .map_err(|error| Error::invalid(format!("a text to analyze is not UTF-8: {error}")))?;
-        let tokens = analyzer.tokens(text);
+        let name = names.get(if names.len() == 1 { 0 } else { row });
+        let tokens = analyzers.named(name.map(String::as_str)).tokens(text);
         let tokens = tokens
             .into_iter()
             .map(|token| to_wire(token, request.with_detail, request.with_hash));
@@ -40,15 +49,21 @@ pub(crate) fn run(
         })
     };
     Ok(wire::RunAnalyzerResponse {
-        results: request.placeholder.iter().map(result).collect::<Result<_>>()?,
+        results: request
+            .placeholder
+            .iter()
+            .enumerate()
+            .map(result)
+            .collect::<Result<_>>()?,
         ..Default::default()
     })
 }
 
-/// The analyzer of a field when one is named, otherwise the one described.
-fn analyzer(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) -> Result<Analyzer> {
+/// The analyzers of a field when one is named, otherwise the one described.
+fn analyzers(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) -> Result<Analyzers> {
     if request.collection_name.is_empty() {
-        return Analyzer::parse(&request.analyzer_params).map_err(|error| match error {
+        let analyzer = Analyzer::parse(&request.analyzer_params);
+        return analyzer.map(Analyzers::from).map_err(|error| match error {
             AnalyzerError::Unsupported(what) => Error::unsupported(what),
             AnalyzerError::Invalid(_) => Error::invalid(error.to_string()),
         });
@@ -66,7 +81,7 @@ fn analyzer(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) 
             "field {name} has no analyzer: it was made without enable_analyzer"
         )));
     }
-    Ok(analyzer_of(field)?)
+    Ok(Analyzers::of(field)?)
 }
 
 fn to_wire(token: Token, with_detail: bool, with_hash: bool) -> wire::AnalyzerToken {

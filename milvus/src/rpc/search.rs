@@ -199,7 +199,13 @@ pub(super) async fn arm(
         Some(SearchInput::PlaceholderGroup(bytes))
             if collection.schema().function_of(&field.name).is_some() =>
         {
-            placeholder::texts(&bytes, field)?
+            placeholder::texts(&bytes, field, params.analyzer)?
+        }
+        _ if params.analyzer.is_some() => {
+            return Err(Error::invalid(format!(
+                "analyzer_name is for texts, field {} is filled by no function",
+                field.name
+            )));
         }
         Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
         Some(SearchInput::Ids(_)) if params.page.is_some() => {

@@ -309,8 +309,9 @@ impl Engine {
         let snapshot = snapshot.or(request.snapshot.as_ref());
         let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
         let queries = match &request.queries {
-            Queries::Texts(texts) => {
-                QueryVectors::Texts(TextQueries::new(collection, &snapshot, &request.field, texts)?)
+            Queries::Texts { texts, analyzer } => {
+                let field = (request.field.as_str(), analyzer.as_deref());
+                QueryVectors::Texts(TextQueries::new(collection, &snapshot, field, texts)?)
             }
             vectors @ (Queries::Floats(_) | Queries::Column(_)) => {
                 QueryVectors::of_request(&request.field, &data_type, vectors, *nq)?

@@ -335,7 +335,8 @@ impl AnnSearchExec {
             );
         };
         let texts = [text.to_owned()];
-        let queries = TextQueries::new(&self.collection, &self.snapshot, field, &texts).map_err(external)?;
+        let queries =
+            TextQueries::new(&self.collection, &self.snapshot, (field, None), &texts).map_err(external)?;
         Ok(QueryVectors::Texts(queries))
     }
 

@@ -21,9 +21,6 @@ use types::{params_to_wire, type_from_wire};
 
 pub(crate) use types::{MAX_CAPACITY, MAX_LENGTH, max_capacity, max_length, type_to_wire};
 
-/// Type parameters that ask for something that is not there, unless the value switches it off.
-const UNSUPPORTED_PARAMS: [&str; 1] = ["multi_analyzer_params"];
-
 /// The schema of a CreateCollection request; `zone` is where default instants without an offset are.
 ///
 /// # Errors
@@ -89,17 +86,6 @@ pub(crate) fn field_from_wire(collection: &str, field: wire::FieldSchema, zone: 
         field.element_type,
         &mut params,
     )?;
-    for key in UNSUPPORTED_PARAMS {
-        match params.get(key).map(String::as_str) {
-            None | Some("" | "false" | "False" | "{}") => {}
-            Some(value) => {
-                return Err(Error::unsupported(format!(
-                    "text analysis ({key}={value} of field {})",
-                    field.name
-                )));
-            }
-        }
-    }
     if field.is_function_output {
         return Err(Error::unsupported(format!(
             "function output field {} of no function",

@@ -189,15 +189,4 @@ fn what_is_not_there_yet_is_said() {
             .to_string()
             .starts_with("not supported: function type MinHash")
     );
-    let text = field(
-        "s",
-        wire::DataType::VarChar,
-        &[("max_length", "10"), ("multi_analyzer_params", "{}x")],
-    );
-    assert!(
-        read(schema(vec![key(), text, vector("2")]))
-            .unwrap_err()
-            .to_string()
-            .starts_with("not supported")
-    );
 }
