@@ -234,10 +234,10 @@ mod tests {
             error(r#"{"type": "thai"}"#),
             "not supported: the analyzer 'thai'; allowed are standard, english, chinese"
         );
-        assert!(error(r#"{"tokenizer": "icu"}"#).starts_with("not supported: the tokenizer 'icu'"));
+        assert!(error(r#"{"tokenizer": "lindera"}"#).starts_with("not supported: the tokenizer 'lindera'"));
         assert!(
             error(r#"{"tokenizer": "words"}"#)
-                .contains("unknown tokenizer 'words'; allowed are standard, whitespace, jieba")
+                .contains("unknown tokenizer 'words'; allowed are standard, whitespace, jieba, icu")
         );
         assert!(
             error(r#"{"tokenizer": "standard", "filter": ["pinyin"]}"#)

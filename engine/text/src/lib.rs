@@ -26,6 +26,7 @@ mod filter;
 pub mod highlight;
 pub mod matching;
 mod params;
+mod segments;
 pub mod terms;
 mod token;
 mod tokenizer;

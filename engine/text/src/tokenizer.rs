@@ -10,18 +10,12 @@ use serde_json::{Map, Value};
 
 use crate::error::AnalyzerError;
 use crate::params::{only, text, texts};
+use crate::segments::{ByLanguage, words};
 use crate::token::Token;
 
 /// Tokenizers of Milvus that are not there.
-const ELSEWHERE: [&str; 6] = [
-    "lindera",
-    "icu",
-    "thai",
-    "language_identifier",
-    "grpc",
-    "char_group",
-];
-const ALLOWED: &str = "standard, whitespace, jieba";
+const ELSEWHERE: [&str; 3] = ["lindera", "grpc", "char_group"];
+const ALLOWED: &str = "standard, whitespace, jieba, icu, thai, language_identifier";
 
 /// The dictionary of jieba, read once.
 static DEFAULT_DICTIONARY: LazyLock<Arc<Jieba>> = LazyLock::new(|| {
@@ -44,6 +38,12 @@ pub(crate) enum Tokenizer {
         mode: TokenizeMode,
         hmm: bool,
     },
+    /// Words, white space and punctuation by the rules of Unicode.
+    Icu,
+    /// Words by the rules of Unicode.
+    Thai,
+    /// The analyzer of the text's language.
+    Language(Box<ByLanguage>),
 }
 
 impl fmt::Debug for Tokenizer {
@@ -52,6 +52,9 @@ impl fmt::Debug for Tokenizer {
             Self::Standard => "standard",
             Self::Whitespace => "whitespace",
             Self::Jieba { .. } => "jieba",
+            Self::Icu => "icu",
+            Self::Thai => "thai",
+            Self::Language(_) => "language_identifier",
         })
     }
 }
@@ -93,6 +96,9 @@ impl Tokenizer {
                 Ok(Self::Whitespace)
             }
             "jieba" => Self::jieba_with(params),
+            "icu" => only(params, &["type"], &of).map(|()| Self::Icu),
+            "thai" => only(params, &["type"], &of).map(|()| Self::Thai),
+            "language_identifier" => Ok(Self::Language(Box::new(ByLanguage::new(params)?))),
             other if ELSEWHERE.contains(&other) => Err(AnalyzerError::Unsupported(format!(
                 "the tokenizer '{other}'; allowed are {ALLOWED}"
             ))),
@@ -164,6 +170,9 @@ impl Tokenizer {
         match self {
             Self::Standard => runs(text, char::is_alphanumeric),
             Self::Whitespace => runs(text, |c| !c.is_ascii_whitespace()),
+            Self::Icu => words(text, true),
+            Self::Thai => words(text, false),
+            Self::Language(by_language) => by_language.tokens(text),
             Self::Jieba {
                 dictionary,
                 mode,
@@ -217,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    fn words(params: &Value, text: &str) -> Vec<String> {
+    fn split(params: &Value, text: &str) -> Vec<String> {
         let tokens = Tokenizer::new(params).unwrap().tokens(text);
         for token in &tokens {
             assert_eq!(&text[token.start..token.end], token.text);
@@ -228,25 +237,25 @@ mod tests {
     #[test]
     fn standard_takes_runs_of_letters_and_digits() {
         assert_eq!(
-            words(&json!("standard"), "The 2 QUICK Brown-Foxes dog's 32.3 中文 end"),
+            split(&json!("standard"), "The 2 QUICK Brown-Foxes dog's 32.3 中文 end"),
             [
                 "The", "2", "QUICK", "Brown", "Foxes", "dog", "s", "32", "3", "中文", "end"
             ]
         );
-        assert!(words(&json!({"type": "standard", "uax29": false}), " .,\n").is_empty());
-        assert!(words(&json!("standard"), "").is_empty());
+        assert!(split(&json!({"type": "standard", "uax29": false}), " .,\n").is_empty());
+        assert!(split(&json!("standard"), "").is_empty());
     }
 
     #[test]
     fn whitespace_keeps_everything_else() {
-        assert_eq!(words(&json!("whitespace"), " a-b\tc.\nd "), ["a-b", "c.", "d"]);
+        assert_eq!(split(&json!("whitespace"), " a-b\tc.\nd "), ["a-b", "c.", "d"]);
     }
 
     #[test]
-    fn jieba_knows_its_dictionary_and_given_words() {
+    fn jieba_knows_its_dictionary_and_given_split() {
         let text = "milvus结巴分词器中文测试";
         assert_eq!(
-            words(
+            split(
                 &json!({"type": "jieba", "dict": ["结巴分词器"], "mode": "exact", "hmm": false}),
                 text
             ),
@@ -254,7 +263,7 @@ mod tests {
         );
         let both =
             json!({"type": "jieba", "dict": ["_default_", "结巴分词器"], "mode": "exact", "hmm": false});
-        assert_eq!(words(&both, text), ["milvus", "结巴分词器", "中文", "测试"]);
+        assert_eq!(split(&both, text), ["milvus", "结巴分词器", "中文", "测试"]);
         let tokens = Tokenizer::jieba().tokens("数据库");
         let places: Vec<_> = tokens
             .iter()

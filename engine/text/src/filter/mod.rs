@@ -13,9 +13,14 @@
 //! | `stemmer` | `language` | words to their stems |
 //! | `decompounder` | `word_list` | words made of listed words alone become these |
 //! | `regex` | `expr` | keeps tokens in which the expression is found |
+//! | `decimaldigit` | | digits of every script become those of ASCII |
+//! | `arabic_normalization` | | one form of the letters that have several, no marks |
+//! | `synonym` | `synonyms`, `expand` | words that stand for each other |
 
 mod fold;
+mod script;
 mod stop;
+mod synonym;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -28,11 +33,12 @@ use crate::error::AnalyzerError;
 use crate::params::{only, text, texts};
 use crate::token::Token;
 pub(crate) use stop::StopWords;
+use synonym::Synonyms;
 
 /// Filters of Milvus that are not there.
-const ELSEWHERE: [&str; 4] = ["pinyin", "decimaldigit", "arabic_normalization", "synonym"];
+const ELSEWHERE: [&str; 1] = ["pinyin"];
 const ALLOWED: &str = "lowercase, asciifolding, alphanumonly, cnalphanumonly, cncharonly, removepunct, stop, length, \
-                       stemmer, decompounder, regex";
+                       stemmer, decompounder, regex, decimaldigit, arabic_normalization, synonym";
 
 const LANGUAGES: [(&str, Algorithm); 18] = [
     ("arabic", Algorithm::Arabic),
@@ -78,6 +84,9 @@ pub(crate) enum Filter {
     /// Listed words, longest first.
     Decompounder(Arc<[String]>),
     Regex(Regex),
+    DecimalDigit,
+    ArabicNormalization,
+    Synonym(Synonyms),
 }
 
 impl fmt::Debug for Filter {
@@ -94,6 +103,9 @@ impl fmt::Debug for Filter {
             Self::Stemmer(language, _) => write!(f, "stemmer({language})"),
             Self::Decompounder(words) => write!(f, "decompounder({words:?})"),
             Self::Regex(expr) => write!(f, "regex({expr})"),
+            Self::DecimalDigit => f.write_str("decimaldigit"),
+            Self::ArabicNormalization => f.write_str("arabic_normalization"),
+            Self::Synonym(synonyms) => write!(f, "{synonyms:?}"),
         }
     }
 }
@@ -120,6 +132,9 @@ impl Filter {
             "cnalphanumonly" => plain(Self::CnAlphaNumOnly),
             "cncharonly" => plain(Self::CnCharOnly),
             "removepunct" => plain(Self::RemovePunct),
+            "decimaldigit" => plain(Self::DecimalDigit),
+            "arabic_normalization" => plain(Self::ArabicNormalization),
+            "synonym" => Synonyms::new(params).map(Self::Synonym),
             "stop" => {
                 only(params, &["type", "stop_words"], &of)?;
                 let Some(words) = params.get("stop_words") else {
@@ -185,6 +200,9 @@ impl Filter {
         match self {
             Self::Lowercase => change(tokens, |text| text.to_lowercase()),
             Self::AsciiFolding => change(tokens, fold::to_ascii),
+            Self::DecimalDigit => change(tokens, script::to_ascii),
+            Self::ArabicNormalization => change(tokens, script::arabic),
+            Self::Synonym(synonyms) => tokens.drain(..).flat_map(|token| synonyms.of(token)).collect(),
             Self::Stemmer(_, stemmer) => change(tokens, |text| stemmer.stem(text).into_owned()),
             Self::AlphaNumOnly => keep(tokens, |text| text.chars().all(|c| c.is_ascii_alphanumeric())),
             Self::CnAlphaNumOnly => keep(tokens, |text| {
@@ -295,6 +313,37 @@ mod tests {
             kept(json!({"type": "stop", "stop_words": ["a-b", "."]})),
             [0, 1, 2, 4]
         );
+    }
+
+    #[test]
+    fn synonyms_stand_at_the_place_of_their_word() {
+        let rules = json!(["fast, quick => speedy, swift", "happy, joyful", "quick => rapid"]);
+        let expanded = json!({"type": "synonym", "synonyms": rules});
+        let found = filtered(&expanded, "quick joyful fox");
+        let expected = [
+            ("quick", 0),
+            ("speedy", 0),
+            ("swift", 0),
+            ("rapid", 0),
+            ("happy", 1),
+            ("joyful", 1),
+            ("fox", 2),
+        ];
+        // A word of a group comes first itself.
+        assert_eq!(found.len(), expected.len());
+        for (text, place) in expected {
+            assert!(found.contains(&(text.to_string(), place)), "{text}");
+        }
+        let reduced = json!({"type": "synonym", "synonyms": rules, "expand": false});
+        assert_eq!(
+            words(&reduced, "quick joyful happy fox"),
+            ["speedy", "swift", "rapid", "happy", "happy", "fox"]
+        );
+        let error = |filter: Value| Filter::new(&filter).unwrap_err().to_string();
+        assert!(error(json!({"type": "synonym", "synonyms": ["a =>"]})).contains("'a =>' is no rule"));
+        assert!(error(json!({"type": "synonym"})).contains("must have 'synonyms'"));
+        assert!(error(json!({"type": "synonym", "synonyms": [], "expand": 1})).contains("must be a boolean"));
+        assert!(error(json!({"type": "synonym", "synonyms_file": {}})).starts_with("not supported"));
     }
 
     #[test]
