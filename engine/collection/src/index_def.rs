@@ -277,6 +277,7 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("float", &["COSINE", "L2", "IP"]),
     }
@@ -338,6 +339,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => &["FLAT", "AUTOINDEX"],
     };

@@ -172,6 +172,7 @@ fn values_of(data_type: &DataType, column: &ArrayRef) -> Option<Values> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }

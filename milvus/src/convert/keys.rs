@@ -35,6 +35,7 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Double
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::FloatVector { .. }

@@ -49,6 +49,7 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry) => {
             let dim = other.dim().and_then(|dim| usize::try_from(dim).ok());
@@ -146,6 +147,7 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => return Ok(()),
     };

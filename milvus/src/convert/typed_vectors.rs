@@ -44,6 +44,7 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }
@@ -256,6 +257,7 @@ pub(crate) fn to_wire(data_type: &DataType, column: &ArrayRef) -> Option<VectorF
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => return None,
     };

@@ -86,6 +86,7 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             | DataType::VarChar { .. }
             | DataType::Json
             | DataType::Array { .. }
+            | DataType::StructArray { .. }
             | DataType::TimestampTz
             | DataType::Geometry => 1,
         })

@@ -444,6 +444,7 @@ fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry) => Err(Error::invalid(format!(
             "failed to create query plan: field ({}) to search is not of vector data type but {}; vector fields are {}",

@@ -68,6 +68,7 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => Err(type_mismatch(field, column.data_type())),
     }
@@ -261,6 +262,7 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::Int8Vector { .. }

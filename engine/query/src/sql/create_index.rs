@@ -133,6 +133,7 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::VarChar { .. }
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("vector", NUMBERS),
     }

@@ -63,6 +63,7 @@ pub(super) fn from_wire(
         DataType::VarChar { .. } => Arc::new(StringArray::from(elements!(StringData))),
         DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::FloatVector { .. }
