@@ -90,6 +90,7 @@ milvus_service! {
         alter_collection(wire::AlterCollectionRequest) -> common::Status = "AlterCollection" => collection::alter;
         alter_collection_field(wire::AlterCollectionFieldRequest) -> common::Status = "AlterCollectionField" => schema::alter_field;
         add_collection_field(wire::AddCollectionFieldRequest) -> common::Status = "AddCollectionField" => schema::add_field;
+        add_collection_struct_field(wire::AddCollectionStructFieldRequest) -> common::Status = "AddCollectionStructField" => schema::add_struct_field;
         alter_collection_schema(wire::AlterCollectionSchemaRequest) -> wire::AlterCollectionSchemaResponse = "AlterCollectionSchema" => schema::alter;
         create_partition(wire::CreatePartitionRequest) -> common::Status = "CreatePartition" => partition::create;
         drop_partition(wire::DropPartitionRequest) -> common::Status = "DropPartition" => partition::drop;
@@ -156,7 +157,6 @@ milvus_service! {
         get_namespace_stats(wire::GetNamespaceStatsRequest) -> wire::GetNamespaceStatsResponse = "GetNamespaceStats";
         alter_index(wire::AlterIndexRequest) -> common::Status = "AlterIndex";
         calc_distance(wire::CalcDistanceRequest) -> wire::CalcDistanceResults = "CalcDistance";
-        add_collection_struct_field(wire::AddCollectionStructFieldRequest) -> common::Status = "AddCollectionStructField";
         get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo";
         get_query_segment_info(wire::GetQuerySegmentInfoRequest) -> wire::GetQuerySegmentInfoResponse = "GetQuerySegmentInfo";
         get_replicas(wire::GetReplicasRequest) -> wire::GetReplicasResponse = "GetReplicas";

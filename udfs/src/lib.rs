@@ -10,12 +10,14 @@
 //! | shapes ([`geometry`]) | `st_equals`, `st_touches`, `st_overlaps`, `st_crosses`, `st_contains`, `st_intersects`, `st_within`, `st_dwithin`, `st_isvalid`, `st_astext`, `st_geomfromtext` |
 //! | a sample of rows for filters ([`sample`]) | `elanus_random_sample` |
 //! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
+//! | elements of arrays for filters ([`elements`]) | `elanus_match_*`, `elanus_sub_field`, made with the condition or the name that they are for |
 //! | text ([`text`]) | `text_match`, `text_match_fuzzy`, `phrase_match` |
 //!
 //! Functions of the same name that DataFusion ships (it computes on lists of `Float64` and copies every vector) are
 //! replaced when [`register`] is called after DataFusion's own registration.
 
 pub mod array;
+pub mod elements;
 pub mod geometry;
 pub mod json;
 pub mod sample;

@@ -116,8 +116,7 @@ pub(crate) fn altered(
         schema: schema.clone(),
         state: state.clone(),
     };
-    let ids = schema.fields.iter().map(|field| field.id + 1);
-    draft.state.next_field_id = ids.max().unwrap_or(0).max(state.next_field_id);
+    draft.state.next_field_id = schema.next_id().max(state.next_field_id);
     for change in changes {
         draft.apply(change)?;
     }
@@ -179,9 +178,12 @@ impl Draft<'_> {
             Alteration::SetMaxCapacity { field, max_capacity } => {
                 let found = self.field(field)?;
                 let name = found.data_type.name();
-                let DataType::Array {
+                let (DataType::Array {
                     max_capacity: limit, ..
-                } = &mut found.data_type
+                }
+                | DataType::StructArray {
+                    max_capacity: limit, ..
+                }) = &mut found.data_type
                 else {
                     return Err(has_no_limit(field, name, "max_capacity", "Array"));
                 };
@@ -259,6 +261,10 @@ impl Draft<'_> {
         let mut field = field.clone();
         field.id = self.state.next_field_id;
         self.state.next_field_id += 1;
+        for sub in field.sub_fields_mut() {
+            sub.id = self.state.next_field_id;
+            self.state.next_field_id += 1;
+        }
         field.fill.clone_from(&field.default);
         field.stored_name = Some(name_of_added(name, field.id));
         // The field of the dynamic keys stays the last one.

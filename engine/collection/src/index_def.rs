@@ -278,6 +278,7 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("float", &["COSINE", "L2", "IP"]),
     }
@@ -340,6 +341,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => &["FLAT", "AUTOINDEX"],
     };

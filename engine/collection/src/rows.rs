@@ -21,6 +21,7 @@ use crate::types::{DataType, Field};
 
 mod check;
 mod geometry;
+mod structs;
 mod vectors;
 
 use check::check_values;
@@ -291,6 +292,11 @@ fn conform(field: &Field, column: &ArrayRef, target: &ArrowType) -> Result<Array
     if field.data_type == DataType::Geometry && column.data_type() != &ArrowType::Null {
         return geometry::conform(field, column);
     }
+    if let DataType::StructArray { fields, .. } = &field.data_type
+        && column.data_type() != &ArrowType::Null
+    {
+        return structs::conform(field, fields, column);
+    }
     if column.data_type() == target {
         return Ok(Arc::clone(column));
     }
@@ -425,6 +431,7 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
         }
         DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

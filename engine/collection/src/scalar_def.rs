@@ -19,8 +19,10 @@ type AcceptsType = fn(&DataType) -> bool;
 
 /// Index types that Milvus knows, and the test of the field types each accepts.
 const TYPES: &[(&str, AcceptsType)] = &[
-    ("AUTOINDEX", |_| true),
-    ("INVERTED", |t| *t != DataType::Geometry),
+    ("AUTOINDEX", |t| !matches!(t, DataType::StructArray { .. })),
+    ("INVERTED", |t| {
+        !matches!(t, DataType::Geometry | DataType::StructArray { .. })
+    }),
     ("BITMAP", |t| {
         if let DataType::Array { element, .. } = t {
             is_bitmap_type(element)

@@ -14,6 +14,7 @@ use crate::function::{
 };
 use crate::names::{NameKind, validate_name};
 use crate::rows::default_array;
+use crate::structs;
 use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
 
 /// Name of the hidden JSON column that holds what the schema does not name.
@@ -71,10 +72,11 @@ impl CollectionSchema {
     pub fn validate(&mut self) -> Result<()> {
         let dynamic = self.fields.iter().find(|field| field.dynamic).cloned();
         self.fields.retain(|field| !field.dynamic);
-        if self.fields.len() > MAX_FIELDS {
+        let count = self.fields.iter().map(|field| 1 + field.sub_fields().len());
+        let count: usize = count.sum();
+        if count > MAX_FIELDS {
             return Err(Error::LimitExceeded(format!(
-                "maximum field's number should be limited to {MAX_FIELDS}, got {}",
-                self.fields.len()
+                "maximum field's number should be limited to {MAX_FIELDS}, got {count}"
             )));
         }
         let mut seen = HashSet::new();
@@ -99,30 +101,45 @@ impl CollectionSchema {
                 "maximum vector field's number should be limited to {MAX_VECTOR_FIELDS}, got {vectors}"
             )));
         }
-        let mut next = self
-            .fields
-            .iter()
-            .chain(&dynamic)
-            .map(|field| field.id + 1)
-            .max()
-            .unwrap_or(0)
-            .max(FIRST_FIELD_ID);
-        for field in &mut self.fields {
-            if field.id < FIRST_FIELD_ID {
-                field.id = next;
-                next += 1;
-            }
-        }
-        self.validate_functions(next)?;
         if self.enable_dynamic_field {
             self.fields.push(dynamic.unwrap_or_else(|| Field {
-                id: next,
                 dynamic: true,
                 description: "dynamic schema".to_string(),
                 ..Field::new(DYNAMIC_FIELD, DataType::Json)
             }));
         }
-        Ok(())
+        let next = self.assign_ids();
+        self.validate_functions(next)
+    }
+
+    /// Gives the fields without one an id, in Milvus' order: arrays of structs come last, each followed by its sub-fields.
+    /// Returns the next free one.
+    fn assign_ids(&mut self) -> i64 {
+        let mut next = self.next_id();
+        let mut assign = |id: &mut i64| {
+            if *id < FIRST_FIELD_ID {
+                *id = next;
+                next += 1;
+            }
+        };
+        let is_struct = |field: &Field| !field.sub_fields().is_empty();
+        for field in self.fields.iter_mut().filter(|field| !is_struct(field)) {
+            assign(&mut field.id);
+        }
+        for field in self.fields.iter_mut().filter(|field| is_struct(field)) {
+            assign(&mut field.id);
+            for sub in field.sub_fields_mut() {
+                assign(&mut sub.id);
+            }
+        }
+        next
+    }
+
+    /// An id above those of all fields and sub-fields.
+    pub(crate) fn next_id(&self) -> i64 {
+        let own = self.fields.iter().map(|field| field.id);
+        let subs = self.fields.iter().flat_map(Field::sub_fields).map(|sub| sub.id);
+        own.chain(subs).max().map_or(0, |id| id + 1).max(FIRST_FIELD_ID)
     }
 
     fn validate_keys(&self) -> Result<()> {
@@ -362,6 +379,7 @@ fn validate_field(field: &Field) -> Result<()> {
                 DataType::Text
                 | DataType::Json
                 | DataType::Array { .. }
+                | DataType::StructArray { .. }
                 | DataType::TimestampTz
                 | DataType::Geometry
                 | DataType::FloatVector { .. }
@@ -384,6 +402,14 @@ fn validate_field(field: &Field) -> Result<()> {
                 | DataType::Float
                 | DataType::Double => {}
             }
+        }
+        DataType::StructArray { fields, max_capacity } => {
+            if !(1..=MAX_ARRAY_CAPACITY).contains(max_capacity) {
+                return bad(format!(
+                    "the maximum capacity {max_capacity} must be in range [1, {MAX_ARRAY_CAPACITY}]"
+                ));
+            }
+            structs::validate(&field.name, fields)?;
         }
         DataType::BinaryVector { dim } if !BIT_RANGE.contains(dim) || dim % 8 != 0 => {
             return bad(format!(
@@ -427,7 +453,12 @@ fn validate_field(field: &Field) -> Result<()> {
         return bad("only the primary field can be auto id".into());
     }
     for default in field.default.iter().chain(&field.fill) {
-        if field.data_type.is_vector() || matches!(field.data_type, DataType::Json | DataType::Array { .. }) {
+        if field.data_type.is_vector()
+            || matches!(
+                field.data_type,
+                DataType::Json | DataType::Array { .. } | DataType::StructArray { .. }
+            )
+        {
             return bad(format!(
                 "type not support default_value, type:{}",
                 field.data_type.name()

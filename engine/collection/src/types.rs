@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields, TimeUnit};
 
 use crate::error::{Error, Result};
+use crate::structs::{self, SubField};
 
 /// Keys of the Arrow field metadata that carry what Arrow itself cannot say.
 pub mod metadata_keys {
@@ -22,8 +23,10 @@ pub mod metadata_keys {
     pub const AUTO_ID: &str = "elanus.auto_id";
     /// Limit of a VARCHAR value (or ARRAY<VARCHAR> element) in bytes.
     pub const MAX_LENGTH: &str = "elanus.max_length";
-    /// Limit of an ARRAY value in elements.
+    /// Limit of an ARRAY value, or of an array of structs, in elements.
     pub const MAX_CAPACITY: &str = "elanus.max_capacity";
+    /// The sub-fields of an array of structs as a JSON list.
+    pub const SUB_FIELDS: &str = "elanus.sub_fields";
     /// Default value as JSON.
     pub const DEFAULT: &str = "elanus.default";
     /// `true` on the partition key.
@@ -86,6 +89,13 @@ pub enum DataType {
         /// Limit in elements, 1 to 4,096.
         max_capacity: u32,
     },
+    /// A list of structs of scalars, all of the same sub-fields.
+    StructArray {
+        /// The sub-fields, at least one.
+        fields: Vec<SubField>,
+        /// Limit in elements, 1 to 4,096.
+        max_capacity: u32,
+    },
     /// An instant: microseconds since 1970-01-01 UTC.
     TimestampTz,
     /// A shape of two coordinates, as well-known binary.
@@ -134,6 +144,7 @@ impl DataType {
             Self::Text => "Text",
             Self::Json => "JSON",
             Self::Array { .. } => "Array",
+            Self::StructArray { .. } => "ArrayOfStruct",
             Self::TimestampTz => "Timestamptz",
             Self::Geometry => "Geometry",
             Self::FloatVector { .. } => "FloatVector",
@@ -194,6 +205,7 @@ impl DataType {
             | Self::Text
             | Self::Json
             | Self::Array { .. }
+            | Self::StructArray { .. }
             | Self::TimestampTz
             | Self::Geometry => None,
         }
@@ -212,6 +224,10 @@ impl DataType {
             Self::VarChar { .. } | Self::Text | Self::Json => ArrowType::Utf8,
             Self::Array { element, .. } => {
                 ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
+            }
+            Self::StructArray { fields, .. } => {
+                let element = ArrowType::Struct(structs::arrow_fields(fields));
+                ArrowType::List(Arc::new(ArrowField::new_list_field(element, true)))
             }
             Self::TimestampTz => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Geometry => ArrowType::Binary,
@@ -321,6 +337,23 @@ impl Field {
         self
     }
 
+    /// The sub-fields of an array of structs; none for any other type.
+    pub fn sub_fields(&self) -> &[SubField] {
+        if let DataType::StructArray { fields, .. } = &self.data_type {
+            fields
+        } else {
+            &[]
+        }
+    }
+
+    pub(crate) fn sub_fields_mut(&mut self) -> &mut [SubField] {
+        if let DataType::StructArray { fields, .. } = &mut self.data_type {
+            fields
+        } else {
+            &mut []
+        }
+    }
+
     /// The name of the field's column in files and in the log.
     pub fn stored_name(&self) -> &str {
         self.stored_name.as_deref().unwrap_or(&self.name)
@@ -375,6 +408,10 @@ impl Field {
                     put(keys::MAX_LENGTH, max_length.to_string());
                 }
             }
+            DataType::StructArray { fields, max_capacity } => {
+                put(keys::MAX_CAPACITY, max_capacity.to_string());
+                put(keys::SUB_FIELDS, structs::to_metadata(fields));
+            }
             DataType::BFloat16Vector { .. } => {
                 put(keys::EXTENSION_NAME, keys::BFLOAT16_EXTENSION.to_string());
             }
@@ -425,6 +462,7 @@ impl Field {
             extension,
             max_length,
             number(keys::MAX_CAPACITY),
+            metadata.get(keys::SUB_FIELDS).map(String::as_str),
         )
         .ok_or_else(|| bad(format!("Arrow type {} is not supported", field.data_type())))?;
         Ok(Self {
@@ -462,6 +500,7 @@ fn type_from_arrow(
     extension: Option<&str>,
     max_length: Option<u32>,
     max_capacity: Option<u32>,
+    sub_fields: Option<&str>,
 ) -> Option<DataType> {
     if arrow == &ArrowType::Utf8 && extension == Some(keys::JSON_EXTENSION) {
         return Some(DataType::Json);
@@ -477,6 +516,12 @@ fn type_from_arrow(
     }
     if let Some(vector) = vector_from_arrow(arrow, extension) {
         return Some(vector);
+    }
+    if let Some(fields) = structs::from_arrow(arrow, sub_fields) {
+        return Some(DataType::StructArray {
+            fields,
+            max_capacity: max_capacity.unwrap_or(MAX_ARRAY_CAPACITY),
+        });
     }
     if let ArrowType::List(item) = arrow {
         let element = Box::new(scalar_from_arrow(item.data_type(), max_length)?);
@@ -517,7 +562,7 @@ fn vector_from_arrow(arrow: &ArrowType, extension: Option<&str>) -> Option<DataT
     is_sparse.then_some(DataType::SparseFloatVector)
 }
 
-fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {
+pub(crate) fn scalar_from_arrow(arrow: &ArrowType, max_length: Option<u32>) -> Option<DataType> {
     if arrow == &ArrowType::Utf8 {
         return Some(DataType::VarChar {
             max_length: max_length.unwrap_or(MAX_VARCHAR_LENGTH),

@@ -173,6 +173,7 @@ fn values_of(data_type: &DataType, column: &ArrayRef) -> Option<Values> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }

@@ -36,6 +36,7 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::FloatVector { .. }

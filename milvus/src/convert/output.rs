@@ -4,7 +4,9 @@
 //! not have is a key of the dynamic object when there is one: the object is read, and only the keys
 //! asked for are sent.
 
-use elanus_collection::{CollectionSchema, DYNAMIC_FIELD, Field};
+use std::collections::BTreeMap;
+
+use elanus_collection::{CollectionSchema, DYNAMIC_FIELD, Field, split_sub_field_name};
 
 use crate::status::{Error, Result};
 
@@ -17,6 +19,8 @@ pub(crate) struct Output {
     pub names: Vec<String>,
     /// Keys of the dynamic object to send; `None`: all of them.
     pub dynamic_keys: Option<Vec<String>>,
+    /// Sub-fields to send of an array of structs; of one that is not here all of them.
+    pub sub_fields: BTreeMap<String, Vec<String>>,
 }
 
 impl Output {
@@ -60,6 +64,11 @@ pub(crate) fn resolve(schema: &CollectionSchema, requested: &[String]) -> Result
             output.column(&field.name);
             output.name(&field.name);
             whole_dynamic |= field.dynamic;
+        } else if let Some((field, sub)) = sub_field(schema, name)? {
+            output.column(&field.name);
+            output.name(name);
+            let subs = output.sub_fields.entry(field.name.clone()).or_default();
+            subs.push(sub.to_string());
         } else {
             let Some(dynamic) = schema.dynamic_field() else {
                 return Err(unknown(schema, name));
@@ -75,8 +84,30 @@ pub(crate) fn resolve(schema: &CollectionSchema, requested: &[String]) -> Result
             keys.push(key.to_string());
         }
     }
+    // Whoever asks for the whole gets it.
+    let names = &output.names;
+    output.sub_fields.retain(|field, _| !names.contains(field));
     output.dynamic_keys = (!whole_dynamic && !keys.is_empty()).then_some(keys);
     Ok(output)
+}
+
+/// The array of structs and the sub-field that `chunks[text]` names.
+fn sub_field<'a>(schema: &'a CollectionSchema, name: &'a str) -> Result<Option<(&'a Field, &'a str)>> {
+    let Some((field, sub)) = split_sub_field_name(name) else {
+        return Ok(None);
+    };
+    let Some(field) = schema.field(field).filter(|field| !field.sub_fields().is_empty()) else {
+        return Ok(None);
+    };
+    let known: Vec<_> = field.sub_fields().iter().map(|sub| sub.name.as_str()).collect();
+    if known.contains(&sub) {
+        return Ok(Some((field, sub)));
+    }
+    Err(Error::invalid(format!(
+        "field {name} not exist; sub-fields of {} are {}",
+        field.name,
+        known.join(", ")
+    )))
 }
 
 /// The key of `$meta["key"]`, the long form of a dynamic key.
@@ -184,6 +215,31 @@ mod tests {
                 "{below}: {reason}"
             );
         }
+    }
+
+    #[test]
+    fn sub_fields_of_structs_have_names_of_their_own() {
+        let mut schema = schema(true);
+        schema.fields.push(Field::new(
+            "chunks",
+            DataType::StructArray {
+                fields: ["text", "tag"]
+                    .map(|name| elanus_collection::SubField::new(name, DataType::VarChar { max_length: 9 }))
+                    .to_vec(),
+                max_capacity: 4,
+            },
+        ));
+        let run = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            resolve(&schema, &names)
+        };
+        let output = run(&["chunks[tag]", "city"]).unwrap();
+        assert_eq!(output.columns, ["chunks", "city"]);
+        assert_eq!(output.names, ["chunks[tag]", "city"]);
+        assert_eq!(output.sub_fields["chunks"], ["tag"]);
+        assert!(run(&["chunks[tag]", "chunks"]).unwrap().sub_fields.is_empty());
+        let reason = run(&["chunks[no]"]).unwrap_err().to_string();
+        assert!(reason.contains("sub-fields of chunks are text, tag"), "{reason}");
     }
 
     #[test]

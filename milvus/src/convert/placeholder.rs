@@ -50,6 +50,7 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry) => {
             let dim = other.dim().and_then(|dim| usize::try_from(dim).ok());
@@ -148,6 +149,7 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => return Ok(()),
     };

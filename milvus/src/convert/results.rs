@@ -3,6 +3,8 @@
 //! In replies scalars are *padded* (one value per row, nulls included) and vectors *compact* (only
 //! the vectors that are there); `valid_data` of nullable fields says which rows those are.
 
+mod structs;
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch};
@@ -47,7 +49,7 @@ pub(crate) fn to_wire(
             let keys = if field.dynamic {
                 output.dynamic_keys.as_deref()
             } else {
-                None
+                output.sub_fields.get(name).map(Vec::as_slice)
             };
             if field.data_type == DataType::TimestampTz && !instants.parts.is_empty() {
                 return parts_to_wire(field, column, instants);
@@ -122,7 +124,7 @@ fn broken(column: &str, what: &str) -> Error {
     Error::unexpected(format!("internal error: column {column} {what}"))
 }
 
-/// One column of a reply.
+/// One column of a reply; of a dynamic object only `keys`, of structs only those sub-fields, when given.
 pub(crate) fn column_to_wire(
     field: &Field,
     column: &ArrayRef,
@@ -163,6 +165,7 @@ pub(crate) fn column_to_wire(
                 valid_data: Vec::new(),
             })
         }
+        DataType::StructArray { .. } => return structs::to_wire(field, column, keys, zone),
     };
     Ok(FieldData {
         r#type: type_to_wire(&field.data_type) as i32,
@@ -323,7 +326,8 @@ fn scalars(
                 element_type: type_to_wire(element) as i32,
             })
         }
-        DataType::FloatVector { .. }
+        DataType::StructArray { .. }
+        | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }

@@ -45,6 +45,7 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }
@@ -258,6 +259,7 @@ pub(crate) fn to_wire(data_type: &DataType, column: &ArrayRef) -> Option<VectorF
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => return None,
     };

@@ -87,6 +87,7 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             | DataType::Text
             | DataType::Json
             | DataType::Array { .. }
+            | DataType::StructArray { .. }
             | DataType::TimestampTz
             | DataType::Geometry => 1,
         })

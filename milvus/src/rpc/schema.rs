@@ -36,6 +36,35 @@ pub(crate) async fn add_field(
     Ok(Status::default())
 }
 
+pub(crate) async fn add_struct_field(
+    door: &Door,
+    context: &Context,
+    request: wire::AddCollectionStructFieldRequest,
+) -> Result<Status> {
+    let name = request.collection_name;
+    let collection = door.collection(context, &request.db_name, &name)?;
+    let Some(field) = request.struct_array_field_schema else {
+        return Err(Error::invalid(format!(
+            "the request to add a struct field to collection {name} has no field"
+        )));
+    };
+    if !field.nullable {
+        return Err(Error::invalid(format!(
+            "added struct field must be nullable, please check it, field name = {}",
+            field.name
+        )));
+    }
+    if collection.schema().field(&field.name).is_some() {
+        return Err(Error::invalid(format!("duplicated field name {}", field.name)));
+    }
+    let change = Alteration::AddField {
+        field: Box::new(schema::struct_from_wire(&name, field)?),
+        if_not_exists: false,
+    };
+    alter_now(door, context.database(&request.db_name), &name, change).await?;
+    Ok(Status::default())
+}
+
 pub(crate) async fn alter(
     door: &Door,
     context: &Context,
@@ -99,7 +128,10 @@ pub(crate) async fn alter_field(
         });
     }
     if set.contains_key(schema::MAX_CAPACITY) {
-        if !matches!(known.data_type, DataType::Array { .. }) {
+        if !matches!(
+            known.data_type,
+            DataType::Array { .. } | DataType::StructArray { .. }
+        ) {
             return Err(Error::invalid(format!(
                 "{field} can not modify the maxcapacity for non-array types"
             )));

@@ -449,6 +449,7 @@ fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry) => Err(Error::invalid(format!(
             "failed to create query plan: field ({}) to search is not of vector data type but {}; vector fields are {}",

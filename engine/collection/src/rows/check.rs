@@ -1,6 +1,6 @@
 //! The limits of each field type: finite numbers, lengths, JSON that is JSON.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::datatypes::{ArrowNativeType, Float32Type, Float64Type};
 use serde_json::Value;
 
@@ -35,6 +35,10 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
             element,
             max_capacity,
         } => check_array(field, column, element, *max_capacity),
+        DataType::StructArray {
+            fields,
+            max_capacity,
+        } => super::structs::check(field, column, fields, *max_capacity),
         DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -128,14 +132,8 @@ fn check_json(field: &Field, column: &ArrayRef) -> Result<()> {
 
 fn check_array(field: &Field, column: &ArrayRef, element: &DataType, max_capacity: u32) -> Result<()> {
     let lists = column.as_list::<i32>();
+    check_capacity(field, lists, max_capacity)?;
     for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
-        let length = lists.value_length(row);
-        if i64::from(length) > i64::from(max_capacity) {
-            return Err(Error::InvalidData(format!(
-                "the length ({length}) of {row}th array exceeds max capacity ({max_capacity}) of field '{}'",
-                field.name
-            )));
-        }
         if lists.value(row).null_count() > 0 {
             return Err(Error::InvalidData(format!(
                 "array field '{}' of row {row} has null elements",
@@ -148,9 +146,27 @@ fn check_array(field: &Field, column: &ArrayRef, element: &DataType, max_capacit
         data_type: element.clone(),
         ..Field::new("", element.clone())
     };
-    // A list that was cut out of a longer one still carries all of its elements.
+    check_values(&item, &elements(lists))
+}
+
+/// Refuses a list that is longer than its field allows.
+pub(super) fn check_capacity(field: &Field, lists: &ListArray, max_capacity: u32) -> Result<()> {
+    for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+        let length = lists.value_length(row);
+        if i64::from(length) > i64::from(max_capacity) {
+            return Err(Error::InvalidData(format!(
+                "the length ({length}) of {row}th array exceeds max capacity ({max_capacity}) of field '{}'",
+                field.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The elements of all lists: a list that was cut out of a longer one still carries all of its elements.
+pub(super) fn elements(lists: &ListArray) -> ArrayRef {
     let offsets = lists.value_offsets();
     let ends = offsets.first().zip(offsets.last());
     let (first, last) = ends.map_or((0, 0), |(first, last)| (first.as_usize(), last.as_usize()));
-    check_values(&item, &lists.values().slice(first, last - first))
+    lists.values().slice(first, last - first)
 }

@@ -69,6 +69,7 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => Err(type_mismatch(field, column.data_type())),
     }
@@ -263,6 +264,7 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::Int8Vector { .. }

@@ -1,14 +1,11 @@
 //! Names to operands: fields, paths into JSON and arrays, dynamic keys.
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::functions_nested::extract::array_element_udf;
-use datafusion::logical_expr::lit;
 use elanus_udfs::json::push_step;
 
 use super::Lowerer;
-use super::operand::{
-    Array, JsonPath, Kind, Operand, Origin, Scalar, call, column, is_json, kind, type_name,
-};
+use super::elements::{element_of, is_struct_array};
+use super::operand::{Array, JsonPath, Operand, Origin, Scalar, column, is_json, kind, type_name};
 use crate::ast::{FieldPath, PathStep, Span};
 use crate::error::{FilterErrorKind, Issue, Result};
 
@@ -18,6 +15,7 @@ const DYNAMIC: &str = "$meta";
 impl Lowerer<'_> {
     /// What a field or a path stands for. A name that the schema lacks is a key of the dynamic field, if there is one.
     pub(super) fn field(&self, path: &FieldPath, span: Span) -> Result<Operand> {
+        self.not_in_elements(&path.name, span)?;
         if let Ok(field) = self.schema.field_with_name(&path.name) {
             return known_field(field, &path.path, span);
         }
@@ -81,9 +79,9 @@ fn known_field(field: &Field, path: &[PathStep], span: Span) -> Result<Operand> 
     }
     let data_type = field.data_type();
     if let DataType::List(item) = data_type
-        && let Some(kind) = kind(item.data_type())
+        && (kind(item.data_type()).is_some() || is_struct_array(data_type))
     {
-        return array_field(name, item.data_type(), kind, path, span);
+        return array_field(name, item.data_type(), path, span);
     }
     let Some(kind) = kind(data_type) else {
         let shown = type_name(data_type);
@@ -108,23 +106,27 @@ fn known_field(field: &Field, path: &[PathStep], span: Span) -> Result<Operand> 
     Ok(Operand::Scalar(scalar))
 }
 
-fn array_field(name: &str, element: &DataType, kind: Kind, path: &[PathStep], span: Span) -> Result<Operand> {
+fn array_field(name: &str, element: &DataType, path: &[PathStep], span: Span) -> Result<Operand> {
+    let array = Array {
+        expr: column(name),
+        element: element.clone(),
+    };
     match path {
-        [] => Ok(Operand::Array(Array {
-            expr: column(name),
-            element: element.clone(),
-        })),
-        [PathStep::Index(index)] => {
-            // DataFusion counts from 1, and fails on positions beyond 32 bits, where no element is
-            let position = i32::try_from(index.saturating_add(1)).unwrap_or(i32::MAX);
-            let expr = call(array_element_udf(), vec![column(name), lit(i64::from(position))]);
-            Ok(Operand::Scalar(Scalar {
-                expr,
-                data_type: element.clone(),
-                kind,
-                origin: Origin::Element,
-            }))
-        }
+        [] => Ok(Operand::Array(array)),
+        _ if matches!(element, DataType::Struct(_)) => Err(Issue::types(
+            span,
+            format!("an element of a struct array is read by its sub-fields: {name}[0][sub-field]"),
+        )),
+        [PathStep::Index(index)] => match element_of(array, *index) {
+            Some(scalar) => Ok(Operand::Scalar(scalar)),
+            None => Err(Issue::types(
+                span,
+                format!(
+                    "elements of type {} cannot be used in a filter",
+                    type_name(element)
+                ),
+            )),
+        },
         [PathStep::Key(_), ..] => Err(Issue::types(
             span,
             "can only access array field with integer index",

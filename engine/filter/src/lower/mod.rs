@@ -7,6 +7,7 @@
 mod arithmetic;
 mod compare;
 mod contains;
+mod elements;
 mod field;
 mod operand;
 mod pattern;
@@ -17,12 +18,14 @@ mod value;
 
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
+use elanus_udfs::elements::ElementTest;
 use elanus_udfs::json::JsonTest;
 use elanus_udfs::sample;
 use elanus_udfs::text::MatchKind;
 
 use self::compare::Bound;
 use self::contains::{array_literal, empty_list_test};
+use self::elements::{Scope, test_of};
 use self::operand::{Kind, Operand, Origin, call, column, literal, text_scalar};
 use self::spatial::is_geometry;
 use self::value::Value;
@@ -32,31 +35,39 @@ use crate::template::Templates;
 
 /// Lowers a whole filter.
 pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) -> Result<Expr> {
-    let lowerer = Lowerer { schema, templates };
+    let lowerer = Lowerer {
+        schema,
+        templates,
+        scope: None,
+    };
     let (rest, last) = if let ExprKind::And(operands) = &tree.kind {
         (operands.split_last().map(|(_, rest)| rest), operands.last())
     } else {
         (None, Some(tree))
     };
-    let share = match last.map(|last| &last.kind) {
-        Some(ExprKind::RandomSample(share)) => Some(share),
-        Some(_) | None => None,
+    let last = match last.map(|last| (&last.kind, last.span)) {
+        Some((ExprKind::RandomSample(share), _)) => lowerer.random_sample(share)?,
+        // Without vectors in structs a row is found or not, as with match_any.
+        Some((ExprKind::ElementFilter { field, predicate }, span)) => {
+            lowerer.elements("element_filter", field, predicate, ElementTest::Any, span)?
+        }
+        Some(_) | None => {
+            return lowerer.condition(tree, |got| {
+                format!("predicate is not a boolean expression: {tree}, data type: {got}")
+            });
+        }
     };
-    let Some(share) = share else {
-        return lowerer.condition(tree, |got| {
-            format!("predicate is not a boolean expression: {tree}, data type: {got}")
-        });
-    };
-    let sample = lowerer.random_sample(share)?;
     Ok(match rest {
-        Some(rest) => lowerer.chain(rest, Operator::And, "and")?.and(sample),
-        None => sample,
+        Some(rest) => lowerer.chain(rest, Operator::And, "and")?.and(last),
+        None => last,
     })
 }
 
 struct Lowerer<'a> {
     schema: &'a Schema,
     templates: &'a Templates,
+    /// Inside of a condition on elements: whose.
+    scope: Option<Scope<'a>>,
 }
 
 impl Lowerer<'_> {
@@ -95,10 +106,14 @@ impl Lowerer<'_> {
             ExprKind::Template(name) => return self.template(name, span),
             ExprKind::List(items) => return self.list(items),
             ExprKind::Field(path) => return self.field(path, span),
-            ExprKind::StructField { .. }
-            | ExprKind::StructIndexField { .. }
-            | ExprKind::StructSubField(_)
-            | ExprKind::ElementSelf => return Err(Issue::unsupported(span, "struct array fields")),
+            ExprKind::StructField { field, sub } => {
+                return self.struct_field(field, sub, span).map(Operand::Array);
+            }
+            ExprKind::StructIndexField { field, index, sub } => {
+                return self.struct_element(field, *index, sub, span);
+            }
+            ExprKind::StructSubField(sub) => return self.element_sub_field(sub, span),
+            ExprKind::ElementSelf => return self.element_itself(span),
             ExprKind::Unary { op, operand } => return self.unary(*op, operand, span),
             ExprKind::Binary { op, left, right } => return self.binary(*op, left, right, span),
             ExprKind::ArrayLength(operand) => return contains::array_length(&self.operand(operand)?, span),
@@ -169,8 +184,19 @@ impl Lowerer<'_> {
                 let message = "random_sample can only stand alone or as the last condition of 'and'";
                 return Err(Issue::parse(span, message));
             }
-            ExprKind::ElementFilter { .. } => return Err(Issue::unsupported(span, "element_filter")),
-            ExprKind::Match { mode, .. } => return Err(Issue::unsupported(span, mode.name())),
+            ExprKind::ElementFilter { .. } => {
+                let message = "element_filter can only stand alone or as the last condition of 'and'";
+                return Err(Issue::parse(span, message));
+            }
+            ExprKind::Match {
+                mode,
+                field,
+                predicate,
+                threshold,
+            } => {
+                let test = test_of(*mode, *threshold, span)?;
+                self.elements(mode.name(), field, predicate, test, span)?
+            }
             ExprKind::Spatial { op, field, shape } => self.spatial(*op, field, shape, span)?,
             ExprKind::SpatialDistance {
                 field,

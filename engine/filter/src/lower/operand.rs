@@ -147,7 +147,7 @@ pub(crate) fn is_json(field: &Field) -> bool {
 /// Milvus' name of an Arrow type.
 pub(crate) fn type_name(data_type: &DataType) -> String {
     use DataType::{
-        Binary, Boolean, FixedSizeList, Float32, Float64, LargeUtf8, List, Timestamp, Utf8, Utf8View,
+        Binary, Boolean, FixedSizeList, Float32, Float64, LargeUtf8, List, Struct, Timestamp, Utf8, Utf8View,
     };
     if let FixedSizeList(..) = data_type {
         return "FloatVector".to_owned();
@@ -165,6 +165,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         "VarChar"
     } else if matches!(data_type, Timestamp(..)) {
         "Timestamptz"
+    } else if matches!(data_type, Struct(_)) {
+        "Struct"
     } else if matches!(data_type, Binary) {
         "Geometry"
     } else {

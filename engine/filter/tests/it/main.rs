@@ -1,6 +1,7 @@
 //! Tests of the filter crate, one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod elements;
 mod evaluate;
 mod grammar;
 mod model;

@@ -370,20 +370,8 @@ fn type_rules_are_milvus_own() {
             "the slop of phrase_match must be a whole number, got Double (line 1, column 27)",
         ),
         (
-            "element_filter(s, $[x] > 1)",
-            "not supported: element_filter (line 1, column 1)",
-        ),
-        (
-            "match_least(s, $[x] > 1, threshold=2)",
-            "not supported: match_least (line 1, column 1)",
-        ),
-        (
             "bloom_match(id, {int})",
             "not supported: function bloom_match (line 1, column 1)",
-        ),
-        (
-            "s[0][x] == 1",
-            "not supported: struct array fields (line 1, column 1)",
         ),
     ] {
         let found = error(filter);

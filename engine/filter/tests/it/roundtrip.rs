@@ -33,6 +33,10 @@ fn name() -> impl Strategy<Value = String> {
         "tags",
         "meta",
         "vec",
+        "chunks",
+        // sub-fields of the column chunks
+        "n",
+        "word",
     ])
     .prop_map(str::to_owned)
 }
@@ -114,6 +118,11 @@ fn binary_op() -> impl Strategy<Value = BinaryOp> {
     ]
 }
 
+fn match_mode() -> impl Strategy<Value = MatchMode> {
+    use MatchMode::{All, Any, Exact, Least, Most};
+    prop::sample::select(vec![All, Any, Least, Most, Exact])
+}
+
 fn leaf() -> impl Strategy<Value = ExprKind> {
     prop_oneof![
         4 => literal().prop_map(ExprKind::Literal),
@@ -131,6 +140,8 @@ fn leaf() -> impl Strategy<Value = ExprKind> {
             })),
         1 => field().prop_filter("$meta alone has no length", |field| field.name != "$meta" || !field.path.is_empty())
             .prop_map(|field| ExprKind::ArrayLength(Box::new(ExprKind::Field(field).into()))),
+        1 => (name(), name())
+            .prop_map(|(field, sub)| ExprKind::ArrayLength(Box::new(ExprKind::StructField { field, sub }.into()))),
         1 => name().prop_map(ExprKind::SpatialIsValid),
     ]
 }
@@ -172,8 +183,9 @@ fn tree() -> impl Strategy<Value = Expr> {
             }),
             1 => (name(), boxed(), prop::option::of(boxed())).prop_map(|(field, query, slop)| ExprKind::PhraseMatch { field, query, slop }),
             1 => (name(), boxed()).prop_map(|(field, predicate)| ExprKind::ElementFilter { field, predicate }),
-            1 => (name(), boxed()).prop_map(|(field, predicate)| ExprKind::Match {
-                mode: MatchMode::Exact, field, predicate, threshold: Some(3),
+            2 => (match_mode(), prop_oneof![Just("chunks".to_owned()), name()], boxed(), 0..i64::MAX).prop_map(|(mode, field, predicate, threshold)| {
+                let threshold = (!matches!(mode, MatchMode::Any | MatchMode::All)).then_some(threshold);
+                ExprKind::Match { mode, field, predicate, threshold }
             }),
             1 => (name(), boxed()).prop_map(|(field, shape)| ExprKind::Spatial { op: SpatialOp::Touches, field, shape }),
         ]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
-    Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Int64Array, ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -30,9 +31,31 @@ fn analyzed(name: &str) -> Field {
     Field::new(name, DataType::Utf8, true).with_metadata(metadata)
 }
 
+/// Lists of the structs `(word, n)`.
+fn chunks(lengths: [Option<usize>; 6]) -> ListArray {
+    let count = lengths.iter().flatten().sum::<usize>();
+    let words = StringArray::from_iter_values((0..count).map(|n| format!("w{n}")));
+    let numbers = Int64Array::from_iter_values(0..count as i64);
+    let structs = StructArray::from(vec![
+        (
+            Arc::new(Field::new("word", DataType::Utf8, true)),
+            Arc::new(words) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("n", DataType::Int64, true)),
+            Arc::new(numbers) as ArrayRef,
+        ),
+    ]);
+    let item = Arc::new(Field::new_list_field(structs.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths(lengths.map(|length| length.unwrap_or(0)));
+    let nulls = NullBuffer::from_iter(lengths.map(|length| length.is_some()));
+    ListArray::new(item, offsets, Arc::new(structs), Some(nulls))
+}
+
 /// Six rows: `id` is the row number; row 4 is NULL wherever it may be.
 pub fn table() -> RecordBatch {
     let day = 86_400_000_000;
+    let chunks = chunks([Some(2), Some(0), Some(1), Some(3), None, Some(1)]);
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let texts: ArrayRef = Arc::new(StringArray::from(vec![
         Some("apple"),
@@ -223,6 +246,10 @@ pub fn table() -> RecordBatch {
         (
             Field::new("vec", DataType::FixedSizeList(vector_item, 2), false),
             Arc::new(vectors),
+        ),
+        (
+            Field::new("chunks", chunks.data_type().clone(), true),
+            Arc::new(chunks),
         ),
     ];
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use elanus_collection::{
-    Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, metadata_keys,
+    Collection, CollectionSchema, CollectionSpec, DataType, Error, Field, SubField, metadata_keys,
 };
 use elanus_udfs::vector::VectorKind;
 use futures::stream::BoxStream;
@@ -244,7 +244,7 @@ fn column_type(field: &ArrowField) -> Result<DataType> {
     of_arrow(field.data_type()).ok_or_else(|| {
         QueryError::Unsupported(format!(
             "column '{}' of type {}; a table made from Arrow rows has booleans, integers, floats, text, timestamps, \
-             lists of these, fixed-size lists of floats or of 8-bit integers, and sparse vectors",
+             lists of these and of structs of them, fixed-size lists of floats or of 8-bit integers, and sparse vectors",
             field.name(),
             field.data_type()
         ))
@@ -269,6 +269,18 @@ fn of_arrow(data_type: &ArrowType) -> Option<DataType> {
         ArrowType::FixedSizeList(item, dim) if item.data_type().is_floating() => DataType::FloatVector {
             dim: u32::try_from(*dim).ok()?,
         },
+        ArrowType::List(item) | ArrowType::LargeList(item) if item.data_type().is_nested() => {
+            let ArrowType::Struct(children) = item.data_type() else {
+                return None;
+            };
+            let children = children.iter();
+            let sub_field =
+                |child: &Arc<ArrowField>| Some(SubField::new(child.name(), of_arrow(child.data_type())?));
+            DataType::StructArray {
+                fields: children.map(sub_field).collect::<Option<_>>()?,
+                max_capacity: ARRAY_ELEMENTS,
+            }
+        }
         ArrowType::List(item) | ArrowType::LargeList(item) => DataType::Array {
             element: Box::new(of_arrow(item.data_type())?.bounded()),
             max_capacity: ARRAY_ELEMENTS,

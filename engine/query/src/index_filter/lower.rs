@@ -132,7 +132,11 @@ impl<'a> Lowerer<'a> {
         let field = self.field(expr)?;
         // Of types that are not ours there are no columns, but of JSON there are texts.
         let ours = elanus_collection::Field::from_arrow(field).ok()?.data_type;
-        let is_plain = !ours.is_vector() && !matches!(ours, DataType::Json | DataType::Array { .. });
+        let is_plain = !ours.is_vector()
+            && !matches!(
+                ours,
+                DataType::Json | DataType::Array { .. } | DataType::StructArray { .. }
+            );
         is_plain.then(|| Subject::of(field, field.data_type()))
     }
 

@@ -134,6 +134,7 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("vector", NUMBERS),
     }

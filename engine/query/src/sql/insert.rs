@@ -132,7 +132,9 @@ pub(super) fn type_parameters(insert: &mut Insert, schema: &CollectionSchema) ->
     };
     for row in &mut values.rows {
         for (cell, field) in row.content.iter_mut().zip(&targets) {
-            if let (Some(field), true) = (field, is_placeholder(cell)) {
+            // The type of a struct is known from the table alone.
+            let typed = field.filter(|field| field.sub_fields().is_empty());
+            if let (Some(field), true) = (typed, is_placeholder(cell)) {
                 let name = match &field.data_type {
                     // REAL[n] is another way to write VECTOR(n).
                     DataType::Array { element, .. } => format!("{}[]", type_name(element)),

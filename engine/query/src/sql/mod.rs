@@ -29,6 +29,7 @@ mod reset_options;
 pub(crate) mod running;
 mod show;
 pub(crate) mod split;
+mod struct_types;
 pub(crate) mod threads;
 pub(crate) mod types;
 mod vacuum;
@@ -108,7 +109,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
             text.len()
         )));
     }
-    let text = bit_literals::as_text(question_marks::numbered(text)?)?;
+    let text = struct_types::as_text(bit_literals::as_text(question_marks::numbered(text)?)?);
     let text = reset_options::as_set(&text);
     let mut parser: DFParser<'_> = DFParserBuilder::new(text.as_ref())
         .with_dialect(&PostgreSqlDialect {})

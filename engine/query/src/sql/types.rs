@@ -11,6 +11,7 @@ use sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
 
+use super::struct_types::{struct_array, struct_name};
 use super::vector_text::MAX_DIM;
 use crate::error::{QueryError, Result, external};
 
@@ -20,10 +21,10 @@ const DEFAULT_LENGTH: u32 = 65_535;
 pub(super) const DEFAULT_CAPACITY: u32 = 4_096;
 
 const ALLOWED: &str = "BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, VARCHAR(n), TEXT, JSON, \
-                       TIMESTAMPTZ, GEOMETRY, VECTOR(n), HALFVEC(n), BFLOAT16_VECTOR(n), INT8_VECTOR(n), BIT(n), SPARSEVEC and \
-                       arrays T[] of the scalars";
+                       TIMESTAMPTZ, GEOMETRY, VECTOR(n), HALFVEC(n), BFLOAT16_VECTOR(n), INT8_VECTOR(n), BIT(n), SPARSEVEC, \
+                       arrays T[] of the scalars and STRUCT(name T, ..)[]";
 
-/// Plans the vector types, `JSON` and `GEOMETRY`.
+/// Plans the vector types, `JSON`, `GEOMETRY` and arrays of structs.
 #[derive(Debug, Default)]
 pub(crate) struct VectorTypes;
 
@@ -39,6 +40,9 @@ impl TypePlanner for VectorTypes {
         };
         if matches!(sql, SqlType::JSON | SqlType::JSONB) {
             return named(ArrowType::Utf8, metadata_keys::JSON_EXTENSION);
+        }
+        if let Some(structs) = struct_array(sql).map_err(external)? {
+            return Ok(Some(Arc::new(ArrowField::new("", structs.to_arrow(), true))));
         }
         if is_geometry(sql) {
             return named(ArrowType::Binary, metadata_keys::GEOMETRY_EXTENSION);
@@ -137,6 +141,7 @@ pub(crate) fn vector_sql(data_type: &DataType) -> Option<SqlType> {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }
@@ -172,6 +177,11 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
             element,
             max_capacity,
         } => format!("{}[{max_capacity}]", type_name(element)),
+        DataType::StructArray {
+            fields,
+            max_capacity: DEFAULT_CAPACITY,
+        } => format!("{}[]", struct_name(fields)),
+        DataType::StructArray { fields, max_capacity } => format!("{}[{max_capacity}]", struct_name(fields)),
         DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }
@@ -190,6 +200,9 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
 pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
     if let Some(kind) = vector_kind(sql)? {
         return Ok(collection_type(kind));
+    }
+    if let Some(structs) = struct_array(sql)? {
+        return Ok(structs);
     }
     Ok(match sql {
         SqlType::Bool | SqlType::Boolean => DataType::Bool,
@@ -231,17 +244,21 @@ pub(crate) fn column_type(sql: &SqlType) -> Result<DataType> {
 }
 
 fn array_of(item: &SqlType, capacity: Option<u64>) -> Result<DataType> {
-    let max_capacity = match capacity {
-        None => DEFAULT_CAPACITY,
-        Some(size) => u32::try_from(size).map_err(|_| {
-            QueryError::Plan(format!(
-                "array size {size} is out of range: allowed are 1 to {DEFAULT_CAPACITY}"
-            ))
-        })?,
-    };
     Ok(DataType::Array {
         element: Box::new(column_type(item)?.bounded()),
-        max_capacity,
+        max_capacity: capacity_of(capacity)?,
+    })
+}
+
+/// Elements that `T[size]` may have.
+pub(super) fn capacity_of(size: Option<u64>) -> Result<u32> {
+    let Some(size) = size else {
+        return Ok(DEFAULT_CAPACITY);
+    };
+    u32::try_from(size).map_err(|_| {
+        QueryError::Plan(format!(
+            "array size {size} is out of range: allowed are 1 to {DEFAULT_CAPACITY}"
+        ))
     })
 }
 

@@ -21,11 +21,19 @@ const ALIGNMENT: usize = 64;
 const FOOTER_TAIL: usize = 10;
 
 /// True for columns that go to a vector file: fixed-size lists of fixed-width numbers, bytes of a fixed width (bits and
-/// bfloat16s), and lists of structs (sparse vectors).
+/// bfloat16s), and lists of indexes and values (sparse vectors). No scalar has unsigned indexes, so no other list of structs
+/// is taken for one.
 pub(crate) fn is_vector(data_type: &DataType) -> bool {
     let is_list =
         |list: &DataType| matches!(list, DataType::FixedSizeList(item, _) if item.data_type().is_primitive());
-    let is_sparse = |list: &DataType| matches!(list, DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)));
+    let is_sparse = |list: &DataType| {
+        let DataType::List(item) = list else { return false };
+        let DataType::Struct(fields) = item.data_type() else {
+            return false;
+        };
+        let types = fields.iter().map(|field| field.data_type());
+        types.eq([&DataType::UInt32, &DataType::Float32])
+    };
     is_list(data_type) || is_sparse(data_type) || matches!(data_type, DataType::FixedSizeBinary(_))
 }
 

@@ -190,7 +190,10 @@ impl Facets {
             let fits = |field: &Field| {
                 !field.dynamic
                     && !field.data_type.is_vector()
-                    && !matches!(field.data_type, DataType::Array { .. })
+                    && !matches!(
+                        field.data_type,
+                        DataType::Array { .. } | DataType::StructArray { .. }
+                    )
             };
             if !field.is_some_and(fits) {
                 return Err(Error::unsupported(format!(

@@ -64,6 +64,7 @@ pub(super) fn from_wire(
         DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::FloatVector { .. }

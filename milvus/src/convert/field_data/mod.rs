@@ -8,6 +8,7 @@ mod arrays;
 mod json;
 mod nulls;
 mod scalars;
+mod structs;
 #[cfg(test)]
 mod tests;
 mod vectors;
@@ -117,6 +118,7 @@ fn filled_bytes(field: &Field) -> u64 {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => {
             let default = field.default.as_ref().and_then(serde_json::Value::as_str);
@@ -149,6 +151,9 @@ fn column_from_wire(
     rows: usize,
     zone: Tz,
 ) -> Result<ArrayRef> {
+    if let DataType::StructArray { .. } = &field.data_type {
+        return structs::from_wire(schema, field, data, rows, zone);
+    }
     // Newer clients put the flags beside the values, older ones beside the field.
     let mut payload = data.field;
     let mut valid = match &mut payload {
@@ -161,10 +166,7 @@ fn column_from_wire(
     }
     let nulls = Nulls::of(field, valid, rows)?;
     match (&field.data_type, payload) {
-        (_, Some(WireField::StructArrays(_))) => Err(Error::unsupported(format!(
-            "struct array data of field {}",
-            field.name
-        ))),
+        (_, Some(WireField::StructArrays(_))) => Err(mismatch(field, "struct")),
         (DataType::FloatVector { dim }, Some(WireField::Vectors(vectors))) => {
             vectors::from_wire(field, *dim, vectors, &nulls)
         }

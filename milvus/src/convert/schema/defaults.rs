@@ -99,6 +99,7 @@ pub(super) fn default_to_wire(data_type: &DataType, value: &Value) -> Option<wir
         },
         DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

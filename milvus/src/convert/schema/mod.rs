@@ -5,6 +5,7 @@
 
 mod defaults;
 mod functions;
+mod structs;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,6 +20,7 @@ use crate::status::{Error, Result};
 use defaults::{default_from_wire, default_to_wire};
 use types::{params_to_wire, type_from_wire};
 
+pub(crate) use structs::from_wire as struct_from_wire;
 pub(crate) use types::{MAX_CAPACITY, MAX_LENGTH, max_capacity, max_length, type_to_wire};
 
 /// The schema of a CreateCollection request; `zone` is where default instants without an offset are.
@@ -31,7 +33,6 @@ pub(crate) fn from_wire(
     zone: Tz,
 ) -> Result<CollectionSchema> {
     for (what, given) in [
-        ("struct array fields", !schema.struct_array_fields.is_empty()),
         (
             "external collections",
             !schema.external_source.is_empty() || !schema.external_spec.is_empty(),
@@ -56,10 +57,13 @@ pub(crate) fn from_wire(
         let is_output = functions.iter().any(|function| function.output == field.name);
         field.is_function_output &= !is_output;
     }
-    let fields = fields
+    let mut fields = fields
         .into_iter()
         .map(|field| field_from_wire(collection, field, zone))
         .collect::<Result<Vec<_>>>()?;
+    for field in schema.struct_array_fields {
+        fields.push(structs::from_wire(collection, field)?);
+    }
     if !fields.iter().any(|field| field.data_type.is_vector()) {
         return Err(Error::invalid(
             "schema does not contain vector field; add at least one FLOAT_VECTOR field",
@@ -140,6 +144,7 @@ fn can_cluster(data_type: &DataType) -> bool {
         | DataType::Text
         | DataType::Json
         | DataType::Array { .. }
+        | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::FloatVector { .. }
@@ -160,7 +165,7 @@ pub(crate) fn to_wire(name: &str, database: &str, schema: &CollectionSchema) -> 
         fields: schema
             .fields
             .iter()
-            .filter(|field| !field.dynamic)
+            .filter(|field| !field.dynamic && field.sub_fields().is_empty())
             .map(|field| wire::FieldSchema {
                 is_function_output: schema.function_of(&field.name).is_some(),
                 ..field_to_wire(field)
@@ -168,6 +173,7 @@ pub(crate) fn to_wire(name: &str, database: &str, schema: &CollectionSchema) -> 
             .collect(),
         functions: functions::to_wire(schema),
         enable_dynamic_field: schema.enable_dynamic_field,
+        struct_array_fields: schema.fields.iter().filter_map(structs::to_wire).collect(),
         ..Default::default()
     }
 }

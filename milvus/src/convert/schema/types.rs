@@ -223,6 +223,7 @@ pub(crate) fn type_to_wire(data_type: &DataType) -> wire::DataType {
         DataType::Text => wire::DataType::Text,
         DataType::Json => wire::DataType::Json,
         DataType::Array { .. } => wire::DataType::Array,
+        DataType::StructArray { .. } => wire::DataType::ArrayOfStruct,
         DataType::TimestampTz => wire::DataType::Timestamptz,
         DataType::Geometry => wire::DataType::Geometry,
         DataType::FloatVector { .. } => wire::DataType::FloatVector,
@@ -265,6 +266,7 @@ pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyVa
         | DataType::Json
         | DataType::TimestampTz
         | DataType::Geometry
+        | DataType::StructArray { .. }
         | DataType::SparseFloatVector => (wire::DataType::None, Vec::new()),
     }
 }

@@ -145,7 +145,7 @@ fn convert(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
     }
     match &field.data_type {
         DataType::VarChar { .. } | DataType::Text | DataType::Json => Ok(Arc::clone(column)),
-        DataType::Array { .. } => lists(column, &target),
+        DataType::Array { .. } | DataType::StructArray { .. } => lists(column, &target),
         _ => {
             let options = CastOptions {
                 safe: false,

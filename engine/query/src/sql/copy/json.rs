@@ -119,7 +119,9 @@ fn prepare(kind: Option<&DataType>, value: &mut Value) -> Result<(), String> {
         // As a COPY .. TO writes a JSON column.
         (Some(DataType::Json), Value::String(text)) if serde_json::from_str::<Value>(text).is_ok() => {}
         (Some(DataType::Json), given) => *value = Value::String(given.to_string()),
-        (Some(kind), Value::String(text)) if kind.is_vector() || matches!(kind, DataType::Array { .. }) => {
+        (Some(kind), Value::String(text))
+            if kind.is_vector() || matches!(kind, DataType::Array { .. } | DataType::StructArray { .. }) =>
+        {
             let parsed: Value = serde_json::from_str(text)
                 .map_err(|_| format!("'{}' is no list: it is written [1, 2, 3]", shortened(text)))?;
             *value = parsed;

@@ -19,6 +19,7 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
+use elanus_udfs::vector::VectorKind;
 use futures::StreamExt;
 use sqlparser::ast::{CopySource, Statement as SqlStatement};
 
@@ -261,18 +262,26 @@ fn list_text(elements: &ArrayRef) -> Result<String> {
     Ok(text)
 }
 
+fn has_no_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => {
+            matches!(item.data_type(), DataType::Struct(_)) && VectorKind::of_type(data_type).is_none()
+        }
+        DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) | DataType::Binary => true,
+        _ => false,
+    }
+}
+
 fn csv_lines(batch: &RecordBatch, style: &CsvStyle) -> Result<Vec<u8>> {
     let options = FormatOptions::default();
     let formatters = batch
         .columns()
         .iter()
         .map(|column| match column.data_type() {
-            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) | DataType::Binary => {
-                Err(QueryError::Unsupported(format!(
-                    "a column of type {} in a CSV file; parquet, arrow and json files have a place for it",
-                    column.data_type()
-                )))
-            }
+            data_type if has_no_text(data_type) => Err(QueryError::Unsupported(format!(
+                "a column of type {} in a CSV file; parquet, arrow and json files have a place for it",
+                column.data_type()
+            ))),
             _ => Ok(ArrayFormatter::try_new(column, &options)?),
         })
         .collect::<Result<Vec<_>>>()?;
