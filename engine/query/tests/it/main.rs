@@ -16,6 +16,7 @@ mod requests;
 mod rewrite;
 mod scalar_indexes;
 mod sessions;
+mod shape_indexes;
 mod shapes;
 mod statements;
 mod support;

@@ -192,12 +192,23 @@ pub async fn selected(engine: &Engine, table: &str, filter: &str) -> Result<Vec<
 /// Whether as many random filters select the same rows of two tables; `trusted` reads every value.
 pub async fn compare(
     engine: &Engine,
-    [table, trusted]: [&str; 2],
+    tables: [&str; 2],
     runner: &mut TestRunner,
     filters: usize,
     moment: &str,
 ) {
-    let strategy = filter();
+    compare_with(engine, tables, runner, &filter(), filters, moment).await;
+}
+
+/// As [`compare`], with filters of one's own.
+pub async fn compare_with(
+    engine: &Engine,
+    [table, trusted]: [&str; 2],
+    runner: &mut TestRunner,
+    strategy: &impl Strategy<Value = String>,
+    filters: usize,
+    moment: &str,
+) {
     let mut compared = 0;
     for _ in 0..filters {
         let filter = strategy.new_tree(runner).unwrap().current();
