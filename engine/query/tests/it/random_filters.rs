@@ -149,6 +149,16 @@ pub fn filter() -> impl Strategy<Value = String> {
             "_all(j[\"x\"][\"y\"], [1, \"a\"])"
         ])
         .prop_map(|test| format!("json_contains{test}")),
+        (
+            compare(),
+            prop::sample::select(vec!["0", "17", "30", "77", "1000"])
+        )
+            .prop_map(|(op, key)| format!("id {op} {key}")),
+        (
+            prop::sample::select(vec!["in", "not in"]),
+            list(&["3", "8", "21", "40", "5000"])
+        )
+            .prop_map(|(op, list)| format!("id {op} {list}")),
         Just("n > 50".to_string()),
         Just("n % 7 == 3".to_string()),
     ];
