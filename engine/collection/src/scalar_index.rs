@@ -56,6 +56,8 @@ pub struct JsonPlace {
     pub pointer: String,
     /// Whether the elements of an array there are meant, and not the value itself.
     pub elements: bool,
+    /// Whether text there counts as the number that it begins with.
+    pub numbers_in_texts: bool,
 }
 
 impl From<&JsonCast> for JsonPlace {
@@ -63,6 +65,7 @@ impl From<&JsonCast> for JsonPlace {
         Self {
             pointer: cast.pointer.clone(),
             elements: cast.elements(),
+            numbers_in_texts: cast.numbers_in_texts(),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod alter;
 mod copy;
 mod files;
+mod json_casts;
 mod kinds;
 mod limits;
 mod pruning;
