@@ -150,3 +150,47 @@ def test_what_no_path_can_be(make, client, name, filled, vectors):
     assert "group by field 'id[\"a\"]' not found" in refused(group_by_field='id["a"]')
     assert "order by field 'meta[' not found" in refused(order_by_fields="meta[")
     assert "unsupported data type for group by" in refused(group_by_field="meta")
+
+
+def test_a_cast_function_finds_numbers_in_texts(client, filled, name):
+    """`STRING_TO_DOUBLE`, on a key of a JSON field and on a dynamic key, while the index is built and after that."""
+
+    def found(text):
+        return sorted(row["id"] for row in client.query(name, filter=text, output_fields=["id"], limit=COUNT))
+
+    def add(field, path, **params):
+        indexes = client.prepare_index_params()
+        place = {"json_path": path, "json_cast_type": "DOUBLE", **params}
+        indexes.add_index(field, index_name=f"{field}_cast", index_type="INVERTED", params=place)
+        client.create_index(name, indexes)
+
+    def number(row, cast):
+        value = row["meta"].get("maker")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            return None
+        return float(value) if isinstance(value, int) or (cast and value == "7") else None
+
+    def sevens(cast):
+        return [row["id"] for row in filled if number(row, cast) == 7]
+
+    assert found('meta["maker"] == 7') == sevens(cast=False)
+    add("meta", 'meta["maker"]', json_cast_function="STRING_TO_DOUBLE")
+    assert len(sevens(cast=True)) > len(sevens(cast=False))
+    for _ in range(2):
+        assert found('meta["maker"] == 7') == sevens(cast=True)
+        assert found('meta["maker"] in [7, 8]') == sevens(cast=True)
+        assert found('meta["maker"] > 6.5') == sevens(cast=True)
+        assert found('meta["maker"] == "7"') == [row["id"] for row in filled if row["meta"].get("maker") == "7"]
+        client.flush(name)
+    assert found("rank >= 3") == [row["id"] for row in filled if not isinstance(row.get("rank", ""), str) and row["rank"] >= 3]
+    add("rank", "rank", json_cast_function="STRING_TO_DOUBLE")
+    assert found("rank >= 3") == [row["id"] for row in filled if "rank" in row and float(row["rank"]) >= 3]
+    for given, message in [
+        ({"json_cast_function": "STRING_TO_INT"}, "json_cast_function STRING_TO_INT is not supported; allowed is STRING_TO_DOUBLE"),
+        ({"json_cast_function": "STRING_TO_DOUBLE", "json_cast_type": "VARCHAR"}, "is for json_cast_type DOUBLE, got VARCHAR"),
+    ]:
+        with pytest.raises(MilvusException, match=message) as caught:
+            add("meta", 'meta["price"]', **given)
+        assert caught.value.code == 1100
+    client.drop_index(name, "meta_cast")
+    assert found('meta["maker"] == 7') == sevens(cast=False)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use elanus_index::scalar::ScalarIndex;
+use elanus_index::scalar::ColumnIndex;
 use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId};
 
@@ -24,9 +24,9 @@ pub(crate) enum IndexBuild {
 #[derive(Debug, Clone)]
 pub(crate) enum FieldIndex {
     Vectors(AnyIndex),
-    Scalars(Arc<ScalarIndex>),
+    Scalars(Arc<ColumnIndex>),
     /// Of the terms of texts; the parameters of their analyzer.
-    Terms(Arc<str>, Arc<ScalarIndex>),
+    Terms(Arc<str>, Arc<ColumnIndex>),
 }
 
 /// An index of a segment. Cheap to clone.
@@ -81,7 +81,7 @@ fn open_blob(blob: Bytes, def: &IndexDef) -> Result<FieldIndex, elanus_index::Op
     if def.metric.is_some() {
         return AnyIndex::open(blob).map(FieldIndex::Vectors);
     }
-    let index = Arc::new(ScalarIndex::open(blob)?);
+    let index = Arc::new(ColumnIndex::open(blob)?);
     Ok(match def.analyzer() {
         Some(analyzer) => FieldIndex::Terms(analyzer.into(), index),
         None => FieldIndex::Scalars(index),

@@ -133,7 +133,6 @@ impl IndexDef {
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
             json = scalar_def::check(index_type, field, &spec.params)?;
-            exact = field.data_type == DataType::Geometry;
             None
         };
         Ok(Self {

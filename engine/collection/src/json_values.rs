@@ -8,6 +8,7 @@ use std::fmt;
 use arrow::array::{Array, StringArray};
 use elanus_index::Bitset;
 use elanus_index::scalar::{ScalarColumn, ValueKind, Values};
+use elanus_text::leading_number;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,7 +23,13 @@ pub(crate) struct JsonCast {
     pub pointer: String,
     /// Type as Milvus calls it.
     pub cast: String,
+    /// What makes values of another type one of this, as Milvus calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
 }
+
+/// The function that takes text for the number it begins with. It is the only one.
+pub(crate) const STRING_TO_DOUBLE: &str = "STRING_TO_DOUBLE";
 
 /// Types that values can be indexed as: Milvus' name, what the values are, and whether they are elements of arrays.
 const CASTS: [(&str, ValueKind, bool); 6] = [
@@ -46,6 +53,11 @@ impl JsonCast {
         known.map_or((ValueKind::Text, false), |(_, kind, elements)| (*kind, *elements))
     }
 
+    /// Whether text counts as the number that it begins with.
+    pub fn numbers_in_texts(&self) -> bool {
+        self.function.is_some()
+    }
+
     /// Whether elements of arrays are indexed.
     pub fn elements(&self) -> bool {
         self.values().1
@@ -55,6 +67,7 @@ impl JsonCast {
 /// What was found in a column.
 pub(crate) struct Found {
     kind: ValueKind,
+    numbers_in_texts: bool,
     ints: Vec<(i64, u32)>,
     floats: Vec<(f64, u32)>,
     texts: Vec<(String, u32)>,
@@ -69,6 +82,7 @@ impl Found {
         let path: Vec<String> = steps(&cast.pointer);
         let mut found = Self {
             kind,
+            numbers_in_texts: cast.numbers_in_texts(),
             ints: Vec::new(),
             floats: Vec::new(),
             texts: Vec::new(),
@@ -113,6 +127,13 @@ impl Found {
                 Ok(text) => self.texts.push((text, row)),
                 Err(_) => return false,
             },
+            (ValueKind::Float, b'"') if self.numbers_in_texts => {
+                let text: Option<String> = serde_json::from_str(text).ok();
+                let Some(number) = text.and_then(|text| leading_number(&text)) else {
+                    return false;
+                };
+                self.floats.push((number, row));
+            }
             (ValueKind::Float, b'-' | b'0'..=b'9') => {
                 let whole = !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
                 match (text.parse::<i64>(), text.parse::<f64>()) {
@@ -250,6 +271,7 @@ mod tests {
         let cast = JsonCast {
             pointer: pointer.into(),
             cast: cast.into(),
+            function: None,
         };
         Found::of(&StringArray::from(texts.to_vec()), &cast)
     }
@@ -283,6 +305,15 @@ mod tests {
         );
         assert_eq!(texts.texts, [("x".to_string(), 0), ("y".to_string(), 0)]);
         assert_eq!(texts.nulls.iter().collect::<Vec<_>>(), [2, 3]);
+        let cast = JsonCast {
+            pointer: String::new(),
+            cast: "DOUBLE".into(),
+            function: Some(STRING_TO_DOUBLE.into()),
+        };
+        let values = vec![Some("\"7 kg\""), Some("\"kg\""), Some("3"), Some("true")];
+        let cast = Found::of(&StringArray::from(values), &cast);
+        assert_eq!(cast.floats, [(7.0, 0), (3.0, 2)]);
+        assert_eq!(cast.nulls.iter().collect::<Vec<_>>(), [1, 3]);
         let flags = found(
             "BOOL",
             "/x~1y",

@@ -64,4 +64,4 @@ pub use text_statistics::TextStatistics;
 pub use types::{DataType, Field};
 pub use unit::{Allowed, Unit, UnitId, VectorColumn};
 
-pub use elanus_storage::{Keys, RelationKind, RowRefs, SegmentStatistics};
+pub use elanus_storage::{BloomValue, ColumnBlooms, Keys, RelationKind, RowRefs, SegmentStatistics};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use elanus_index::scalar::GramLengths;
 
 use crate::error::{Error, Result};
-use crate::json_values::{JsonCast, escaped};
+use crate::json_values::{JsonCast, STRING_TO_DOUBLE, escaped};
 use crate::scalar_index::ScalarBuild;
 use crate::types::{DataType, Field};
 
@@ -148,9 +148,18 @@ fn json_cast(index_type: &str, field: &Field, params: &BTreeMap<String, String>)
             allowed.join(", ")
         )));
     }
-    if let Some(function) = params.get(JSON_CAST_FUNCTION) {
-        // With it Milvus' filters take text for numbers where the index is, and not elsewhere.
-        return Err(Error::Unsupported(format!("json_cast_function {function}")));
+    let function = params
+        .get(JSON_CAST_FUNCTION)
+        .map(|given| given.trim().to_ascii_uppercase());
+    if let Some(unknown) = function.as_ref().filter(|function| *function != STRING_TO_DOUBLE) {
+        return Err(Error::InvalidParameter(format!(
+            "json_cast_function {unknown} is not supported; allowed is {STRING_TO_DOUBLE}"
+        )));
+    }
+    if function.is_some() && cast != "DOUBLE" {
+        return Err(Error::InvalidParameter(format!(
+            "json_cast_function {STRING_TO_DOUBLE} is for {JSON_CAST_TYPE} DOUBLE, got {given}"
+        )));
     }
     let pointer = match params.get(JSON_PATH) {
         None => String::new(),
@@ -162,7 +171,11 @@ fn json_cast(index_type: &str, field: &Field, params: &BTreeMap<String, String>)
             ))
         })?,
     };
-    Ok(JsonCast { pointer, cast })
+    Ok(JsonCast {
+        pointer,
+        cast,
+        function,
+    })
 }
 
 /// The JSON pointer of a path like `meta["a"][0]`; one in the dynamic field may begin with the key.
@@ -300,12 +313,12 @@ mod tests {
         assert!(json(&[]).contains("json index must specify cast type"));
         assert!(json(&[(JSON_CAST_TYPE, "FLOAT")]).contains("json_cast_type FLOAT is not supported"));
         assert!(json(&[(JSON_CAST_TYPE, "DOUBLE"), (JSON_PATH, "g[1]")]).contains("like f[\"a\"][0]"));
+        let with_function =
+            |cast: &str, function: &str| json(&[(JSON_CAST_TYPE, cast), (JSON_CAST_FUNCTION, function)]);
+        assert_eq!(with_function("DOUBLE", "string_to_double"), "");
+        assert!(with_function("DOUBLE", "TO_INT").contains("allowed is STRING_TO_DOUBLE"));
         assert!(
-            json(&[
-                (JSON_CAST_TYPE, "DOUBLE"),
-                (JSON_CAST_FUNCTION, "STRING_TO_DOUBLE")
-            ])
-            .contains("not supported: json_cast_function STRING_TO_DOUBLE")
+            with_function("VARCHAR", STRING_TO_DOUBLE).contains("is for json_cast_type DOUBLE, got VARCHAR")
         );
         assert!(
             refused("BITMAP", DataType::Json, &[(JSON_CAST_TYPE, "DOUBLE")])

@@ -1,6 +1,6 @@
 //! Scalar indexes of segments: what one is built from, and asking one.
 //!
-//! An index is of the values of a column, or of the terms of its texts, as an analyzer makes them.
+//! An index is of the values of a column, of the terms of its texts, as an analyzer makes them, or of where its shapes are.
 //!
 //! An index is of the values that a segment was written with; of rows with newer values ([`crate::overlay`]) it says
 //! nothing, which [`Unit::ask`] takes care of.
@@ -8,12 +8,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{
     DataType as ArrowType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
 };
-use elanus_index::scalar::{GramLengths, ScalarColumn, ScalarIndex, Values, Verdict};
+use elanus_geometry::Shape;
+use elanus_index::scalar::{
+    ColumnIndex, Extent, ExtentColumn, ExtentIndex, GramLengths, ScalarColumn, ScalarIndex, Values, Verdict,
+};
 use elanus_index::{Bitset, BuildError, BuildOptions};
 use elanus_text::Analyzer;
 
@@ -53,6 +56,8 @@ pub struct JsonPlace {
     pub pointer: String,
     /// Whether the elements of an array there are meant, and not the value itself.
     pub elements: bool,
+    /// Whether text there counts as the number that it begins with.
+    pub numbers_in_texts: bool,
 }
 
 impl From<&JsonCast> for JsonPlace {
@@ -60,6 +65,7 @@ impl From<&JsonCast> for JsonPlace {
         Self {
             pointer: cast.pointer.clone(),
             elements: cast.elements(),
+            numbers_in_texts: cast.numbers_in_texts(),
         }
     }
 }
@@ -75,7 +81,7 @@ pub(crate) struct ScalarField {
     pub analyzer: Option<Arc<str>>,
     /// The place in JSON.
     pub json: Option<JsonPlace>,
-    pub index: Arc<ScalarIndex>,
+    pub index: Arc<ColumnIndex>,
 }
 
 /// Builds the index of a column.
@@ -86,7 +92,19 @@ pub(crate) fn build(
     build: &ScalarBuild,
     column: &ArrayRef,
     options: &BuildOptions<'_>,
-) -> Result<ScalarIndex> {
+) -> Result<ColumnIndex> {
+    let failed = |error: BuildError| Error::IndexBuild(error.to_string());
+    if let Some(shapes) = column.as_binary_opt::<i32>() {
+        let column = extents(shapes, options)?;
+        return ExtentIndex::build(column, options)
+            .map(ColumnIndex::from)
+            .map_err(failed);
+    }
+    of_values(build, column, options).map(ColumnIndex::from)
+}
+
+/// Builds the index of a column of values that have an order.
+fn of_values(build: &ScalarBuild, column: &ArrayRef, options: &BuildOptions<'_>) -> Result<ScalarIndex> {
     let failed = |error: BuildError| Error::IndexBuild(error.to_string());
     if let (Some(cast), Some(texts)) = (&build.json, column.as_string_opt::<i32>()) {
         let found = Found::of(texts, cast);
@@ -130,6 +148,33 @@ pub(crate) fn build(
         others: Bitset::new(rows),
     };
     ScalarIndex::build(column, build.grams, options).map_err(failed)
+}
+
+/// Where the shapes of a column are.
+fn extents(shapes: &BinaryArray, options: &BuildOptions<'_>) -> Result<ExtentColumn> {
+    let rows = shapes.len();
+    let mut column = ExtentColumn {
+        rows,
+        extents: Vec::with_capacity(rows),
+        nulls: Bitset::from_fn(rows, |row| shapes.is_null(row)),
+        others: Bitset::new(rows),
+    };
+    for (row, bytes) in shapes.iter().enumerate() {
+        if row % ROWS_BETWEEN_LOOKS == 0 && options.progress.cancelled() {
+            return Err(Error::IndexBuild(BuildError::Cancelled.to_string()));
+        }
+        match bytes.map(Shape::from_wkb) {
+            None => {}
+            Some(Err(_)) => column.others.set(row),
+            Some(Ok(shape)) => {
+                if let Some((min, max)) = shape.bounds() {
+                    let bulge = shape.bulge();
+                    column.extents.push((Extent { min, max, bulge }, row as u32));
+                }
+            }
+        }
+    }
+    Ok(column)
 }
 
 /// The distinct terms of a column of texts, and which row has which.
@@ -225,7 +270,7 @@ impl Unit {
     pub fn ask(
         &self,
         target: &IndexTarget,
-        question: impl FnOnce(&ScalarIndex) -> Option<Verdict>,
+        question: impl FnOnce(&ColumnIndex) -> Option<Verdict>,
     ) -> Option<(Verdict, Arc<str>)> {
         let scalar = self.scalar_field(target)?;
         let mut verdict = question(&scalar.index)?;

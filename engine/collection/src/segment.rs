@@ -7,14 +7,17 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
-use elanus_storage::{SegmentFiles, SegmentMeta, SegmentStatistics, TIMESTAMP_COLUMN};
-use parking_lot::RwLock;
+use elanus_storage::{ColumnBlooms, SegmentFiles, SegmentMeta, SegmentStatistics, TIMESTAMP_COLUMN};
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::stored_names::{StoredNames, may_be_missing, missing_column};
 use crate::types::Field;
 use crate::vector_column::VectorColumn;
+
+/// The Bloom filters of a column, once they are read.
+type BloomCell = Arc<tokio::sync::OnceCell<Arc<ColumnBlooms>>>;
 
 /// A segment on disk: vectors mapped, scalar columns read on first use and kept. Its columns go by their stored names; the
 /// ones it is older than are filled in.
@@ -29,6 +32,7 @@ pub(crate) struct SealedSegment {
     key_index: Arc<tokio::sync::OnceCell<KeyIndex>>,
     timestamps: Arc<tokio::sync::OnceCell<UInt64Array>>,
     statistics: Arc<tokio::sync::OnceCell<SegmentStatistics>>,
+    blooms: Arc<Mutex<HashMap<String, BloomCell>>>,
     primary_key: String,
     names: StoredNames,
 }
@@ -70,6 +74,7 @@ impl SealedSegment {
             key_index: Arc::default(),
             timestamps: Arc::default(),
             statistics: Arc::default(),
+            blooms: Arc::default(),
             primary_key: primary_key.to_string(),
             names,
         })
@@ -93,6 +98,7 @@ impl SealedSegment {
             key_index: Arc::clone(&self.key_index),
             timestamps: Arc::clone(&self.timestamps),
             statistics: Arc::clone(&self.statistics),
+            blooms: Arc::clone(&self.blooms),
             primary_key: self.primary_key.clone(),
             names: StoredNames::of(schema),
         })
@@ -193,13 +199,13 @@ impl SealedSegment {
         self.columns.write().clear();
     }
 
-    /// Bytes of scalar columns held in memory.
+    /// Bytes of scalar columns and of their Bloom filters held in memory.
     pub fn resident_bytes(&self) -> usize {
-        self.columns
-            .read()
-            .values()
-            .map(|array| array.get_array_memory_size())
-            .sum()
+        let columns = self.columns.read();
+        let columns = columns.values().map(|array| array.get_array_memory_size());
+        let blooms = self.blooms.lock();
+        let blooms = blooms.values().filter_map(|cell| Some(cell.get()?.bytes()));
+        columns.sum::<usize>() + blooms.sum::<usize>()
     }
 
     pub async fn key_index(&self) -> Result<&KeyIndex> {
@@ -225,6 +231,13 @@ impl SealedSegment {
     pub async fn statistics(&self) -> Result<&SegmentStatistics> {
         let read = || async { Ok(self.files.statistics(&self.meta).await?) };
         self.statistics.get_or_try_init(read).await
+    }
+
+    /// The Bloom filters of a column, of the values that the rows were written with; read once and kept.
+    pub async fn blooms(&self, name: &str) -> Result<Arc<ColumnBlooms>> {
+        let cell = Arc::clone(self.blooms.lock().entry(name.to_owned()).or_default());
+        let read = || async { Ok::<_, Error>(Arc::new(self.files.blooms(&self.meta, name).await?)) };
+        cell.get_or_try_init(read).await.map(Arc::clone)
     }
 
     pub fn vector(&self, field: &str) -> Option<&VectorColumn> {

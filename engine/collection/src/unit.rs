@@ -10,7 +10,7 @@ use elanus_index::{
     AnyIndex, AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, VectorIndex,
     VectorRef, Vectors, exact_search_any, exact_search_batch,
 };
-use elanus_storage::{Keys, RowRefs, SegmentId, SegmentStatistics};
+use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
@@ -225,7 +225,7 @@ impl Unit {
         }
     }
 
-    /// Bytes of scalar columns that the unit holds in memory.
+    /// Bytes of scalar columns, and of what tells their values apart, that the unit holds in memory.
     pub fn resident_bytes(&self) -> usize {
         match &self.block {
             Block::Sealed(segment) => segment.resident_bytes() + self.over.overlay.bytes(),
@@ -361,6 +361,22 @@ impl Unit {
             rows: written.rows.clone(),
             columns: names.iter().filter_map(of_column).collect(),
         }))
+    }
+
+    /// The Bloom filters of a column in each group of rows, as many as [`Unit::statistics`] has; `None` where there are
+    /// none, and for a column of which values were updated since.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub async fn blooms(&self, name: &str) -> Result<Option<Arc<ColumnBlooms>>> {
+        let (Block::Sealed(segment), Some(stored)) = (&self.block, self.names().stored(name)) else {
+            return Ok(None);
+        };
+        if self.over.overlay.touches(&[stored]) {
+            return Ok(None);
+        }
+        let blooms = segment.blooms(stored).await?;
+        Ok(Some(blooms).filter(|blooms| !blooms.is_empty()))
     }
 
     /// All rows of these columns, by their stored names, as they were written.

@@ -6,7 +6,7 @@
 //!                       ├──▶  Shape  ──┤
 //!   WKB 01 01000000 ..──┘   │            └──▶ WKB, little-endian: the form at rest
 //!                           ▼
-//!               Relation (DE-9IM), distance on the sphere
+//!               Relation (DE-9IM), distance on the sphere; the rectangle around it, for indexes
 //! ```
 //!
 //! Two coordinates to a position; points, lines, polygons, collections of them. Reading is strict and bounded: rings are
@@ -18,6 +18,8 @@
 
 mod build;
 mod relation;
+mod sphere;
+mod surroundings;
 mod wkb;
 mod wkt;
 
@@ -25,6 +27,7 @@ use geo::{Geometry, Validation};
 use thiserror::Error;
 
 pub use relation::Relation;
+pub use surroundings::Surroundings;
 
 /// Why text or bytes are no shape.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,15 +1,11 @@
 //! How two shapes lie to each other.
 //!
 //! The relations are those of the simple-features standard, read off the intersection matrix of the two shapes (DE-9IM:
-//! Egenhofer and Franzosa, 1991): the boundary of a polygon is not inside of it. Distances are in metres on a sphere of the
-//! earth's mean radius, positions being degrees of longitude and latitude.
+//! Egenhofer and Franzosa, 1991): the boundary of a polygon is not inside of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use geo::{
-    BoundingRect, Closest, CoordsIter, Distance, Geometry, Haversine, HaversineClosestPoint, Intersects,
-    Point, Relate, Validation,
-};
+use geo::{BoundingRect, Geometry, Intersects, Relate, Validation};
 
 use crate::Shape;
 
@@ -72,27 +68,6 @@ impl Relation {
             Self::Contains => matrix.is_contains(),
             Self::Intersects => matrix.is_intersects(),
             Self::Within => matrix.is_within(),
-        }
-    }
-}
-
-impl Shape {
-    /// Metres from the shape to a point, 0 when the point is on or in it; none for an empty shape, or when `point` is none.
-    pub fn metres_to(&self, point: &Shape) -> Option<f64> {
-        let Geometry::Point(point) = point.0 else {
-            return None;
-        };
-        match self.0.haversine_closest_point(&point) {
-            Closest::Intersection(_) => Some(0.0),
-            Closest::SinglePoint(closest) => Some(Haversine.distance(closest, point)),
-            // Degenerate lines have no closest point of their own: their corners are all there is.
-            Closest::Indeterminate => {
-                let corners = self
-                    .0
-                    .coords_iter()
-                    .map(|corner| Haversine.distance(Point(corner), point));
-                corners.reduce(f64::min)
-            }
         }
     }
 }
@@ -173,37 +148,5 @@ mod tests {
         assert!(bow_tie.check().is_err());
         assert_eq!(Intersects.holds(&bow_tie, &shape("POINT (1 1)")), None);
         assert_eq!(Intersects.holds(&bow_tie, &shape("POINT (9 9)")), Some(false));
-    }
-
-    #[test]
-    fn distances_are_metres_on_the_sphere() {
-        let degree = 6_371_008.8_f64.to_radians();
-        for (a, point, expected) in [
-            ("POINT (0 0)", "POINT (1 0)", degree),
-            ("POINT (10 60)", "POINT (10 61)", degree),
-            ("POINT (179.5 0)", "POINT (-179.5 0)", degree),
-            ("LINESTRING (0 0, 2 0)", "POINT (1 1)", degree),
-            ("LINESTRING (0 0, 2 0)", "POINT (3 0)", degree),
-            ("POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0))", "POINT (1 1)", 0.0),
-            ("POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0))", "POINT (2 -1)", degree),
-            ("MULTIPOINT (5 5, 0 1)", "POINT (0 0)", degree),
-            (
-                "GEOMETRYCOLLECTION (POINT (40 40), LINESTRING (0 1, 0 3))",
-                "POINT (0 0)",
-                degree,
-            ),
-            ("LINESTRING (0 1, 0 1)", "POINT (0 0)", degree),
-        ] {
-            let metres = shape(a).metres_to(&shape(point)).unwrap();
-            assert!(
-                (metres - expected).abs() < 0.5,
-                "{a} to {point}: {metres}, not {expected}"
-            );
-        }
-        assert_eq!(shape("LINESTRING EMPTY").metres_to(&shape("POINT (0 0)")), None);
-        assert_eq!(
-            shape("POINT (0 0)").metres_to(&shape("LINESTRING (0 0, 1 1)")),
-            None
-        );
     }
 }

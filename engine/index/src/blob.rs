@@ -80,7 +80,7 @@ macro_rules! number {
         }
     )*};
 }
-number!(u8, u32, u64, f32);
+number!(u8, u32, u64, f32, f64);
 
 /// Numbers that were built here, or that lie in an opened blob.
 #[derive(Debug)]
@@ -300,6 +300,11 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
         .check()
         .map_err(|error| OpenError::corrupt(error.to_string()))?;
     Ok(params)
+}
+
+/// The code of what a blob says it is; nothing of it is checked.
+pub(crate) fn kind_of(blob: &[u8]) -> Option<u8> {
+    blob.get(12).copied()
 }
 
 /// A blob whose checksums hold and whose arrays lie inside it.

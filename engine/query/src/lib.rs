@@ -40,6 +40,7 @@ mod fusion;
 mod grouping;
 mod index_filter;
 mod info;
+mod json_casts;
 mod memory;
 mod operators;
 mod ordering;

@@ -46,6 +46,8 @@ pub use gc::GcReport;
 pub use local::DurableLocalStore;
 pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef};
 pub use root::{DirLock, Root, open_root};
-pub use segment::{ColumnStatistics, SegmentFiles, SegmentStatistics, TIMESTAMP_COLUMN};
+pub use segment::{
+    BloomValue, ColumnBlooms, ColumnStatistics, SegmentFiles, SegmentStatistics, TIMESTAMP_COLUMN,
+};
 pub use versioned::{Outcome, Versioned, VersionedLog};
 pub use wal::{EncodedOps, Keys, RowRefs, WalEntry, WalFileWriter, WalFiles, WalOp, encode_ops};

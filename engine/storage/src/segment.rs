@@ -4,6 +4,7 @@
 //! A segment becomes part of a collection when a manifest names it; until then its files are an attempt. Every file is
 //! checked against the length and CRC32C in the manifest when this process first reads it.
 
+mod blooms;
 mod data;
 pub(crate) mod fetch;
 mod updates;
@@ -30,6 +31,7 @@ use crate::manifest::{
 };
 use crate::versioned::remove_if_present;
 
+pub use self::blooms::{BloomValue, ColumnBlooms};
 pub use self::data::{ColumnStatistics, SegmentStatistics};
 
 /// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
@@ -147,6 +149,17 @@ impl SegmentFiles {
         let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
         let (path, bytes) = self.open(segment.id, file).await?;
         blocking(move || data::statistics(path.as_ref(), bytes)).await
+    }
+
+    /// The Bloom filters of a column, if it has any.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NotFound`].
+    pub async fn blooms(&self, segment: &SegmentMeta, column: &str) -> Result<ColumnBlooms> {
+        let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
+        let (path, bytes) = self.open(segment.id, file).await?;
+        let column = column.to_owned();
+        blocking(move || blooms::blooms(path.as_ref(), bytes, &column)).await
     }
 
     async fn read_data(

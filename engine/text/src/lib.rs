@@ -18,6 +18,7 @@
 //! | `filter` | tokens to tokens |
 //! | [`highlight`] | pieces of a text around the terms of a query |
 //! | [`matching`] | whether a text has the terms or the phrase of a query |
+//! | `number` | the number that a text is |
 //! | [`terms`] | what BM25 counts: the numbers of terms, and their counts in a text |
 
 pub mod analyzer;
@@ -25,6 +26,7 @@ mod error;
 mod filter;
 pub mod highlight;
 pub mod matching;
+mod number;
 mod params;
 mod segments;
 pub mod terms;
@@ -34,5 +36,6 @@ mod tokenizer;
 pub use analyzer::Analyzer;
 pub use error::AnalyzerError;
 pub use matching::{TextMatcher, TextTest};
+pub use number::leading_number;
 pub use terms::{Counts, counts, term_number};
 pub use token::Token;

@@ -6,6 +6,7 @@
 //! | `elanus_json_compare(json, pointer, op, literal)` | the value compares so; op is one of `== != < <= > >=` |
 //! | `elanus_json_arithmetic(json, pointer, op, operand, op, literal)` | `value op operand` compares so |
 //! | `elanus_json_in(json, pointer, list)` | the value is in the list |
+//! | `elanus_json_compare_cast(..)`, `elanus_json_in_cast(..)` | the same with numbers, text counting as the number that it begins with |
 //! | `elanus_json_has(json, pointer, 'one' / 'any' / 'all', list)` | the array has the elements |
 //! | `elanus_json_exists(json, pointer)` | there is a value and it is not null; never NULL itself |
 //! | `elanus_json_length(json, pointer)` | (`Int64`) number of elements of the array |
@@ -21,6 +22,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use elanus_text::leading_number;
 use serde_json::value::RawValue;
 
 use super::literal::{Literal, LiteralSet, compare_numbers};
@@ -37,6 +39,10 @@ pub enum JsonTest {
     Arithmetic,
     /// `elanus_json_in`
     In,
+    /// `elanus_json_compare_cast`
+    CompareCast,
+    /// `elanus_json_in_cast`
+    InCast,
     /// `elanus_json_has`
     Has,
     /// `elanus_json_exists`
@@ -47,10 +53,12 @@ pub enum JsonTest {
 
 impl JsonTest {
     /// All tests.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Compare,
         Self::Arithmetic,
         Self::In,
+        Self::CompareCast,
+        Self::InCast,
         Self::Has,
         Self::Exists,
         Self::Length,
@@ -59,8 +67,8 @@ impl JsonTest {
     fn arguments(self) -> usize {
         match self {
             Self::Exists | Self::Length => 2,
-            Self::In => 3,
-            Self::Compare | Self::Has => 4,
+            Self::In | Self::InCast => 3,
+            Self::Compare | Self::CompareCast | Self::Has => 4,
             Self::Arithmetic => 6,
         }
     }
@@ -87,6 +95,10 @@ impl JsonTestFunction {
         let text = |index| text_literal(self.name(), args, index);
         Ok(match self.test {
             JsonTest::Compare => Prepared::Compare(operator(text(2)?)?, self.literal(text(3)?)?),
+            JsonTest::CompareCast => {
+                let number = self.number(text(3)?)?;
+                Prepared::Compare(operator(text(2)?)?, Literal::Number(number))
+            }
             JsonTest::Arithmetic => {
                 let operand = self.number(text(3)?)?;
                 Prepared::Arithmetic(
@@ -96,7 +108,7 @@ impl JsonTestFunction {
                     self.number(text(5)?)?,
                 )
             }
-            JsonTest::In => Prepared::In(LiteralSet::new(self.list(text(2)?)?)),
+            JsonTest::In | JsonTest::InCast => Prepared::In(LiteralSet::new(self.list(text(2)?)?)),
             JsonTest::Has => {
                 let list = self.list(text(3)?)?;
                 match text(2)? {
@@ -154,6 +166,8 @@ impl ScalarUDFImpl for JsonTestFunction {
             JsonTest::Compare => "elanus_json_compare",
             JsonTest::Arithmetic => "elanus_json_arithmetic",
             JsonTest::In => "elanus_json_in",
+            JsonTest::CompareCast => "elanus_json_compare_cast",
+            JsonTest::InCast => "elanus_json_in_cast",
             JsonTest::Has => "elanus_json_has",
             JsonTest::Exists => "elanus_json_exists",
             JsonTest::Length => "elanus_json_length",
@@ -204,6 +218,11 @@ impl ScalarUDFImpl for JsonTestFunction {
                 let exists = |row: usize| Some(value(row).is_some_and(|leaf| leaf != Leaf::Null));
                 Arc::new((0..rows).map(exists).collect::<BooleanArray>())
             }
+            JsonTest::CompareCast | JsonTest::InCast => Arc::new(
+                (0..rows)
+                    .map(|row| prepared.holds(&as_number(value(row)?)))
+                    .collect::<BooleanArray>(),
+            ),
             JsonTest::Compare | JsonTest::Arithmetic | JsonTest::In | JsonTest::Has => Arc::new(
                 (0..rows)
                     .map(|row| prepared.holds(&value(row)?))
@@ -211,6 +230,14 @@ impl ScalarUDFImpl for JsonTestFunction {
             ),
         };
         finish(result, json.is_single())
+    }
+}
+
+/// The number that a text begins with; anything else as it is.
+fn as_number(value: Leaf<'_>) -> Leaf<'_> {
+    match &value {
+        Leaf::Text(text) => leading_number(text).map_or(value, |number| Leaf::Number(Number::Float(number))),
+        Leaf::Null | Leaf::Bool(_) | Leaf::Number(_) | Leaf::Array(_) | Leaf::Object => value,
     }
 }
 

@@ -84,6 +84,17 @@ impl Collection {
         .map(|_| ())
     }
 
+    /// Places in JSON, by column and pointer, where filters take text for numbers, as an index there wants it. They do so in
+    /// all rows, indexed or not.
+    pub fn numbers_in_texts(&self) -> Vec<(String, String)> {
+        let state = self.shared.state.load();
+        let casts = state.indexes.iter().filter_map(|def| {
+            let json = def.json.as_ref().filter(|json| json.numbers_in_texts())?;
+            Some((def.field.clone(), json.pointer.clone()))
+        });
+        casts.collect()
+    }
+
     /// All indexes that were asked for, and how far they are.
     pub fn indexes(&self) -> Vec<IndexInfo> {
         let state = self.shared.state.load();

@@ -15,9 +15,13 @@
 //! Rows that the index cannot speak for (`others`) may be anything in every answer; whoever asks looks at their values.
 //!
 //! An index on texts may have [`grams`]: for every short run of characters the texts that have it.
+//!
+//! Shapes have no order. Theirs is a tree of the rectangles around them ([`extents`]); [`ColumnIndex`] is either.
 
 mod answer;
+mod column_index;
 mod dictionary;
+mod extents;
 mod grams;
 mod postings;
 #[cfg(test)]
@@ -30,7 +34,9 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 pub use self::answer::{Distinct, Key, ScalarTest};
+pub use self::column_index::ColumnIndex;
 use self::dictionary::{Dictionary, float_key, int_key};
+pub use self::extents::{Extent, ExtentColumn, ExtentIndex};
 pub use self::grams::GramLengths;
 use self::grams::Grams;
 use self::postings::Postings;

@@ -8,6 +8,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::json_casts::with_casts;
 use crate::predicate::Predicate;
 use crate::request::FilterText;
 use crate::selection::{SelectionCache, bounded};
@@ -17,8 +18,8 @@ const CAPACITY: usize = 1_024;
 /// A filter whose text and template values are longer than this together is compiled every time.
 const MAX_CACHED_TEXT: usize = 16 << 10;
 
-/// Id of the collection, version of its schema, text and template values.
-type Key = (i64, u64, String, String);
+/// Id of the collection, version of its schema and what its indexes do to filters, text and template values.
+type Key = (i64, (u64, Vec<(String, String)>), String, String);
 
 /// Recently compiled filters.
 pub(super) struct FilterCache {
@@ -49,7 +50,7 @@ impl FilterCache {
         let cacheable = filter.text.len() + templates.len() <= MAX_CACHED_TEXT;
         let key = (
             collection.id(),
-            collection.schema_version(),
+            (collection.schema_version(), collection.numbers_in_texts()),
             filter.text.clone(),
             templates,
         );
@@ -57,6 +58,7 @@ impl FilterCache {
             return Ok(vec![Arc::clone(predicate)]);
         }
         let expr = elanus_filter::compile(&filter.text, collection.arrow_schema(), &filter.templates)?;
+        let expr = with_casts(expr, collection)?;
         let predicate = Predicate::new(&expr, collection, names, |expr, schema| {
             base.create_physical_expr(expr.clone(), schema)
         })?;

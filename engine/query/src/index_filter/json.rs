@@ -26,7 +26,7 @@ pub(super) fn text_at(expr: &Expr) -> Option<IndexTarget> {
         return None;
     };
     (call.func == json::getter(JsonType::Str)).then_some(())?;
-    target(column, pointer, false)
+    target(column, pointer, Values::Own)
 }
 
 /// A test of the value, or of the array, at a place in JSON.
@@ -34,8 +34,13 @@ pub(super) fn lower(call: &ScalarFunction, text: &str) -> Option<IndexFilter> {
     let is = |test: JsonTest| call.func == json::test(test);
     let asked = |target: IndexTarget, test: ScalarTest| IndexFilter::test(target, test, text.to_string());
     match call.args.as_slice() {
-        [column, pointer, op, literal_json] if is(JsonTest::Compare) => {
-            let target = target(column, pointer, false)?;
+        [column, pointer, op, literal_json] if is(JsonTest::Compare) || is(JsonTest::CompareCast) => {
+            let values = if is(JsonTest::Compare) {
+                Values::Own
+            } else {
+                Values::Cast
+            };
+            let target = target(column, pointer, values)?;
             let key = key(literal(literal_json)?)?;
             let range = |from, to| ScalarTest::Range(from, to);
             let test = match literal(op)? {
@@ -52,12 +57,17 @@ pub(super) fn lower(call: &ScalarFunction, text: &str) -> Option<IndexFilter> {
             };
             Some(asked(target, test))
         }
-        [column, pointer, list] if is(JsonTest::In) => {
+        [column, pointer, list] if is(JsonTest::In) || is(JsonTest::InCast) => {
+            let values = if is(JsonTest::In) {
+                Values::Own
+            } else {
+                Values::Cast
+            };
             let keys = keys(literal(list)?).filter(|keys| !keys.is_empty())?;
-            Some(asked(target(column, pointer, false)?, ScalarTest::In(keys)))
+            Some(asked(target(column, pointer, values)?, ScalarTest::In(keys)))
         }
         [column, pointer, mode, list] if is(JsonTest::Has) => {
-            let target = target(column, pointer, true)?;
+            let target = target(column, pointer, Values::Elements)?;
             let keys = keys(literal(list)?)?;
             match literal(mode)? {
                 "one" | "any" => Some(asked(target, ScalarTest::In(keys))),
@@ -82,7 +92,18 @@ fn literal(expr: &Expr) -> Option<&str> {
     }
 }
 
-fn target(column: &Expr, pointer: &Expr, elements: bool) -> Option<IndexTarget> {
+/// Which values at a place are meant.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    /// Those that are there.
+    Own,
+    /// Numbers, also those in texts.
+    Cast,
+    /// Elements of arrays.
+    Elements,
+}
+
+fn target(column: &Expr, pointer: &Expr, values: Values) -> Option<IndexTarget> {
     let Expr::Column(column) = column else {
         return None;
     };
@@ -91,7 +112,8 @@ fn target(column: &Expr, pointer: &Expr, elements: bool) -> Option<IndexTarget> 
         analyzer: None,
         json: Some(JsonPlace {
             pointer: literal(pointer)?.to_string(),
-            elements,
+            elements: values == Values::Elements,
+            numbers_in_texts: values == Values::Cast,
         }),
     })
 }

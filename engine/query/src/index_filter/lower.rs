@@ -17,7 +17,7 @@ use elanus_udfs::array::{ArrayTest, function as array_function};
 
 use super::like::{Run, literal_runs};
 use super::text::text_test;
-use super::{IndexFilter, Question, ValueCondition, json};
+use super::{IndexFilter, Question, ValueCondition, json, shapes};
 
 /// Makes an expression physical over a schema.
 type Physical<'a> = &'a dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError>;
@@ -101,7 +101,8 @@ impl<'a> Lowerer<'a> {
             Expr::ScalarFunction(call) => self
                 .array_contains(call, expr)
                 .or_else(|| text_test(call, &short(expr)))
-                .or_else(|| json::lower(call, &short(expr))),
+                .or_else(|| json::lower(call, &short(expr)))
+                .or_else(|| shapes::lower(call, &short(expr))),
             _ => None,
         };
         known.unwrap_or_else(|| self.by_value(expr, Vec::new()).unwrap_or(IndexFilter::Open))

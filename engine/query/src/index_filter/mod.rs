@@ -14,11 +14,14 @@
 //!
 //! A condition on a single column that is no plain test (`LIKE`, regular expressions, functions) is evaluated on the
 //! distinct values of its column instead of on its rows, when they are few or the index has few candidates.
+//!
+//! Of shapes an index knows where they are at most ([`shapes`]): the rows of which the shape may be there stay open.
 
 mod json;
 mod like;
 mod lower;
 mod report;
+mod shapes;
 mod text;
 
 use std::sync::Arc;
@@ -28,10 +31,11 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use datafusion::physical_plan::PhysicalExpr;
 use elanus_collection::{IndexTarget, Unit};
-use elanus_index::scalar::{Distinct, ScalarIndex, ScalarTest, Verdict};
+use elanus_index::scalar::{ColumnIndex, Distinct, ScalarIndex, ScalarTest, Verdict};
 use elanus_text::matching::is_close;
 
 pub(crate) use self::report::IndexUse;
+use self::shapes::Place;
 
 /// Conditions are evaluated on distinct values when there are at most this part of the rows of them.
 const FEW_VALUES: usize = 4;
@@ -66,6 +70,8 @@ pub(crate) enum Question {
     Values(ValueCondition),
     /// Whether one of the terms is so close to one of these.
     Close { wanted: Vec<String>, distance: usize },
+    /// Whether the shape may be there.
+    Place(Place),
 }
 
 /// A condition on a single column.
@@ -142,11 +148,17 @@ fn joined(
 }
 
 impl Question {
-    fn answer(&self, index: &ScalarIndex) -> Option<Verdict> {
-        match self {
-            Self::Test(test) => index.answer(test),
-            Self::Values(condition) => condition.answer(index),
-            Self::Close { wanted, distance } => close(wanted, *distance, index),
+    fn answer(&self, index: &ColumnIndex) -> Option<Verdict> {
+        match (self, index) {
+            (Self::Test(test), ColumnIndex::Values(index)) => index.answer(test),
+            (Self::Values(condition), ColumnIndex::Values(index)) => condition.answer(index),
+            (Self::Close { wanted, distance }, ColumnIndex::Values(index)) => close(wanted, *distance, index),
+            (Self::Place(place), ColumnIndex::Extents(index)) => {
+                Some(index.answer(|extent| place.may_have(extent)))
+            }
+            (Self::Test(ScalarTest::Null), ColumnIndex::Extents(index)) => Some(index.answer_null()),
+            (Self::Place(_), ColumnIndex::Values(_))
+            | (Self::Test(_) | Self::Values(_) | Self::Close { .. }, ColumnIndex::Extents(_)) => None,
         }
     }
 }

@@ -12,21 +12,25 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue, TableReference, exec_err, plan_err};
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableScan,
+    TypeSignature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use elanus_collection::Collection;
 use elanus_filter::Templates;
 
 use super::table_function::qualified;
 use crate::error::external;
+use crate::json_casts::with_casts;
+use crate::table::CollectionTable;
 
 const NAME: &str = "milvus";
 
@@ -76,16 +80,20 @@ impl AnalyzerRule for MilvusPredicateRule {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let replaced = plan.transform_up_with_subqueries(|node| {
             let inputs = node.inputs();
-            if inputs.is_empty() {
+            if inputs.is_empty() || !has_call(&node)? {
                 return Ok(Transformed::no(node));
             }
             let schema = merge_schema(&inputs);
+            let mut collections = Vec::new();
+            for input in inputs {
+                add_collections(input, &mut collections);
+            }
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let replaced = expr.transform_up(|expr| match &expr {
-                    Expr::ScalarFunction(call) if call.func.name() == NAME => {
-                        condition(call, &schema).map(Transformed::yes)
+                    Expr::ScalarFunction(call) if is_call(call) => {
+                        condition(call, &schema, &collections).map(Transformed::yes)
                     }
                     _ => Ok(Transformed::no(expr)),
                 })?;
@@ -99,7 +107,47 @@ impl AnalyzerRule for MilvusPredicateRule {
     }
 }
 
-fn condition(call: &ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+fn is_call(call: &ScalarFunction) -> bool {
+    call.func.name() == NAME
+}
+
+fn has_call(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found =
+            found || expr.exists(|part| Ok(matches!(part, Expr::ScalarFunction(call) if is_call(call))))?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The collections that a plan reads as they are, and what they are called in it.
+fn add_collections(plan: &LogicalPlan, found: &mut Vec<(TableReference, Arc<Collection>)>) {
+    let mut add = |name: &TableReference, scan: &TableScan| {
+        let source = scan.source.downcast_ref::<DefaultTableSource>();
+        let table = source.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
+        if let Some(table) = table {
+            found.push((name.clone(), Arc::clone(table.collection())));
+        }
+    };
+    if let LogicalPlan::TableScan(scan) = plan {
+        add(&scan.table_name, scan);
+    } else if let LogicalPlan::SubqueryAlias(alias) = plan {
+        if let LogicalPlan::TableScan(scan) = alias.input.as_ref() {
+            add(&alias.alias, scan);
+        }
+    } else {
+        for input in plan.inputs() {
+            add_collections(input, found);
+        }
+    }
+}
+
+fn condition(
+    call: &ScalarFunction,
+    schema: &DFSchema,
+    collections: &[(TableReference, Arc<Collection>)],
+) -> Result<Expr> {
     let literal = |expr: &Expr| match expr {
         Expr::Literal(
             ScalarValue::Utf8(Some(text))
@@ -157,5 +205,9 @@ fn condition(call: &ScalarFunction, schema: &DFSchema) -> Result<Expr> {
         .map(|(_, field)| Arc::clone(field))
         .collect();
     let filter = elanus_filter::compile(filter, &Schema::new(fields), &Templates::default());
-    qualified(filter.map_err(external)?, table)
+    let mut filter = filter.map_err(external)?;
+    if let Some((_, collection)) = collections.iter().find(|(name, _)| name == table) {
+        filter = with_casts(filter, collection)?;
+    }
+    qualified(filter, table)
 }

@@ -43,6 +43,7 @@ use self::arguments::{Arguments, Function, literal_text, text};
 use super::bm25;
 use crate::catalog::{CATALOG, Handle};
 use crate::error::{QueryError, did_you_mean, external};
+use crate::json_casts::with_casts;
 use crate::resources::Resources;
 use crate::table::{CollectionTable, SearchOptions};
 
@@ -434,7 +435,8 @@ impl Call<'_> {
         match literal_text(&given) {
             Some(text) => {
                 let filter = elanus_filter::compile(&text, collection.arrow_schema(), &Templates::default());
-                qualified(filter.map_err(external)?, table)
+                let filter = with_casts(filter.map_err(external)?, collection)?;
+                qualified(filter, table)
             }
             None => self.context.sql_to_expr(given, schema),
         }

@@ -8,6 +8,7 @@
 mod alter;
 mod copy;
 mod files;
+mod json_casts;
 mod kinds;
 mod limits;
 mod pruning;
@@ -16,6 +17,7 @@ mod requests;
 mod rewrite;
 mod scalar_indexes;
 mod sessions;
+mod shape_indexes;
 mod shapes;
 mod statements;
 mod support;

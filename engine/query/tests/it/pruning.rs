@@ -216,3 +216,70 @@ async fn segments_without_a_row_in_range_are_not_read() {
         "the bounds of an updated column are not trusted"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_without_a_wanted_value_are_not_read_though_it_is_within_their_bounds() {
+    let engine = engine_with(Arc::new(InMemory::new()), EngineOptions::default()).await;
+    let columns = "id BIGINT PRIMARY KEY, name VARCHAR(200), doc JSON, n BIGINT, v VECTOR(2) NOT NULL";
+    sql(&engine, &format!("CREATE TABLE sealed ({columns})")).await;
+    sql(&engine, "CREATE INDEX on_v ON sealed USING flat (v)").await;
+    for segment in 0..4 {
+        // Each segment has every fourth key and name.
+        let rows = format!(
+            "SELECT i, 'name ' || lpad(i::text, 4, '0'), '{{\"a\": ' || i || '}}', i + 0, '[' || i || ', 1]' \
+             FROM generate_series({segment}, 399, 4) AS g(i)"
+        );
+        sql(&engine, &format!("INSERT INTO sealed {rows}")).await;
+        seal(&engine).await;
+    }
+    let cases = [
+        ("id = 17", Some(3)),
+        ("id IN (17, 33, 49)", Some(3)),
+        ("id IN (17, 18)", Some(2)),
+        ("id = 17 AND n > 3", Some(3)),
+        ("id = 17 OR n = 18", None),
+        ("id <> 17", None),
+        ("name = 'name 0042'", Some(3)),
+        ("name IN ('name 0042', 'name 0043')", Some(2)),
+        ("name = 'name 0042' OR name = 'name 0046'", Some(3)),
+        (
+            "milvus('name in [\"name 0042\", \"name 0050\"] and id > 0')",
+            Some(3),
+        ),
+        ("name NOT IN ('name 0042')", None),
+        ("name = 'name 0042x'", Some(4)),
+        // Of other columns there are no filters.
+        ("n = 17", None),
+    ];
+    for (condition, expected) in cases {
+        let statement = format!("SELECT id FROM sealed WHERE {condition}");
+        assert_eq!(pruned(&engine, &statement).await, expected, "{condition}");
+    }
+    let near = "SELECT id FROM sealed WHERE name = 'name 0042' ORDER BY v <-> '[0, 1]' LIMIT 2";
+    assert_eq!(pruned(&engine, near).await, Some(3));
+    sql(&engine, "UPDATE sealed SET name = 'name 0042' WHERE id = 17").await;
+    let found = text(
+        &sql(
+            &engine,
+            "SELECT id FROM sealed WHERE name = 'name 0042' ORDER BY id",
+        )
+        .await,
+    );
+    assert_eq!(found, "17\n42");
+    let after_update = pruned(&engine, "SELECT id FROM sealed WHERE name = 'name 0042'").await;
+    assert_eq!(
+        after_update,
+        Some(2),
+        "the filter of an updated column is not trusted"
+    );
+    // A key that moves to a new row is found there.
+    sql(&engine, "DELETE FROM sealed WHERE id = 42").await;
+    sql(
+        &engine,
+        "INSERT INTO sealed VALUES (42, 'new', NULL, 1, '[1, 1]')",
+    )
+    .await;
+    seal(&engine).await;
+    let found = text(&sql(&engine, "SELECT name FROM sealed WHERE id = 42").await);
+    assert_eq!(found, "new");
+}

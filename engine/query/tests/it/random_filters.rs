@@ -149,6 +149,16 @@ pub fn filter() -> impl Strategy<Value = String> {
             "_all(j[\"x\"][\"y\"], [1, \"a\"])"
         ])
         .prop_map(|test| format!("json_contains{test}")),
+        (
+            compare(),
+            prop::sample::select(vec!["0", "17", "30", "77", "1000"])
+        )
+            .prop_map(|(op, key)| format!("id {op} {key}")),
+        (
+            prop::sample::select(vec!["in", "not in"]),
+            list(&["3", "8", "21", "40", "5000"])
+        )
+            .prop_map(|(op, list)| format!("id {op} {list}")),
         Just("n > 50".to_string()),
         Just("n % 7 == 3".to_string()),
     ];
@@ -192,12 +202,23 @@ pub async fn selected(engine: &Engine, table: &str, filter: &str) -> Result<Vec<
 /// Whether as many random filters select the same rows of two tables; `trusted` reads every value.
 pub async fn compare(
     engine: &Engine,
-    [table, trusted]: [&str; 2],
+    tables: [&str; 2],
     runner: &mut TestRunner,
     filters: usize,
     moment: &str,
 ) {
-    let strategy = filter();
+    compare_with(engine, tables, runner, &filter(), filters, moment).await;
+}
+
+/// As [`compare`], with filters of one's own.
+pub async fn compare_with(
+    engine: &Engine,
+    [table, trusted]: [&str; 2],
+    runner: &mut TestRunner,
+    strategy: &impl Strategy<Value = String>,
+    filters: usize,
+    moment: &str,
+) {
     let mut compared = 0;
     for _ in 0..filters {
         let filter = strategy.new_tree(runner).unwrap().current();

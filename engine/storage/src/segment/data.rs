@@ -1,14 +1,14 @@
 //! `data.parquet`: the scalar columns of a segment, readable with any Parquet reader.
 //!
-//! LZ4 pages of at most 4,096 rows with a page index, so that a few rows can be read without the rest, and a Bloom
-//! filter on the primary key, so that a lookup by key can skip the file.
+//! LZ4 pages of at most 4,096 rows with a page index, so that a few rows can be read without the rest, and Bloom filters
+//! on the primary key and on texts ([`super::blooms`]), so that a search for a value can skip the file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
@@ -20,10 +20,12 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
 
+/// Key of the metadata that names what is inside of a plain type.
+const EXTENSION_NAME_KEY: &str = "ARROW:extension:name";
 const PAGE_ROWS: usize = 4096;
 const ROW_GROUP_ROWS: usize = 65_536;
 
-/// Share of absent keys that the Bloom filter lets through.
+/// Share of absent values that a Bloom filter lets through; it is as large as the distinct values need it to be.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// What a segment says of its columns without their values being read: one entry for each group of rows.
@@ -91,19 +93,28 @@ pub(crate) fn statistics(path: &str, bytes: Bytes) -> Result<SegmentStatistics> 
 }
 
 pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> {
-    let key = ColumnPath::from(primary_key);
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_created_by("elanus".to_owned())
         .set_compression(Compression::LZ4_RAW)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_column_bloom_filter_enabled(key.clone(), true)
-        .set_column_bloom_filter_fpp(key.clone(), BLOOM_FALSE_POSITIVES)
-        .set_column_bloom_filter_max_ndv(key, batch.num_rows().min(ROW_GROUP_ROWS) as u64)
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    let schema = batch.schema();
+    // Texts that are JSON inside are not compared as a whole.
+    let is_text = |field: &Field| {
+        *field.data_type() == DataType::Utf8 && !field.metadata().contains_key(EXTENSION_NAME_KEY)
+    };
+    for field in schema.fields() {
+        if field.name() == primary_key || is_text(field) {
+            let column = ColumnPath::new(vec![field.name().clone()]);
+            properties = properties
+                .set_column_bloom_filter_enabled(column.clone(), true)
+                .set_column_bloom_filter_fpp(column.clone(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(column, batch.num_rows().min(ROW_GROUP_ROWS) as u64);
+        }
+    }
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
     writer.write(batch)?;
     Ok(writer.into_inner()?)
 }
@@ -200,7 +211,7 @@ fn selection(rows: &[u32], total_rows: usize) -> RowSelection {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray, Float64Array, Int64Array, StringArray};
-    use arrow::datatypes::{Field, Int64Type};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
 
