@@ -103,6 +103,22 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
     }
 }
 
+/// What a search reads, and the plan of the rows that it may find, where there is one.
+fn scan_and_allowed<'a>(
+    search: &str,
+    inputs: &'a [Arc<dyn ExecutionPlan>],
+) -> Result<(&'a CollectionScanExec, Option<&'a Arc<dyn ExecutionPlan>>)> {
+    let (scan, allowed) = match inputs {
+        [input] => (input.downcast_ref(), None),
+        [input, allowed] => (input.downcast_ref(), Some(allowed)),
+        _ => (None, None),
+    };
+    match scan {
+        Some(scan) => Ok((scan, allowed)),
+        None => internal_err!("{search} needs a scan of a collection below it"),
+    }
+}
+
 fn plan_search(
     planner: &dyn PhysicalPlanner,
     search: &VectorSearch,
@@ -110,14 +126,7 @@ fn plan_search(
     session: &dyn Session,
     context: &PhysicalPlanningContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (scan, allowed) = match inputs {
-        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
-        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
-        _ => (None, None),
-    };
-    let Some(scan) = scan else {
-        return internal_err!("VectorSearch needs a scan of a collection below it");
-    };
+    let (scan, allowed) = scan_and_allowed("VectorSearch", inputs)?;
     let schema = search.input.schema();
     let output = scan.schema();
     let physical =
@@ -226,14 +235,7 @@ fn plan_hybrid(
     session: &dyn Session,
     context: &PhysicalPlanningContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (scan, allowed) = match inputs {
-        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
-        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
-        _ => (None, None),
-    };
-    let Some(scan) = scan else {
-        return internal_err!("HybridSearch needs a scan of a collection below it");
-    };
+    let (scan, allowed) = scan_and_allowed("HybridSearch", inputs)?;
     let schema = hybrid.input.schema();
     let physical =
         |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
