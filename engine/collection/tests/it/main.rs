@@ -10,5 +10,6 @@ mod crash;
 mod failures;
 mod lifecycle;
 mod model;
+mod snapshots;
 mod support;
 mod updates;

@@ -1,4 +1,5 @@
-//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`].
+//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`];
+//! and the tables of earlier states, `as_of(..)` in [`as_of`].
 //!
 //! ```text
 //!   FROM vector_search(docs, embedding, $1, 10, filter => 'price < 5')
@@ -18,6 +19,7 @@
 //! lateral subquery, and [`super::lateral`] makes a vector join of it.
 
 mod arguments;
+pub(crate) mod as_of;
 mod hybrid_search;
 mod text_search;
 
@@ -124,6 +126,14 @@ impl RelationPlanner for SearchCalls {
             TableFactor::Table {
                 name, args: Some(_), ..
             }
+            | TableFactor::Function { name, .. }
+                if as_of::is_as_of(name) =>
+            {
+                Some(&as_of::AS_OF)
+            }
+            TableFactor::Table {
+                name, args: Some(_), ..
+            }
             | TableFactor::Function { name, .. } => function_of(name),
             _ => None,
         };
@@ -148,6 +158,8 @@ impl RelationPlanner for SearchCalls {
             call.vector_search(arguments)
         } else if function.name == text_search::TEXT_SEARCH.name {
             call.text_search(arguments)
+        } else if function.name == as_of::AS_OF.name {
+            call.as_of(&arguments)
         } else {
             call.hybrid_search(arguments)
         }?;
@@ -226,6 +238,9 @@ impl Call<'_> {
     fn table(&mut self, given: SqlExpr) -> Result<(TableReference, Arc<Collection>)> {
         let of = self.function.name;
         let parts = match given {
+            SqlExpr::Function(call) if as_of::is_as_of(&call.name) => {
+                return self.past(&as_of::arguments_of(&call));
+            }
             SqlExpr::Identifier(ident) => vec![ident],
             SqlExpr::CompoundIdentifier(parts) => parts,
             other => return plan_err!("{of}: table is the name of a table, not {other}"),
