@@ -74,7 +74,8 @@ async fn writes_that_go_on_are_in_a_state_as_a_whole_or_not_at_all() {
     let acknowledged = Arc::new(AtomicI64::new(0));
     let done = Arc::new(AtomicI64::new(0));
     let writer = tokio::spawn({
-        let (collection, acknowledged, done) = (collection.clone(), acknowledged.clone(), done.clone());
+        let (acknowledged, done) = (Arc::clone(&acknowledged), Arc::clone(&done));
+        let collection = Arc::clone(&collection);
         async move {
             let mut version = 0;
             while done.load(Ordering::SeqCst) == 0 {

@@ -32,6 +32,7 @@ use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::fuse::FuseExec;
+use crate::operators::matching::Matching;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::vector_join::{Searched, VectorJoinExec};
 use crate::operators::{constant, group_units, hit_ordering};
@@ -346,6 +347,11 @@ fn plan_join(
     }
     let distance_of = |expr: &Expr| Distance::with_query(expr, join.right.schema(), |_| true);
     let limit = |limit: &Expr| constant(&physical(limit, &DFSchema::empty())?);
+    let mut matching = Matching::default();
+    for (ours, theirs) in &join.matching {
+        matching.ours.push(physical(ours, join.left.schema())?);
+        matching.theirs.push(physical(theirs, join.right.schema())?);
+    }
     let within = match Range::of(&join.range, &parts, distance_of, limit)? {
         Range::Window(window) => window,
         Range::Nothing => Window::new(Some(f32::INFINITY), Some(f32::NEG_INFINITY)),
@@ -379,6 +385,7 @@ fn plan_join(
         snapshot,
         columns,
         predicates,
+        matching,
         spec,
         resources: Arc::clone(scan.resources()),
     };
