@@ -20,6 +20,7 @@
 
 mod arguments;
 pub(crate) mod as_of;
+mod groups;
 mod hybrid_search;
 mod text_search;
 
@@ -64,9 +65,12 @@ const VECTOR_SEARCH: Function = Function {
         "range_filter",
         "params",
         "exact",
+        "group_by",
+        "group_size",
+        "strict_group_size",
     ],
     usage: "vector_search(table, [column,] query, k, metric => .., filter => .., radius => .., range_filter => .., \
-            params => .., exact => ..)",
+            params => .., exact => .., group_by => .., group_size => .., strict_group_size => ..)",
 };
 
 /// Plans searches in FROM.
@@ -211,6 +215,8 @@ impl Call<'_> {
             None => None,
         };
 
+        let groups = self.groups(&mut arguments, &collection)?;
+
         let vector = Expr::Column(Column::new(Some(table.clone()), &column));
         let distance = self.distance(metric, vector, query)?;
         let mut outputs: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
@@ -223,8 +229,13 @@ impl Call<'_> {
             Some(far) => Some(distance.clone().lt(self.bound("radius", far)?)),
             None => None,
         };
+        let filters = [filter, near, far].into_iter().flatten();
+        if let Some(groups) = groups {
+            let found = self.grouped(scan, distance, filters.collect(), &k, groups)?;
+            return LogicalPlanBuilder::from(found).project(outputs)?.build();
+        }
         let mut found = LogicalPlanBuilder::from(scan);
-        for filter in [filter, near, far].into_iter().flatten() {
+        for filter in filters {
             found = found.filter(filter)?;
         }
         found
