@@ -255,6 +255,7 @@ fn invalid_name(kind: NameKind, name: &str, reason: &str) -> Error {
             "Invalid collection alias: {name}. {}",
             reason.replace("collection alias name", "collection alias")
         )),
+        NameKind::Snapshot => Error::invalid(format!("Invalid snapshot name: {name}. {reason}")),
         NameKind::Partition => {
             Error::invalid(format!("Invalid partition name: {name}. {}.", sentence(reason)))
         }

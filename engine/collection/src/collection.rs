@@ -27,8 +27,10 @@ use crate::writer::{Edit, Request, Shared, Writer, WriterParts, request_channel}
 mod alter;
 mod bulk;
 mod indexes;
+mod past;
 mod rows;
 
+use past::Opened;
 pub use rows::{Change, ChangeResult, WriteResult};
 
 /// What all collections of one engine share.
@@ -59,6 +61,10 @@ pub struct Collection {
     oracle: Arc<TimestampOracle>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) warmup: Arc<Warmup>,
+    /// The earlier states that someone reads now, by version.
+    opened: Arc<Opened>,
+    /// Its version, when this is an earlier state itself.
+    past: Option<u64>,
 }
 
 impl std::fmt::Debug for Collection {
@@ -141,6 +147,8 @@ impl Collection {
             oracle: Arc::clone(&context.oracle),
             budget: Arc::clone(&context.budget),
             warmup: Arc::default(),
+            opened: Arc::default(),
+            past: None,
         });
         let loaded = collection.shared.state.load().load.clone();
         if loaded != LoadScope::None {

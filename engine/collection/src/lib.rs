@@ -58,7 +58,7 @@ pub use partition::{DEFAULT_PARTITION, PartitionInfo};
 pub use rows::UNIQUE_KEY;
 pub use scalar_index::{IndexTarget, JsonPlace};
 pub use schema::{CollectionSchema, DYNAMIC_FIELD, TIMESTAMP_COLUMN, metadata_keys};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotInfo, SnapshotRef};
 pub use structs::{SubField, split_sub_field_name, sub_field_name};
 pub use text_statistics::TextStatistics;
 pub use types::{DataType, Field};

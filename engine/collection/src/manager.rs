@@ -465,6 +465,7 @@ fn initial_state(
         properties: spec.properties.clone(),
         next_id: partitions.len() as i64 + 1,
         partitions,
+        snapshots: Vec::new(),
         indexes: Vec::new(),
         load: LoadScope::None,
         next_field_id: 0,

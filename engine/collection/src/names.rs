@@ -71,6 +71,8 @@ pub enum NameKind {
     Field,
     /// An index.
     Index,
+    /// A snapshot.
+    Snapshot,
 }
 
 impl fmt::Display for NameKind {
@@ -82,6 +84,7 @@ impl fmt::Display for NameKind {
             Self::Partition => "partition",
             Self::Field => "field",
             Self::Index => "index",
+            Self::Snapshot => "snapshot",
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::load::LoadScope;
 use crate::partition::PartitionInfo;
+use crate::snapshot::SnapshotInfo;
 
 /// The collection's own part of the manifest. Fields are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub(crate) struct CollectionState {
     pub indexes: Vec<IndexDef>,
     #[serde(default)]
     pub load: LoadScope,
+    /// The states that are kept under a name, oldest first.
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotInfo>,
     /// Next id of a partition or index.
     pub next_id: i64,
     /// Next id of a field, once fields were added or dropped; before that, the one after the largest.

@@ -25,7 +25,7 @@ use crate::background::{BuildControl, Event, Maintenance};
 use crate::clock::{Timestamp, TimestampOracle};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SnapshotInfo};
 use crate::state::CollectionState;
 
 mod alter;
@@ -34,13 +34,15 @@ mod edit;
 mod entry;
 mod flush;
 mod group;
+mod past;
 mod recover;
 
-use alter::PendingAlter;
+use alter::Pending;
 pub(crate) use alter::{Successor, request_channel};
 pub(crate) use entry::{PartitionData, Pins, SegmentEntry};
 use flush::FailedFlush;
 use group::Group;
+pub(crate) use past::Past;
 use recover::Failure;
 
 /// Most bytes of one group commit.
@@ -60,6 +62,16 @@ pub(crate) enum Request {
     Alter {
         changes: Vec<Alteration>,
         reply: Reply<()>,
+    },
+    /// Keeps the state of now under a name.
+    Keep {
+        name: String,
+        reply: Reply<SnapshotInfo>,
+    },
+    /// Opens the state of an earlier manifest.
+    OpenPast {
+        version: u64,
+        reply: Reply<Past>,
     },
     Flush {
         reply: Reply<()>,
@@ -147,8 +159,8 @@ pub(crate) struct Writer {
     /// When the oldest row or delete that only the log has was written.
     oldest_unflushed: Option<Instant>,
     newest_growing: Option<Instant>,
-    /// The new schema, while rows of the old one are put into segments.
-    altering: Option<PendingAlter>,
+    /// What waits until all rows are in segments; requests wait with it.
+    pending: Option<Pending>,
     /// Why nothing can be written.
     failure: Option<Failure>,
 }
@@ -218,7 +230,7 @@ impl Writer {
             settle_waiters: Vec::new(),
             oldest_unflushed: None,
             newest_growing: None,
-            altering: None,
+            pending: None,
             failure: None,
         };
         writer.recover(&manifest, wal).await?;
@@ -237,7 +249,7 @@ impl Writer {
                 requests = of_new_schema;
             }
             self.start_flush_if_due();
-            if let Some(of_new_schema) = self.alter_if_ready().await {
+            if let Some(of_new_schema) = self.pending_if_ready().await {
                 // What still waits in the old channel was made for the old schema: dropping it answers it.
                 requests = of_new_schema;
             }
@@ -247,7 +259,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => self.handle_event(event).await,
-                request = requests.recv(), if !self.throttled() && self.altering.is_none() => match request {
+                request = requests.recv(), if !self.throttled() && self.pending.is_none() => match request {
                     None => break,
                     Some(Request::Close { reply }) => {
                         self.cancel_maintenance();
@@ -293,6 +305,11 @@ impl Writer {
                 drop(reply.send(result));
             }
             Request::Alter { changes, reply } => self.begin_alter(&changes, reply).await,
+            Request::Keep { name, reply } => self.begin_keep(name, reply),
+            Request::OpenPast { version, reply } => {
+                let opened = self.open_past(version).await;
+                drop(reply.send(opened));
+            }
             Request::Flush { reply } => {
                 self.flush_now();
                 self.flush_waiters.push((self.last_sequence, reply));

@@ -98,7 +98,10 @@ impl SchemaProvider for DatabaseSchema {
                 Arc::clone(&self.resources),
             )))),
             Err(Error::CollectionNotFound { .. }) => match self.collections.0.relation(&self.name, name) {
-                Some(relation) => relation::table(&self.resources, &relation).await.map(Some),
+                Some(relation) => {
+                    let table = relation::table(&self.collections.0, &self.resources, &relation);
+                    table.await.map(Some)
+                }
                 None => Ok(None),
             },
             Err(Error::DatabaseNotFound { .. }) => Ok(None),

@@ -5,6 +5,7 @@
 //! | `collections` | a collection of any database |
 //! | `segments` | a block of rows: a sealed segment or rows still in memory |
 //! | `indexes` | an index and how far its build is |
+//! | `snapshots` | a state of a collection that is kept under a name |
 //! | `queries` | a SQL statement that runs now |
 
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use elanus_collection::{Collection, Collections, IndexState};
+use elanus_collection::{Collection, Collections, IndexState, SnapshotInfo, TimestampOracle};
 
 use crate::catalog::Handle;
 use crate::sql::running::Running;
 
-const TABLES: [&str; 4] = ["collections", "segments", "indexes", "queries"];
+const TABLES: [&str; 5] = ["collections", "segments", "indexes", "snapshots", "queries"];
 
 /// The schema with tables about collections.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl SchemaProvider for InfoSchema {
             "collections" => collections(&self.all())?,
             "segments" => segments(&self.all())?,
             "indexes" => indexes(&self.all())?,
+            "snapshots" => snapshots(&self.all())?,
             "queries" => queries(&self.running)?,
             _ => return Ok(None),
         };
@@ -150,6 +152,37 @@ fn indexes(all: &[Arc<Collection>]) -> Result<RecordBatch> {
             "state",
             rows.iter().map(|(_, index)| Some(state(index.state).to_string())),
         ),
+    ])
+}
+
+fn snapshots(all: &[Arc<Collection>]) -> Result<RecordBatch> {
+    let rows: Vec<_> = all
+        .iter()
+        .flat_map(|c| {
+            c.snapshots()
+                .into_iter()
+                .map(|snapshot| (Arc::clone(c), snapshot))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let micros = |(_, snapshot): &(Arc<Collection>, SnapshotInfo)| {
+        let millis = TimestampOracle::unix_millis(snapshot.created_ts);
+        i64::try_from(millis.saturating_mul(1_000)).unwrap_or(i64::MAX)
+    };
+    let created = TimestampMicrosecondArray::from_iter_values(rows.iter().map(micros)).with_timezone("UTC");
+    table(vec![
+        text("database", rows.iter().map(|(c, _)| Some(c.database()))),
+        text("collection", rows.iter().map(|(c, _)| Some(c.name()))),
+        text(
+            "snapshot",
+            rows.iter().map(|(_, snapshot)| Some(snapshot.name.clone())),
+        ),
+        count("version", rows.iter().map(|(_, snapshot)| snapshot.version)),
+        (
+            Field::new("created", created.data_type().clone(), false),
+            Arc::new(created),
+        ),
+        count("rows", rows.iter().map(|(_, snapshot)| snapshot.rows)),
     ])
 }
 

@@ -72,8 +72,8 @@ pub(crate) fn of_call(text: &str) -> Option<String> {
 pub(crate) fn of_unsupported(text: &str) -> String {
     if CORRELATED.iter().any(|start| text.starts_with(start)) {
         return "a subquery for each row of another table, unless they meet in an equality and it has no ORDER BY and \
-                no LIMIT, or it stands in FROM and finds the nearest rows of one table by a condition that is the same \
-                for each row; join the tables and number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..)"
+                no LIMIT, or it stands in FROM and finds the nearest rows of one table by conditions that are the same \
+                for each row or equalities with it; join the tables and number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..)"
             .to_string();
     }
     let text = text

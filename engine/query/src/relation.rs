@@ -21,11 +21,12 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
-use elanus_collection::{Relation, RelationKind};
+use elanus_collection::{Collections, Relation, RelationKind};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::error::{QueryError, Result, external};
 use crate::resources::Resources;
+use crate::sql::as_of;
 use crate::sql::copy::FileFormat as Format;
 use crate::sql::parse_one;
 
@@ -47,11 +48,12 @@ pub(crate) async fn planning<T>(work: impl Future<Output = T>) -> T {
 /// # Errors
 /// Within [`planning`], what is wrong with its definition.
 pub(crate) async fn table(
+    collections: &Collections,
     resources: &Resources,
     relation: &Relation,
 ) -> DataFusionResult<Arc<dyn TableProvider>> {
     let depth = DEPTH.try_with(|depth| *depth).ok();
-    match made(resources, relation, depth.unwrap_or_default()).await {
+    match made(collections, resources, relation, depth.unwrap_or_default()).await {
         Ok(table) => Ok(table),
         Err(error) if depth.is_none() => Ok(Arc::new(Broken {
             kind: relation.kind,
@@ -62,7 +64,12 @@ pub(crate) async fn table(
     }
 }
 
-async fn made(resources: &Resources, relation: &Relation, depth: usize) -> Result<Arc<dyn TableProvider>> {
+async fn made(
+    collections: &Collections,
+    resources: &Resources,
+    relation: &Relation,
+    depth: usize,
+) -> Result<Arc<dyn TableProvider>> {
     let named = |error| about(relation, error);
     if depth >= MAX_DEPTH {
         return Err(named(QueryError::Plan(format!(
@@ -73,6 +80,8 @@ async fn made(resources: &Resources, relation: &Relation, depth: usize) -> Resul
     let statement = parse_one(&relation.definition).map_err(named)?;
     match relation.kind {
         RelationKind::View => {
+            let past = as_of::open(collections, &relation.search_database, &statement).await;
+            let _held = past.map_err(named)?;
             let plan = DEPTH.scope(depth + 1, state.statement_to_plan(statement));
             let plan = Box::pin(plan).await.map_err(|error| named(error.into()))?;
             Ok(Arc::new(ViewTable::new(plan, Some(relation.definition.clone()))))

@@ -31,14 +31,15 @@ pub(crate) struct StatementSnapshots(Mutex<HashMap<i64, Arc<Snapshot>>>);
 impl StatementSnapshots {
     fn of(session: &dyn Session, collection: &Collection) -> Arc<Snapshot> {
         match session.config().get_extension::<Self>() {
-            Some(snapshots) => Arc::clone(
+            // A state of the past has one snapshot alone.
+            Some(snapshots) if !collection.is_past() => Arc::clone(
                 snapshots
                     .0
                     .lock()
                     .entry(collection.id())
                     .or_insert_with(|| collection.snapshot()),
             ),
-            None => collection.snapshot(),
+            Some(_) | None => collection.snapshot(),
         }
     }
 }
@@ -46,6 +47,9 @@ impl StatementSnapshots {
 /// Column with the place of each row in the state that a statement reads: its unit in the upper 32 bits, its row in the
 /// lower ones.
 pub(crate) const ADDRESS_COLUMN: &str = "__elanus_row";
+
+/// In the metadata of a table's schema: which of its earlier states it is.
+const VERSION_KEY: &str = "elanus.version";
 
 /// How one table of a statement is searched; what it leaves open the session says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +75,15 @@ impl CollectionTable {
     /// The table of a collection.
     pub fn new(collection: Arc<Collection>, resources: Arc<Resources>) -> Self {
         let schema = Arc::clone(collection.arrow_schema());
+        let schema = match collection.past_version() {
+            None => schema,
+            // DataFusion takes scans of the same name and schema for the same, whatever they read.
+            Some(version) => {
+                let mut metadata = schema.metadata().clone();
+                metadata.insert(VERSION_KEY.to_string(), version.to_string());
+                Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+            }
+        };
         Self {
             collection,
             schema,

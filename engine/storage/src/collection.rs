@@ -215,6 +215,14 @@ impl CollectionStore {
         Arc::clone(&self.manifest)
     }
 
+    /// An earlier version of the manifest.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it was removed, [`Error::Corrupt`], or when the store fails.
+    pub async fn manifest_at(&self, version: u64) -> Result<Manifest> {
+        self.manifests.load(version).await
+    }
+
     /// The sequence that the next appended entry gets.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {

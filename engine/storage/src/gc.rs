@@ -36,11 +36,17 @@ impl CollectionStore {
     /// Removes segment files that no manifest names, superseded manifests, and what the WAL has up to `wal_flushed`.
     ///
     /// Kept are: whatever a manifest names that was the newest one within the last `grace`; unnamed files younger than
-    /// `grace`; all files of the `pinned` segments; what this process wrote and did not commit yet.
+    /// `grace`; the `kept` manifest versions with their files; all files of the `pinned` segments; what this process wrote
+    /// and did not commit yet.
     ///
     /// # Errors
     /// [`Error::Fenced`](crate::Error::Fenced) when the collection was taken over: nothing is removed then.
-    pub async fn collect_garbage(&self, pinned: &HashSet<SegmentId>, grace: Duration) -> Result<GcReport> {
+    pub async fn collect_garbage(
+        &self,
+        pinned: &HashSet<SegmentId>,
+        kept: &[u64],
+        grace: Duration,
+    ) -> Result<GcReport> {
         let files = self.files();
         let listed: Vec<ObjectMeta> = self.store.list(Some(files.prefix())).try_collect().await?;
         let newest = self.newest().await?;
@@ -48,7 +54,7 @@ impl CollectionStore {
         let mut report = GcReport::default();
 
         let versions = self.manifests.versions().await?;
-        let (kept, superseded) = sort_manifests(&versions, &newest, now, grace);
+        let (kept, superseded) = sort_manifests(&versions, &newest, kept, now, grace);
         let mut named = HashSet::new();
         name_files(&files, &newest, &mut named);
         let is_garbage = |meta: &ObjectMeta| {
@@ -134,11 +140,12 @@ impl CollectionStore {
     }
 }
 
-/// Splits the versions before the newest: those that were current within the grace period, whose files are kept, and
-/// those that can go. Claims stay in place but keep no files.
+/// Splits the versions before the newest: those that are `wanted` or were current within the grace period, whose files are
+/// kept, and those that can go. Claims stay in place but keep no files.
 fn sort_manifests(
     versions: &[(u64, ObjectMeta)],
     newest: &Manifest,
+    wanted: &[u64],
     now: SystemTime,
     grace: Duration,
 ) -> (Vec<u64>, Vec<(u64, ObjectMeta)>) {
@@ -151,7 +158,7 @@ fn sort_manifests(
         if *version >= newest.version {
             continue;
         }
-        if is_younger(successor, now, grace) {
+        if wanted.contains(version) || is_younger(successor, now, grace) {
             kept.push(*version);
         } else if !newest.claims.contains(version) {
             superseded.push((*version, meta.clone()));

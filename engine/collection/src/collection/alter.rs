@@ -53,6 +53,8 @@ impl Collection {
             oracle: Arc::clone(&self.oracle),
             budget: Arc::clone(&self.budget),
             warmup: Arc::clone(&self.warmup),
+            opened: Arc::clone(&self.opened),
+            past: self.past,
         }))
     }
 }

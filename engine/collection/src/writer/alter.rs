@@ -20,6 +20,7 @@ use crate::alteration::{Alteration, altered};
 use crate::error::{Error, Result};
 use crate::schema::CollectionSchema;
 use crate::segment::SealedSegment;
+use crate::snapshot::SnapshotInfo;
 use crate::state::CollectionState;
 use crate::stored_names::stored_schema;
 
@@ -39,11 +40,19 @@ pub(crate) struct Successor {
     pub requests: mpsc::Sender<Request>,
 }
 
-/// A change that waits until all rows are in segments.
-pub(super) struct PendingAlter {
-    schema: CollectionSchema,
-    state: CollectionState,
-    reply: Reply<()>,
+/// What waits until all rows are in segments.
+pub(super) enum Pending {
+    /// A new schema.
+    Alter {
+        schema: Box<CollectionSchema>,
+        state: Box<CollectionState>,
+        reply: Reply<()>,
+    },
+    /// A name for that state.
+    Keep {
+        name: String,
+        reply: Reply<SnapshotInfo>,
+    },
 }
 
 impl Writer {
@@ -61,11 +70,20 @@ impl Writer {
                 drop(reply.send(result));
             }
             Ok((Some(schema), state)) => {
-                self.altering = Some(PendingAlter { schema, state, reply });
-                if !self.is_flushed() {
-                    self.flush_now();
-                }
+                self.wait_for_segments(Pending::Alter {
+                    schema: Box::new(schema),
+                    state: Box::new(state),
+                    reply,
+                });
             }
+        }
+    }
+
+    /// Takes no requests until all rows are in segments, and then does what is pending.
+    pub(super) fn wait_for_segments(&mut self, pending: Pending) {
+        self.pending = Some(pending);
+        if !self.is_flushed() {
+            self.flush_now();
         }
     }
 
@@ -84,9 +102,9 @@ impl Writer {
         self.store.manifest().wal_flushed >= self.last_sequence && self.growing_rows() == 0
     }
 
-    /// Commits the waiting change once nothing of the old schema is left outside of segments. Gives the new channel.
-    pub(super) async fn alter_if_ready(&mut self) -> Option<mpsc::Receiver<Request>> {
-        self.altering.as_ref()?;
+    /// Does what is pending once nothing is left outside of segments. Gives the new channel when the schema is another one.
+    pub(super) async fn pending_if_ready(&mut self) -> Option<mpsc::Receiver<Request>> {
+        self.pending.as_ref()?;
         let refused = self.failed().or_else(|| {
             let failed = self.failed_flush.as_ref()?;
             // Beside one that runs now, the failure is of an earlier one.
@@ -98,18 +116,29 @@ impl Writer {
         if refused.is_none() && (self.flushing.is_some() || !self.is_flushed()) {
             return None;
         }
-        let PendingAlter { schema, state, reply } = self.altering.take()?;
-        let result = match refused {
-            Some(error) => Err(error),
-            None => self.commit_schema(schema, state).await,
-        };
-        let (channel, result) = match result {
-            Ok(channel) => (Some(channel), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        // Whoever hears of it finds the way to the new schema there already.
-        drop(reply.send(result));
-        channel
+        match self.pending.take()? {
+            Pending::Alter { schema, state, reply } => {
+                let result = match refused {
+                    Some(error) => Err(error),
+                    None => self.commit_schema(*schema, *state).await,
+                };
+                let (channel, result) = match result {
+                    Ok(channel) => (Some(channel), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                // Whoever hears of it finds the way to the new schema there already.
+                drop(reply.send(result));
+                channel
+            }
+            Pending::Keep { name, reply } => {
+                let result = match refused {
+                    Some(error) => Err(error),
+                    None => self.keep(name).await,
+                };
+                drop(reply.send(result));
+                None
+            }
+        }
     }
 
     async fn commit_schema(

@@ -18,12 +18,16 @@ impl Writer {
         let value = edit(&mut state)?;
         if state != self.state {
             let new_index = state.indexes.len() > self.state.indexes.len();
+            let let_go = state.snapshots.len() < self.state.snapshots.len();
             self.commit_state(state, None).await?;
             // A new index should cover what is there, so the growing rows are sealed for it.
             if new_index && self.options.background && self.growing_rows() > 0 {
                 self.want_flush = true;
             }
             self.publish();
+            if let_go {
+                self.collect_garbage().await;
+            }
         }
         Ok(value)
     }

@@ -287,9 +287,14 @@ impl Writer {
 
     /// Removes files that nothing names; failing to is only logged.
     pub async fn collect_garbage(&mut self) {
-        // Snapshots that readers still hold keep their segments' files.
+        // Snapshots that readers still hold keep their segments' files; those with a name keep their manifests' ones.
         let pinned = self.pins.held();
-        if let Err(error) = self.store.collect_garbage(&pinned, self.options.gc_grace).await {
+        let kept: Vec<u64> = self.state.snapshots.iter().map(|kept| kept.version).collect();
+        let collected = self
+            .store
+            .collect_garbage(&pinned, &kept, self.options.gc_grace)
+            .await;
+        if let Err(error) = collected {
             tracing::warn!(collection = %self.name, %error, "garbage collection failed, it will be tried again");
         }
     }

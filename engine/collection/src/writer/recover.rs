@@ -136,7 +136,7 @@ impl Writer {
     }
 
     /// The segments of a manifest with their deletes and indexes; those that are open already are not opened again.
-    async fn open_segments(
+    pub(super) async fn open_segments(
         &self,
         manifest: &Manifest,
         state: &CollectionState,

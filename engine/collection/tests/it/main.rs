@@ -10,6 +10,7 @@ mod crash;
 mod failures;
 mod lifecycle;
 mod model;
+mod snapshots;
 mod structs;
 mod support;
 mod updates;

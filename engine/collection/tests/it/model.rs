@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use elanus_collection::{IndexSpec, Keys};
+use elanus_collection::{IndexSpec, Keys, SnapshotRef};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use rand::rngs::StdRng;
@@ -28,9 +28,10 @@ async fn run(seed: u64) {
     let mut collection = engine.create_collection("default", "c", spec()).await.unwrap();
     let mut oracle: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     let mut version = 0;
+    let mut kept: BTreeMap<String, BTreeMap<i64, Vec<i64>>> = BTreeMap::new();
     for step in 0..STEPS {
         version += 1;
-        match random.random_range(0..12) {
+        match random.random_range(0..14) {
             0..=3 => {
                 let keys: Vec<_> = (0..random.random_range(1..40))
                     .map(|_| (random.random_range(0..300), version))
@@ -84,6 +85,21 @@ async fn run(seed: u64) {
                     collection.drop_index("v").await.unwrap();
                 }
             }
+            11 => {
+                let name = format!("s{step}");
+                let info = collection.create_snapshot(&name).await.unwrap();
+                assert_eq!(info.rows, collection.row_count());
+                kept.insert(name, oracle.clone());
+            }
+            12 => {
+                if let Some((name, _)) = kept.pop_first() {
+                    let held = collection.at(&SnapshotRef::Name(name.clone())).await.unwrap();
+                    let before = contents(&held).await;
+                    collection.drop_snapshot(&name).await.unwrap();
+                    assert_eq!(contents(&held).await, before, "seed {seed} step {step}");
+                    assert!(collection.at(&SnapshotRef::Name(name)).await.is_err());
+                }
+            }
             _ => {
                 engine.close().await;
                 engine = open(&store, manual()).await.unwrap();
@@ -92,6 +108,10 @@ async fn run(seed: u64) {
         }
         oracle.values_mut().for_each(|versions| versions.sort_unstable());
         assert_eq!(contents(&collection).await, oracle, "seed {seed} step {step}");
+        for (name, rows) in &kept {
+            let past = collection.at(&SnapshotRef::Name(name.clone())).await.unwrap();
+            assert_eq!(contents(&past).await, *rows, "seed {seed} step {step} {name}");
+        }
         assert_eq!(
             collection.row_count(),
             oracle.values().map(|v| v.len() as u64).sum::<u64>()

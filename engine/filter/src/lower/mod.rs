@@ -123,25 +123,15 @@ impl Lowerer<'_> {
             ExprKind::IsNull { operand, negated } => self.is_null(operand, *negated, span)?,
             ExprKind::In { negated, value, list } => {
                 let operand = self.operand(value)?;
-                let list = match self.operand(list)? {
-                    Operand::Constant {
-                        value: Value::List(values),
-                        ..
-                    } => values,
-                    other @ (Operand::Constant { .. }
-                    | Operand::Scalar(_)
-                    | Operand::Array(_)
-                    | Operand::Json(_)
-                    | Operand::JsonArithmetic { .. }
-                    | Operand::Predicate(_)) => {
-                        let got = other.type_name();
-                        return Err(Issue::types(
-                            list.span,
-                            format!("the right-hand side of 'in' must be a list, got {got}"),
-                        ));
-                    }
+                let values = self.operand(list)?;
+                let Some(Value::List(values)) = values.constant() else {
+                    let got = values.type_name();
+                    return Err(Issue::types(
+                        list.span,
+                        format!("the right-hand side of 'in' must be a list, got {got}"),
+                    ));
                 };
-                compare::is_in(&operand, &list, *negated, span)?
+                compare::is_in(&operand, values, *negated, span)?
             }
             ExprKind::Range {
                 left,
@@ -523,11 +513,8 @@ impl Lowerer<'_> {
             }
             ("starts_with", [field, prefix]) => {
                 let field = text(field)?;
-                let Operand::Constant {
-                    value: Value::Str(prefix),
-                    ..
-                } = self.operand(prefix)?
-                else {
+                let operand = self.operand(prefix)?;
+                let Some(Value::Str(prefix)) = operand.constant() else {
                     return Err(Issue::types(
                         prefix.span,
                         "the prefix of starts_with must be a string",

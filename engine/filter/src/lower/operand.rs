@@ -31,6 +31,18 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
+    /// The value, when it is the same in every row.
+    pub(crate) fn constant(&self) -> Option<&Value> {
+        match self {
+            Self::Constant { value, .. } => Some(value),
+            Self::Scalar(_)
+            | Self::Array(_)
+            | Self::Json(_)
+            | Self::JsonArithmetic { .. }
+            | Self::Predicate(_) => None,
+        }
+    }
+
     /// The Milvus type name, for error texts.
     pub(crate) fn type_name(&self) -> String {
         match self {

@@ -10,7 +10,7 @@ use elanus_geometry::{Relation, Shape};
 use elanus_udfs::geometry::{Spatial, function};
 
 use super::Lowerer;
-use super::operand::{Operand, call, column, literal, type_name};
+use super::operand::{call, column, literal, type_name};
 use super::value::Value;
 use crate::ast::{self, Span, SpatialOp};
 use crate::error::{Issue, Result};
@@ -59,22 +59,12 @@ impl Lowerer<'_> {
                 format!("the shape of {name} must be a point, got {}", point.to_wkt()),
             ));
         }
-        let metres = match self.operand(distance)? {
-            Operand::Constant {
-                value: Value::Int(metres),
-                ..
-            } => metres as f64,
-            Operand::Constant {
-                value: Value::Float(metres),
-                ..
-            } => metres,
-            other @ (Operand::Constant { .. }
-            | Operand::Scalar(_)
-            | Operand::Array(_)
-            | Operand::Json(_)
-            | Operand::JsonArithmetic { .. }
-            | Operand::Predicate(_)) => {
-                let got = other.type_name();
+        let operand = self.operand(distance)?;
+        let metres = match operand.constant() {
+            Some(Value::Int(metres)) => *metres as f64,
+            Some(Value::Float(metres)) => *metres,
+            _ => {
+                let got = operand.type_name();
                 return Err(Issue::types(
                     distance.span,
                     format!("the distance of {name} must be a number of metres, got {got}"),
@@ -112,25 +102,14 @@ impl Lowerer<'_> {
     }
 
     fn shape(&self, function: &str, tree: &ast::Expr) -> Result<Shape> {
-        let text = match self.operand(tree)? {
-            Operand::Constant {
-                value: Value::Str(text),
-                ..
-            } => text,
-            other @ (Operand::Constant { .. }
-            | Operand::Scalar(_)
-            | Operand::Array(_)
-            | Operand::Json(_)
-            | Operand::JsonArithmetic { .. }
-            | Operand::Predicate(_)) => {
-                let got = other.type_name();
-                let message = format!(
-                    "the shape of {function} must be well-known text or a template with it, got {got}"
-                );
-                return Err(Issue::types(tree.span, message));
-            }
+        let operand = self.operand(tree)?;
+        let Some(Value::Str(text)) = operand.constant() else {
+            let got = operand.type_name();
+            let message =
+                format!("the shape of {function} must be well-known text or a template with it, got {got}");
+            return Err(Issue::types(tree.span, message));
         };
-        let shape = Shape::from_wkt(&text).and_then(|shape| shape.check().map(|()| shape));
+        let shape = Shape::from_wkt(text).and_then(|shape| shape.check().map(|()| shape));
         shape.map_err(|reason| {
             Issue::parse(
                 tree.span,

@@ -53,11 +53,8 @@ impl Lowerer<'_> {
                 ),
             ));
         };
-        let Operand::Constant {
-            value: Value::Str(text),
-            ..
-        } = self.operand(query)?
-        else {
+        let query_operand = self.operand(query)?;
+        let Some(Value::Str(text)) = query_operand.constant() else {
             return Err(Issue::types(
                 query.span,
                 format!(
@@ -70,30 +67,21 @@ impl Lowerer<'_> {
             return Err(Issue::parse(span, format!("{} needs its number", word(kind))));
         };
         kind.test(number).map_err(|error| Issue::types(span, error))?;
-        let arguments = vec![field.expr, lit(text), lit(number), lit(analyzer)];
+        let arguments = vec![field.expr, lit(text.as_str()), lit(number), lit(analyzer)];
         Ok(call(text::function(kind), arguments))
     }
 
     /// The slop of a phrase: a whole number, or a template with one.
     pub(super) fn slop(&self, slop: &ast::Expr) -> Result<i64> {
-        match self.operand(slop)? {
-            Operand::Constant {
-                value: Value::Int(slop),
-                ..
-            } => Ok(slop),
-            other @ (Operand::Scalar(_)
-            | Operand::Constant { .. }
-            | Operand::Array(_)
-            | Operand::Json(_)
-            | Operand::JsonArithmetic { .. }
-            | Operand::Predicate(_)) => {
-                let got = other.type_name();
-                Err(Issue::types(
-                    slop.span,
-                    format!("the slop of phrase_match must be a whole number, got {got}"),
-                ))
-            }
-        }
+        let operand = self.operand(slop)?;
+        let Some(Value::Int(number)) = operand.constant() else {
+            let got = operand.type_name();
+            return Err(Issue::types(
+                slop.span,
+                format!("the slop of phrase_match must be a whole number, got {got}"),
+            ));
+        };
+        Ok(*number)
     }
 }
 

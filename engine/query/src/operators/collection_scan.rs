@@ -217,7 +217,9 @@ impl ExecutionPlan for CollectionScanExec {
             (_, Some(limit), None) => Precision::Inexact(rows.min(limit)),
             (false, limit, _) => Precision::Inexact(rows.min(limit.unwrap_or(usize::MAX))),
         };
-        if let Some(analyzed) = self.resources.analyzed.of(self.collection.id()) {
+        if !self.collection.is_past()
+            && let Some(analyzed) = self.resources.analyzed.of(self.collection.id())
+        {
             for (field, column) in self
                 .projected
                 .fields()

@@ -19,6 +19,7 @@ pub(crate) mod change_rows;
 pub(crate) mod collection_scan;
 pub(crate) mod fuse;
 pub(crate) mod insert_sink;
+pub(crate) mod matching;
 pub(crate) mod pause;
 pub(crate) mod rerank;
 pub(crate) mod take_rows;

@@ -15,6 +15,8 @@
 //! finds `k` rows with no distance. With further sort keys every row is fetched that is as near as the `k`-th; the keys
 //! then decide. The order of the input is kept.
 //!
+//! Where rows must have something in common with the input row, [`super::matching`] says among which rows each is searched.
+//!
 //! Metrics: `output_rows`, `elapsed_compute`, `queries`, `rows_allowed`, `distances_computed`, and a `strategy_*` counter
 //! for each way in which a unit was searched for a query.
 
@@ -47,6 +49,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::ann_search::{index_use, within_text};
+use super::matching::{ByValue, Matching};
 use super::{column_names, filter_text, only_child, write_facts};
 use crate::compute::Wanted;
 use crate::error::external;
@@ -72,12 +75,21 @@ pub(crate) struct Searched {
     pub columns: SchemaRef,
     /// The rows that may be found.
     pub predicates: Vec<Arc<Predicate>>,
+    /// What the rows found have in common with the input row.
+    pub matching: Matching,
     /// What is searched for.
     pub spec: SearchSpec,
     /// Type of the searched field.
     pub data_type: DataType,
     /// What all queries share.
     pub resources: Arc<Resources>,
+}
+
+/// The rows that may be found: in their units, and by what they have in common with an input row, if they must.
+#[derive(Debug)]
+struct Found {
+    targets: Vec<Target>,
+    by_value: Option<ByValue>,
 }
 
 /// Finds the nearest rows for every row of its input.
@@ -92,7 +104,7 @@ pub(crate) struct VectorJoinExec {
     /// Whether an input row that finds nothing stays.
     outer: bool,
     /// The units with rows to find, selected by whoever comes first.
-    targets: Arc<OnceCell<Arc<Vec<Target>>>>,
+    targets: Arc<OnceCell<Arc<Found>>>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -140,6 +152,7 @@ impl DisplayAs for VectorJoinExec {
             snapshot,
             columns,
             predicates,
+            matching,
             spec,
             ..
         } = self.searched.as_ref();
@@ -154,6 +167,9 @@ impl DisplayAs for VectorJoinExec {
         ];
         facts.extend(within_text(spec).map(|within| ("within", within)));
         facts.extend(filter_text(predicates).map(|filter| ("filter", filter)));
+        if !matching.is_empty() {
+            facts.push(("match", matching.to_string()));
+        }
         if !self.order.is_empty() {
             let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
             facts.push(("order", format!("[{}]", order.join(", "))));
@@ -196,7 +212,9 @@ impl ExecutionPlan for VectorJoinExec {
     ) -> Result<TreeNodeRecursion> {
         let predicates = self.searched.predicates.iter().map(|predicate| predicate.expr());
         let order = self.order.iter().map(|key| &key.expr);
-        apply_expression_roots(predicates.chain(order).chain([&self.query]), f)
+        let matching = &self.searched.matching;
+        let all = predicates.chain(order).chain([&self.query]);
+        apply_expression_roots(all.chain(&matching.ours).chain(&matching.theirs), f)
     }
 
     fn replace_children(
@@ -282,11 +300,13 @@ impl Work {
         counter.add(usize::try_from(number).unwrap_or(usize::MAX));
     }
 
-    async fn targets(&self) -> Result<Arc<Vec<Target>>> {
+    async fn targets(&self) -> Result<Arc<Found>> {
         let select = || async {
             let Searched {
                 snapshot,
+                columns,
                 predicates,
+                matching,
                 resources,
                 ..
             } = self.join.searched.as_ref();
@@ -297,14 +317,20 @@ impl Work {
             used.report(&self.join.metrics, self.partition);
             let allowed = targets.iter().map(|target| target.selection.count(&target.unit));
             self.count("rows_allowed".to_string(), allowed.sum());
-            Ok::<_, DataFusionError>(Arc::new(targets))
+            let by_value = if matching.is_empty() {
+                None
+            } else {
+                let memory = self.reservation.new_empty();
+                Some(ByValue::of(&targets, &matching.theirs, columns, memory).await?)
+            };
+            Ok::<_, DataFusionError>(Arc::new(Found { targets, by_value }))
         };
         self.join.targets.get_or_try_init(select).await.cloned()
     }
 
     /// The rows of one step of the input with what they find.
     async fn join(&self, input: &RecordBatch) -> Result<RecordBatch> {
-        let targets = self.targets().await?;
+        let found = self.targets().await?;
         let searched = &self.join.searched;
         let Searched { snapshot, spec, .. } = searched.as_ref();
         let rows = input.num_rows();
@@ -315,13 +341,21 @@ impl Work {
 
         let vectors = self.join.query.evaluate(input)?.into_array(rows)?;
         let queries = QueryColumn::new(&spec.field, &searched.data_type, &vectors).map_err(external)?;
-        let steps = cost(&targets, spec, rows);
+        let groups = match &found.by_value {
+            Some(by_value) => by_value.groups(&searched.matching.ours, input)?,
+            None => Vec::new(),
+        };
+        let steps = cost(&found.targets, spec, rows);
         let elapsed = self.baseline.elapsed_compute().clone();
         let search = {
-            let (targets, searched) = (Arc::clone(&targets), Arc::clone(searched));
+            let searched = Arc::clone(searched);
             move |wanted: Wanted<'_>| {
                 let _timer = elapsed.timer();
-                search_targets(&targets, &searched.spec, &queries.all()?, wanted)
+                let (targets, spec, queries) = (&found.targets, &searched.spec, queries.all()?);
+                match &found.by_value {
+                    Some(by_value) => by_value.search(targets, spec, &queries, &groups, wanted),
+                    None => search_targets(targets, spec, &queries, wanted),
+                }
             }
         };
         let compute = &searched.resources.compute;

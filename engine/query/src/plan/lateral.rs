@@ -17,8 +17,9 @@
 //! The rule runs before DataFusion's own, which take a correlated subquery apart and give up at its LIMIT. It looks for
 //! an inner or left join whose right side is such a subquery: one limit, one sort whose first key is a distance of a
 //! vector column to something of the row on the left, over one collection. Nothing else in it may look at the row on the
-//! left but its result columns and a range of the same distance ([`super::range`]); another condition that does would be
-//! another filter for each row.
+//! left but its result columns, a range of the same distance ([`super::range`]) and equalities of something of a row that may
+//! be found with something of the row on the left, `docs.cat = q.cat`; any other condition that does would be another filter
+//! for each row.
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference};
 use datafusion::logical_expr::expr_rewriter::strip_outer_reference;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr, Extension, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, SortExpr, TableScan, when,
+    BinaryExpr, Expr, ExprSchemable, Extension, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder,
+    Operator, SortExpr, TableScan, when,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
@@ -36,6 +38,7 @@ use super::distance::{Distance, is_repeatable};
 use super::range::take_range;
 use super::rule::collection_of;
 use super::vector_join::VectorJoin;
+use crate::operators::matching::is_comparable;
 
 /// Rewrites lateral joins with a search into vector joins.
 #[derive(Debug, Default)]
@@ -192,9 +195,11 @@ impl<'a> Search<'a> {
         }
         let schema = &self.scan.projected_schema;
         let (range, filters) = take_range(self.filters, &searched, schema, |expr| distance_of(expr, schema));
-        if !filters.iter().all(is_plain_filter) {
+        let (filters, varying): (Vec<Expr>, Vec<Expr>) = filters.into_iter().partition(is_plain_filter);
+        let matching = varying.into_iter().map(|filter| equal_pair(filter, left, schema));
+        let Some(matching) = matching.collect::<Result<Option<Vec<_>>>>()? else {
             return Ok(None);
-        }
+        };
         let Some(key) = table.collection().schema().primary_key().ok() else {
             return Ok(None);
         };
@@ -233,7 +238,13 @@ impl<'a> Search<'a> {
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let right = Arc::new(right.build()?);
         let range = range.into_iter().map(ours).collect::<Result<_>>()?;
-        let node = VectorJoin::new(Arc::clone(&join.left), right, keys, self.k, outer)?.within(range);
+        let matching = matching
+            .into_iter()
+            .map(|(of_left, of_scan)| Ok((of_left, ours(of_scan)?)))
+            .collect::<Result<_>>()?;
+        let node = VectorJoin::new(Arc::clone(&join.left), right, keys, self.k, outer)?
+            .within(range)
+            .matching(matching);
         let found = LogicalPlan::Extension(Extension { node: Arc::new(node) });
 
         let is_found = || Expr::Column(Column::new(Some(name.clone()), &key)).is_not_null();
@@ -306,6 +317,31 @@ fn is_plain_filter(filter: &Expr) -> bool {
         ))
     });
     is_repeatable(filter) && matches!(has_subquery, Ok(false))
+}
+
+/// What is equal in `filter`: something of the row on the left, something of the scan.
+fn equal_pair(filter: Expr, left: &DFSchema, scan: &DFSchema) -> Result<Option<(Expr, Expr)>> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left: one,
+        op: Operator::Eq,
+        right: other,
+    }) = filter
+    else {
+        return Ok(None);
+    };
+    let of_left = |expr: &Expr| expr.contains_outer() && !expr.any_column_refs();
+    let (ours, theirs) = match (of_left(&one), of_left(&other)) {
+        (true, false) => (*one, *other),
+        (false, true) => (*other, *one),
+        (true, true) | (false, false) => return Ok(None),
+    };
+    let ours = strip_outer_reference(ours);
+    if !is_plain_filter(&ours) || !is_plain_filter(&theirs) || !theirs.any_column_refs() {
+        return Ok(None);
+    }
+    let (of_ours, of_theirs) = (ours.get_type(left)?, theirs.get_type(scan)?);
+    let is_pair = of_ours == of_theirs && is_comparable(&of_ours);
+    Ok(is_pair.then_some((ours, theirs)))
 }
 
 /// Distances of the scan's vectors with the query as their first argument: so they are those of the search to the last bit.

@@ -28,10 +28,12 @@ use super::rule::collection_of;
 use super::vector_join::{VectorJoin, number_of_rows};
 use super::vector_search::VectorSearch;
 use crate::error::external;
+use crate::grouping::GroupSpec;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::fuse::FuseExec;
+use crate::operators::matching::Matching;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::vector_join::{Searched, VectorJoinExec};
 use crate::operators::{constant, group_units, hit_ordering};
@@ -103,6 +105,22 @@ impl ExtensionPlanner for ElanusExtensionPlanner {
     }
 }
 
+/// What a search reads, and the plan of the rows that it may find, where there is one.
+fn scan_and_allowed<'a>(
+    search: &str,
+    inputs: &'a [Arc<dyn ExecutionPlan>],
+) -> Result<(&'a CollectionScanExec, Option<&'a Arc<dyn ExecutionPlan>>)> {
+    let (scan, allowed) = match inputs {
+        [input] => (input.downcast_ref(), None),
+        [input, allowed] => (input.downcast_ref(), Some(allowed)),
+        _ => (None, None),
+    };
+    match scan {
+        Some(scan) => Ok((scan, allowed)),
+        None => internal_err!("{search} needs a scan of a collection below it"),
+    }
+}
+
 fn plan_search(
     planner: &dyn PhysicalPlanner,
     search: &VectorSearch,
@@ -110,14 +128,7 @@ fn plan_search(
     session: &dyn Session,
     context: &PhysicalPlanningContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (scan, allowed) = match inputs {
-        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
-        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
-        _ => (None, None),
-    };
-    let Some(scan) = scan else {
-        return internal_err!("VectorSearch needs a scan of a collection below it");
-    };
+    let (scan, allowed) = scan_and_allowed("VectorSearch", inputs)?;
     let schema = search.input.schema();
     let output = scan.schema();
     let physical =
@@ -129,12 +140,7 @@ fn plan_search(
         Some(_) => Vec::new(),
     };
     for filter in &search.filters {
-        let expr = physical(filter, schema)?;
-        predicates.push(Arc::new(Predicate::from_physical(
-            expr,
-            &output,
-            filter.to_string(),
-        )?));
+        predicates.push(predicate(filter, scan, schema, physical)?);
     }
     let parts = search.parts()?;
     let query = physical(&parts.query, &DFSchema::empty())?;
@@ -157,17 +163,32 @@ fn plan_search(
     let field = parts.column.name.clone();
     let options = search_options(&search.input);
     let settings = ElanusSettings::of(session.config_options());
+    let group = match &search.groups {
+        None => None,
+        Some(groups) => Some(GroupSpec {
+            keys: groups
+                .grouping()
+                .keys(scan.collection().schema())
+                .map_err(external)?,
+            groups: search.k,
+            size: groups.size,
+            fill: groups.fill,
+        }),
+    };
+    let k = group
+        .as_ref()
+        .map_or(search.k, |group| search.k.saturating_mul(group.size));
     let spec = SearchSpec {
         metric: parts.metric,
-        k: search.k,
+        k,
         params: SearchParams {
             within,
-            ..settings.search_params(options.params, search.k)
+            ..settings.search_params(options.params, k)
         },
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: search.ties,
-        group: None,
+        group,
         field,
     };
     let order = PhysicalSortExpr::new(
@@ -177,7 +198,7 @@ fn plan_search(
             nulls_first: search.nulls_first,
         },
     );
-    let fetch = (!search.ties).then_some(search.k);
+    let fetch = (!search.ties).then_some(k);
     let merged = hits(scan, spec, query, predicates, allowed.map(Arc::clone), session)?;
     Ok(Arc::new(TakeRowsExec::new(
         merged,
@@ -200,7 +221,12 @@ fn hits(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let snapshot = Arc::clone(scan.snapshot());
     let data_type = field_type(&snapshot, &spec.field)?;
-    let groups = group_units(&snapshot.units, session.config().target_partitions());
+    // Groups are known only when all units were searched.
+    let partitions = match spec.group {
+        Some(_) => 1,
+        None => session.config().target_partitions(),
+    };
+    let groups = group_units(&snapshot.units, partitions);
     let fetch = (!spec.ties).then_some(spec.k);
     let hits = AnnSearchExec::new(
         Arc::clone(scan.collection()),
@@ -226,14 +252,7 @@ fn plan_hybrid(
     session: &dyn Session,
     context: &PhysicalPlanningContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (scan, allowed) = match inputs {
-        [input] => (input.downcast_ref::<CollectionScanExec>(), None),
-        [input, allowed] => (input.downcast_ref::<CollectionScanExec>(), Some(allowed)),
-        _ => (None, None),
-    };
-    let Some(scan) = scan else {
-        return internal_err!("HybridSearch needs a scan of a collection below it");
-    };
+    let (scan, allowed) = scan_and_allowed("HybridSearch", inputs)?;
     let schema = hybrid.input.schema();
     let physical =
         |expr: &Expr, schema: &DFSchema| planner.create_physical_expr(expr, schema, session, context);
@@ -241,18 +260,7 @@ fn plan_hybrid(
         Some(k) => Ok(k),
         None => plan_err!("a hybrid search and its searches find 1 to {MAX_NEIGHBOURS} rows, not {k}"),
     };
-    let predicate = |filter: &Expr| -> Result<Arc<Predicate>> {
-        let filter = unqualified(filter.clone().unalias_nested().data)?;
-        let has_subquery = filter.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))))?;
-        let predicate = if has_subquery {
-            let plain = schema.as_ref().clone().strip_qualifiers();
-            Predicate::from_physical(physical(&filter, &plain)?, &scan.schema(), filter.to_string())?
-        } else {
-            let selections = &scan.resources().selections;
-            Predicate::new(&filter, scan.collection(), selections, physical)?
-        };
-        Ok(Arc::new(predicate))
-    };
+    let predicate = |filter: &Expr| predicate(filter, scan, schema, physical);
     let common = hybrid.filter.as_ref().map(predicate).transpose()?;
     let settings = ElanusSettings::of(session.config_options());
     let mut arms = Vec::with_capacity(hybrid.arms.len());
@@ -344,6 +352,11 @@ fn plan_join(
     }
     let distance_of = |expr: &Expr| Distance::with_query(expr, join.right.schema(), |_| true);
     let limit = |limit: &Expr| constant(&physical(limit, &DFSchema::empty())?);
+    let mut matching = Matching::default();
+    for (ours, theirs) in &join.matching {
+        matching.ours.push(physical(ours, join.left.schema())?);
+        matching.theirs.push(physical(theirs, join.right.schema())?);
+    }
     let within = match Range::of(&join.range, &parts, distance_of, limit)? {
         Range::Window(window) => window,
         Range::Nothing => Window::new(Some(f32::INFINITY), Some(f32::NEG_INFINITY)),
@@ -377,6 +390,7 @@ fn plan_join(
         snapshot,
         columns,
         predicates,
+        matching,
         spec,
         resources: Arc::clone(scan.resources()),
     };
@@ -388,6 +402,25 @@ fn plan_join(
         join.outer,
         Arc::clone(schema.inner()),
     )))
+}
+
+/// A filter over the columns of a scan.
+fn predicate(
+    filter: &Expr,
+    scan: &CollectionScanExec,
+    schema: &DFSchema,
+    physical: impl Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
+) -> Result<Arc<Predicate>> {
+    let filter = unqualified(filter.clone().unalias_nested().data)?;
+    let has_subquery = filter.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))))?;
+    let predicate = if has_subquery {
+        let plain = schema.clone().strip_qualifiers();
+        Predicate::from_physical(physical(&filter, &plain)?, &scan.schema(), filter.to_string())?
+    } else {
+        let selections = &scan.resources().selections;
+        Predicate::new(&filter, scan.collection(), selections, physical)?
+    };
+    Ok(Arc::new(predicate))
 }
 
 /// `filter` with the plain names of its columns.

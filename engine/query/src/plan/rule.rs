@@ -236,6 +236,7 @@ impl<'a> Wanted<'a> {
             range,
             filters,
             k: self.k,
+            groups: None,
             ties: self.ties,
             nulls_first: self.key.nulls_first,
         };

@@ -1,4 +1,5 @@
-//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`].
+//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`];
+//! and the tables of earlier states, `as_of(..)` in [`as_of`].
 //!
 //! ```text
 //!   FROM vector_search(docs, embedding, $1, 10, filter => 'price < 5')
@@ -18,6 +19,8 @@
 //! lateral subquery, and [`super::lateral`] makes a vector join of it.
 
 mod arguments;
+pub(crate) mod as_of;
+mod groups;
 mod hybrid_search;
 mod text_search;
 
@@ -63,9 +66,12 @@ const VECTOR_SEARCH: Function = Function {
         "range_filter",
         "params",
         "exact",
+        "group_by",
+        "group_size",
+        "strict_group_size",
     ],
     usage: "vector_search(table, [column,] query, k, metric => .., filter => .., radius => .., range_filter => .., \
-            params => .., exact => ..)",
+            params => .., exact => .., group_by => .., group_size => .., strict_group_size => ..)",
 };
 
 /// Plans searches in FROM.
@@ -125,6 +131,14 @@ impl RelationPlanner for SearchCalls {
             TableFactor::Table {
                 name, args: Some(_), ..
             }
+            | TableFactor::Function { name, .. }
+                if as_of::is_as_of(name) =>
+            {
+                Some(&as_of::AS_OF)
+            }
+            TableFactor::Table {
+                name, args: Some(_), ..
+            }
             | TableFactor::Function { name, .. } => function_of(name),
             _ => None,
         };
@@ -149,6 +163,8 @@ impl RelationPlanner for SearchCalls {
             call.vector_search(arguments)
         } else if function.name == text_search::TEXT_SEARCH.name {
             call.text_search(arguments)
+        } else if function.name == as_of::AS_OF.name {
+            call.as_of(&arguments)
         } else {
             call.hybrid_search(arguments)
         }?;
@@ -200,6 +216,8 @@ impl Call<'_> {
             None => None,
         };
 
+        let groups = self.groups(&mut arguments, &collection)?;
+
         let vector = Expr::Column(Column::new(Some(table.clone()), &column));
         let distance = self.distance(metric, vector, query)?;
         let mut outputs: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
@@ -212,8 +230,13 @@ impl Call<'_> {
             Some(far) => Some(distance.clone().lt(self.bound("radius", far)?)),
             None => None,
         };
+        let filters = [filter, near, far].into_iter().flatten();
+        if let Some(groups) = groups {
+            let found = self.grouped(scan, distance, filters.collect(), &k, groups)?;
+            return LogicalPlanBuilder::from(found).project(outputs)?.build();
+        }
         let mut found = LogicalPlanBuilder::from(scan);
-        for filter in [filter, near, far].into_iter().flatten() {
+        for filter in filters {
             found = found.filter(filter)?;
         }
         found
@@ -227,6 +250,9 @@ impl Call<'_> {
     fn table(&mut self, given: SqlExpr) -> Result<(TableReference, Arc<Collection>)> {
         let of = self.function.name;
         let parts = match given {
+            SqlExpr::Function(call) if as_of::is_as_of(&call.name) => {
+                return self.past(&as_of::arguments_of(&call));
+            }
             SqlExpr::Identifier(ident) => vec![ident],
             SqlExpr::CompoundIdentifier(parts) => parts,
             other => return plan_err!("{of}: table is the name of a table, not {other}"),

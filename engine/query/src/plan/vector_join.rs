@@ -35,6 +35,8 @@ pub(crate) struct VectorJoin {
     pub range: Vec<Expr>,
     /// Filters over `right` that could not move into the scan (they hold a scalar subquery).
     pub filters: Vec<Expr>,
+    /// What is equal in a row of `left` and the rows it finds: an expression over `left`, one over `right`.
+    pub matching: Vec<(Expr, Expr)>,
     /// Rows wanted for each row of `left`: a number, once parameters have their values.
     pub k: Expr,
     /// Whether a row of `left` that finds nothing stays, with NULLs.
@@ -51,6 +53,7 @@ impl PartialOrd for VectorJoin {
             &self.keys,
             &self.range,
             &self.filters,
+            &self.matching,
             &self.k,
             self.outer,
         )
@@ -60,6 +63,7 @@ impl PartialOrd for VectorJoin {
                 &other.keys,
                 &other.range,
                 &other.filters,
+                &other.matching,
                 &other.k,
                 other.outer,
             ))
@@ -85,6 +89,7 @@ impl VectorJoin {
             keys,
             range: Vec::new(),
             filters: Vec::new(),
+            matching: Vec::new(),
             k,
             outer,
             schema,
@@ -94,6 +99,11 @@ impl VectorJoin {
     /// The same for rows in a range of distances.
     pub fn within(self, range: Vec<Expr>) -> Self {
         Self { range, ..self }
+    }
+
+    /// The same for rows that are equal in these pairs.
+    pub fn matching(self, matching: Vec<(Expr, Expr)>) -> Self {
+        Self { matching, ..self }
     }
 
     /// The same with the filters on its right inside; `None` when there are none, and a scan is there already.
@@ -168,6 +178,7 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
         k.chain(keys)
             .chain(&self.range)
             .chain(&self.filters)
+            .chain(self.matching.iter().flat_map(|(ours, theirs)| [ours, theirs]))
             .cloned()
             .collect()
     }
@@ -193,6 +204,11 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
             let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
             write!(f, ", filter={}", filters.join(" AND "))?;
         }
+        if !self.matching.is_empty() {
+            let pairs = self.matching.iter();
+            let pairs: Vec<String> = pairs.map(|(ours, theirs)| format!("{theirs} = {ours}")).collect();
+            write!(f, ", match={}", pairs.join(" AND "))?;
+        }
         if self.outer {
             write!(f, ", join=Left")?;
         }
@@ -215,10 +231,18 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
             .map(|(key, expr)| SortExpr { expr, ..key.clone() })
             .collect();
         let range: Vec<Expr> = exprs.by_ref().take(self.range.len()).collect();
-        let filters: Vec<Expr> = exprs.collect();
+        let filters: Vec<Expr> = exprs.by_ref().take(self.filters.len()).collect();
+        let mut matching = Vec::with_capacity(self.matching.len());
+        while let Some(ours) = exprs.next() {
+            let Some(theirs) = exprs.next() else {
+                return internal_err!("VectorJoin has other expressions");
+            };
+            matching.push((ours, theirs));
+        }
         if keys.len() != self.keys.len()
             || range.len() != self.range.len()
             || filters.len() != self.filters.len()
+            || matching.len() != self.matching.len()
         {
             return internal_err!("VectorJoin has other expressions");
         }
@@ -226,6 +250,7 @@ impl UserDefinedLogicalNodeCore for VectorJoin {
         Ok(Self {
             range,
             filters,
+            matching,
             ..Self::new(left, right, keys, k, self.outer)?
         })
     }

@@ -9,6 +9,7 @@
 
 mod alter_table;
 pub(crate) mod analyze;
+pub(crate) mod as_of;
 mod bit_literals;
 mod change;
 mod clauses;
@@ -28,6 +29,7 @@ mod question_marks;
 mod reset_options;
 pub(crate) mod running;
 mod show;
+mod snapshots;
 pub(crate) mod split;
 mod struct_types;
 pub(crate) mod threads;
@@ -111,6 +113,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
     }
     let text = struct_types::as_text(bit_literals::as_text(question_marks::numbered(text)?)?);
     let text = reset_options::as_set(&text);
+    let text = as_of::as_call(&text);
     let mut parser: DFParser<'_> = DFParserBuilder::new(text.as_ref())
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(depth)
@@ -133,7 +136,8 @@ fn explained(error: QueryError, text: &str) -> QueryError {
     let is_as_of = |pair: &[&str]| matches!(pair, [a, b] if a.eq_ignore_ascii_case("as") && b.eq_ignore_ascii_case("of"));
     match error {
         QueryError::Syntax(_) if words.windows(2).any(is_as_of) => QueryError::Unsupported(
-            "AS OF: a statement reads the state of the moment in which it starts, earlier ones are not kept"
+            "AS OF a moment: earlier rows are kept by name only; CREATE SNAPSHOT name ON table keeps those of now, and \
+             table AS OF SNAPSHOT name, or AS OF VERSION number, reads them"
                 .into(),
         ),
         QueryError::Syntax(message) if message.ends_with("found: EOF") => {
@@ -164,6 +168,8 @@ fn statements_of(parser: &mut DFParser<'_>) -> Result<VecDeque<Statement>> {
         }
         statements.push_back(if copy::parse::is_next(parser) {
             copy::parse::parse(parser).map_err(DataFusionError::from)?
+        } else if snapshots::is_next(parser) {
+            snapshots::parse(parser).map_err(DataFusionError::from)?
         } else {
             parser.parse_statement()?
         });
@@ -333,6 +339,7 @@ impl<'a> Router<'a> {
             SqlStatement::AlterTable(alter) => self.alter_table(&alter).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
             SqlStatement::CreateView(view) => self.create_view(&view).await,
+            SqlStatement::Call(call) => self.snapshot(&call).await,
             SqlStatement::CreateSchema {
                 schema_name,
                 if_not_exists,
@@ -490,6 +497,7 @@ impl<'a> Router<'a> {
     }
 
     async fn plan_as_is(&self, statement: Statement) -> Result<LogicalPlan> {
+        let _held = as_of::open(self.collections, &self.database(), &statement).await?;
         let plan = planning(self.session.state().statement_to_plan(statement)).await;
         plan.map_err(|error| self.with_near_tables(error.into()))
     }
@@ -603,19 +611,7 @@ impl<'a> Router<'a> {
 
     /// Database and collection of a table name of one to three parts.
     fn table_name(&self, name: &ObjectName) -> Result<(String, String)> {
-        let parts: Vec<String> = name
-            .0
-            .iter()
-            .filter_map(|part| part.as_ident().map(normalized))
-            .collect();
-        match parts.as_slice() {
-            [table] => Ok((self.database(), table.clone())),
-            [database, table] => Ok((database.clone(), table.clone())),
-            [catalog, database, table] if catalog == CATALOG => Ok((database.clone(), table.clone())),
-            _ => Err(QueryError::Plan(format!(
-                "'{name}' is not a table name: allowed are table, database.table"
-            ))),
-        }
+        table_name(name, &self.database())
     }
 
     /// As [`Router::table_name`], of a table that is written. Rows of a view are its tables' own, and those of an
@@ -747,6 +743,23 @@ fn with_new_keys(plan: LogicalPlan, new_keys: NewKeys) -> Result<LogicalPlan> {
         Ok(Transformed::yes(LogicalPlan::Dml(dml)))
     })?;
     Ok(told.data)
+}
+
+/// Database and collection of a table name of one to three parts, of which the first ones may be left out.
+fn table_name(name: &ObjectName, database: &str) -> Result<(String, String)> {
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(normalized))
+        .collect();
+    match parts.as_slice() {
+        [table] => Ok((database.to_string(), table.clone())),
+        [database, table] => Ok((database.clone(), table.clone())),
+        [catalog, database, table] if catalog == CATALOG => Ok((database.clone(), table.clone())),
+        _ => Err(QueryError::Plan(format!(
+            "'{name}' is not a table name: allowed are table, database.table"
+        ))),
+    }
 }
 
 /// The key behind `elanus.`, when the setting is one of ours.

@@ -1,4 +1,4 @@
-//! `SHOW INDEXES`, `SHOW CREATE TABLE`, `SHOW COLUMNS`, `SHOW ALL`: queries over what the catalog knows.
+//! `SHOW INDEXES`, `SHOW SNAPSHOTS`, `SHOW CREATE TABLE`, `SHOW COLUMNS`, `SHOW ALL`: queries over what the catalog knows.
 
 use std::fmt::Write;
 
@@ -31,6 +31,13 @@ impl Router<'_> {
                 database,
                 table,
             ] => self.show_indexes(database, Some(table)).map(Some),
+            ["snapshots"] => self.show_snapshots(&self.database(), None).map(Some),
+            ["snapshots", "from" | "in" | "on", table] => {
+                self.show_snapshots(&self.database(), Some(table)).map(Some)
+            }
+            ["snapshots", "from" | "in" | "on", database, table] => {
+                self.show_snapshots(database, Some(table)).map(Some)
+            }
             ["elanus", name] => self.shown_setting(name),
             _ => Ok(None),
         }
@@ -54,16 +61,30 @@ impl Router<'_> {
         ))
     }
 
-    fn show_indexes(&self, database: &str, table: Option<&str>) -> Result<Statement> {
-        let mut only = String::new();
-        if let Some(table) = table {
-            if self.collections.relation(database, table).is_none()
-                && self.collections.collection(database, table).is_err()
-            {
-                return Err(self.unknown_table(database, table));
-            }
-            only = format!(" AND collection = {}", quoted(table));
+    /// The condition of the rows about one table, if it is only one, behind others.
+    fn only(&self, database: &str, table: Option<&str>) -> Result<String> {
+        let Some(table) = table else {
+            return Ok(String::new());
+        };
+        if self.collections.relation(database, table).is_none()
+            && self.collections.collection(database, table).is_err()
+        {
+            return Err(self.unknown_table(database, table));
         }
+        Ok(format!(" AND collection = {}", quoted(table)))
+    }
+
+    fn show_snapshots(&self, database: &str, table: Option<&str>) -> Result<Statement> {
+        let only = self.only(database, table)?;
+        self.text(&format!(
+            "SELECT collection AS table, snapshot, version, created, rows \
+             FROM {INFO_SCHEMA}.snapshots WHERE database = {}{only} ORDER BY 1, 3",
+            quoted(database)
+        ))
+    }
+
+    fn show_indexes(&self, database: &str, table: Option<&str>) -> Result<Statement> {
+        let only = self.only(database, table)?;
         self.text(&format!(
             "SELECT collection AS table, index, column, type, metric, indexed_rows, total_rows, state \
              FROM {INFO_SCHEMA}.indexes WHERE database = {}{only} ORDER BY 1, 2",

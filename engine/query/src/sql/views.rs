@@ -114,7 +114,7 @@ impl Router<'_> {
             database,
             name,
         };
-        planning(table(self.resources, &relation)).await?;
+        planning(table(self.collections, self.resources, &relation)).await?;
         let spec = RelationSpec {
             kind: relation.kind,
             definition: relation.definition,

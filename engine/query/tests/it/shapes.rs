@@ -206,6 +206,48 @@ proptest! {
     }
 
     #[test]
+    fn a_vector_join_by_a_value_finds_what_numbered_rows_of_a_join_are(
+        rows in rows(),
+        deleted in prop::collection::vec(prop::bool::weighted(0.2), 60),
+        cuts in prop::collection::vec(0usize..60, 0..4),
+        method in prop::sample::select(vec![None, Some("flat"), Some("hnsw")]),
+        queries in prop::collection::vec(
+            (prop::option::weighted(0.85, 0i64..8), prop::option::weighted(0.9, prop::array::uniform2(-3i8..=3))), 0..12),
+        distance in prop::sample::select(DISTANCES[..3].to_vec()),
+        predicate in predicate(),
+        limit in 1usize..20,
+    ) {
+        RUNTIME.block_on(async {
+            let engine = with_others(&rows, 1.0, &deleted, &cuts, &[], method).await;
+            let session = engine.session(DEFAULT_DATABASE).unwrap();
+            engine.sql_in(&session, "SET elanus.ef_search = 200").await.unwrap();
+            sql(&engine, "CREATE TABLE q (id BIGINT PRIMARY KEY, m INTEGER, w VECTOR(2))").await;
+            for (id, (value, query)) in queries.iter().enumerate() {
+                let value = value.map_or("NULL".to_string(), |value| value.to_string());
+                let vector = query.map_or("NULL".to_string(), |query| written(query, 1.0));
+                sql(&engine, &format!("INSERT INTO q VALUES ({id}, {value}, {vector})")).await;
+            }
+            // Rows of 5 and NULL have NULL, which equals nothing.
+            let theirs = "NULLIF(n, 5)";
+            let d = distance.replace("$q", "q.w");
+            let order = format!("{d}, id");
+            let joined = format!(
+                "SELECT q.id, x.id, x.d FROM q LEFT JOIN LATERAL \
+                 (SELECT id, {d} AS d FROM t WHERE {theirs} = q.m AND ({predicate}) ORDER BY {order} LIMIT {limit}) x ON true \
+                 ORDER BY q.id, x.id");
+            let found = text(&engine.sql_in(&session, &joined).await.unwrap());
+            let numbered = format!(
+                "SELECT q.id, x.id, x.d FROM q LEFT JOIN (SELECT * FROM \
+                 (SELECT q.id AS of, t.id, {d} AS d, row_number() OVER (PARTITION BY q.id ORDER BY {d}, t.id) AS place \
+                  FROM q JOIN (SELECT * FROM t WHERE {predicate}) t ON {theirs} = q.m) WHERE place <= {limit}) x \
+                 ON x.of = q.id ORDER BY q.id, x.id");
+            let expected = text(&engine.sql_in(&session, &numbered).await.unwrap());
+            prop_assert_eq!(found, expected, "{}", &joined);
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn a_hybrid_search_is_its_searches_fused(
         rows in rows(),
         deleted in prop::collection::vec(prop::bool::weighted(0.2), 60),

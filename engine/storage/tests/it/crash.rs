@@ -58,7 +58,7 @@ async fn survive(number: u64, fault: Fault) -> bool {
     let mut rows = found;
     engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .expect(&context);
     let (mut engine, _, found) = reopen(Arc::new(store.clone())).await.expect(&context);

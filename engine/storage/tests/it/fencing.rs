@@ -27,7 +27,7 @@ async fn append(engine: &mut Engine, key: i64, rows: &mut Rows) -> elanus_storag
 async fn assert_fenced(engine: &mut Engine) {
     let garbage = engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap_err();
     assert!(matches!(garbage, Error::Fenced { .. }), "{garbage}");

@@ -46,7 +46,7 @@ async fn superseded_segments_manifests_and_wal_objects_go() {
         .unwrap();
     let report = engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     // Two segments with two files each and one delete bitmap; of manifests 1 to 4 the claim 1 and the newest stay.
@@ -59,7 +59,7 @@ async fn superseded_segments_manifests_and_wal_objects_go() {
     assert_eq!(read_all(&engine.writer, &[]).await.unwrap(), rows);
     let again = engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     assert_eq!(again, GcReport::default());
@@ -76,7 +76,7 @@ async fn pinned_segments_stay_until_they_are_let_go() {
     let pinned = HashSet::from([old[0].id]);
     engine
         .writer
-        .collect_garbage(&pinned, Duration::ZERO)
+        .collect_garbage(&pinned, &[], Duration::ZERO)
         .await
         .unwrap();
     let files = engine.writer.files();
@@ -84,7 +84,7 @@ async fn pinned_segments_stay_until_they_are_let_go() {
     assert!(files.map_vectors(&old[1], "v").await.is_err());
     engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     assert!(files.map_vectors(&old[0], "v").await.is_err());
@@ -100,7 +100,7 @@ async fn within_the_grace_period_only_flushed_wal_goes() {
     let before = names(store.as_ref(), "/segments/").await;
     let report = engine
         .writer
-        .collect_garbage(&HashSet::new(), HOUR)
+        .collect_garbage(&HashSet::new(), &[], HOUR)
         .await
         .unwrap();
     assert_eq!(
@@ -119,7 +119,7 @@ async fn a_segment_between_write_and_commit_stays_unless_it_is_abandoned() {
     files.abandon(given_up.id);
     engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     assert!(files.map_vectors(&given_up, "v").await.is_err());
@@ -130,7 +130,7 @@ async fn a_segment_between_write_and_commit_stays_unless_it_is_abandoned() {
         .unwrap();
     engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     assert!(files.map_vectors(&segment, "v").await.is_ok());
@@ -153,7 +153,7 @@ async fn wal_objects_after_the_flush_position_stay() {
         assert_eq!((found, recovered.entries.len()), (rows.clone(), 3));
         engine
             .writer
-            .collect_garbage(&HashSet::new(), Duration::ZERO)
+            .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
             .await
             .unwrap();
     }

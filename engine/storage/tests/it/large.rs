@@ -21,7 +21,7 @@ async fn files(store: &dyn ObjectStore) -> Vec<Path> {
 async fn collect(engine: &Engine) {
     engine
         .writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
 }

@@ -192,7 +192,7 @@ impl Engine {
             Step::Compact => self.compact().await,
             Step::Garbage => {
                 self.writer
-                    .collect_garbage(&HashSet::new(), Duration::ZERO)
+                    .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
                     .await?;
                 Ok(())
             }

@@ -90,7 +90,7 @@ async fn a_flush_position_inside_a_group_replays_the_rest_of_it() {
     writer.append(group(3)).await.unwrap();
     writer.commit(|manifest| manifest.wal_flushed = 5).await.unwrap();
     writer
-        .collect_garbage(&HashSet::new(), Duration::ZERO)
+        .collect_garbage(&HashSet::new(), &[], Duration::ZERO)
         .await
         .unwrap();
     let (mut writer, recovered) = CollectionStore::open(Arc::clone(&store), 1).await.unwrap();

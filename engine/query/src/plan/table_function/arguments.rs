@@ -159,6 +159,30 @@ impl Arguments {
         }
     }
 
+    /// The whole number of this name, at least 1.
+    ///
+    /// # Errors
+    /// Anything but such a number as it is written.
+    pub fn whole_number(&mut self, name: &str) -> Result<Option<usize>> {
+        let Some(given) = self.named.remove(name) else {
+            return Ok(None);
+        };
+        let number = match &given {
+            SqlExpr::Value(ValueWithSpan {
+                value: Value::Number(number, _),
+                ..
+            }) => number.parse().ok().filter(|number| *number >= 1),
+            _ => None,
+        };
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => plan_err!(
+                "{}: {name} is a whole number of at least 1, not {given}",
+                self.function.name
+            ),
+        }
+    }
+
     /// The numbers of this name.
     ///
     /// # Errors

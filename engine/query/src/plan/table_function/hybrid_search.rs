@@ -198,7 +198,7 @@ fn scan_of(table: &TableReference, provider: CollectionTable) -> Result<LogicalP
 }
 
 /// Whether the condition is about rows of another query.
-fn has_subquery(filter: &Expr) -> bool {
+pub(super) fn has_subquery(filter: &Expr) -> bool {
     let found = filter.exists(|expr| {
         Ok(matches!(
             expr,
