@@ -104,15 +104,21 @@ def test_structs_survive_a_crash(own_server, name):
 def test_the_schema_is_described(client, name):
     create(client, name, dynamic=True)
     described = client.describe_collection(name)
-    assert [field["name"] for field in described["fields"]] == ["id", "v"]
-    [struct] = described["struct_array_fields"]
-    assert (struct["name"], struct["nullable"]) == ("chunks", True)
+    assert [field["name"] for field in described["fields"]] == ["id", "v", "chunks"]
+    struct = described["fields"][2]
+    assert (struct["type"], struct["element_type"], struct["nullable"]) == (DataType.ARRAY, DataType.STRUCT, True)
+    assert int(struct["params"]["max_capacity"]) == 4
+    subs = struct["struct_fields"]
     # $meta has 102
-    assert (struct["field_id"], [field["field_id"] for field in struct["fields"]]) == (103, [104, 105, 106, 107])
-    assert [field["name"] for field in struct["fields"]] == ["text", "n", "score", "good"]
-    text = struct["fields"][0]
-    assert text["type"] == DataType.ARRAY and text["element_type"] == DataType.VARCHAR
-    assert (int(text["params"]["max_length"]), int(text["params"]["max_capacity"])) == (20, 4)
+    assert (struct["field_id"], [sub["field_id"] for sub in subs]) == (103, [104, 105, 106, 107])
+    assert [sub["name"] for sub in subs] == ["text", "n", "score", "good"]
+    assert [sub["type"] for sub in subs] == [DataType.VARCHAR, DataType.INT16, DataType.DOUBLE, DataType.BOOL]
+    assert int(subs[0]["params"]["max_length"]) == 20
+    for field in ("chunks", "chunks[text]"):
+        indexes = client.prepare_index_params()
+        indexes.add_index(field, index_type="INVERTED")
+        with pytest.raises(MilvusException, match="not supported"):
+            client.create_index(name, indexes)
 
 
 CONDITIONS = [
@@ -179,10 +185,10 @@ def test_a_struct_field_is_added_and_dropped(client, name):
     read = client.query(name, filter="id >= 8", output_fields=["more"], limit=20)
     assert [row["more"] for row in read] == [None, None, [{"a": 1}, {"a": 2}]]
     assert found(client, name, "match_all(more, $[a] > 0)") == [10]
-    [_, more] = client.describe_collection(name)["struct_array_fields"]
-    assert (more["field_id"], more["fields"][0]["field_id"]) == (107, 108)
+    more = client.describe_collection(name)["fields"][3]
+    assert (more["name"], more["field_id"], more["struct_fields"][0]["field_id"]) == ("more", 107, 108)
     client.drop_collection_field(name, "chunks")
-    assert [field["name"] for field in client.describe_collection(name)["struct_array_fields"]] == ["more"]
+    assert [field["name"] for field in client.describe_collection(name)["fields"]] == ["id", "v", "more"]
 
 
 def test_what_is_not_allowed_is_refused_with_its_reason(client, name):

@@ -5,6 +5,7 @@
 
 use elanus_collection::{
     Collection, DYNAMIC_FIELD, Error as CollectionError, IndexInfo, IndexSpec, IndexState,
+    split_sub_field_name,
 };
 use milvus::proto::common::{IndexState as WireState, KeyValuePair, Status};
 use milvus::proto::milvus as wire;
@@ -33,6 +34,13 @@ pub(crate) async fn create(
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let mut request = request;
     let schema = collection.schema();
+    let of_struct = split_sub_field_name(&request.field_name).and_then(|(of, _)| schema.field(of));
+    if of_struct.is_some_and(|field| !field.sub_fields().is_empty()) {
+        return Err(Error::unsupported(format!(
+            "indexes on sub-fields of structs ({})",
+            request.field_name
+        )));
+    }
     if schema.field(&request.field_name).is_none() && schema.field(DYNAMIC_FIELD).is_some() {
         // The key of a dynamic field stands for the field; without a path it is the path.
         let key = std::mem::replace(&mut request.field_name, DYNAMIC_FIELD.to_string());
