@@ -159,7 +159,7 @@ impl SegmentFiles {
         let file = segment.files.first().ok_or_else(|| no_file(segment, DATA_FILE))?;
         let (path, bytes) = self.open(segment.id, file).await?;
         let column = column.to_owned();
-        blocking(move || blooms::blooms(path.as_ref(), bytes, &column)).await
+        blocking(move || blooms::blooms(path.as_ref(), &bytes, &column)).await
     }
 
     async fn read_data(

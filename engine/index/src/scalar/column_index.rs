@@ -9,6 +9,10 @@ use crate::error::OpenError;
 
 /// The index of a column that is no vector.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for an index file, and it does not move"
+)]
 pub enum ColumnIndex {
     /// Of values that have an order.
     Values(ScalarIndex),

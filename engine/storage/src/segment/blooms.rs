@@ -51,7 +51,7 @@ impl ColumnBlooms {
 }
 
 /// The filters of a column; of one that the file has not, or has no filter of, there are none.
-pub(super) fn blooms(path: &str, bytes: Bytes, column: &str) -> Result<ColumnBlooms> {
+pub(super) fn blooms(path: &str, bytes: &Bytes, column: &str) -> Result<ColumnBlooms> {
     let corrupt = |error: parquet::errors::ParquetError| Error::corrupt(path, error.to_string());
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
     let builder =
@@ -62,7 +62,7 @@ pub(super) fn blooms(path: &str, bytes: Bytes, column: &str) -> Result<ColumnBlo
         let Some(chunk) = group.columns().iter().find(is_of_column) else {
             return Ok(None);
         };
-        let filter = Sbbf::read_from_column_chunk(chunk, &bytes).map_err(corrupt)?;
+        let filter = Sbbf::read_from_column_chunk(chunk, bytes).map_err(corrupt)?;
         Ok(filter.filter(|filter| filter.num_blocks() > 0))
     });
     Ok(ColumnBlooms {
@@ -102,7 +102,7 @@ mod tests {
         ];
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
         let bytes = Bytes::from(encode(&batch, "id").unwrap());
-        let of = |column: &str| blooms("test", bytes.clone(), column).unwrap();
+        let of = |column: &str| blooms("test", &bytes, column).unwrap();
         let has = |filters: &ColumnBlooms, value: BloomValue<'_>| filters.may_have(value).collect::<Vec<_>>();
 
         let keys = of("id");
