@@ -39,8 +39,8 @@ pub(super) fn from_wire(
             Some((of, name)) if of == field.name => name,
             _ => sub.field_name.as_str(),
         };
-        let places = field.sub_fields().iter().zip(&mut lists);
-        let Some((definition, place)) = places.into_iter().find(|(known, _)| known.name == name) else {
+        let mut places = field.sub_fields().iter().zip(&mut lists);
+        let Some((definition, place)) = places.find(|(known, _)| known.name == name) else {
             let known: Vec<_> = field.sub_fields().iter().map(|sub| sub.name.as_str()).collect();
             return Err(Error::invalid(format!(
                 "sub-field {name} not exist in struct array field {}; sub-fields are {}",
