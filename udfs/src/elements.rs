@@ -85,10 +85,11 @@ impl ElementTest {
 /// The fields that a condition on the elements of such a list sees; none when it is no list.
 pub fn element_fields(list: &DataType) -> Option<Fields> {
     let DataType::List(item) = list else { return None };
-    Some(match item.data_type() {
-        DataType::Struct(fields) => fields.clone(),
-        other => Fields::from(vec![Field::new(ELEMENT, other.clone(), true)]),
-    })
+    if let DataType::Struct(fields) = item.data_type() {
+        return Some(fields.clone());
+    }
+    let element = Field::new(ELEMENT, item.data_type().clone(), true);
+    Some(Fields::from(vec![element]))
 }
 
 /// Whether `predicate`, a condition over `fields`, is true for as many elements of `list` as `test` wants.

@@ -11,16 +11,19 @@
 //! | a sample of rows for filters ([`sample`]) | `elanus_random_sample` |
 //! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
 //! | elements of arrays for filters ([`elements`]) | `elanus_match_*`, `elanus_sub_field`, made with the condition or the name that they are for |
+//! | integers that do not wrap around ([`arithmetic`], [`sum`]) | `elanus_add`, `elanus_subtract`, `elanus_multiply`; the aggregate `sum` |
 //! | text ([`text`]) | `text_match`, `text_match_fuzzy`, `phrase_match` |
 //!
 //! Functions of the same name that DataFusion ships (it computes on lists of `Float64` and copies every vector) are
 //! replaced when [`register`] is called after DataFusion's own registration.
 
+pub mod arithmetic;
 pub mod array;
 pub mod elements;
 pub mod geometry;
 pub mod json;
 pub mod sample;
+pub mod sum;
 pub mod text;
 pub mod vector;
 
@@ -40,6 +43,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(text::all());
     functions.extend(geometry::all());
     functions.push(sample::function());
+    functions.extend(arithmetic::all());
     functions
 }
 
@@ -51,5 +55,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in all() {
         registry.register_udf(function)?;
     }
+    registry.register_udaf(sum::function())?;
     Ok(())
 }

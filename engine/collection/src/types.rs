@@ -177,11 +177,11 @@ impl DataType {
     /// The type itself, or for TEXT the longest VARCHAR: what keys and elements of arrays of texts are.
     #[must_use]
     pub fn bounded(self) -> Self {
-        match self {
-            Self::Text => Self::VarChar {
-                max_length: MAX_VARCHAR_LENGTH,
-            },
-            other => other,
+        if self != Self::Text {
+            return self;
+        }
+        Self::VarChar {
+            max_length: MAX_VARCHAR_LENGTH,
         }
     }
 

@@ -6,6 +6,7 @@ use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::config::Dialect;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -22,6 +23,7 @@ use crate::plan::rule::AnnSearchRule;
 use crate::plan::table_function::SearchCalls;
 use crate::resources::Resources;
 use crate::settings::ElanusSettings;
+use crate::sql::arithmetic::CheckedArithmetic;
 use crate::sql::dialect::DistanceOperators;
 use crate::sql::types::VectorTypes;
 use crate::sql::vector_cast::VectorCastRule;
@@ -61,15 +63,21 @@ pub(crate) fn base_state(
         .with_type_planner(Arc::new(VectorTypes))
         .with_query_planner(Arc::new(ElanusQueryPlanner))
         .with_physical_optimizer_rule(Arc::new(PauseRule));
-    builder
-        .expr_planners()
-        .get_or_insert_default()
-        .insert(0, Arc::new(DistanceOperators::new(functions.clone())));
+    builder.expr_planners().get_or_insert_default().splice(
+        0..0,
+        [
+            Arc::new(DistanceOperators::new(functions.clone())) as Arc<dyn ExprPlanner>,
+            Arc::new(CheckedArithmetic),
+        ],
+    );
     // DataFusion's functions of the same name go, with their aliases.
     let registered = builder.scalar_functions().get_or_insert_default();
     registered.retain(|known| functions.iter().all(|ours| ours.name() != known.name()));
     registered.extend(functions);
     registered.push(MilvusPredicate::function());
+    let aggregates = builder.aggregate_functions().get_or_insert_default();
+    aggregates.retain(|known| known.name() != elanus_udfs::sum::function().name());
+    aggregates.push(elanus_udfs::sum::function());
     let mut state = builder.build();
     state.register_relation_planner(Arc::new(calls))?;
     Ok(state)

@@ -389,6 +389,9 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row, 1..12)
 }
 
+/// Whether so many elements of so many are what a filter wants.
+type OfCounts<'a> = &'a dyn Fn(usize, usize) -> bool;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -396,7 +399,7 @@ proptest! {
     fn random_conditions_agree_with_plain_code(rows in rows(), condition in condition(), threshold in 0u8..5) {
         let batch = table(&rows);
         let least = threshold.max(1);
-        let with: [(String, &dyn Fn(usize, usize) -> bool); 6] = [
+        let with: [(String, OfCounts<'_>); 6] = [
             (format!("match_any(chunks, {condition})"), &|count, _| count > 0),
             (format!("match_all(chunks, {condition})"), &|count, length| count == length),
             (format!("match_least(chunks, {condition}, threshold={least})"), &|count, _| count >= usize::from(least)),

@@ -8,10 +8,11 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::MemTable;
-use datafusion::functions_aggregate::expr_fn::{avg, count, max, min, sum};
+use datafusion::functions_aggregate::expr_fn::{avg, count, max, min};
 use datafusion::logical_expr::{Expr, ident, lit};
 use datafusion::prelude::SessionContext;
 use elanus_collection::DataType;
+use elanus_udfs::sum::sum;
 
 use super::Engine;
 use super::search::output_schema;

@@ -164,7 +164,7 @@ impl RelationPlanner for SearchCalls {
         } else if function.name == text_search::TEXT_SEARCH.name {
             call.text_search(arguments)
         } else if function.name == as_of::AS_OF.name {
-            call.as_of(&arguments)
+            call.past_table(&arguments)
         } else {
             call.hybrid_search(arguments)
         }?;

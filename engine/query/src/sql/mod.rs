@@ -9,6 +9,7 @@
 
 mod alter_table;
 pub(crate) mod analyze;
+pub(crate) mod arithmetic;
 pub(crate) mod as_of;
 mod bit_literals;
 mod change;

@@ -26,7 +26,9 @@ const VALUES: [(&str, Option<f64>); 14] = [
     ("{\"k\": 7}", None),
 ];
 
-const OPERATORS: [(&str, fn(f64, f64) -> bool); 6] = [
+type Compare = fn(f64, f64) -> bool;
+
+const OPERATORS: [(&str, Compare); 6] = [
     ("==", |a, b| a == b),
     ("!=", |a, b| a != b),
     ("<", |a, b| a < b),

@@ -81,7 +81,7 @@ pub(crate) fn target(arguments: &[FunctionArg]) -> Option<(Vec<Ident>, SnapshotR
 }
 
 impl Call<'_> {
-    pub(super) fn as_of(mut self, arguments: &[FunctionArg]) -> Result<LogicalPlan> {
+    pub(super) fn past_table(mut self, arguments: &[FunctionArg]) -> Result<LogicalPlan> {
         let (table, past) = self.past(arguments)?;
         let provider = CollectionTable::new(past, Arc::clone(&self.planner.resources));
         LogicalPlanBuilder::scan(table, provider_as_source(Arc::new(provider)), None)?.build()
