@@ -157,6 +157,8 @@ def test_parts_of_timestamps(make, client, name):
     request = AnnSearchRequest([V], "v", {"time_fields": "day"}, limit=1)
     hits = client.hybrid_search(name, [request, request], RRFRanker(), limit=1, output_fields=["t"])[0]
     assert hits[0]["entity"] == {"t": [31]}
+    with pytest.raises(MilvusException, match="not supported: time_fields together with aggregates"):
+        client.query(name, filter="id > 0", output_fields=["max(t)"], time_fields="year")
     with pytest.raises(MilvusException, match="unsupported field for extraction: era; time_fields has year"):
         client.query(name, filter="id > 0", output_fields=["t"], time_fields="era")
 

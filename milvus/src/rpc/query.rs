@@ -94,6 +94,9 @@ pub(crate) async fn query(
             vec![COUNT.to_string()],
         )
     } else if let Some(aggregates) = aggregates {
+        if !instants.parts.is_empty() {
+            return Err(Error::unsupported("time_fields together with aggregates"));
+        }
         let request = AggregateRequest {
             rows: read,
             group_by: params.group_by,

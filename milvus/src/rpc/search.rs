@@ -99,6 +99,7 @@ pub(crate) async fn search(
                 ("a highlighter", highlight.is_some()),
                 ("a reranker", read.rerank.is_some()),
                 ("order_by_fields", !read.order.is_empty()),
+                ("time_fields", !instants.parts.is_empty()),
             ];
             let facets = Facets::of(spec, collection.schema(), read.nq)?;
             if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
