@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
-    alias, analyzer, collection, database, dml, flush, hybrid, index, load, misc, partition, query, schema,
-    search,
+    alias, analyzer, collection, database, dml, file_resource, flush, hybrid, index, load, misc, partition,
+    query, schema, search,
 };
 use crate::status::{Error, Result as Outcome};
 
@@ -113,6 +113,8 @@ milvus_service! {
         create_database(wire::CreateDatabaseRequest) -> common::Status = "CreateDatabase" => database::create;
         drop_database(wire::DropDatabaseRequest) -> common::Status = "DropDatabase" => database::drop;
         alter_database(wire::AlterDatabaseRequest) -> common::Status = "AlterDatabase" => database::alter;
+        add_file_resource(wire::AddFileResourceRequest) -> common::Status = "AddFileResource" => file_resource::add;
+        remove_file_resource(wire::RemoveFileResourceRequest) -> common::Status = "RemoveFileResource" => file_resource::remove;
     }
     answered_at_once {
         has_collection(wire::HasCollectionRequest) -> wire::BoolResponse = "HasCollection" => collection::has;
@@ -141,6 +143,7 @@ milvus_service! {
         list_databases(wire::ListDatabasesRequest) -> wire::ListDatabasesResponse = "ListDatabases" => database::list;
         describe_database(wire::DescribeDatabaseRequest) -> wire::DescribeDatabaseResponse = "DescribeDatabase" => database::describe;
         run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
+        list_file_resources(wire::ListFileResourcesRequest) -> wire::ListFileResourcesResponse = "ListFileResources" => file_resource::list;
     }
     refused {
         add_collection_function(wire::AddCollectionFunctionRequest) -> common::Status = "AddCollectionFunction";
@@ -198,9 +201,6 @@ milvus_service! {
         drop_privilege_group(wire::DropPrivilegeGroupRequest) -> common::Status = "DropPrivilegeGroup";
         list_privilege_groups(wire::ListPrivilegeGroupsRequest) -> wire::ListPrivilegeGroupsResponse = "ListPrivilegeGroups";
         operate_privilege_group(wire::OperatePrivilegeGroupRequest) -> common::Status = "OperatePrivilegeGroup";
-        add_file_resource(wire::AddFileResourceRequest) -> common::Status = "AddFileResource";
-        remove_file_resource(wire::RemoveFileResourceRequest) -> common::Status = "RemoveFileResource";
-        list_file_resources(wire::ListFileResourcesRequest) -> wire::ListFileResourcesResponse = "ListFileResources";
         add_user_tags(wire::AddUserTagsRequest) -> common::Status = "AddUserTags";
         delete_user_tags(wire::DeleteUserTagsRequest) -> common::Status = "DeleteUserTags";
         get_user_tags(wire::GetUserTagsRequest) -> wire::GetUserTagsResponse = "GetUserTags";

@@ -43,6 +43,12 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
     },
+    /// The file that should be registered is not there.
+    #[error("file resource path not exist: '{path}'")]
+    FileNotFound {
+        /// The path that was asked for.
+        path: String,
+    },
     /// The collection must be loaded for this.
     #[error("collection not loaded[collection={name}]")]
     CollectionNotLoaded {

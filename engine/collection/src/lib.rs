@@ -51,7 +51,7 @@ pub use error::{Error, Result};
 pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, is_analyzed};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
-pub use manager::{CollectionSpec, Collections, DatabaseInfo, Relation, RelationSpec};
+pub use manager::{CollectionSpec, Collections, DatabaseInfo, FileResource, Relation, RelationSpec};
 pub use names::{NameKind, validate_name};
 pub use options::Options;
 pub use partition::{DEFAULT_PARTITION, PartitionInfo};

@@ -24,9 +24,11 @@ use crate::state::CollectionState;
 mod aliases;
 mod alter;
 mod databases;
+mod file_resources;
 mod relations;
 
 pub use databases::DatabaseInfo;
+pub use file_resources::FileResource;
 pub use relations::{Relation, RelationSpec};
 
 /// Most collections of one root.
@@ -93,6 +95,7 @@ impl Collections {
                 elanus_storage::remove_collection(store.as_ref(), id).await?;
             }
         }
+        elanus_storage::remove_unnamed_resources(store.as_ref(), &current).await?;
         let mut opened = HashMap::new();
         let entries: Vec<_> = current.collections.iter().collect();
         for group in entries.chunks(OPEN_AT_ONCE) {

@@ -22,6 +22,7 @@ use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
 use arrow::datatypes::Float64Type;
 use datafusion::error::DataFusionError;
 use elanus_collection::{CollectionSchema, DataType, Unit};
+use elanus_trees::Forest;
 
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::fusion::Scoring;
@@ -105,6 +106,15 @@ pub enum ChainExpr {
         input: ChainColumn,
         /// Places.
         decimals: u32,
+    },
+    /// What boosted trees say of the columns; NULL is a missing value.
+    Trees {
+        /// The features of the model, in its order.
+        inputs: Vec<ChainColumn>,
+        /// The model.
+        model: Arc<Forest>,
+        /// The sum of the trees, instead of what the model was trained to answer.
+        margin: bool,
     },
 }
 
@@ -316,7 +326,7 @@ impl ChainExpr {
     fn inputs(&self) -> Vec<&ChainColumn> {
         match self {
             Self::Decay { input, .. } | Self::Round { input, .. } => vec![input],
-            Self::Combine { inputs, .. } => inputs.iter().collect(),
+            Self::Combine { inputs, .. } | Self::Trees { inputs, .. } => inputs.iter().collect(),
         }
     }
 
@@ -327,6 +337,12 @@ impl ChainExpr {
                 "round_decimal decimal must be 0 to {MAX_DECIMALS}, got {decimals}"
             )),
             Self::Round { .. } => Ok(()),
+            Self::Trees { inputs, model, .. } if inputs.len() != model.features() => invalid(format!(
+                "xgboost has {} columns, its model {} features",
+                inputs.len(),
+                model.features()
+            )),
+            Self::Trees { .. } => Ok(()),
             Self::Combine { inputs, mode, .. } => match mode {
                 _ if inputs.len() < 2 => invalid(format!(
                     "num_combine requires at least two columns, got {}",
@@ -394,6 +410,10 @@ impl Table {
         }
     }
 
+    fn columns(&self, names: &[ChainColumn]) -> Result<Vec<Float64Array>, DataFusionError> {
+        names.iter().map(|name| self.numbers(name)).collect()
+    }
+
     fn apply(&mut self, step: &ChainStep) -> Result<(), DataFusionError> {
         match step {
             ChainStep::Map { output, expr } => {
@@ -457,10 +477,7 @@ impl Table {
                 values.iter().map(|value| value.map(round)).collect()
             }
             ChainExpr::Combine { inputs, mode, nulls } => {
-                let columns: Vec<Float64Array> = inputs
-                    .iter()
-                    .map(|input| self.numbers(input))
-                    .collect::<Result<_, _>>()?;
+                let columns = self.columns(inputs)?;
                 let mut given = Vec::with_capacity(columns.len());
                 let combined = (0..self.rows.len()).map(|row| {
                     given.clear();
@@ -475,6 +492,31 @@ impl Table {
                     mode.of(&given)
                 });
                 combined.collect()
+            }
+            ChainExpr::Trees {
+                inputs,
+                model,
+                margin,
+            } => {
+                let columns = self.columns(inputs)?;
+                let mut features = Vec::with_capacity(columns.len());
+                let scores = (0..self.rows.len()).map(|row| {
+                    features.clear();
+                    #[expect(clippy::cast_possible_truncation, reason = "models are of 32-bit floats")]
+                    features.extend(columns.iter().map(|column| {
+                        if column.is_valid(row) {
+                            column.value(row) as f32
+                        } else {
+                            f32::NAN
+                        }
+                    }));
+                    f64::from(if *margin {
+                        model.margin(&features)
+                    } else {
+                        model.predict(&features)
+                    })
+                });
+                Float64Array::from_iter_values(scores)
             }
         })
     }

@@ -1,6 +1,7 @@
 //! [`Engine`]: what both doors, the server and tests call.
 
 mod aggregate;
+mod file_resources;
 mod filters;
 mod hybrid;
 mod ingest;

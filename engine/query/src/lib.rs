@@ -8,7 +8,7 @@
 //! | `statement` | statements planned once and run many times, with parameters |
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
-//! | `search`, `grouping`, `fusion`, `rerank`, `ordering` | the stages of searches |
+//! | `search`, `grouping`, `fusion`, `rerank`, `chain`, `models`, `ordering` | the stages of searches |
 //! | `value_path` | columns and paths into JSON that requests name |
 //! | `selection`, `predicate`, `index_filter` | what operators and direct requests share: filter bitsets, and what scalar indexes know of them |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
@@ -42,6 +42,7 @@ mod index_filter;
 mod info;
 mod json_casts;
 mod memory;
+mod models;
 mod operators;
 mod ordering;
 mod plan;

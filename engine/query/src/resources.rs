@@ -1,4 +1,4 @@
-//! What all queries of one engine share: the query threads and the bitsets of recent filters.
+//! What all queries of one engine share: the query threads, the bitsets of recent filters, models of rerankers.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -8,6 +8,7 @@ use crate::compute::Compute;
 use crate::engine::EngineOptions;
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
+use crate::models::Models;
 use crate::selection::SelectionCache;
 use crate::sql::analyze::AnalyzedTables;
 use crate::sql::running::Running;
@@ -25,6 +26,8 @@ pub(crate) struct Resources {
     pub analyzed: AnalyzedTables,
     /// Files that statements may touch.
     pub files: FileAccess,
+    /// Models of rerankers that were used lately.
+    pub models: Models,
     /// Most bytes of rows that a COPY writes at once.
     pub copy_step_bytes: usize,
     /// What sessions start from, for planning views. Weak, since the catalog in it has these resources.
@@ -40,6 +43,7 @@ impl Resources {
             running: Arc::default(),
             analyzed: AnalyzedTables::default(),
             files: options.files.clone(),
+            models: Models::default(),
             copy_step_bytes: options.copy_step_bytes,
             planner: OnceLock::new(),
         })

@@ -44,6 +44,33 @@ pub struct Catalog {
     /// that a build which does not know the field reads every catalog that does not need it, and refuses the others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub relations: BTreeMap<String, BTreeMap<String, RelationEntry>>,
+    /// Registered files by name; left out while there are none, as `relations` is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub file_resources: BTreeMap<String, FileResourceEntry>,
+}
+
+/// A file that was registered under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileResourceEntry {
+    /// Where it came from, as the user wrote it.
+    pub path: String,
+    /// The object that has its bytes: `resources/{object}`.
+    pub object: String,
+    /// How many there are.
+    pub bytes: u64,
+    /// Their checksum.
+    pub crc32c: u32,
+    /// When it was registered, `(unix milliseconds << 18) | counter`.
+    pub created_ts: u64,
+}
+
+impl FileResourceEntry {
+    /// Whether these are its bytes.
+    #[must_use]
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes.len() as u64 && self.crc32c == crc32c::crc32c(bytes)
+    }
 }
 
 /// One database.
@@ -108,6 +135,7 @@ impl Default for Catalog {
             aliases: BTreeMap::new(),
             next_id: 2,
             relations: BTreeMap::new(),
+            file_resources: BTreeMap::new(),
         }
     }
 }

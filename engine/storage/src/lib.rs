@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! catalog/{version:020}.json                          which collections exist           catalog
+//! resources/{ulid}                                    files that users have registered   file_resources
 //! c/{id}/manifest/{version:020}.pb                    what a collection consists of     manifest
 //! c/{id}/wal/{sequence:020}.wal                       writes not yet in a segment       wal
 //! c/{id}/wal/{ulid}.ops                               one of them that is large
@@ -28,6 +29,7 @@ mod codec;
 mod collection;
 mod error;
 mod fault;
+mod file_resources;
 mod gc;
 mod local;
 mod manifest;
@@ -37,10 +39,14 @@ mod versioned;
 mod wal;
 
 pub use catalog::{
-    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, RelationEntry, RelationKind,
+    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry, RelationEntry,
+    RelationKind,
 };
 pub use collection::{CollectionStore, Recovered, TornTail, list_collections, remove_collection};
 pub use error::{Error, Result};
+pub use file_resources::{
+    get_resource, put_resource, read_foreign, remove_resource, remove_unnamed_resources,
+};
 pub use fault::{Fault, FaultStore, Operation, OperationKind};
 pub use gc::GcReport;
 pub use local::DurableLocalStore;

@@ -7,13 +7,15 @@
 //! | L2 | over what the whole search has found: `map`, `sort`, `limit` | the same |
 //!
 //! So what they give does not depend on how rows are spread. A stage has one chain at most. Functions of `map` are
-//! `decay`, `num_combine` and `round_decimal`.
+//! `decay`, `num_combine`, `round_decimal` and `xgboost`, whose models are file resources.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use elanus_query::{
-    Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, Decay, DecayCurve, NullPolicy, Rerank,
+    Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, Decay, DecayCurve, Engine, NullPolicy, Rerank,
 };
+use elanus_trees::Forest;
 use milvus::proto::schema::function_chain_expr_arg::Arg;
 use milvus::proto::schema::function_param_value::Value;
 use milvus::proto::schema::{
@@ -22,6 +24,8 @@ use milvus::proto::schema::{
 
 use crate::status::{Error, Result};
 
+/// Parameter of `xgboost`: the file resource that has the model.
+const MODEL: &str = "model_resource";
 /// Milvus' default of `decay`.
 const DEFAULT_DECAY: f64 = 0.5;
 
@@ -29,7 +33,8 @@ const DEFAULT_DECAY: f64 = 0.5;
 ///
 /// # Errors
 /// Stages, steps and functions that are not there, and parameters that are missing, unknown or of another type.
-pub(crate) fn of_search(chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
+pub(crate) async fn of_search(engine: &Engine, chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
+    let models = models(engine, &chains).await?;
     let mut stages: BTreeMap<FunctionChainStage, Chain> = BTreeMap::new();
     for chain in chains {
         let stage = match FunctionChainStage::try_from(chain.stage) {
@@ -46,7 +51,8 @@ pub(crate) fn of_search(chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
             }
             Err(_) => return Err(invalid(format!("unknown stage {}", chain.stage))),
         };
-        let steps = chain.ops.into_iter().map(step).collect::<Result<Vec<_>>>()?;
+        let steps = chain.ops.into_iter().map(|op| step(op, &models));
+        let steps = steps.collect::<Result<Vec<_>>>()?;
         let best_first = stage == FunctionChainStage::L0Rerank;
         if best_first {
             only_maps(&steps)?;
@@ -59,6 +65,23 @@ pub(crate) fn of_search(chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
         return Ok(None);
     }
     Ok(Some(Rerank::Chains(stages.into_values().collect())))
+}
+
+/// The models that chains name, by the names of their file resources.
+type Models = HashMap<String, Arc<Forest>>;
+
+async fn models(engine: &Engine, chains: &[FunctionChain]) -> Result<Models> {
+    let mut models = Models::new();
+    for op in chains.iter().flat_map(|chain| &chain.ops) {
+        let given = op.expr.as_ref().filter(|expr| expr.name == "xgboost");
+        let given = given.and_then(|expr| expr.params.get(MODEL)?.value.as_ref());
+        if let Some(Value::StringValue(name)) = given
+            && !models.contains_key(name)
+        {
+            models.insert(name.clone(), engine.model(name).await?);
+        }
+    }
+    Ok(models)
 }
 
 fn name_of(stage: FunctionChainStage) -> &'static str {
@@ -80,7 +103,7 @@ fn only_maps(steps: &[ChainStep]) -> Result<()> {
     }
 }
 
-fn step(op: FunctionChainOp) -> Result<ChainStep> {
+fn step(op: FunctionChainOp, models: &Models) -> Result<ChainStep> {
     let mut params = Params(op.params);
     if params.0.remove("$input_data_types").is_some() {
         return Err(Error::unsupported("JSON paths in function chains"));
@@ -92,7 +115,7 @@ fn step(op: FunctionChainOp) -> Result<ChainStep> {
             };
             ChainStep::Map {
                 output: column(output),
-                expr: expression(expr)?,
+                expr: expression(expr, models)?,
             }
         }
         ("map", None) => return Err(invalid("map has no expression")),
@@ -126,7 +149,7 @@ fn step(op: FunctionChainOp) -> Result<ChainStep> {
     Ok(step)
 }
 
-fn expression(expr: FunctionChainExpr) -> Result<ChainExpr> {
+fn expression(expr: FunctionChainExpr, models: &Models) -> Result<ChainExpr> {
     let name = expr.name;
     let mut params = Params(expr.params);
     let inputs = expr
@@ -159,14 +182,33 @@ fn expression(expr: FunctionChainExpr) -> Result<ChainExpr> {
             nulls: nulls(&mut params)?,
             inputs,
         },
-        "rerank_model" | "xgboost" => {
+        "xgboost" => {
+            let name = params.text(MODEL)?;
+            let model = name.as_ref().and_then(|name| models.get(name));
+            ChainExpr::Trees {
+                model: model
+                    .map(Arc::clone)
+                    .ok_or_else(|| invalid(format!("xgboost has no {MODEL}")))?,
+                margin: match params.text("output")?.as_deref() {
+                    None | Some("default") => false,
+                    Some("raw") => true,
+                    Some(other) => {
+                        return Err(invalid(format!(
+                            "unknown xgboost output '{other}'; allowed are default, raw"
+                        )));
+                    }
+                },
+                inputs,
+            }
+        }
+        "rerank_model" => {
             return Err(Error::unsupported(format!(
-                "function {name} of a function chain; decay, num_combine, round_decimal are there"
+                "function {name} of a function chain; decay, num_combine, round_decimal, xgboost are there"
             )));
         }
         other => {
             return Err(invalid(format!(
-                "unknown function {other}; allowed are decay, num_combine, round_decimal"
+                "unknown function {other}; allowed are decay, num_combine, round_decimal, xgboost"
             )));
         }
     };

@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod collection;
 pub(crate) mod database;
 pub(crate) mod dml;
+pub(crate) mod file_resource;
 pub(crate) mod flush;
 pub(crate) mod hybrid;
 pub(crate) mod index;

@@ -55,7 +55,7 @@ pub(crate) async fn search(
         .take()
         .map(rankers::of_search)
         .transpose()?;
-    let rerank = match (score, chains::of_search(chains)?) {
+    let rerank = match (score, chains::of_search(door.engine(), chains).await?) {
         (Some(_), Some(_)) => {
             return Err(Error::invalid(
                 "function_chains and ranker cannot be used together",
