@@ -24,6 +24,7 @@ use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
 use elanus_query::{Engine, EngineOptions, FileAccess};
+use elanus_services::ServiceAccess;
 use elanus_storage::DirLock;
 use prometheus::Registry;
 use tokio::sync::{Notify, watch};
@@ -45,6 +46,8 @@ pub struct Limits {
     pub sql_memory: Option<ByteSize>,
     /// Files that statements may read and write.
     pub files: FileAccess,
+    /// Services that rerankers may ask.
+    pub services: ServiceAccess,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -85,6 +88,7 @@ impl Database {
                 .map(|limit| usize::try_from(limit.bytes()).unwrap_or(usize::MAX)),
             spill_folder: Some(spill_folder(directory)?),
             files: limits.files.clone(),
+            services: limits.services.clone(),
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
@@ -166,6 +170,7 @@ impl Server {
             } else {
                 FileAccess::Within(settings.allow_files.clone())
             },
+            services: ServiceAccess::to(&settings.allow_services).context("--allow-services")?,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

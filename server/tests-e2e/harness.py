@@ -53,8 +53,9 @@ class Server:
 
     controllable = True
 
-    def __init__(self, data: pathlib.Path):
+    def __init__(self, data: pathlib.Path, *options: str):
         self.data = pathlib.Path(data)
+        self.options = options
         self.process: subprocess.Popen | None = None
         self.milvus_port = free_port()
         self.flight_port = free_port()
@@ -87,7 +88,7 @@ class Server:
             [
                 str(executable), "serve", "--data", str(self.data),
                 "--milvus-addr", self.address, "--flight-addr", f"127.0.0.1:{self.flight_port}",
-                "--http-addr", f"127.0.0.1:{self.http_port}",
+                "--http-addr", f"127.0.0.1:{self.http_port}", *self.options,
             ],
             stdout=subprocess.PIPE, stderr=self._stderr, text=True,
         )  # fmt: skip

@@ -391,8 +391,8 @@ def test_rankers_that_are_not_there_are_refused(make, client, name):
         ranker = Function("f", FunctionType.RERANK, inputs, params=params)
         return refused(lambda: client.search(name, [[1.0, 0.0]], limit=1, ranker=ranker))
 
-    code, message = search([], reranker="model", provider="tei", queries=["a"])
-    assert code == 3000 and "reranker model" in message
+    code, message = search(["n"], reranker="xgboost", model_resource="m")
+    assert code == 3000 and "reranker xgboost; function_chains has it" in message
     decay = {"reranker": "decay", "function": "gauss", "origin": 0}
     assert "scale must be greater than 0" in search(["n"], **decay, scale=0)[1]
     assert "[0.001, 0.999]" in search(["n"], **decay, scale=1, decay=1)[1]

@@ -22,9 +22,10 @@ use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
 use arrow::datatypes::Float64Type;
 use datafusion::error::DataFusionError;
 use elanus_collection::{CollectionSchema, DataType, Unit};
+use elanus_services::{ServiceError, TextScorer};
 use elanus_trees::Forest;
 
-use crate::error::{QueryError, Result, did_you_mean};
+use crate::error::{QueryError, Result, did_you_mean, external};
 use crate::fusion::Scoring;
 use crate::rerank::{Decay, numbers};
 use crate::search::{Hit, order_equals, take_rows};
@@ -33,7 +34,7 @@ use crate::search::{Hit, order_equals, take_rows};
 const MAX_DECIMALS: u32 = 6;
 
 /// Steps that change scores, order and number of hits.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Chain {
     /// One after the other.
     pub steps: Vec<ChainStep>,
@@ -43,7 +44,7 @@ pub struct Chain {
 }
 
 /// A step of a [`Chain`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum ChainStep {
     /// Gives every hit a number under a name, which may be new.
     Map {
@@ -82,7 +83,7 @@ pub enum ChainColumn {
 }
 
 /// A number of each hit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum ChainExpr {
     /// A factor that fades with the distance of a value from a wanted one; `field` and `normalize` are not looked at.
     Decay {
@@ -116,6 +117,15 @@ pub enum ChainExpr {
         /// The sum of the trees, instead of what the model was trained to answer.
         margin: bool,
     },
+    /// How well a text answers the query of a search, by a service. NULL is a text of no words.
+    TextScore {
+        /// The text.
+        input: ChainColumn,
+        /// The query of each search, in words.
+        queries: Vec<String>,
+        /// The service.
+        scorer: TextScorer,
+    },
 }
 
 /// How several numbers become one.
@@ -147,20 +157,20 @@ pub enum NullPolicy {
 }
 
 impl Chain {
-    /// Checks names, types and numbers.
+    /// Checks names, types and numbers, for a search with `nq` queries.
     ///
     /// # Errors
     /// [`QueryError::InvalidParameter`] that says what is wrong in which step.
-    pub(crate) fn check(&self, schema: &CollectionSchema) -> Result<()> {
+    pub(crate) fn check(&self, schema: &CollectionSchema, nq: usize) -> Result<()> {
         // Names written on the way, which are numbers.
         let mut written: Vec<&str> = Vec::new();
         for step in &self.steps {
             match step {
                 ChainStep::Map { output, expr } => {
                     for input in expr.inputs() {
-                        readable(input, &written, schema, true)?;
+                        readable(input, &written, schema, expr.takes())?;
                     }
-                    expr.check()?;
+                    expr.check(nq)?;
                     match output {
                         ChainColumn::Score => {}
                         ChainColumn::Key => {
@@ -174,7 +184,7 @@ impl Chain {
                 }
                 ChainStep::Sort { by, tie, .. } => {
                     for input in std::iter::once(by).chain(tie) {
-                        readable(input, &written, schema, false)?;
+                        readable(input, &written, schema, Taken::Ordered)?;
                     }
                 }
                 ChainStep::Limit { limit: 0, .. } => {
@@ -201,12 +211,14 @@ impl Chain {
         if self.best_first { before } else { Scoring::Larger }
     }
 
-    /// The hits that are left, in their order, their distances such that [`Chain::scoring`] shows the last score.
+    /// The hits of the search with number `query` that are left, in their order, their distances such that
+    /// [`Chain::scoring`] shows the last score.
     pub(crate) async fn run(
         &self,
         units: &[Arc<Unit>],
         key: &str,
         before: Scoring,
+        query: usize,
         hits: Vec<Hit>,
     ) -> Result<Vec<Hit>, DataFusionError> {
         let after = self.scoring(before);
@@ -233,7 +245,7 @@ impl Chain {
             }
         }
         for step in &self.steps {
-            table.apply(step)?;
+            table.apply(step, query).await?;
         }
         let scores = table.numbers(&ChainColumn::Score)?;
         let hit = |(place, row): (usize, &u32)| {
@@ -282,12 +294,45 @@ fn invalid(reason: String) -> Result<()> {
     Err(QueryError::InvalidParameter(reason))
 }
 
-/// Whether a step may read this column; of columns of the collection, numbers alone or everything that has an order.
-fn readable(column: &ChainColumn, written: &[&str], schema: &CollectionSchema, number: bool) -> Result<()> {
+/// What a step takes of a column of the collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// A number.
+    Number,
+    /// Whatever has an order.
+    Ordered,
+    /// A text.
+    Text,
+}
+
+impl Taken {
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Number => "a number or TIMESTAMPTZ",
+            Self::Ordered => "a number, BOOL, VARCHAR or TIMESTAMPTZ",
+            Self::Text => "VARCHAR or TEXT",
+        }
+    }
+}
+
+/// Whether a step may read this column. What steps have written are numbers.
+fn readable(column: &ChainColumn, written: &[&str], schema: &CollectionSchema, taken: Taken) -> Result<()> {
+    let refused = |name: &str, what: &str| {
+        invalid(format!(
+            "function chain input '{name}' is {what}, it must be {}",
+            taken.allowed()
+        ))
+    };
     let (name, field) = match column {
+        ChainColumn::Score if taken == Taken::Text => return refused("$score", "a number"),
         ChainColumn::Score => return Ok(()),
         ChainColumn::Key => ("$id", Some(schema.primary_key()?)),
-        ChainColumn::Named(name) if written.contains(&name.as_str()) => return Ok(()),
+        ChainColumn::Named(name) if written.contains(&name.as_str()) => {
+            return match taken {
+                Taken::Text => refused(name, "a number"),
+                Taken::Number | Taken::Ordered => Ok(()),
+            };
+        }
         ChainColumn::Named(name) if name.starts_with('$') => {
             return invalid(format!("system input \"{name}\" is not readable"));
         }
@@ -298,7 +343,7 @@ fn readable(column: &ChainColumn, written: &[&str], schema: &CollectionSchema, n
         let known = did_you_mean(name, &known, "fields");
         return invalid(format!("function chain input '{name}' not found{known}"));
     };
-    match (&field.data_type, number) {
+    match (&field.data_type, taken) {
         (
             DataType::Int8
             | DataType::Int16
@@ -307,30 +352,34 @@ fn readable(column: &ChainColumn, written: &[&str], schema: &CollectionSchema, n
             | DataType::Float
             | DataType::Double
             | DataType::TimestampTz,
-            _,
+            Taken::Number | Taken::Ordered,
         )
-        | (DataType::VarChar { .. } | DataType::Text | DataType::Bool, false) => Ok(()),
-        (other, _) => invalid(format!(
-            "function chain input '{name}' is {}, it must be {}",
-            other.name(),
-            if number {
-                "a number or TIMESTAMPTZ"
-            } else {
-                "a number, BOOL, VARCHAR or TIMESTAMPTZ"
-            }
-        )),
+        | (DataType::Bool, Taken::Ordered)
+        | (DataType::VarChar { .. } | DataType::Text, Taken::Ordered | Taken::Text) => Ok(()),
+        (other, _) => refused(name, other.name()),
     }
 }
 
 impl ChainExpr {
     fn inputs(&self) -> Vec<&ChainColumn> {
         match self {
-            Self::Decay { input, .. } | Self::Round { input, .. } => vec![input],
+            Self::Decay { input, .. } | Self::Round { input, .. } | Self::TextScore { input, .. } => {
+                vec![input]
+            }
             Self::Combine { inputs, .. } | Self::Trees { inputs, .. } => inputs.iter().collect(),
         }
     }
 
-    fn check(&self) -> Result<()> {
+    fn takes(&self) -> Taken {
+        match self {
+            Self::TextScore { .. } => Taken::Text,
+            Self::Decay { .. } | Self::Combine { .. } | Self::Round { .. } | Self::Trees { .. } => {
+                Taken::Number
+            }
+        }
+    }
+
+    fn check(&self, nq: usize) -> Result<()> {
         match self {
             Self::Decay { decay, .. } => decay.check_numbers(),
             Self::Round { decimals, .. } if *decimals > MAX_DECIMALS => invalid(format!(
@@ -342,7 +391,11 @@ impl ChainExpr {
                 inputs.len(),
                 model.features()
             )),
-            Self::Trees { .. } => Ok(()),
+            Self::TextScore { queries, .. } if queries.len() != nq => invalid(format!(
+                "nq must equal to queries size, but got nq [{nq}], queries size [{}]",
+                queries.len()
+            )),
+            Self::Trees { .. } | Self::TextScore { .. } => Ok(()),
             Self::Combine { inputs, mode, .. } => match mode {
                 _ if inputs.len() < 2 => invalid(format!(
                     "num_combine requires at least two columns, got {}",
@@ -414,10 +467,10 @@ impl Table {
         names.iter().map(|name| self.numbers(name)).collect()
     }
 
-    fn apply(&mut self, step: &ChainStep) -> Result<(), DataFusionError> {
+    async fn apply(&mut self, step: &ChainStep, query: usize) -> Result<(), DataFusionError> {
         match step {
             ChainStep::Map { output, expr } => {
-                let values = self.evaluate(expr)?;
+                let values = self.evaluate(expr, query).await?;
                 self.put(output.clone(), Arc::new(values));
                 Ok(())
             }
@@ -461,7 +514,7 @@ impl Table {
         Ok(())
     }
 
-    fn evaluate(&self, expr: &ChainExpr) -> Result<Float64Array, DataFusionError> {
+    async fn evaluate(&self, expr: &ChainExpr, query: usize) -> Result<Float64Array, DataFusionError> {
         Ok(match expr {
             ChainExpr::Decay { input, decay } => {
                 let values = self.numbers(input)?;
@@ -518,8 +571,33 @@ impl Table {
                 });
                 Float64Array::from_iter_values(scores)
             }
+            ChainExpr::TextScore {
+                input,
+                queries,
+                scorer,
+            } => {
+                let texts = texts(self.column(input)?)?;
+                let query = queries.get(query).map_or("", String::as_str);
+                let scores = scorer.scores(query, &texts).await;
+                let scores = scores.map_err(|error| match error {
+                    ServiceError::Refused(what) => external(QueryError::InvalidParameter(what)),
+                    ServiceError::Failed(what) => external(QueryError::Execution(what)),
+                })?;
+                scores.into_iter().map(f64::from).map(Some).collect()
+            }
         })
     }
+}
+
+/// The texts of a column; NULL is an empty one.
+fn texts(column: &ArrayRef) -> Result<Vec<&str>, DataFusionError> {
+    let Some(texts) = column.as_string_opt::<i32>() else {
+        return Err(DataFusionError::Internal(format!(
+            "a function chain takes {} for texts",
+            column.data_type()
+        )));
+    };
+    Ok(texts.iter().map(Option::unwrap_or_default).collect())
 }
 
 #[cfg(test)]
@@ -549,13 +627,18 @@ mod tests {
         table
     }
 
+    /// What a step gives that waits for nothing.
+    fn now<T>(step: impl Future<Output = Result<T, DataFusionError>>) -> T {
+        futures::FutureExt::now_or_never(step).unwrap().unwrap()
+    }
+
     fn combine(mode: CombineMode, nulls: NullPolicy) -> Vec<Option<f64>> {
         let expr = ChainExpr::Combine {
             inputs: vec![ChainColumn::Score, named("n")],
             mode,
             nulls,
         };
-        table().evaluate(&expr).unwrap().iter().collect()
+        now(table().evaluate(&expr, 0)).iter().collect()
     }
 
     #[test]
@@ -599,27 +682,26 @@ mod tests {
                 tie: None,
             },
         ] {
-            table.apply(&step).unwrap();
+            now(table.apply(&step, 0));
         }
         // NULL comes last.
         assert_eq!(table.rows, [2, 0, 3, 1]);
         let fresh: Vec<_> = table.numbers(&named("fresh")).unwrap().iter().collect();
         assert_eq!(fresh, [Some(1.0), Some(0.75), Some(0.5), None]);
-        table
-            .apply(&ChainStep::Sort {
-                by: ChainColumn::Score,
-                descending: true,
-                tie: Some(named("n")),
-            })
-            .unwrap();
+        let sort = ChainStep::Sort {
+            by: ChainColumn::Score,
+            descending: true,
+            tie: Some(named("n")),
+        };
+        now(table.apply(&sort, 0));
         assert_eq!(table.rows, [2, 0, 1, 3]);
-        table.apply(&ChainStep::Limit { limit: 2, offset: 1 }).unwrap();
+        now(table.apply(&ChainStep::Limit { limit: 2, offset: 1 }, 0));
         assert_eq!(table.rows, [0, 1]);
         let round = ChainExpr::Round {
             input: ChainColumn::Score,
             decimals: 1,
         };
-        let rounded: Vec<_> = table.evaluate(&round).unwrap().iter().collect();
+        let rounded: Vec<_> = now(table.evaluate(&round, 0)).iter().collect();
         assert_eq!(rounded, [Some(0.5), Some(0.3)]);
     }
 }

@@ -16,6 +16,7 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use elanus_collection::{Collection, Collections};
+use elanus_services::ServiceAccess;
 
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
@@ -45,6 +46,8 @@ pub struct EngineOptions {
     pub spill_folder: Option<PathBuf>,
     /// Files that COPY and external tables may touch.
     pub files: FileAccess,
+    /// Services that rerankers may ask.
+    pub services: ServiceAccess,
     /// Most bytes of rows that a COPY .. FROM writes as one atomic write, at least one batch.
     pub copy_step_bytes: usize,
 }
@@ -58,6 +61,7 @@ impl Default for EngineOptions {
             sql_memory_bytes: None,
             spill_folder: None,
             files: FileAccess::Nowhere,
+            services: ServiceAccess::default(),
             copy_step_bytes: 1 << 30,
         }
     }
@@ -113,6 +117,11 @@ impl Engine {
     /// The collections that are queried.
     pub fn collections(&self) -> &Arc<Collections> {
         &self.inner.collections
+    }
+
+    /// The services that rerankers may ask.
+    pub fn services(&self) -> &ServiceAccess {
+        &self.inner.resources.services
     }
 
     /// A session in which unqualified table names are those of `database`.

@@ -203,13 +203,14 @@ pub(crate) struct ReadyBoost {
 }
 
 impl Reranker {
-    /// Checks `rerank` and compiles its filters with `compile`.
+    /// Checks `rerank`, for a search with `nq` queries, and compiles its filters with `compile`.
     ///
     /// # Errors
     /// [`QueryError::InvalidParameter`] for values out of range and columns of another kind, and what `compile` says.
     pub fn new(
         rerank: &Rerank,
         schema: &CollectionSchema,
+        nq: usize,
         compile: impl Fn(&FilterText) -> Result<Vec<Arc<Predicate>>>,
     ) -> Result<Self> {
         let boost = match rerank {
@@ -218,7 +219,7 @@ impl Reranker {
                 return Ok(Self::Decay(decay.clone()));
             }
             Rerank::Chains(chains) => {
-                chains.iter().try_for_each(|chain| chain.check(schema))?;
+                chains.iter().try_for_each(|chain| chain.check(schema, nq))?;
                 return Ok(Self::Chains(chains.clone()));
             }
             Rerank::Boost(boost) => boost,
@@ -273,13 +274,14 @@ impl Reranker {
         }
     }
 
-    /// The hits with new distances, in the order that they are to have, equal ones by the primary key `key`. `before` is
-    /// what their distances meant.
+    /// The hits of the query with number `query` with new distances, in the order that they are to have, equal ones by
+    /// the primary key `key`. `before` is what their distances meant.
     pub async fn rerank(
         &self,
         units: &[Arc<Unit>],
         key: &str,
         before: Scoring,
+        query: usize,
         mut hits: Vec<Hit>,
     ) -> Result<Vec<Hit>, DataFusionError> {
         if hits.is_empty() {
@@ -300,7 +302,7 @@ impl Reranker {
                 order_equals(units, key, &mut hits).await?;
                 let mut before = before;
                 for chain in chains {
-                    hits = chain.run(units, key, before, hits).await?;
+                    hits = chain.run(units, key, before, query, hits).await?;
                     before = chain.scoring(before);
                 }
                 return Ok(hits);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use datafusion::execution::SessionState;
+use elanus_services::ServiceAccess;
 
 use crate::compute::Compute;
 use crate::engine::EngineOptions;
@@ -28,6 +29,8 @@ pub(crate) struct Resources {
     pub files: FileAccess,
     /// Models of rerankers that were used lately.
     pub models: Models,
+    /// Services that rerankers may ask.
+    pub services: ServiceAccess,
     /// Most bytes of rows that a COPY writes at once.
     pub copy_step_bytes: usize,
     /// What sessions start from, for planning views. Weak, since the catalog in it has these resources.
@@ -44,6 +47,7 @@ impl Resources {
             analyzed: AnalyzedTables::default(),
             files: options.files.clone(),
             models: Models::default(),
+            services: options.services.clone(),
             copy_step_bytes: options.copy_step_bytes,
             planner: OnceLock::new(),
         })

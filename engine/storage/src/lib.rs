@@ -39,15 +39,15 @@ mod versioned;
 mod wal;
 
 pub use catalog::{
-    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry, RelationEntry,
-    RelationKind,
+    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry,
+    RelationEntry, RelationKind,
 };
 pub use collection::{CollectionStore, Recovered, TornTail, list_collections, remove_collection};
 pub use error::{Error, Result};
+pub use fault::{Fault, FaultStore, Operation, OperationKind};
 pub use file_resources::{
     get_resource, put_resource, read_foreign, remove_resource, remove_unnamed_resources,
 };
-pub use fault::{Fault, FaultStore, Operation, OperationKind};
 pub use gc::GcReport;
 pub use local::DurableLocalStore;
 pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef};

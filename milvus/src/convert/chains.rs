@@ -7,7 +7,7 @@
 //! | L2 | over what the whole search has found: `map`, `sort`, `limit` | the same |
 //!
 //! So what they give does not depend on how rows are spread. A stage has one chain at most. Functions of `map` are
-//! `decay`, `num_combine`, `round_decimal` and `xgboost`, whose models are file resources.
+//! `decay`, `num_combine`, `round_decimal`, `xgboost`, whose models are file resources, and `rerank_model`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use elanus_query::{
     Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, Decay, DecayCurve, Engine, NullPolicy, Rerank,
 };
+use elanus_services::ServiceAccess;
 use elanus_trees::Forest;
 use milvus::proto::schema::function_chain_expr_arg::Arg;
 use milvus::proto::schema::function_param_value::Value;
@@ -22,6 +23,7 @@ use milvus::proto::schema::{
     FunctionChain, FunctionChainExpr, FunctionChainOp, FunctionChainStage, FunctionParamValue,
 };
 
+use crate::convert::models;
 use crate::status::{Error, Result};
 
 /// Parameter of `xgboost`: the file resource that has the model.
@@ -34,7 +36,7 @@ const DEFAULT_DECAY: f64 = 0.5;
 /// # Errors
 /// Stages, steps and functions that are not there, and parameters that are missing, unknown or of another type.
 pub(crate) async fn of_search(engine: &Engine, chains: Vec<FunctionChain>) -> Result<Option<Rerank>> {
-    let models = models(engine, &chains).await?;
+    let forests = forests(engine, &chains).await?;
     let mut stages: BTreeMap<FunctionChainStage, Chain> = BTreeMap::new();
     for chain in chains {
         let stage = match FunctionChainStage::try_from(chain.stage) {
@@ -51,7 +53,10 @@ pub(crate) async fn of_search(engine: &Engine, chains: Vec<FunctionChain>) -> Re
             }
             Err(_) => return Err(invalid(format!("unknown stage {}", chain.stage))),
         };
-        let steps = chain.ops.into_iter().map(|op| step(op, &models));
+        let steps = chain
+            .ops
+            .into_iter()
+            .map(|op| step(op, &forests, engine.services()));
         let steps = steps.collect::<Result<Vec<_>>>()?;
         let best_first = stage == FunctionChainStage::L0Rerank;
         if best_first {
@@ -67,21 +72,21 @@ pub(crate) async fn of_search(engine: &Engine, chains: Vec<FunctionChain>) -> Re
     Ok(Some(Rerank::Chains(stages.into_values().collect())))
 }
 
-/// The models that chains name, by the names of their file resources.
-type Models = HashMap<String, Arc<Forest>>;
+/// The models of trees that chains name, by the names of their file resources.
+type Forests = HashMap<String, Arc<Forest>>;
 
-async fn models(engine: &Engine, chains: &[FunctionChain]) -> Result<Models> {
-    let mut models = Models::new();
+async fn forests(engine: &Engine, chains: &[FunctionChain]) -> Result<Forests> {
+    let mut forests = Forests::new();
     for op in chains.iter().flat_map(|chain| &chain.ops) {
         let given = op.expr.as_ref().filter(|expr| expr.name == "xgboost");
         let given = given.and_then(|expr| expr.params.get(MODEL)?.value.as_ref());
         if let Some(Value::StringValue(name)) = given
-            && !models.contains_key(name)
+            && !forests.contains_key(name)
         {
-            models.insert(name.clone(), engine.model(name).await?);
+            forests.insert(name.clone(), engine.model(name).await?);
         }
     }
-    Ok(models)
+    Ok(forests)
 }
 
 fn name_of(stage: FunctionChainStage) -> &'static str {
@@ -103,7 +108,7 @@ fn only_maps(steps: &[ChainStep]) -> Result<()> {
     }
 }
 
-fn step(op: FunctionChainOp, models: &Models) -> Result<ChainStep> {
+fn step(op: FunctionChainOp, forests: &Forests, services: &ServiceAccess) -> Result<ChainStep> {
     let mut params = Params(op.params);
     if params.0.remove("$input_data_types").is_some() {
         return Err(Error::unsupported("JSON paths in function chains"));
@@ -115,7 +120,7 @@ fn step(op: FunctionChainOp, models: &Models) -> Result<ChainStep> {
             };
             ChainStep::Map {
                 output: column(output),
-                expr: expression(expr, models)?,
+                expr: expression(expr, forests, services)?,
             }
         }
         ("map", None) => return Err(invalid("map has no expression")),
@@ -149,7 +154,7 @@ fn step(op: FunctionChainOp, models: &Models) -> Result<ChainStep> {
     Ok(step)
 }
 
-fn expression(expr: FunctionChainExpr, models: &Models) -> Result<ChainExpr> {
+fn expression(expr: FunctionChainExpr, forests: &Forests, services: &ServiceAccess) -> Result<ChainExpr> {
     let name = expr.name;
     let mut params = Params(expr.params);
     let inputs = expr
@@ -184,7 +189,7 @@ fn expression(expr: FunctionChainExpr, models: &Models) -> Result<ChainExpr> {
         },
         "xgboost" => {
             let name = params.text(MODEL)?;
-            let model = name.as_ref().and_then(|name| models.get(name));
+            let model = name.as_ref().and_then(|name| forests.get(name));
             ChainExpr::Trees {
                 model: model
                     .map(Arc::clone)
@@ -201,14 +206,10 @@ fn expression(expr: FunctionChainExpr, models: &Models) -> Result<ChainExpr> {
                 inputs,
             }
         }
-        "rerank_model" => {
-            return Err(Error::unsupported(format!(
-                "function {name} of a function chain; decay, num_combine, round_decimal, xgboost are there"
-            )));
-        }
+        "rerank_model" => models::text_score(one()?, params.take_texts()?, services)?,
         other => {
             return Err(invalid(format!(
-                "unknown function {other}; allowed are decay, num_combine, round_decimal, xgboost"
+                "unknown function {other}; allowed are decay, num_combine, round_decimal, xgboost, rerank_model"
             )));
         }
     };
@@ -338,6 +339,17 @@ impl Params {
         }
     }
 
+    /// All that are left, as texts: strings as they are, everything else as JSON.
+    fn take_texts(&mut self) -> Result<BTreeMap<String, String>> {
+        let all = std::mem::take(&mut self.0).into_iter();
+        all.map(|(name, value)| match json(value.value) {
+            Some(serde_json::Value::String(text)) => Ok((name, text)),
+            Some(other) => Ok((name, other.to_string())),
+            None => Err(invalid(format!("{name} has no value"))),
+        })
+        .collect()
+    }
+
     fn nothing_left(&self, of: &str) -> Result<()> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -353,6 +365,20 @@ fn number(name: &str, value: Option<&Value>) -> Result<f64> {
         Some(Value::Int64Value(number)) => Ok(*number as f64),
         _ => Err(invalid(format!("{name} must be a number"))),
     }
+}
+
+fn json(value: Option<Value>) -> Option<serde_json::Value> {
+    Some(match value? {
+        Value::StringValue(text) => text.into(),
+        Value::BoolValue(flag) => flag.into(),
+        Value::Int64Value(number) => number.into(),
+        Value::DoubleValue(number) => number.into(),
+        Value::ArrayValue(array) => {
+            let values = array.values.into_iter();
+            values.map(|value| json(value.value)).collect::<Option<_>>()?
+        }
+        Value::ObjectValue(_) | Value::BytesValue(_) => return None,
+    })
 }
 
 fn invalid(reason: impl std::fmt::Display) -> Error {

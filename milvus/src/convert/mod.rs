@@ -6,6 +6,7 @@ pub(crate) mod facets;
 pub(crate) mod field_data;
 pub(crate) mod highlight;
 pub(crate) mod keys;
+pub(crate) mod models;
 pub(crate) mod output;
 pub(crate) mod params;
 pub(crate) mod placeholder;

@@ -5,16 +5,19 @@
 //! | `rrf`, `weighted` | fusion | - |
 //! | `decay` | fusion by `score_mode`, then reranking | reranking |
 //! | `boost` | - | reranking |
+//! | `model` | fusion by the best score, then reranking | reranking |
 
 use std::collections::BTreeMap;
 
 use elanus_query::{
     Boost, BoostBy, Combine, Decay, DecayCurve, FilterText, Fusion, RandomScore, Rerank, ScoreMode,
 };
+use elanus_services::ServiceAccess;
 use milvus::proto::common::KeyValuePair;
 use milvus::proto::schema::{FunctionSchema, FunctionScore, FunctionType};
 use serde_json::Value;
 
+use crate::convert::models;
 use crate::convert::params::{flag, nested};
 use crate::convert::to_map;
 use crate::status::{Error, Result};
@@ -54,7 +57,7 @@ pub(crate) fn of_rank_params(params: &Params) -> Result<Ranker> {
 }
 
 /// The ranker that `function_score` describes.
-pub(crate) fn of_hybrid(score: FunctionScore) -> Result<Ranker> {
+pub(crate) fn of_hybrid(score: FunctionScore, services: &ServiceAccess) -> Result<Ranker> {
     let function = match <[FunctionSchema; 1]>::try_from(score.functions) {
         Ok([function]) => function,
         Err(functions) => {
@@ -81,13 +84,20 @@ pub(crate) fn of_hybrid(score: FunctionScore) -> Result<Ranker> {
             },
             rerank: Some(Rerank::Decay(decay(&function, &params)?)),
         },
+        "model" => Ranker {
+            fusion: Fusion::Combined {
+                mode: ScoreMode::Max,
+                normalize: false,
+            },
+            rerank: Some(models::reranking(&function, params, services)?),
+        },
         "boost" => return Err(Error::unsupported("a boost ranker on top of a hybrid search")),
         other => return Err(unknown(other)),
     })
 }
 
 /// The reranking that `function_score` of a search of one vector field describes.
-pub(crate) fn of_search(score: FunctionScore) -> Result<Rerank> {
+pub(crate) fn of_search(score: FunctionScore, services: &ServiceAccess) -> Result<Rerank> {
     let overall = to_map(score.params);
     let functions = score.functions;
     let [first, rest @ ..] = functions.as_slice() else {
@@ -98,6 +108,11 @@ pub(crate) fn of_search(score: FunctionScore) -> Result<Rerank> {
         "decay" if rest.is_empty() => Ok(Rerank::Decay(decay(first, &params)?)),
         "decay" => Err(Error::invalid(format!(
             "a decay ranker is the only function of a search, got {}",
+            functions.len()
+        ))),
+        "model" if rest.is_empty() => models::reranking(first, params, services),
+        "model" => Err(Error::invalid(format!(
+            "a model ranker is the only function of a search, got {}",
             functions.len()
         ))),
         "boost" => {
@@ -117,9 +132,9 @@ pub(crate) fn of_search(score: FunctionScore) -> Result<Rerank> {
 
 fn unknown(name: &str) -> Error {
     match name {
-        "model" | "xgboost" => Error::unsupported(format!("reranker {name}")),
+        "xgboost" => Error::unsupported("reranker xgboost; function_chains has it"),
         _ => Error::invalid(format!(
-            "unsupported rerank function {name}, allowed are rrf, weighted, decay, boost"
+            "unsupported rerank function {name}, allowed are rrf, weighted, decay, boost, model"
         )),
     }
 }
@@ -323,7 +338,11 @@ mod tests {
     #[test]
     fn both_ways_to_name_a_ranker_mean_the_same() {
         let old = of_rank_params(&params(&[("strategy", "rrf"), ("params", r#"{"k": 10}"#)])).unwrap();
-        let new = of_hybrid(function(&[], &[("reranker", "RRF"), ("k", "10")])).unwrap();
+        let new = of_hybrid(
+            function(&[], &[("reranker", "RRF"), ("k", "10")]),
+            &ServiceAccess::default(),
+        )
+        .unwrap();
         assert_eq!(old.fusion, new.fusion);
         let text = r#"{"weights": [0.5, 1.0], "norm_score": true}"#;
         let old = of_rank_params(&params(&[("strategy", "weighted"), ("params", text)])).unwrap();
@@ -332,7 +351,12 @@ mod tests {
             ("weights", "[0.5, 1.0]"),
             ("norm_score", "True"),
         ];
-        assert_eq!(old.fusion, of_hybrid(function(&[], &list)).unwrap().fusion);
+        assert_eq!(
+            old.fusion,
+            of_hybrid(function(&[], &list), &ServiceAccess::default())
+                .unwrap()
+                .fusion
+        );
         let none = of_rank_params(&params(&[])).unwrap();
         assert_eq!(
             none.fusion,
@@ -351,7 +375,8 @@ mod tests {
             ("origin", "10"),
             ("scale", "5"),
         ];
-        let Rerank::Decay(decay) = of_search(function(&["n"], &list)).unwrap() else {
+        let Rerank::Decay(decay) = of_search(function(&["n"], &list), &ServiceAccess::default()).unwrap()
+        else {
             panic!("no decay");
         };
         assert_eq!(
@@ -359,7 +384,9 @@ mod tests {
             (10.0, 5.0, 0.0, 0.5)
         );
         let reason = |inputs: &[&str], list: &[(&str, &str)]| {
-            of_search(function(inputs, list)).unwrap_err().to_string()
+            of_search(function(inputs, list), &ServiceAccess::default())
+                .unwrap_err()
+                .to_string()
         };
         assert!(reason(&[], &list).contains("exactly one input field"));
         assert!(reason(&["n"], &list[..3]).contains("lost param: scale"));
@@ -371,7 +398,7 @@ mod tests {
     #[test]
     fn rankers_that_are_not_there_are_refused() {
         let reason = |name: &str| {
-            of_search(function(&[], &[("reranker", name)]))
+            of_search(function(&[], &[("reranker", name)]), &ServiceAccess::default())
                 .unwrap_err()
                 .to_string()
         };

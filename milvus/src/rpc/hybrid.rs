@@ -34,7 +34,7 @@ pub(crate) async fn hybrid_search(
     let (mut zone, mut time_parts) = (params::zone(&rank_params)?, params::time_parts(&rank_params)?);
     let group_score = rankers::mode(rank_params.get("rank_group_scorer"), "rank_group_scorer")?;
     let ranker = match request.function_score {
-        Some(score) => rankers::of_hybrid(score)?,
+        Some(score) => rankers::of_hybrid(score, door.engine().services())?,
         None => rankers::of_rank_params(&rank_params)?,
     };
     let output = output::resolve(collection.schema(), &request.output_fields)?;

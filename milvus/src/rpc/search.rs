@@ -53,7 +53,7 @@ pub(crate) async fn search(
     let score = request
         .function_score
         .take()
-        .map(rankers::of_search)
+        .map(|score| rankers::of_search(score, door.engine().services()))
         .transpose()?;
     let rerank = match (score, chains::of_search(door.engine(), chains).await?) {
         (Some(_), Some(_)) => {

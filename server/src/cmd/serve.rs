@@ -43,6 +43,15 @@ pub struct ServeArgs {
     /// in the variable with commas between [default: none, such statements are refused]
     #[arg(long, env = "ELANUS_ALLOW_FILES", value_name = "DIR", value_delimiter = ',')]
     pub allow_files: Vec<PathBuf>,
+    /// Service with a rerank model that searches may ask, such as http://127.0.0.1:8080; may be given several times, in the
+    /// variable with commas between [default: none, such rerankers are refused]
+    #[arg(
+        long,
+        env = "ELANUS_ALLOW_SERVICES",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub allow_services: Vec<String>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -43,6 +43,8 @@ pub struct Settings {
     pub sql_memory_limit: Option<ByteSize>,
     /// Folders whose files statements may read and write; none: no files.
     pub allow_files: Vec<PathBuf>,
+    /// Services that rerankers may ask; none: no service.
+    pub allow_services: Vec<String>,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -67,6 +69,7 @@ impl Settings {
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
         let allow_files = file.texts("allow_files")?;
+        let allow_services = file.texts("allow_services")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -95,6 +98,11 @@ impl Settings {
                 allow_files.into_iter().map(PathBuf::from).collect()
             } else {
                 arguments.allow_files
+            },
+            allow_services: if arguments.allow_services.is_empty() {
+                allow_services
+            } else {
+                arguments.allow_services
             },
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),

@@ -70,9 +70,9 @@ impl Engine {
         let mut scoring = fusion.scoring(&metrics);
         let mut fused = fuse_queries(fusion, &metrics, found, &snapshot, key, nq).await?;
         if let Some(reranker) = &reranker {
-            for hits in &mut fused {
+            for (query, hits) in fused.iter_mut().enumerate() {
                 *hits = reranker
-                    .rerank(&snapshot.units, key, scoring, std::mem::take(hits))
+                    .rerank(&snapshot.units, key, scoring, query, std::mem::take(hits))
                     .await?;
             }
             scoring = reranker.scoring(scoring);
@@ -205,7 +205,7 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), compile))
+            .map(|rerank| Reranker::new(rerank, collection.schema(), nq, compile))
             .transpose()?;
         Ok(CheckedHybrid {
             metrics: arms.iter().map(|arm| arm.spec.metric).collect(),

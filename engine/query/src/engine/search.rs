@@ -81,12 +81,12 @@ impl Engine {
         let reranker = checked.reranker.clone();
         let mut found = self.find(&request, checked).await?;
         let primary_key = &request.collection.schema().primary_key()?.name;
-        for hits in &mut found {
+        for (query, hits) in found.iter_mut().enumerate() {
             match &reranker {
                 Some(reranker) => {
                     let found = std::mem::take(hits);
                     *hits = reranker
-                        .rerank(&snapshot.units, primary_key, scoring, found)
+                        .rerank(&snapshot.units, primary_key, scoring, query, found)
                         .await?;
                 }
                 None => order_equals(&snapshot.units, primary_key, hits).await?,
@@ -357,7 +357,7 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), compile))
+            .map(|rerank| Reranker::new(rerank, collection.schema(), request.nq, compile))
             .transpose()?;
         Ok(Checked {
             snapshot,

@@ -82,10 +82,10 @@ impl RerankExec {
         let key = &self.collection.schema().primary_key().map_err(external)?.name;
         let units = &self.snapshot.units;
         let mut queries = hits_of_queries(batches, self.nq)?;
-        for hits in &mut queries {
+        for (query, hits) in queries.iter_mut().enumerate() {
             *hits = self
                 .reranker
-                .rerank(units, key, self.before, std::mem::take(hits))
+                .rerank(units, key, self.before, query, std::mem::take(hits))
                 .await?;
         }
         hits_to_batch(&queries)

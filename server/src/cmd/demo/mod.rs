@@ -76,6 +76,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         memory_limit: None,
         sql_memory_limit: None,
         allow_files: Vec::new(),
+        allow_services: Vec::new(),
         threads: None,
         log: String::new(),
     };
