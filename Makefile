@@ -15,6 +15,8 @@ BINARY := $(CARGO_TARGET_DIR)/release/elanus
 RUST_LOG_FILE := $(CARGO_TARGET_DIR)/test-rust.log
 E2E_LOG_FILE := $(CARGO_TARGET_DIR)/test-e2e.log
 FUZZ_SECONDS ?= 60
+# By default small vectors drawn on the spot.
+ANN ?= --rounds 3 --seconds 0.2
 step = @printf '\n==> %s\n' '$(1)'
 
 .PHONY: help demo test bench fuzz fmt build lint rust-tests e2e venv counts
@@ -27,9 +29,11 @@ demo: build ## see it work on real data
 
 test: venv lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
-bench: ## kernel benchmarks
+bench: venv ## kernels, then indexes next to other libraries: make bench ANN='--set syn128 --peers faiss' (python3 benches/ann/ann.py --help)
 	$(call step,cargo bench of the kernels)
 	@$(CARGO) bench --locked --package elanus-index --bench kernels --profile release
+	$(call step,benches/ann/ann.py $(ANN))
+	@python3 benches/ann/ann.py $(ANN)
 
 fuzz: ## fuzz filters for FUZZ_SECONDS=60; needs a nightly toolchain and cargo-fuzz; not part of make test
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \

@@ -281,7 +281,7 @@ def test_describe_names_the_types(client, name):
 @pytest.mark.parametrize(
     ("kind", "index", "metric", "dim", "message"),
     [
-        ("FLOAT16_VECTOR", "HNSW", "L2", 16, "not supported: index type HNSW"),
+        ("FLOAT16_VECTOR", "IVF_FLAT", "L2", 16, "not supported: index type IVF_FLAT"),
         ("FLOAT16_VECTOR", "FLAT", "HAMMING", 16, "float vector index does not support metric type: HAMMING"),
         ("INT8_VECTOR", "AUTOINDEX", "JACCARD", 16, "int vector index does not support metric type: JACCARD"),
         ("BINARY_VECTOR", "BIN_FLAT", "L2", 16, "binary vector index does not support metric type: L2"),

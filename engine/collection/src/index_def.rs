@@ -126,7 +126,8 @@ impl IndexDef {
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
-            exact = !sparse || index_type == "FLAT";
+            // Nothing is kept besides the vectors: an exact search needs no index.
+            exact = matches!(index_type, "FLAT" | "BIN_FLAT");
             if !exact {
                 build_params(index_type, sparse, &spec.params)?;
             }
@@ -323,7 +324,7 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
 /// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
 fn check_type(index_type: &str, field: &Field) -> Result<()> {
     let allowed: &[&str] = match &field.data_type {
-        DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "AUTOINDEX"],
+        DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "HNSW", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
         DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }
@@ -342,7 +343,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => &["FLAT", "AUTOINDEX"],
+        | DataType::Geometry => &["FLAT", "HNSW", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn other_vector_types_have_their_own_metrics_and_only_sparse_ones_an_index_that_is_built() {
+    fn other_vector_types_have_their_own_metrics_and_indexes() {
         let check = |data_type: DataType, index_type: &str, metric: Option<&str>| {
             let spec = IndexSpec {
                 index_type: index_type.into(),
@@ -423,10 +424,28 @@ mod tests {
             });
             assert_eq!(algorithm, built);
         }
+        for data_type in [
+            bits(),
+            half(),
+            DataType::Int8Vector { dim: 4 },
+            DataType::BFloat16Vector { dim: 4 },
+        ] {
+            for index_type in ["HNSW", "AUTOINDEX"] {
+                let def = check(data_type.clone(), index_type, None).unwrap();
+                let kind = def.build().map(|(_, params)| params.kind());
+                assert_eq!(
+                    kind,
+                    Some(IndexKind::Hnsw),
+                    "{index_type} on {}",
+                    data_type.name()
+                );
+            }
+            assert!(check(data_type, "FLAT", None).unwrap().build().is_none());
+        }
         let error =
             |data_type, index_type, metric| check(data_type, index_type, metric).unwrap_err().to_string();
-        assert!(error(half(), "HNSW", None).contains(
-            "not supported: index type HNSW on field 'v' of type Float16Vector; allowed are FLAT, AUTOINDEX"
+        assert!(error(half(), "IVF_FLAT", None).contains(
+            "not supported: index type IVF_FLAT on field 'v' of type Float16Vector; allowed are FLAT, HNSW, AUTOINDEX"
         ));
         assert!(
             error(bits(), "BIN_FLAT", Some("L2")).contains(

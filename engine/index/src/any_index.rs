@@ -14,13 +14,15 @@ use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::sparse::SparseIndex;
-use crate::typed::{VectorRef, VectorsRef};
+use crate::typed::{ElementType, TypedIndex, VectorRef, VectorsRef};
 
 /// An index over the vectors of one segment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum AnyIndex {
     /// Of 32-bit floats.
     Dense(Arc<dyn VectorIndex>),
+    /// Of dense vectors of other types.
+    Typed(Arc<TypedIndex>),
     /// Of sparse vectors.
     Sparse(Arc<SparseIndex>),
 }
@@ -55,10 +57,13 @@ impl AnyIndex {
                 })?;
                 Ok(Self::Sparse(Arc::new(index)))
             }
-            _ => Err(BuildError::Kind {
-                index: params.kind().to_string(),
-                metric: metric.to_string(),
-            }),
+            _ => match TypedIndex::build(params, metric, vectors, valid, options) {
+                Some(index) => index.map(Arc::new).map(Self::Typed),
+                None => Err(BuildError::Kind {
+                    index: params.kind().to_string(),
+                    metric: metric.to_string(),
+                }),
+            },
         }
     }
 
@@ -68,6 +73,9 @@ impl AnyIndex {
     /// Bytes that are no index, are damaged, or were written by a newer version.
     pub fn open(blob: Bytes) -> Result<Self, OpenError> {
         let reader: Reader = Reader::new(blob)?;
+        if reader.header().element != ElementType::Float {
+            return TypedIndex::open(&reader).map(Arc::new).map(Self::Typed);
+        }
         match reader.header().params {
             BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
             BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
@@ -80,6 +88,7 @@ impl AnyIndex {
     pub fn serialize(&self) -> Vec<u8> {
         match self {
             Self::Dense(index) => index.serialize(),
+            Self::Typed(index) => index.serialize(),
             Self::Sparse(index) => index.serialize(),
         }
     }
@@ -88,6 +97,7 @@ impl AnyIndex {
     pub fn kind(&self) -> IndexKind {
         match self {
             Self::Dense(index) => index.kind(),
+            Self::Typed(index) => index.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
@@ -96,6 +106,7 @@ impl AnyIndex {
     pub fn metric(&self) -> AnyMetric {
         match self {
             Self::Dense(index) => index.metric().into(),
+            Self::Typed(index) => index.metric(),
             Self::Sparse(index) => index.metric(),
         }
     }
@@ -104,6 +115,7 @@ impl AnyIndex {
     pub fn rows(&self) -> usize {
         match self {
             Self::Dense(index) => index.rows(),
+            Self::Typed(index) => index.rows(),
             Self::Sparse(index) => index.rows(),
         }
     }
@@ -112,6 +124,7 @@ impl AnyIndex {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Self::Dense(index) => index.memory_bytes(),
+            Self::Typed(index) => index.memory_bytes(),
             Self::Sparse(index) => index.memory_bytes(),
         }
     }
@@ -120,7 +133,7 @@ impl AnyIndex {
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {
             Self::Sparse(index) => Some(index),
-            Self::Dense(_) => None,
+            Self::Dense(_) | Self::Typed(_) => None,
         }
     }
 
@@ -142,6 +155,7 @@ impl AnyIndex {
             (Self::Dense(index), VectorsRef::Floats(vectors), VectorRef::Floats(query)) => {
                 Ok(index.search(vectors, query, k, params, allow, stats))
             }
+            (Self::Typed(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             // Postings do not tell how far a row is before it is scored.
             (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
                 index.search(vectors, query, k, params, allow, stats)

@@ -25,14 +25,7 @@ impl BitMetric {
     pub fn distance(self, a: &[u8], b: &[u8]) -> f32 {
         match self {
             Self::Hamming => bits::differing(a, b) as f32,
-            Self::Jaccard => {
-                let meeting = bits::meeting(a, b);
-                if meeting.either == 0 {
-                    1.0
-                } else {
-                    (meeting.either - meeting.both) as f32 / meeting.either as f32
-                }
-            }
+            Self::Jaccard => bits::meeting(a, b).jaccard(),
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   0   magic "ELANUSIX" (8)
-//!   8   format version (u32)
-//!   12  kind, metric, 0, 0 (u8 each)
+//!   8   format version (u32): 2 where the type of the elements is not 0, else 1
+//!   12  kind, metric, type of the elements, 0 (u8 each)
 //!   16  dim (u32), arrays (u32)
 //!   24  rows (u64)
 //!   32  four parameters of the kind (u32 each)
@@ -22,15 +22,18 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
-use crate::any_metric::AnyMetric;
+use crate::any_metric::{AnyMetric, BitMetric};
 use crate::error::OpenError;
 use crate::index::MAX_ROWS;
 use crate::metric::Metric;
 use crate::params::BuildParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams};
+use crate::typed::ElementType;
 
 const MAGIC: &[u8; 8] = b"ELANUSIX";
-const VERSION: u32 = 1;
+/// The newest version, and the one of what older readers know.
+const VERSION: u32 = 2;
+const OLD_VERSION: u32 = 1;
 const HEADER: usize = 64;
 const ALIGN: usize = 64;
 /// More arrays than any kind writes.
@@ -41,6 +44,7 @@ const MAX_ARRAYS: usize = 1024;
 pub(crate) struct Shape {
     pub(crate) kind: u8,
     pub(crate) metric: u8,
+    pub(crate) element: u8,
     pub(crate) dim: usize,
     pub(crate) rows: usize,
     pub(crate) numbers: [u32; 4],
@@ -56,6 +60,7 @@ pub(crate) trait Heading: Sized {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) params: BuildParams,
+    pub(crate) element: ElementType,
     pub(crate) metric: AnyMetric,
     pub(crate) dim: usize,
     pub(crate) rows: usize,
@@ -198,14 +203,16 @@ impl<'a> Writer<'a> {
         let Shape {
             kind,
             metric,
+            element,
             dim,
             rows,
             numbers,
         } = self.shape;
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
-        VERSION.append(&mut header);
-        header.extend_from_slice(&[kind, metric, 0, 0]);
+        let version = if element == 0 { OLD_VERSION } else { VERSION };
+        version.append(&mut header);
+        header.extend_from_slice(&[kind, metric, element, 0]);
         (dim as u32).append(&mut header);
         (self.arrays.len() as u32).append(&mut header);
         (rows as u64).append(&mut header);
@@ -225,6 +232,7 @@ impl Heading for Header {
         Shape {
             kind,
             metric: encode_metric(self.metric),
+            element: self.element.code(),
             dim: self.dim,
             rows: self.rows,
             numbers,
@@ -235,6 +243,8 @@ impl Heading for Header {
         let [first, second, ..] = shape.numbers;
         Ok(Self {
             params: decode_params(shape.kind, [first, second])?,
+            element: ElementType::from_code(shape.element)
+                .ok_or_else(|| OpenError::corrupt(format!("code {} of a type of elements", shape.element)))?,
             metric: decode_metric(shape.metric)?,
             dim: shape.dim,
             rows: shape.rows,
@@ -243,16 +253,17 @@ impl Heading for Header {
 }
 
 /// Metrics of indexes, by their codes.
-const METRICS: [AnyMetric; 4] = [
+const METRICS: [AnyMetric; 6] = [
     AnyMetric::Numbers(Metric::L2),
     AnyMetric::Numbers(Metric::Ip),
     AnyMetric::Numbers(Metric::Cosine),
     AnyMetric::Bm25,
+    AnyMetric::Bits(BitMetric::Hamming),
+    AnyMetric::Bits(BitMetric::Jaccard),
 ];
 
 fn encode_metric(metric: AnyMetric) -> u8 {
     let code = METRICS.iter().position(|known| *known == metric);
-    // Vectors of bits have no index: the code is one that no reader takes.
     code.map_or(u8::MAX, |code| code as u8)
 }
 
@@ -364,6 +375,7 @@ impl<H: Heading> Reader<H> {
         let header = H::from_shape(&Shape {
             kind: head[12],
             metric: head[13],
+            element: head[14],
             dim,
             rows,
             numbers: [32, 36, 40, 44].map(|at| number_at(head, at)),
@@ -453,6 +465,7 @@ mod tests {
     fn sample() -> Vec<u8> {
         let header = Header {
             params: BuildParams::IvfFlat { nlist: 3 },
+            element: ElementType::Float,
             metric: Metric::Ip.into(),
             dim: 5,
             rows: 7,

@@ -13,6 +13,7 @@ use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::BuildParams;
 use crate::scorer::{Space, inverse_norms};
+use crate::typed::ElementType;
 use crate::vectors::Vectors;
 use crate::window::Window;
 
@@ -49,10 +50,16 @@ impl IndexedRows {
 
     pub(crate) fn open(reader: &Reader) -> Result<Self, OpenError> {
         let Header {
-            metric, dim, rows, ..
+            element,
+            metric,
+            dim,
+            rows,
+            ..
         } = *reader.header();
-        let AnyMetric::Numbers(metric) = metric else {
-            return Err(OpenError::corrupt(format!("metric {metric} of 32-bit floats")));
+        let (AnyMetric::Numbers(metric), ElementType::Float) = (metric, element) else {
+            return Err(OpenError::corrupt(format!(
+                "metric {metric} of {element:?} vectors in an index of 32-bit floats"
+            )));
         };
         if dim == 0 {
             return Err(OpenError::corrupt("dimension 0"));
@@ -71,6 +78,7 @@ impl IndexedRows {
     pub(crate) fn writer(&self, params: BuildParams) -> Writer<'_> {
         let mut writer = Writer::new(&Header {
             params,
+            element: ElementType::Float,
             metric: self.metric.into(),
             dim: self.dim,
             rows: self.len,
@@ -123,14 +131,7 @@ impl IndexedRows {
             );
             return None;
         }
-        let filter = allow.map(|allow| match self.valid() {
-            None => Cow::Borrowed(allow),
-            Some(valid) => {
-                let mut both = valid.clone();
-                both.and(allow);
-                Cow::Owned(both)
-            }
-        });
+        let filter = self.valid.filtered(allow);
         Some(Candidates {
             space: self.space(vectors),
             allowed: filter.as_ref().map(|filter| filter.count_range(0, self.len)),
@@ -179,6 +180,18 @@ impl Validity {
     /// The rows with a vector, `None` when all have one.
     pub(crate) fn set(&self) -> Option<&Bitset> {
         self.set.as_ref()
+    }
+
+    /// The filter `allow` without rows that have no vector; `None` without a filter.
+    pub(crate) fn filtered<'a>(&self, allow: Option<&'a Bitset>) -> Option<Cow<'a, Bitset>> {
+        allow.map(|allow| match self.set() {
+            None => Cow::Borrowed(allow),
+            Some(valid) => {
+                let mut both = valid.clone();
+                both.and(allow);
+                Cow::Owned(both)
+            }
+        })
     }
 
     /// How many rows have a vector.

@@ -24,7 +24,7 @@
 //! | `any_index` | an index of any kind of vector |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
-//! | [`typed`] | vectors of other types than 32-bit floats, and their exact search |
+//! | [`typed`] | vectors of other types than 32-bit floats, their exact search and their indexes |
 //! | [`Window`] | the distances that a search may return |
 //! | [`params`] | index and search parameters as text, with ranges |
 //! | `blob` | the container of a serialized index |
@@ -68,7 +68,7 @@ pub use sparse::SparseIndex;
 pub use sparse::params::{Bm25Params, SparseAlgorithm, SparseParams, SparseSearch};
 pub use strategy::Strategy;
 pub use typed::{
-    Bm25, Bm25Query, Rows, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any,
+    Bm25, Bm25Query, Rows, SparseVector, SparseVectors, TypedIndex, VectorRef, VectorsRef, exact_search_any,
 };
 pub use vectors::Vectors;
 pub use window::Window;

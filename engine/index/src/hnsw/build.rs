@@ -23,6 +23,7 @@ use rayon::prelude::*;
 
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
 use super::layers::{GrowingLayer, LayerRef, Layers, MAX_UPPER, Upper};
+use super::points::{Companions, Distances, Points};
 use super::scratch::{Scratch, ScratchPool};
 use super::select::select;
 use super::walk::{greedy, walk};
@@ -33,8 +34,6 @@ use crate::kernels::TILE;
 use crate::neighbor::Neighbor;
 use crate::progress::Progress;
 use crate::rng::Rng;
-use crate::scorer::{Scorer, Space};
-use crate::vectors::Vectors;
 
 /// A batch is at most this part of the graph so far.
 const BATCH_DIVISOR: usize = 50;
@@ -50,18 +49,18 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
-/// Builds the graph over `members`, rows of `space`. Runs on the current thread pool.
-pub(crate) fn build(
-    space: &Space<'_>,
+/// Builds the graph over `members`, rows of `points`. Runs on the current thread pool.
+pub(crate) fn build<P: Points>(
+    points: &P,
     members: Vec<u32>,
     settings: Settings,
     progress: &dyn Progress,
 ) -> Result<Layers, BuildError> {
-    let rows = space.vectors.len();
+    let rows = points.len();
     let plan = Plan::new(members, settings);
     let total = plan.order.len();
     let graph = Graph {
-        space,
+        points,
         ef: settings.ef_construction.min(total.max(1)),
         m: settings.m,
         layers: plan.layers(rows, settings.m),
@@ -179,8 +178,8 @@ struct BackLink {
     source: Neighbor,
 }
 
-struct Graph<'a> {
-    space: &'a Space<'a>,
+struct Graph<'a, P> {
+    points: &'a P,
     ef: usize,
     m: usize,
     /// From the base up.
@@ -191,10 +190,11 @@ struct Graph<'a> {
     entry: u32,
 }
 
-impl Graph<'_> {
+impl<P: Points> Graph<'_, P> {
     /// Inserts a batch. `top` is the highest layer with nodes, `None` while the graph is empty.
     fn insert(&self, batch: &[Item], top: Option<usize>, scratch: &ScratchPool) {
-        let companions = Companions::new(self.space, batch);
+        let rows: Vec<u32> = batch.iter().map(|item| item.row).collect();
+        let companions = self.points.companions(&rows);
         let choose = |first: usize| -> Vec<Chosen> {
             let distances = companions.distances(first);
             let mut memory = scratch.take();
@@ -233,7 +233,7 @@ impl Graph<'_> {
             return Vec::new();
         };
         let level = item.nodes.len() - 1;
-        let scorer = self.space.row_scorer(item.row);
+        let scorer = self.points.row(item.row);
         let mut chosen = vec![Vec::new(); level + 1];
         let mut near = Vec::new();
         if let Some(entry_layer) = top {
@@ -256,7 +256,7 @@ impl Graph<'_> {
             if let Some(list) = chosen.get_mut(index) {
                 let walked = if walkable { near.as_slice() } else { &[] };
                 let all = candidates.merge(walked, index, self.ef, &scorer);
-                select(self.space, layer, item.row, &all, self.m, list);
+                select(self.points, layer, item.row, &all, self.m, list);
             }
             if walkable && let Some(down) = index.checked_sub(1).and_then(|below| self.down.get(below)) {
                 for neighbor in &mut near {
@@ -272,7 +272,7 @@ impl Graph<'_> {
         &self,
         layer: LayerRef<'_, AtomicU32>,
         own_layer: bool,
-        scorer: &Scorer<'_>,
+        scorer: &impl Distances,
         near: &mut Vec<Neighbor>,
         scratch: &mut Scratch,
     ) {
@@ -341,7 +341,7 @@ impl Graph<'_> {
         let row = view.row(target);
         let existing_rows: Vec<u32> = existing.iter().map(|&node| view.row(node)).collect();
         let mut distances = vec![0.0; existing.len()];
-        self.space.row_scorer(row).gather(&existing_rows, &mut distances);
+        self.points.row(row).gather(&existing_rows, &mut distances);
         let mut candidates = fresh;
         candidates.extend(
             existing
@@ -351,7 +351,7 @@ impl Graph<'_> {
         );
         candidates.sort_unstable();
         let mut kept = Vec::with_capacity(layer.stride);
-        select(self.space, view, row, &candidates, layer.stride, &mut kept);
+        select(self.points, view, row, &candidates, layer.stride, &mut kept);
         layer.set(target, kept.iter().map(|neighbor| neighbor.row));
     }
 
@@ -373,47 +373,6 @@ impl Graph<'_> {
     }
 }
 
-/// The rows of a batch side by side, for their distances to each other.
-struct Companions<'a> {
-    space: &'a Space<'a>,
-    data: Vec<f32>,
-    inverse_norms: Vec<f32>,
-}
-
-impl<'a> Companions<'a> {
-    fn new(space: &'a Space<'a>, batch: &[Item]) -> Self {
-        let rows = || batch.iter().map(|item| item.row);
-        let data = rows()
-            .flat_map(|row| space.vectors.row(row as usize).iter().copied())
-            .collect();
-        let inverse_norms = rows().map(|row| space.row_scorer(row).inverse_query()).collect();
-        Self {
-            space,
-            data,
-            inverse_norms,
-        }
-    }
-
-    /// Distances of at most [`TILE`] rows of the batch from `first` on to all rows of the batch, row after row.
-    fn distances(&self, first: usize) -> Vec<f32> {
-        let Ok(vectors) = Vectors::new(&self.data, self.space.vectors.dim()) else {
-            return Vec::new();
-        };
-        let space = Space::new(self.space.metric, vectors, Some(&self.inverse_norms));
-        let (rows, count) = (vectors.len(), TILE.min(vectors.len() - first));
-        let mut out = vec![0.0; count * rows];
-        if count == TILE {
-            let inverse = self.inverse_norms.get(first..first + TILE).unwrap_or(&[]);
-            space.tile(vectors.rows(first, TILE), inverse, 0, rows, &mut out);
-        } else {
-            for (index, out) in (first..).zip(out.chunks_exact_mut(rows)) {
-                space.row_scorer(index as u32).block(0, out);
-            }
-        }
-        out
-    }
-}
-
 /// The batch as seen by one of its rows: candidates next to those of the graph.
 struct OfBatch<'a> {
     batch: &'a [Item],
@@ -429,7 +388,7 @@ impl OfBatch<'_> {
     }
 
     /// The best `ef` of `walked` (best first) and the rows of the batch on layer `layer`, best first.
-    fn merge(&self, walked: &[Neighbor], layer: usize, ef: usize, scorer: &Scorer<'_>) -> Vec<Neighbor> {
+    fn merge(&self, walked: &[Neighbor], layer: usize, ef: usize, scorer: &impl Distances) -> Vec<Neighbor> {
         let mut all = walked.to_vec();
         let bound = if walked.len() < ef {
             f32::INFINITY

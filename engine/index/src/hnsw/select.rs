@@ -7,12 +7,12 @@
 //! would fill the list: a group of copies would become an island. They get half of the room at most.
 
 use super::layers::{LayerRef, Link};
+use super::points::{Distances, Points};
 use crate::neighbor::Neighbor;
-use crate::scorer::Space;
 
 /// Writes to `kept` at most `max` of `candidates` (nodes of `layer`, best first) for a node that stores `row`.
-pub(crate) fn select<L: Link>(
-    space: &Space<'_>,
+pub(crate) fn select<P: Points, L: Link>(
+    points: &P,
     layer: LayerRef<'_, L>,
     row: u32,
     candidates: &[Neighbor],
@@ -24,7 +24,7 @@ pub(crate) fn select<L: Link>(
         kept.extend_from_slice(candidates);
         return;
     }
-    let own_distance = space.row_scorer(row).one(row);
+    let own_distance = points.row(row).one(row);
     let max_copies = max / 2;
     let mut copies = 0;
     for &candidate in candidates {
@@ -35,7 +35,7 @@ pub(crate) fn select<L: Link>(
         if is_copy && copies >= max_copies {
             continue;
         }
-        let scorer = space.row_scorer(layer.row(candidate.row));
+        let scorer = points.row(layer.row(candidate.row));
         if kept
             .iter()
             .all(|other| scorer.one(layer.row(other.row)) >= candidate.distance)
@@ -50,6 +50,7 @@ pub(crate) fn select<L: Link>(
 mod tests {
     use super::*;
     use crate::metric::Metric;
+    use crate::scorer::Space;
     use crate::vectors::Vectors;
 
     fn kept(data: &[f32], max: usize) -> Vec<u32> {

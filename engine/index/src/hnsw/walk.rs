@@ -2,16 +2,16 @@
 
 use super::frontier::Frontier;
 use super::layers::{LayerRef, Layers, Link, NONE};
+use super::points::Distances;
 use super::scratch::Scratch;
 use crate::index::SearchStats;
 use crate::kernels::prefetch;
 use crate::neighbor::Neighbor;
-use crate::scorer::Scorer;
 
 /// From the entry of the graph greedily down to the base: a near base node with its distance; `None` in an empty graph.
 pub(crate) fn descend(
     layers: &Layers,
-    scorer: &Scorer<'_>,
+    scorer: &impl Distances,
     scratch: &mut Scratch,
     stats: &mut SearchStats,
 ) -> Option<Neighbor> {
@@ -38,7 +38,7 @@ pub(crate) fn descend(
 /// Moves from `start` to the best neighbour as long as that is better. Nodes are given and returned in `row`.
 pub(crate) fn greedy<L: Link>(
     layer: LayerRef<'_, L>,
-    scorer: &Scorer<'_>,
+    scorer: &impl Distances,
     start: Neighbor,
     scratch: &mut Scratch,
     stats: &mut SearchStats,
@@ -63,7 +63,7 @@ pub(crate) fn greedy<L: Link>(
 /// node.
 pub(crate) fn walk<L: Link, F: Frontier>(
     layer: LayerRef<'_, L>,
-    scorer: &Scorer<'_>,
+    scorer: &impl Distances,
     entries: &[Neighbor],
     scratch: &mut Scratch,
     frontier: &mut F,
@@ -99,7 +99,7 @@ pub(crate) fn walk<L: Link, F: Frontier>(
 #[inline]
 fn score<L: Link>(
     layer: LayerRef<'_, L>,
-    scorer: &Scorer<'_>,
+    scorer: &impl Distances,
     scratch: &mut Scratch,
     stats: &mut SearchStats,
 ) {

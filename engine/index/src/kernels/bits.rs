@@ -2,6 +2,8 @@
 //!
 //! Eight bytes are counted at a time; the bytes behind the last whole word make a word of their own.
 
+use super::narrow::gather_body;
+
 /// Bits in the shared length of two vectors, by how they meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Meeting {
@@ -9,6 +11,22 @@ pub(crate) struct Meeting {
     pub both: u64,
     /// Set in at least one.
     pub either: u64,
+}
+
+impl Meeting {
+    /// `1 - both / either`; 1 when no bit is set in either.
+    #[inline]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of bits is at most 2^18 in a vector of the largest dimension, and rounded above 2^24"
+    )]
+    pub(crate) fn jaccard(self) -> f32 {
+        if self.either == 0 {
+            1.0
+        } else {
+            (self.either - self.both) as f32 / self.either as f32
+        }
+    }
 }
 
 #[inline(always)]
@@ -44,38 +62,57 @@ fn meeting_body(a: &[u8], b: &[u8]) -> Meeting {
     meeting
 }
 
-/// Bits that differ over the shared length.
-#[inline]
-pub(crate) fn differing(a: &[u8], b: &[u8]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "popcnt")]
-        fn counted(a: &[u8], b: &[u8]) -> u64 {
-            differing_body(a, b)
+/// A kernel with the instruction that counts bits, where this machine has it.
+macro_rules! counted {
+    ($(#[$doc:meta])* $name:ident = $body:ident($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
+        $(#[$doc])*
+        #[inline]
+        pub(crate) fn $name($($arg: $type),+) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "popcnt")]
+                fn counted($($arg: $type),+) $(-> $result)? {
+                    $body($($arg),+)
+                }
+                if std::arch::is_x86_feature_detected!("popcnt") {
+                    // SAFETY: the machine has the instruction.
+                    return unsafe { counted($($arg),+) };
+                }
+            }
+            $body($($arg),+)
         }
-        if std::arch::is_x86_feature_detected!("popcnt") {
-            // SAFETY: the machine has the instruction.
-            return unsafe { counted(a, b) };
-        }
-    }
-    differing_body(a, b)
+    };
 }
 
-/// How the bits meet over the shared length.
-#[inline]
-pub(crate) fn meeting(a: &[u8], b: &[u8]) -> Meeting {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "popcnt")]
-        fn counted(a: &[u8], b: &[u8]) -> Meeting {
-            meeting_body(a, b)
-        }
-        if std::arch::is_x86_feature_detected!("popcnt") {
-            // SAFETY: the machine has the instruction.
-            return unsafe { counted(a, b) };
-        }
-    }
-    meeting_body(a, b)
+#[inline(always)]
+fn differing_gather_body(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| {
+        differing_body(query, row) as f32
+    });
+}
+
+#[inline(always)]
+fn jaccard_gather_body(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| {
+        meeting_body(query, row).jaccard()
+    });
+}
+
+counted! {
+    /// Bits that differ over the shared length.
+    differing = differing_body(a: &[u8], b: &[u8]) -> u64
+}
+counted! {
+    /// How the bits meet over the shared length.
+    meeting = meeting_body(a: &[u8], b: &[u8]) -> Meeting
+}
+counted! {
+    /// [`differing`] for rows of `data` by number, infinite where there is none; rows are as long as the query.
+    differing_gather = differing_gather_body(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32])
+}
+counted! {
+    /// [`Meeting::jaccard`] with rows of `data` by number, infinite where there is none.
+    jaccard_gather = jaccard_gather_body(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32])
 }
 
 #[cfg(test)]

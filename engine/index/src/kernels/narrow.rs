@@ -4,24 +4,46 @@
 //! compiler makes whole registers of it; integers are multiplied and added as integers, which rounds nothing. There is
 //! one body for all instruction sets, compiled once for each: the sums are taken in the same order everywhere, so every
 //! tier gives the same bits, and the plain build is the twin that the others are tested against.
+//!
+//! The side of the query is either of the row's type, or widened already: a query meets many rows. Both give the same
+//! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
-use super::{Tier, kernels};
+use super::{Tier, kernels, prefetch};
 
 /// Sums that run side by side: two registers of AVX-512, four of AVX2.
 const LANES: usize = 32;
 /// Squares of differences of so many 8-bit integers fit into 32 bits.
 const INT8_RUN: usize = 32_768;
 
-/// A 16-bit format of floats, read from its bits.
-pub(crate) trait Format {
+/// A format of floats, read from its bits.
+pub(crate) trait Format: Send + Sync + 'static {
+    /// A number as it is stored.
+    type Bits: Copy + std::fmt::Debug + Send + Sync + 'static;
+
     /// The number that `bits` stand for; infinities and NaN are not stored and may read as anything.
-    fn widen(bits: u16) -> f32;
+    fn widen(bits: Self::Bits) -> f32;
+}
+
+/// 32-bit floats, which are wide already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Single;
+
+impl Format for Single {
+    type Bits = f32;
+
+    #[inline(always)]
+    fn widen(bits: f32) -> f32 {
+        bits
+    }
 }
 
 /// IEEE 754 binary16.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Half;
 
 impl Format for Half {
+    type Bits = u16;
+
     #[inline(always)]
     fn widen(bits: u16) -> f32 {
         /// 2^112, the distance of the two exponents' biases: exact for normal and subnormal halves alike.
@@ -32,9 +54,12 @@ impl Format for Half {
 }
 
 /// The upper half of an `f32`.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct BFloat16;
 
 impl Format for BFloat16 {
+    type Bits = u16;
+
     #[inline(always)]
     fn widen(bits: u16) -> f32 {
         f32::from_bits(u32::from(bits) << 16)
@@ -62,9 +87,9 @@ pub fn f32_to_bfloat16(value: f32) -> u16 {
 }
 
 #[inline(always)]
-fn sums<F: Format, const N: usize>(
-    query: &[f32],
-    row: &[u16],
+fn sums<Q: Format, F: Format, const N: usize>(
+    query: &[Q::Bits],
+    row: &[F::Bits],
     terms: impl Fn(f32, f32) -> [f32; N],
 ) -> [f32; N] {
     let shared = query.len().min(row.len());
@@ -73,13 +98,13 @@ fn sums<F: Format, const N: usize>(
     let (queries, rows) = (query.chunks_exact(LANES), row.chunks_exact(LANES));
     let mut totals = [0.0f32; N];
     for (&q, &r) in queries.remainder().iter().zip(rows.remainder()) {
-        for (total, term) in totals.iter_mut().zip(terms(q, F::widen(r))) {
+        for (total, term) in totals.iter_mut().zip(terms(Q::widen(q), F::widen(r))) {
             *total += term;
         }
     }
     for (q, r) in queries.zip(rows) {
         for lane in 0..LANES {
-            let terms = terms(q[lane], F::widen(r[lane]));
+            let terms = terms(Q::widen(q[lane]), F::widen(r[lane]));
             for (sum, term) in sums.iter_mut().zip(terms) {
                 sum[lane] += term;
             }
@@ -99,20 +124,20 @@ fn sums<F: Format, const N: usize>(
 }
 
 #[inline(always)]
-fn l2_body<F: Format>(query: &[f32], row: &[u16]) -> f32 {
-    let [sum] = sums::<F, 1>(query, row, |q, r| [(q - r) * (q - r)]);
+fn l2_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+    let [sum] = sums::<Q, F, 1>(query, row, |q, r| [(q - r) * (q - r)]);
     sum
 }
 
 #[inline(always)]
-fn dot_body<F: Format>(query: &[f32], row: &[u16]) -> f32 {
-    let [sum] = sums::<F, 1>(query, row, |q, r| [q * r]);
+fn dot_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+    let [sum] = sums::<Q, F, 1>(query, row, |q, r| [q * r]);
     sum
 }
 
 #[inline(always)]
-fn dot_square_body<F: Format>(query: &[f32], row: &[u16]) -> (f32, f32) {
-    let [dot, square] = sums::<F, 2>(query, row, |q, r| [q * r, r * r]);
+fn dot_square_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> (f32, f32) {
+    let [dot, square] = sums::<Q, F, 2>(query, row, |q, r| [q * r, r * r]);
     (dot, square)
 }
 
@@ -140,13 +165,64 @@ fn int8_dot_body(a: &[i8], b: &[i8]) -> i64 {
     int8_body(a, b, |a, b| a * b)
 }
 
+/// `out[i]` = what `pair` gives for row `rows[i]` of `data`, which has rows of `width` numbers; infinite for a row that
+/// is not there.
+#[inline(always)]
+pub(super) fn gather_body<T>(
+    width: usize,
+    data: &[T],
+    rows: &[u32],
+    out: &mut [f32],
+    pair: impl Fn(&[T]) -> f32,
+) {
+    /// Rows between asking for a row and using it.
+    const AHEAD: usize = 6;
+    let row_at = |row: u32| {
+        let start = (row as usize).checked_mul(width)?;
+        data.get(start..start.checked_add(width)?)
+    };
+    for &row in rows.iter().take(AHEAD) {
+        prefetch(row_at(row).unwrap_or(&[]));
+    }
+    for (index, (&row, slot)) in rows.iter().zip(out).enumerate() {
+        if let Some(&later) = rows.get(index + AHEAD) {
+            prefetch(row_at(later).unwrap_or(&[]));
+        }
+        *slot = row_at(row).map_or(f32::INFINITY, &pair);
+    }
+}
+
+#[inline(always)]
+fn l2_gather_body<Q: Format, F: Format>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| l2_body::<Q, F>(query, row));
+}
+
+#[inline(always)]
+fn dot_gather_body<Q: Format, F: Format>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| dot_body::<Q, F>(query, row));
+}
+
+#[inline(always)]
+fn int8_l2_gather_body(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| {
+        int8_l2_body(query, row) as f32
+    });
+}
+
+#[inline(always)]
+fn int8_dot_gather_body(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32]) {
+    gather_body(query.len(), data, rows, out, |row| {
+        int8_dot_body(query, row) as f32
+    });
+}
+
 /// A kernel with the instruction set that this machine has.
 macro_rules! tiered {
-    ($(#[$doc:meta])* $name:ident $(<$format:ident>)? ($a:ident: $a_type:ty, $b:ident: $b_type:ty) -> $result:ty) => {
+    ($(#[$doc:meta])* $name:ident $(<$($format:ident),+>)? ($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
         $(#[$doc])*
         #[inline]
-        pub(crate) fn $name $(<$format: Format>)? ($a: $a_type, $b: $b_type) -> $result {
-            on_tier::$name $(::<$format>)? (kernels().tier(), $a, $b)
+        pub(crate) fn $name $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
+            on_tier::$name $(::<$($format),+>)? (kernels().tier(), $($arg),+)
         }
     };
 }
@@ -156,53 +232,65 @@ mod on_tier {
     use super::*;
 
     macro_rules! on_tier {
-        ($name:ident $(<$format:ident>)? = $body:ident($a_type:ty, $b_type:ty) -> $result:ty) => {
+        ($name:ident $(<$($format:ident),+>)? = $body:ident($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
             #[inline]
-            pub(super) fn $name $(<$format: Format>)? (tier: Tier, a: $a_type, b: $b_type) -> $result {
+            pub(super) fn $name $(<$($format: Format),+>)? (tier: Tier, $($arg: $type),+) $(-> $result)? {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f")]
-                fn avx512 $(<$format: Format>)? (a: $a_type, b: $b_type) -> $result {
-                    $body $(::<$format>)? (a, b)
+                fn avx512 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
+                    $body $(::<$($format),+>)? ($($arg),+)
                 }
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2")]
-                fn avx2 $(<$format: Format>)? (a: $a_type, b: $b_type) -> $result {
-                    $body $(::<$format>)? (a, b)
+                fn avx2 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
+                    $body $(::<$($format),+>)? ($($arg),+)
                 }
                 match tier {
                     // SAFETY: a tier is only handed out on a machine that has its instruction set.
                     #[cfg(target_arch = "x86_64")]
-                    Tier::Avx512 => unsafe { avx512 $(::<$format>)? (a, b) },
+                    Tier::Avx512 => unsafe { avx512 $(::<$($format),+>)? ($($arg),+) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
-                    Tier::Avx2 => unsafe { avx2 $(::<$format>)? (a, b) },
+                    Tier::Avx2 => unsafe { avx2 $(::<$($format),+>)? ($($arg),+) },
                     #[cfg(not(target_arch = "x86_64"))]
-                    Tier::Avx512 | Tier::Avx2 => $body $(::<$format>)? (a, b),
+                    Tier::Avx512 | Tier::Avx2 => $body $(::<$($format),+>)? ($($arg),+),
                     // What 64-bit ARM guarantees includes NEON.
-                    Tier::Scalar | Tier::Neon => $body $(::<$format>)? (a, b),
+                    Tier::Scalar | Tier::Neon => $body $(::<$($format),+>)? ($($arg),+),
                 }
             }
         };
     }
 
-    on_tier!(l2<F> = l2_body(&[f32], &[u16]) -> f32);
-    on_tier!(dot<F> = dot_body(&[f32], &[u16]) -> f32);
-    on_tier!(dot_square<F> = dot_square_body(&[f32], &[u16]) -> (f32, f32));
-    on_tier!(int8_l2 = int8_l2_body(&[i8], &[i8]) -> i64);
-    on_tier!(int8_dot = int8_dot_body(&[i8], &[i8]) -> i64);
+    on_tier!(l2<Q, F> = l2_body(query: &[Q::Bits], row: &[F::Bits]) -> f32);
+    on_tier!(dot<Q, F> = dot_body(query: &[Q::Bits], row: &[F::Bits]) -> f32);
+    on_tier!(dot_square<Q, F> = dot_square_body(query: &[Q::Bits], row: &[F::Bits]) -> (f32, f32));
+    on_tier!(l2_gather<Q, F> = l2_gather_body(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]));
+    on_tier!(dot_gather<Q, F> = dot_gather_body(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]));
+    on_tier!(int8_l2 = int8_l2_body(a: &[i8], b: &[i8]) -> i64);
+    on_tier!(int8_dot = int8_dot_body(a: &[i8], b: &[i8]) -> i64);
+    on_tier!(int8_l2_gather = int8_l2_gather_body(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32]));
+    on_tier!(int8_dot_gather = int8_dot_gather_body(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32]));
 }
 
 tiered! {
     /// Squared Euclidean distance over the shared length.
-    l2<F>(query: &[f32], row: &[u16]) -> f32
+    l2<Q, F>(query: &[Q::Bits], row: &[F::Bits]) -> f32
 }
 tiered! {
     /// Inner product over the shared length.
-    dot<F>(query: &[f32], row: &[u16]) -> f32
+    dot<Q, F>(query: &[Q::Bits], row: &[F::Bits]) -> f32
 }
 tiered! {
-    /// `(query . row, row . row)` in one pass.
-    dot_square<F>(query: &[f32], row: &[u16]) -> (f32, f32)
+    /// `(query . row, row . row)` in one pass; both equal what [`dot`] gives, bit for bit.
+    dot_square<Q, F>(query: &[Q::Bits], row: &[F::Bits]) -> (f32, f32)
+}
+tiered! {
+    /// [`l2`] to rows of `data` by number, infinite where there is none; rows are as long as the query.
+    l2_gather<Q, F>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32])
+}
+tiered! {
+    /// [`dot`] with rows of `data` by number, infinite where there is none; rows are as long as the query.
+    dot_gather<Q, F>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32])
 }
 tiered! {
     /// Squared Euclidean distance over the shared length, exact.
@@ -211,6 +299,14 @@ tiered! {
 tiered! {
     /// Inner product over the shared length, exact.
     int8_dot(a: &[i8], b: &[i8]) -> i64
+}
+tiered! {
+    /// [`int8_l2`] to rows of `data` by number, rounded to an `f32`.
+    int8_l2_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
+}
+tiered! {
+    /// [`int8_dot`] with rows of `data` by number, rounded to an `f32`.
+    int8_dot_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
 }
 
 #[cfg(test)]
@@ -253,16 +349,16 @@ mod tests {
         (f64::from(got) - sum).abs() <= 4e-6 * size + 1e-30
     }
 
-    fn check<F: Format>(query: &[u16], row: &[u16]) -> Result<(), TestCaseError> {
-        let query: Vec<f32> = query.iter().map(|bits| F::widen(*bits)).collect();
+    fn check<F: Format<Bits = u16>>(narrow_query: &[u16], row: &[u16]) -> Result<(), TestCaseError> {
+        let query: Vec<f32> = narrow_query.iter().map(|bits| F::widen(*bits)).collect();
         let pairs = || {
             let wide = row.iter().map(|bits| f64::from(F::widen(*bits)));
             query.iter().map(|q| f64::from(*q)).zip(wide)
         };
         let expected = (
-            l2_body::<F>(&query, row),
-            dot_body::<F>(&query, row),
-            dot_square_body::<F>(&query, row),
+            l2_body::<Single, F>(&query, row),
+            dot_body::<Single, F>(&query, row),
+            dot_square_body::<Single, F>(&query, row),
         );
         prop_assert!(close(expected.0, pairs().map(|(q, r)| (q - r) * (q - r))));
         prop_assert!(close(expected.1, pairs().map(|(q, r)| q * r)));
@@ -270,11 +366,27 @@ mod tests {
         prop_assert!(close(expected.2.1, pairs().map(|(_, r)| r * r)));
         for tier in available().iter().map(|kernels| kernels.tier()) {
             let got = (
-                on_tier::l2::<F>(tier, &query, row),
-                on_tier::dot::<F>(tier, &query, row),
-                on_tier::dot_square::<F>(tier, &query, row),
+                on_tier::l2::<Single, F>(tier, &query, row),
+                on_tier::dot::<Single, F>(tier, &query, row),
+                on_tier::dot_square::<Single, F>(tier, &query, row),
             );
             prop_assert_eq!(got, expected, "{:?}", tier);
+            let narrow = (
+                on_tier::l2::<F, F>(tier, narrow_query, row),
+                on_tier::dot::<F, F>(tier, narrow_query, row),
+                on_tier::dot_square::<F, F>(tier, narrow_query, row),
+            );
+            prop_assert_eq!(narrow, expected, "{:?} of the row's type", tier);
+            if row.is_empty() {
+                continue;
+            }
+            // The row is the second of two; there is no third.
+            let data = [narrow_query, row].concat();
+            let mut out = [0.0; 3];
+            on_tier::l2_gather::<Single, F>(tier, &query, &data, &[1, 2, 1], &mut out);
+            prop_assert_eq!(out, [expected.0, f32::INFINITY, expected.0], "{:?}", tier);
+            on_tier::dot_gather::<F, F>(tier, narrow_query, &data, &[1, u32::MAX, 1], &mut out);
+            prop_assert_eq!(out, [expected.1, f32::INFINITY, expected.1], "{:?}", tier);
         }
         Ok(())
     }
@@ -301,6 +413,14 @@ mod tests {
             for tier in available().iter().map(|kernels| kernels.tier()) {
                 prop_assert_eq!(on_tier::int8_l2(tier, &a, &b), l2, "{:?}", tier);
                 prop_assert_eq!(on_tier::int8_dot(tier, &a, &b), dot, "{:?}", tier);
+                if a.is_empty() {
+                    continue;
+                }
+                let (data, mut out) = ([a.as_slice(), &b].concat(), [0.0; 2]);
+                on_tier::int8_l2_gather(tier, &a, &data, &[2, 1], &mut out);
+                prop_assert_eq!(out, [f32::INFINITY, l2 as f32], "{:?}", tier);
+                on_tier::int8_dot_gather(tier, &a, &data, &[2, 1], &mut out);
+                prop_assert_eq!(out, [f32::INFINITY, dot as f32], "{:?}", tier);
             }
         }
 

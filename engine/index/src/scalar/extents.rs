@@ -107,6 +107,7 @@ impl Heading for ExtentHeader {
         Shape {
             kind: CODE,
             metric: 0,
+            element: 0,
             dim: 0,
             rows: self.rows,
             numbers: [LAYOUT, 0, 0, 0],

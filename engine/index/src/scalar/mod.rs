@@ -124,6 +124,7 @@ impl Heading for ScalarHeader {
         Shape {
             kind: FIRST_CODE + code.unwrap_or(0) as u8,
             metric: 0,
+            element: 0,
             dim: 0,
             rows: self.rows,
             numbers: [LAYOUT, min, max, 0],

@@ -36,7 +36,9 @@ use crate::neighbor::{Neighbor, TopK};
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::strategy::{PostingsQuery, Strategy, scan_instead_of_postings};
-use crate::typed::{Bm25Query, Scorer, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any};
+use crate::typed::{
+    Bm25Query, ElementType, Scorer, SparseVector, SparseVectors, VectorRef, VectorsRef, exact_search_any,
+};
 use cursor::{Cursor, Impact, Product, Saturated};
 use params::{SparseAlgorithm, SparseParams};
 use postings::Postings;
@@ -127,6 +129,7 @@ impl SparseIndex {
     pub(crate) fn serialize(&self) -> Vec<u8> {
         let mut writer = Writer::new(&Header {
             params: BuildParams::Sparse(self.params),
+            element: ElementType::Float,
             metric: self.metric,
             dim: 0,
             rows: self.rows,

@@ -12,7 +12,10 @@
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights |
 
 mod bm25;
+mod element;
 mod exact;
+mod index;
+mod points;
 mod scorer;
 mod sparse;
 
@@ -20,7 +23,9 @@ use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
 pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
+pub(crate) use element::ElementType;
 pub use exact::exact_search_any;
+pub use index::TypedIndex;
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
 
@@ -59,6 +64,11 @@ impl<'a, T> Rows<'a, T> {
     /// Elements of a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// All elements, row-major.
+    pub fn data(&self) -> &'a [T] {
+        self.data
     }
 
     /// Row `index`; empty when there is no such row.

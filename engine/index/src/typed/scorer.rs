@@ -3,7 +3,7 @@
 use super::{Bm25Query, SparseVector, VectorRef};
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::error::PairError;
-use crate::kernels::narrow::{BFloat16, Format, Half};
+use crate::kernels::narrow::{BFloat16, Format, Half, Single};
 use crate::kernels::{narrow, sparse};
 use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
 
@@ -213,28 +213,26 @@ impl<'a> Scorer<'a> {
 }
 
 /// The numbers of a query and the inverse of its norm.
-fn widened<F: Format>(query: &[u16]) -> (Vec<f32>, f32) {
+fn widened<F: Format<Bits = u16>>(query: &[u16]) -> (Vec<f32>, f32) {
     let wide: Vec<f32> = query.iter().map(|bits| F::widen(*bits)).collect();
-    let inverse = inverse_norm(narrow::dot::<F>(&wide, query));
+    let inverse = inverse_norm(narrow::dot::<Single, F>(&wide, query));
     (wide, inverse)
 }
 
 #[inline]
-fn narrow_distance<F: Format>(metric: Metric, query: &[f32], inverse: f32, row: &[u16]) -> f32 {
+fn narrow_distance<F: Format<Bits = u16>>(metric: Metric, query: &[f32], inverse: f32, row: &[u16]) -> f32 {
     match metric {
-        Metric::L2 => {
-            let distance = narrow::l2::<F>(query, row);
-            // Differences of bfloat16s can be infinite on both sides of a sum.
-            if distance.is_nan() {
-                f32::INFINITY
-            } else {
-                distance
-            }
-        }
-        Metric::Ip => ip_distance(narrow::dot::<F>(query, row)),
+        Metric::L2 => l2_distance(narrow::l2::<Single, F>(query, row)),
+        Metric::Ip => ip_distance(narrow::dot::<Single, F>(query, row)),
         Metric::Cosine => {
-            let (dot, square) = narrow::dot_square::<F>(query, row);
+            let (dot, square) = narrow::dot_square::<Single, F>(query, row);
             cosine_distance(dot, inverse, inverse_norm(square))
         }
     }
+}
+
+/// A squared distance, never NaN: differences of bfloat16s can be infinite on both sides of a sum.
+#[inline]
+pub(super) fn l2_distance(sum: f32) -> f32 {
+    if sum.is_nan() { f32::INFINITY } else { sum }
 }

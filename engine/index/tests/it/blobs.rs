@@ -99,7 +99,7 @@ fn cut_blobs_and_flipped_bits_are_errors() {
 }
 
 /// Writes right checksums over a damaged body: what remains is the checks of the content itself.
-fn reseal(blob: &mut [u8]) {
+pub fn reseal(blob: &mut [u8]) {
     let body = crc32c::crc32c(&blob[64..]);
     blob[56..60].copy_from_slice(&body.to_le_bytes());
     let header = crc32c::crc32c(&blob[..60]);

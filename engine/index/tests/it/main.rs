@@ -11,3 +11,4 @@ mod recall;
 mod reproducible;
 mod sparse;
 mod typed;
+mod typed_index;

@@ -1,0 +1,281 @@
+//! Builds, searches and takes times.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use elanus_index::{
+    AnyIndex, AnyMetric, Bitset, BuildOptions, BuildParams, Neighbor, SearchParams, SearchStats, VectorsRef,
+    Window, exact_search_any, exact_search_batch,
+};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::npy::{self, Table};
+
+pub struct Contender {
+    base: VectorsRef<'static>,
+    base_bytes: usize,
+    queries: VectorsRef<'static>,
+    metric: AnyMetric,
+    /// Threads of a batch; a single search has one.
+    threads: usize,
+    allow: Option<Bitset>,
+    index: Option<AnyIndex>,
+}
+
+impl Contender {
+    pub fn new(
+        base: &Table,
+        queries: &Table,
+        metric: AnyMetric,
+        threads: usize,
+        allowed: Option<&Table>,
+    ) -> Result<Self> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()?;
+        let base_bytes = base.bytes();
+        let (base, queries) = (base.rows()?, queries.rows()?);
+        if npy::shape(base) != npy::shape(queries) {
+            let (base, queries) = (npy::shape(base), npy::shape(queries));
+            return Err(format!("the base has vectors of type {base}, the queries {queries}").into());
+        }
+        let allow = match allowed {
+            None => None,
+            Some(Table::Bytes(flags, _)) if flags.len() == base.len() => {
+                Some(Bitset::from_fn(base.len(), |row| flags[row] != 0))
+            }
+            Some(_) => return Err(format!("expected a |u1 for each of {} rows", base.len()).into()),
+        };
+        Ok(Self {
+            base,
+            base_bytes,
+            queries,
+            metric,
+            threads: threads.max(1),
+            allow,
+            index: None,
+        })
+    }
+
+    pub fn shape(&self) -> Value {
+        json!({
+            "rows": self.base.len(),
+            "queries": self.queries.len(),
+            "vectors": npy::shape(self.base),
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernels": format!("{:?}", elanus_index::kernels::kernels().tier()),
+        })
+    }
+
+    pub fn answer(&mut self, request: &Value) -> Result<Value> {
+        match request["do"].as_str() {
+            Some("truth") => self.truth(request),
+            Some("build") => self.build(request),
+            Some("search") => self.search(request),
+            Some("time") => self.time(request),
+            _ => Err(format!("expected truth, build, search or time to do, got {request}").into()),
+        }
+    }
+
+    fn truth(&self, request: &Value) -> Result<Value> {
+        let (k, allow) = (number(request, "k")?, self.allow.as_ref());
+        let mut stats = SearchStats::default();
+        let found = match (self.base, self.queries, self.metric) {
+            (VectorsRef::Floats(base), VectorsRef::Floats(queries), AnyMetric::Numbers(metric)) => {
+                exact_search_batch(metric, base, queries, k, allow, &mut stats)
+            }
+            _ => {
+                let one = |query| {
+                    let (query, mut stats) = (self.queries.row(query), SearchStats::default());
+                    exact_search_any(
+                        self.metric,
+                        self.base,
+                        query,
+                        k,
+                        Window::default(),
+                        allow,
+                        &mut stats,
+                    )
+                };
+                let found: std::result::Result<_, _> =
+                    (0..self.queries.len()).into_par_iter().map(one).collect();
+                found?
+            }
+        };
+        write(request, &found, k)?;
+        Ok(json!({}))
+    }
+
+    fn build(&mut self, request: &Value) -> Result<Value> {
+        self.index = None;
+        let params = BuildParams::parse(text(request, "index")?, &pairs(&request["params"]))?;
+        let options = BuildOptions {
+            threads: number(request, "threads")?,
+            seed: number(request, "seed")? as u64,
+            progress: &(),
+        };
+        let before = Memory::reset()?;
+        let start = Instant::now();
+        let index = AnyIndex::build(&params, self.metric, self.base, None, &options)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let after = Memory::read()?;
+        let structure = index.memory_bytes();
+        self.index = Some(index);
+        Ok(json!({
+            "seconds": seconds,
+            "held_bytes": structure + self.base_bytes,
+            "peak_growth": after.peak.saturating_sub(before.resident),
+        }))
+    }
+
+    fn search(&self, request: &Value) -> Result<Value> {
+        let (k, count) = (number(request, "k")?, self.queries.len());
+        let params = self.params(request, k)?;
+        let mut stats = SearchStats::default();
+        let start = Instant::now();
+        let found: Vec<_> = (0..count)
+            .map(|query| self.one(query, k, &params, &mut stats))
+            .collect::<Result<_>>()?;
+        let seconds = start.elapsed().as_secs_f64();
+        write(request, &found, k)?;
+        let per_query = |sum: u64| sum as f64 / count.max(1) as f64;
+        Ok(json!({
+            "seconds": seconds,
+            "distances": per_query(stats.distances),
+            "hops": per_query(stats.hops),
+            "strategy": stats.strategy.to_string(),
+        }))
+    }
+
+    fn time(&self, request: &Value) -> Result<Value> {
+        let k = number(request, "k")?;
+        let params = self.params(request, k)?;
+        let count = number(request, "queries")?.clamp(1, self.queries.len().max(1));
+        let (least, batch) = (
+            request["seconds"].as_f64().unwrap_or(0.0),
+            request["batch"] == true,
+        );
+        let mut latencies = Vec::new();
+        let (mut done, start) = (0, Instant::now());
+        while done == 0 || start.elapsed().as_secs_f64() < least {
+            if batch {
+                self.batch(count, k, &params)?;
+            } else {
+                for query in 0..count {
+                    let start = Instant::now();
+                    std::hint::black_box(self.one(query, k, &params, &mut SearchStats::default())?);
+                    latencies.push(start.elapsed().as_secs_f64() * 1e6);
+                }
+            }
+            done += count;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        latencies.sort_by(f64::total_cmp);
+        let percentile = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied();
+        Ok(json!({ "qps": done as f64 / seconds, "p50": percentile(0.5), "p99": percentile(0.99) }))
+    }
+
+    fn one(
+        &self,
+        query: usize,
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Neighbor>> {
+        let index = self.index.as_ref().ok_or("search before build")?;
+        Ok(index.search(
+            self.base,
+            self.queries.row(query),
+            k,
+            params,
+            self.allow.as_ref(),
+            stats,
+        )?)
+    }
+
+    /// The first `count` queries at once, in as many parts as there are threads.
+    fn batch(&self, count: usize, k: usize, params: &SearchParams) -> Result<()> {
+        let part = count.div_ceil(self.threads);
+        let run = |first: usize| -> std::result::Result<(), String> {
+            let (end, mut stats) = ((first + part).min(count), SearchStats::default());
+            if let (Some(AnyIndex::Dense(index)), VectorsRef::Floats(base), VectorsRef::Floats(queries)) =
+                (&self.index, self.base, self.queries)
+            {
+                let queries = elanus_index::Vectors::new(queries.rows(first, end - first), queries.dim())
+                    .map_err(|error| error.to_string())?;
+                let found = index.search_batch(base, queries, k, params, self.allow.as_ref(), &mut stats);
+                std::hint::black_box(found);
+                return Ok(());
+            }
+            for query in first..end {
+                let found = self.one(query, k, params, &mut stats);
+                std::hint::black_box(found.map_err(|error| error.to_string())?);
+            }
+            Ok(())
+        };
+        let firsts: Vec<usize> = (0..count).step_by(part).collect();
+        Ok(firsts.into_par_iter().try_for_each(run)?)
+    }
+
+    fn params(&self, request: &Value, k: usize) -> Result<SearchParams> {
+        let index = self.index.as_ref().ok_or("search before build")?;
+        Ok(SearchParams::parse(index.kind(), &pairs(&request["params"]), k)?)
+    }
+}
+
+fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str> {
+    let value = request[name].as_str();
+    value.ok_or_else(|| format!("expected a text {name}, got {request}").into())
+}
+
+fn number(request: &Value, name: &str) -> Result<usize> {
+    let value = request[name].as_u64().map(usize::try_from);
+    match value {
+        Some(Ok(number)) => Ok(number),
+        _ => Err(format!("expected a whole number {name}, got {request}").into()),
+    }
+}
+
+/// Parameters as clients write them: all values are texts.
+fn pairs(params: &Value) -> BTreeMap<String, String> {
+    let entries = params.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    entries.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn write(request: &Value, found: &[Vec<Neighbor>], k: usize) -> Result<()> {
+    let rows = found
+        .iter()
+        .map(|row| row.iter().map(|neighbor| neighbor.row).collect());
+    npy::write_rows(text(request, "to")?, &rows.collect::<Vec<_>>(), k)
+}
+
+/// Bytes of this process in memory, as Linux counts them.
+struct Memory {
+    resident: u64,
+    /// Since the last reset.
+    peak: u64,
+}
+
+impl Memory {
+    fn reset() -> Result<Self> {
+        std::fs::write("/proc/self/clear_refs", "5")?;
+        Self::read()
+    }
+
+    fn read() -> Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some(kilobytes * 1024)
+        };
+        let (resident, peak) = (bytes("VmRSS:"), bytes("VmHWM:"));
+        let (Some(resident), Some(peak)) = (resident, peak) else {
+            return Err("no VmRSS and VmHWM in /proc/self/status".into());
+        };
+        Ok(Self { resident, peak })
+    }
+}

@@ -1,0 +1,80 @@
+//! What a graph asks of the vectors that it links. It knows nothing else of them: neither their type nor their metric.
+//!
+//! Everything that walks or builds is compiled once for each implementation, so that 32-bit floats pay nothing for the
+//! others.
+
+use super::companions::FloatCompanions;
+use crate::scorer::{Scorer, Space};
+
+/// Distances of one vector to stored rows.
+pub(crate) trait Distances {
+    /// To one row; infinite when there is no such row.
+    fn one(&self, row: u32) -> f32;
+
+    /// To `rows` by number, as many as `out` has room for; equal to [`Distances::one`] bit for bit.
+    fn gather(&self, rows: &[u32], out: &mut [f32]);
+}
+
+/// Stored rows under a metric.
+pub(crate) trait Points: Sync {
+    /// Distances of one of the rows.
+    type Row<'s>: Distances
+    where
+        Self: 's;
+    /// Some of the rows.
+    type Companions<'s>: Companions
+    where
+        Self: 's;
+
+    /// Number of rows.
+    fn len(&self) -> usize;
+
+    /// The distances of row `row`.
+    fn row(&self, row: u32) -> Self::Row<'_>;
+
+    /// `rows` by number, for their distances to each other.
+    fn companions(&self, rows: &[u32]) -> Self::Companions<'_>;
+}
+
+/// Rows that enter the graph together, and how far they are from each other.
+pub(crate) trait Companions: Sync {
+    /// Distances of at most [`crate::kernels::TILE`] of them from `first` on to all of them, one after the other. They may
+    /// be off in the last bits.
+    fn distances(&self, first: usize) -> Vec<f32>;
+}
+
+impl Distances for Scorer<'_> {
+    #[inline]
+    fn one(&self, row: u32) -> f32 {
+        Scorer::one(self, row)
+    }
+
+    #[inline]
+    fn gather(&self, rows: &[u32], out: &mut [f32]) {
+        Scorer::gather(self, rows, out);
+    }
+}
+
+impl Points for Space<'_> {
+    type Row<'s>
+        = Scorer<'s>
+    where
+        Self: 's;
+    type Companions<'s>
+        = FloatCompanions<'s>
+    where
+        Self: 's;
+
+    fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    #[inline]
+    fn row(&self, row: u32) -> Scorer<'_> {
+        self.row_scorer(row)
+    }
+
+    fn companions(&self, rows: &[u32]) -> FloatCompanions<'_> {
+        FloatCompanions::new(self, rows)
+    }
+}

@@ -1,0 +1,59 @@
+//! The types that the elements of dense vectors have, as the blob of an index names them.
+
+use crate::any_metric::AnyMetric;
+
+/// Type of the elements of a dense vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ElementType {
+    /// 32-bit floats. Indexes of sparse vectors have this as well: their kind tells them apart.
+    Float,
+    Half,
+    BFloat16,
+    Int8,
+    Bit,
+}
+
+impl ElementType {
+    /// By their codes in a blob.
+    const ALL: [Self; 5] = [Self::Float, Self::Half, Self::BFloat16, Self::Int8, Self::Bit];
+
+    pub(crate) fn code(self) -> u8 {
+        let code = Self::ALL.iter().position(|known| *known == self);
+        code.map_or(0, |code| code as u8)
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Whether vectors of this type have a metric.
+    pub(crate) fn has(self, metric: AnyMetric) -> bool {
+        match metric {
+            AnyMetric::Numbers(_) => self != Self::Bit,
+            AnyMetric::Bits(_) => self == Self::Bit,
+            AnyMetric::Bm25 => false,
+        }
+    }
+
+    /// Elements that are stored together.
+    pub(crate) fn per_unit(self) -> usize {
+        match self {
+            Self::Float | Self::Half | Self::BFloat16 | Self::Int8 => 1,
+            Self::Bit => 8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_read_back() {
+        for element in ElementType::ALL {
+            assert_eq!(ElementType::from_code(element.code()), Some(element));
+        }
+        assert_eq!(ElementType::Float.code(), 0);
+        assert_eq!(ElementType::from_code(5), None);
+    }
+}

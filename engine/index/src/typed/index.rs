@@ -1,0 +1,308 @@
+//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW.
+//!
+//! The graph is that of 32-bit floats, over distances of the type; see [`crate::hnsw`]. Its blob holds
+//!
+//! ```text
+//!   0   words of the rows with a vector; none when all have one
+//!   1   inverse norm of every row under COSINE, else none
+//!   2.. the graph's arrays; none for FLAT
+//! ```
+
+use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
+use super::{ElementType, Rows, VectorRef, VectorsRef, exact_search_any};
+use crate::any_metric::AnyMetric;
+use crate::bitset::Bitset;
+use crate::blob::{Array, Header, Reader, Writer};
+use crate::error::{BuildError, OpenError, PairError};
+use crate::hnsw::{Allowed, Degrees, Graph};
+use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
+use crate::indexed_rows::Validity;
+use crate::kernels::narrow::{BFloat16, Half};
+use crate::metric::Metric;
+use crate::neighbor::Neighbor;
+use crate::params::{BuildParams, SearchParams};
+use crate::progress::BuildOptions;
+
+/// An index over vectors of a type other than 32-bit floats, not sparse.
+#[derive(Debug)]
+pub struct TypedIndex {
+    element: ElementType,
+    metric: AnyMetric,
+    dim: usize,
+    /// Rows of the segment, those without a vector included.
+    len: usize,
+    valid: Validity,
+    /// One per row under COSINE, else empty.
+    inverse_norms: Array<f32>,
+    /// None: FLAT.
+    graph: Option<Graph>,
+}
+
+/// Arrays before those of the graph.
+const ARRAYS: usize = 2;
+
+impl TypedIndex {
+    /// Builds an index; `None` when vectors of this type do not have it, or not with this metric.
+    pub(crate) fn build(
+        params: &BuildParams,
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        valid: Option<&Bitset>,
+        options: &BuildOptions<'_>,
+    ) -> Option<Result<Self, BuildError>> {
+        let degrees = match *params {
+            BuildParams::Flat => None,
+            BuildParams::Hnsw { m, ef_construction } => Some(Degrees { m, ef_construction }),
+            BuildParams::IvfFlat { .. } | BuildParams::Sparse(_) => return None,
+        };
+        let (element, dim) = element_of(vectors)?;
+        if !element.has(metric) {
+            return None;
+        }
+        Some(Self::build_checked(
+            params, degrees, metric, vectors, element, dim, valid, options,
+        ))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a build is asked for, and what it is of"
+    )]
+    fn build_checked(
+        params: &BuildParams,
+        degrees: Option<Degrees>,
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        element: ElementType,
+        dim: usize,
+        valid: Option<&Bitset>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        params.check()?;
+        let len = vectors.len();
+        if len > MAX_ROWS {
+            return Err(BuildError::TooManyRows {
+                rows: len,
+                max: MAX_ROWS,
+            });
+        }
+        if options.progress.cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        in_pool(options, || {
+            let mut index = Self {
+                element,
+                metric,
+                dim,
+                len,
+                valid: Validity::new(len, valid),
+                inverse_norms: Array::Owned(norms_of(metric, vectors)),
+                graph: None,
+            };
+            match degrees {
+                Some(degrees) => index.graph = index.link(degrees, vectors, options)?,
+                None => {
+                    let count = index.valid.count() as u64;
+                    options.progress.advance(count, count);
+                }
+            }
+            Ok(index)
+        })
+    }
+
+    fn link(
+        &self,
+        degrees: Degrees,
+        vectors: VectorsRef<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Option<Graph>, BuildError> {
+        let members = self.valid.numbers(self.len);
+        let graph = match (vectors, self.metric) {
+            (VectorsRef::Halves(rows), AnyMetric::Numbers(metric)) => {
+                Graph::build(degrees, &self.numbers::<Half>(metric, rows), members, options)?
+            }
+            (VectorsRef::BFloat16s(rows), AnyMetric::Numbers(metric)) => {
+                Graph::build(degrees, &self.numbers::<BFloat16>(metric, rows), members, options)?
+            }
+            (VectorsRef::Int8s(rows), AnyMetric::Numbers(metric)) => {
+                Graph::build(degrees, &self.numbers::<Int8>(metric, rows), members, options)?
+            }
+            (VectorsRef::Bits(rows), AnyMetric::Bits(metric)) => {
+                Graph::build(degrees, &BitPoints { metric, rows }, members, options)?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(graph))
+    }
+
+    fn numbers<'a, N: Narrow>(&'a self, metric: Metric, rows: Rows<'a, N::Bits>) -> NumberPoints<'a, N> {
+        NumberPoints {
+            metric,
+            rows,
+            inverse_norms: &self.inverse_norms,
+        }
+    }
+
+    pub(crate) fn open(reader: &Reader) -> Result<Self, OpenError> {
+        let Header {
+            params,
+            element,
+            metric,
+            dim,
+            rows,
+        } = *reader.header();
+        if !element.has(metric) || dim == 0 || !dim.is_multiple_of(element.per_unit()) {
+            return Err(OpenError::corrupt(format!(
+                "{element:?} vectors of dimension {dim} with metric {metric}"
+            )));
+        }
+        let valid = Validity::open(reader, rows)?;
+        let norms = if metric == Metric::Cosine { rows } else { 0 };
+        let inverse_norms = reader.array_of(1, norms, "inverse norms")?;
+        let graph = match params {
+            BuildParams::Flat => None,
+            BuildParams::Hnsw { m, ef_construction } => {
+                let degrees = Degrees { m, ef_construction };
+                Some(Graph::open(reader, ARRAYS, degrees, valid.set(), valid.count())?)
+            }
+            BuildParams::IvfFlat { .. } | BuildParams::Sparse(_) => {
+                return Err(OpenError::corrupt(format!(
+                    "{} of {element:?} vectors",
+                    params.kind()
+                )));
+            }
+        };
+        Ok(Self {
+            element,
+            metric,
+            dim,
+            len: rows,
+            valid,
+            inverse_norms,
+            graph,
+        })
+    }
+
+    pub(crate) fn serialize(&self) -> Vec<u8> {
+        let mut writer = Writer::new(&Header {
+            params: self.params(),
+            element: self.element,
+            metric: self.metric,
+            dim: self.dim,
+            rows: self.len,
+        });
+        writer.put(self.valid.set().map_or(&[][..], Bitset::words));
+        writer.put(&*self.inverse_norms);
+        if let Some(graph) = &self.graph {
+            graph.write(&mut writer);
+        }
+        writer.finish()
+    }
+
+    /// The family.
+    pub fn kind(&self) -> IndexKind {
+        self.params().kind()
+    }
+
+    /// The parameters it was built with.
+    pub fn params(&self) -> BuildParams {
+        let graph = self.graph.as_ref();
+        graph.map_or(BuildParams::Flat, |graph| graph.degrees.params())
+    }
+
+    /// The metric it was built for.
+    pub fn metric(&self) -> AnyMetric {
+        self.metric
+    }
+
+    /// Rows of the segment, those without a vector included.
+    pub fn rows(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes the index keeps in memory or mapped; the vectors are not its own.
+    pub fn memory_bytes(&self) -> usize {
+        let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        self.valid.memory_bytes() + self.inverse_norms.bytes() + graph
+    }
+
+    /// The rows nearest to `query`, see [`crate::AnyIndex::search`].
+    pub(crate) fn search(
+        &self,
+        vectors: VectorsRef<'_>,
+        query: VectorRef<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Neighbor>, PairError> {
+        let filter = self.valid.filtered(allow);
+        let filter = filter.as_deref();
+        let fits = element_of(vectors) == Some((self.element, self.dim)) && vectors.len() == self.len;
+        if fits && query.kind() == vectors.row(0).kind() && query.dim() == self.dim {
+            let allowed = Allowed {
+                filter,
+                count: filter.map(|filter| filter.count_range(0, self.len)),
+            };
+            if let Some(found) = self.walk(vectors, query, allowed, k, params, stats) {
+                return Ok(found);
+            }
+        }
+        let scanned = filter.or(self.valid.set());
+        exact_search_any(self.metric, vectors, query, k, params.within, scanned, stats)
+    }
+
+    /// Walks the graph; `None` when a scan is cheaper, or the only way.
+    fn walk(
+        &self,
+        vectors: VectorsRef<'_>,
+        query: VectorRef<'_>,
+        allowed: Allowed<'_>,
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        let graph = self.graph.as_ref()?;
+        match (vectors, query, self.metric) {
+            (VectorsRef::Halves(rows), VectorRef::Halves(query), AnyMetric::Numbers(metric)) => {
+                let points = self.numbers::<Half>(metric, rows);
+                graph.search(&points.scorer(query), allowed, k, params, stats)
+            }
+            (VectorsRef::BFloat16s(rows), VectorRef::BFloat16s(query), AnyMetric::Numbers(metric)) => {
+                let points = self.numbers::<BFloat16>(metric, rows);
+                graph.search(&points.scorer(query), allowed, k, params, stats)
+            }
+            (VectorsRef::Int8s(rows), VectorRef::Int8s(query), AnyMetric::Numbers(metric)) => {
+                let points = self.numbers::<Int8>(metric, rows);
+                graph.search(&points.scorer(query), allowed, k, params, stats)
+            }
+            (VectorsRef::Bits(rows), VectorRef::Bits(query), AnyMetric::Bits(metric)) => {
+                let points = BitPoints { metric, rows };
+                graph.search(&points.scorer(query), allowed, k, params, stats)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Type and dimension of dense vectors other than 32-bit floats.
+fn element_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)> {
+    match vectors {
+        VectorsRef::Halves(rows) => Some((ElementType::Half, rows.width())),
+        VectorsRef::BFloat16s(rows) => Some((ElementType::BFloat16, rows.width())),
+        VectorsRef::Int8s(rows) => Some((ElementType::Int8, rows.width())),
+        VectorsRef::Bits(rows) => Some((ElementType::Bit, rows.width() * 8)),
+        VectorsRef::Floats(_) | VectorsRef::Sparse(_) => None,
+    }
+}
+
+/// Inverse norms, where the metric needs them.
+fn norms_of(metric: AnyMetric, vectors: VectorsRef<'_>) -> Vec<f32> {
+    match vectors {
+        _ if metric != Metric::Cosine => Vec::new(),
+        VectorsRef::Halves(rows) => inverse_norms::<Half>(rows),
+        VectorsRef::BFloat16s(rows) => inverse_norms::<BFloat16>(rows),
+        VectorsRef::Int8s(rows) => inverse_norms::<Int8>(rows),
+        VectorsRef::Floats(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) => Vec::new(),
+    }
+}
