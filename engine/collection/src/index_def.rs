@@ -120,8 +120,23 @@ impl IndexDef {
                 return Err(not_on(
                     index_type,
                     field,
-                    &["FLAT", "IVF_FLAT", "HNSW", "AUTOINDEX"],
+                    &[
+                        "FLAT",
+                        "IVF_FLAT",
+                        "IVF_SQ8",
+                        "IVF_PQ",
+                        "IVF_RABITQ",
+                        "IVF_RABITQ_FASTSCAN",
+                        "SCANN",
+                        "HNSW",
+                        "AUTOINDEX",
+                    ],
                 ));
+            }
+            if let DataType::FloatVector { dim } = field.data_type {
+                build
+                    .check_dim(dim as usize)
+                    .map_err(|e| Error::InvalidParameter(e.to_string()))?;
             }
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
@@ -418,7 +433,10 @@ mod tests {
             );
             let algorithm = def.build().map(|(_, params)| match params {
                 BuildParams::Sparse(params) => params.algorithm,
-                BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
+                BuildParams::Flat
+                | BuildParams::IvfFlat { .. }
+                | BuildParams::IvfCoded(_)
+                | BuildParams::Hnsw { .. } => {
                     panic!("{params:?}")
                 }
             });

@@ -78,9 +78,10 @@ impl AnyIndex {
         }
         match reader.header().params {
             BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
-            BuildParams::Flat | BuildParams::IvfFlat { .. } | BuildParams::Hnsw { .. } => {
-                open_dense(&reader).map(Self::Dense)
-            }
+            BuildParams::Flat
+            | BuildParams::IvfFlat { .. }
+            | BuildParams::IvfCoded(_)
+            | BuildParams::Hnsw { .. } => open_dense(&reader).map(Self::Dense),
         }
     }
 

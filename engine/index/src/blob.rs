@@ -25,6 +25,7 @@ use bytes::Bytes;
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::error::OpenError;
 use crate::index::MAX_ROWS;
+use crate::ivf::params::{Code, CodedParams, Precision};
 use crate::metric::Metric;
 use crate::params::BuildParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams};
@@ -240,9 +241,8 @@ impl Heading for Header {
     }
 
     fn from_shape(shape: &Shape) -> Result<Self, OpenError> {
-        let [first, second, ..] = shape.numbers;
         Ok(Self {
-            params: decode_params(shape.kind, [first, second])?,
+            params: decode_params(shape.kind, shape.numbers)?,
             element: ElementType::from_code(shape.element)
                 .ok_or_else(|| OpenError::corrupt(format!("code {} of a type of elements", shape.element)))?,
             metric: decode_metric(shape.metric)?,
@@ -281,10 +281,11 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
             let code = SparseAlgorithm::ALL.iter().position(|known| *known == algorithm);
             (3, [code.unwrap_or(0) as u32, block, 0, 0])
         }
+        BuildParams::IvfCoded(params) => encode_coded(params),
     }
 }
 
-fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> {
+fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> {
     let params = match code {
         0 => BuildParams::Flat,
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
@@ -301,9 +302,10 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
                 block: numbers[1],
             })
         }
+        4..=7 => BuildParams::IvfCoded(decode_coded(code, numbers)?),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 3)"
+                "index kind code {code} (known: 0 to 7)"
             )));
         }
     };
@@ -311,6 +313,56 @@ fn decode_params(code: u8, numbers: [u32; 2]) -> Result<BuildParams, OpenError> 
         .check()
         .map_err(|error| OpenError::corrupt(error.to_string()))?;
     Ok(params)
+}
+
+/// Of an index of lists with codes: lists, two numbers of the code, and what was asked for by `refine` (bit 0) and
+/// `refine_type` (from bit 8 on, 0 where there is none).
+fn encode_coded(params: CodedParams) -> (u8, [u32; 4]) {
+    let CodedParams {
+        nlist,
+        code,
+        refine,
+        refine_type,
+    } = params;
+    let precision = Precision::ALL
+        .iter()
+        .position(|&(known, _)| Some(known) == refine_type);
+    let refine = u32::from(refine) | precision.map_or(0, |place| place as u32 + 1) << 8;
+    match code {
+        Code::Scalar { bits } => (4, [nlist, bits, 0, refine]),
+        Code::Product { m, nbits } => (5, [nlist, m, nbits, refine]),
+        Code::Rabitq { bits, fast_scan } => (6, [nlist, bits, u32::from(fast_scan), refine]),
+        Code::Scann { sub_dim } => (7, [nlist, sub_dim, 0, refine]),
+    }
+}
+
+fn decode_coded(kind: u8, [nlist, first, second, refine]: [u32; 4]) -> Result<CodedParams, OpenError> {
+    let code = match kind {
+        4 => Code::Scalar { bits: first },
+        5 => Code::Product {
+            m: first,
+            nbits: second,
+        },
+        6 => Code::Rabitq {
+            bits: first,
+            fast_scan: second != 0,
+        },
+        _ => Code::Scann { sub_dim: first },
+    };
+    let refine_type = match refine >> 8 {
+        0 => None,
+        place => {
+            let known = Precision::ALL.get(place as usize - 1);
+            let known = known.ok_or_else(|| OpenError::corrupt(format!("code {place} of a precision")))?;
+            Some(known.0)
+        }
+    };
+    Ok(CodedParams {
+        nlist,
+        code,
+        refine: refine & 1 == 1,
+        refine_type,
+    })
 }
 
 /// The code of what a blob says it is; nothing of it is checked.

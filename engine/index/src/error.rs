@@ -84,14 +84,60 @@ pub enum ParamError {
         /// Wanted results.
         k: usize,
     },
+    /// A parameter that has no default.
+    #[error("param '{name}' not exist in json")]
+    Missing {
+        /// Parameter name as clients write it.
+        name: &'static str,
+    },
+    /// A word that is none of those allowed.
+    #[error("param '{name}' ({given}) should be one of {allowed}")]
+    NotOneOf {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed words.
+        allowed: &'static str,
+    },
+    /// More bits per codeword than there are codebooks for.
+    #[error("not supported: param 'nbits' ({given}), supported are 1 to {max}")]
+    Bits {
+        /// Bits given.
+        given: u32,
+        /// Most bits.
+        max: u32,
+    },
+    /// Groups of dimensions that are not of equal size.
+    #[error("the dimension should be a multiple of '{name}': dimension {dim}, {name} {value}")]
+    Divisor {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The number given.
+        value: u32,
+        /// Floats per row.
+        dim: usize,
+    },
+    /// `reorder_k` below the number of wanted results.
+    #[error("reorder_k({reorder_k}) should be larger than k({k})")]
+    ReorderBelowK {
+        /// `reorder_k` as given.
+        reorder_k: u32,
+        /// Wanted results.
+        k: usize,
+    },
     /// An index type that exists elsewhere but not here.
-    #[error("not supported: index type {given}, supported: FLAT, IVF_FLAT, HNSW, AUTOINDEX")]
+    #[error(
+        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+    )]
     UnsupportedIndexType {
         /// The type given.
         given: String,
     },
     /// An index type nobody knows.
-    #[error("invalid index type: {given}, supported: FLAT, IVF_FLAT, HNSW, AUTOINDEX")]
+    #[error(
+        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+    )]
     UnknownIndexType {
         /// The type given.
         given: String,

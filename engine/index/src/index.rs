@@ -11,7 +11,7 @@ use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
 use crate::hnsw::Hnsw;
 use crate::indexed_rows::IndexedRows;
-use crate::ivf::IvfFlat;
+use crate::ivf::{IvfCoded, IvfFlat};
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
@@ -29,6 +29,16 @@ pub enum IndexKind {
     Flat,
     /// Inverted lists.
     IvfFlat,
+    /// Inverted lists with a few bits per dimension.
+    IvfSq8,
+    /// Inverted lists with codewords for groups of dimensions.
+    IvfPq,
+    /// Inverted lists with bits of rotated dimensions.
+    IvfRabitq,
+    /// The same under its other name.
+    IvfRabitqFastScan,
+    /// Inverted lists with codewords of 4 bits for small groups of dimensions.
+    Scann,
     /// Graph.
     Hnsw,
     /// Inverted index of sparse vectors.
@@ -40,6 +50,11 @@ impl fmt::Display for IndexKind {
         f.write_str(match self {
             Self::Flat => "FLAT",
             Self::IvfFlat => "IVF_FLAT",
+            Self::IvfSq8 => "IVF_SQ8",
+            Self::IvfPq => "IVF_PQ",
+            Self::IvfRabitq => "IVF_RABITQ",
+            Self::IvfRabitqFastScan => "IVF_RABITQ_FASTSCAN",
+            Self::Scann => "SCANN",
             Self::Hnsw => "HNSW",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
         })
@@ -121,6 +136,7 @@ pub fn build(
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
     params.check()?;
+    params.check_dim(vectors.dim())?;
     if vectors.len() > MAX_ROWS {
         return Err(BuildError::TooManyRows {
             rows: vectors.len(),
@@ -138,6 +154,7 @@ pub fn build(
                 Ok(Arc::new(Hnsw::build(m, ef_construction, rows, vectors, options)?))
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
+            BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
             BuildParams::Sparse(_) => Err(BuildError::Kind {
                 index: params.kind().to_string(),
                 metric: metric.to_string(),
@@ -180,6 +197,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
             Ok(Arc::new(Hnsw::open(reader, m, ef_construction, rows)?))
         }
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
+        BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),
         BuildParams::Sparse(_) => Err(OpenError::corrupt(
             "an index of sparse vectors, not of 32-bit floats",
         )),

@@ -19,6 +19,7 @@
 //! | [`kernels`] | distances: scalar, AVX2, AVX-512, NEON; the tier is chosen once |
 //! | [`index`] | the family trait, `build` and `open` |
 //! | `flat`, `ivf`, `hnsw` | one family each |
+//! | `codes` | vectors in few bits, laid out for scans |
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
@@ -33,6 +34,7 @@ mod any_index;
 mod any_metric;
 mod bitset;
 mod blob;
+mod codes;
 mod error;
 pub mod exact;
 mod flat;
@@ -60,6 +62,7 @@ pub use bitset::Bitset;
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
+pub use ivf::params::{Code, CodedParams, Precision};
 pub use metric::Metric;
 pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};

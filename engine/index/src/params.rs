@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::ParamError;
 use crate::index::IndexKind;
+use crate::ivf::params::{CodedParams, parse_search};
 use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
 use crate::window::Window;
 
@@ -52,11 +53,6 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 
 /// Float vector index types of Milvus that are not built here.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "IVF_SQ8",
-    "IVF_PQ",
-    "IVF_RABITQ",
-    "IVF_RABITQ_FASTSCAN",
-    "SCANN",
     "HNSW_SQ",
     "HNSW_PQ",
     "HNSW_PRQ",
@@ -143,6 +139,8 @@ pub enum BuildParams {
         /// Number of lists, 1 to 65536.
         nlist: u32,
     },
+    /// Inverted lists with codes.
+    IvfCoded(CodedParams),
     /// Hierarchical navigable small world graph.
     Hnsw {
         /// Links per node and layer, 2 to 2048; the base layer has twice as many.
@@ -177,9 +175,26 @@ impl BuildParams {
             _ if KNOWN_ELSEWHERE.contains(&index_type) => Err(ParamError::UnsupportedIndexType {
                 given: index_type.to_owned(),
             }),
-            _ => Err(ParamError::UnknownIndexType {
-                given: index_type.to_owned(),
-            }),
+            _ => {
+                let nlist = NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST);
+                let coded = CodedParams::parse(index_type, nlist, params)?;
+                coded
+                    .map(Self::IvfCoded)
+                    .ok_or_else(|| ParamError::UnknownIndexType {
+                        given: index_type.to_owned(),
+                    })
+            }
+        }
+    }
+
+    /// Checks what depends on the dimension of the vectors.
+    ///
+    /// # Errors
+    /// A number of groups that does not divide it.
+    pub fn check_dim(&self, dim: usize) -> Result<(), ParamError> {
+        match self {
+            Self::IvfCoded(params) => params.check_dim(dim),
+            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Sparse(_) => Ok(()),
         }
     }
 
@@ -191,6 +206,7 @@ impl BuildParams {
         match *self {
             Self::Flat => Ok(()),
             Self::IvfFlat { nlist } => NLIST.check(nlist),
+            Self::IvfCoded(params) => NLIST.check(params.nlist).and_then(|()| params.check()),
             Self::Hnsw { m, ef_construction } => {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
             }
@@ -203,6 +219,7 @@ impl BuildParams {
         match self {
             Self::Flat => IndexKind::Flat,
             Self::IvfFlat { .. } => IndexKind::IvfFlat,
+            Self::IvfCoded(params) => params.kind(),
             Self::Hnsw { .. } => IndexKind::Hnsw,
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
@@ -212,13 +229,21 @@ impl BuildParams {
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let pairs = match *self {
             Self::Flat => Vec::new(),
-            Self::IvfFlat { nlist } => vec![(NLIST.name, nlist)],
-            Self::Hnsw { m, ef_construction } => vec![(M.name, m), (EF_CONSTRUCTION.name, ef_construction)],
+            Self::IvfFlat { nlist } => vec![(NLIST.name, nlist.to_string())],
+            Self::IvfCoded(params) => {
+                let mut pairs = params.to_pairs();
+                pairs.push((NLIST.name, params.nlist.to_string()));
+                pairs
+            }
+            Self::Hnsw { m, ef_construction } => vec![
+                (M.name, m.to_string()),
+                (EF_CONSTRUCTION.name, ef_construction.to_string()),
+            ],
             Self::Sparse(params) => return params.to_map(),
         };
         pairs
             .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_string()))
+            .map(|(name, value)| (name.to_owned(), value))
             .collect()
     }
 }
@@ -231,6 +256,12 @@ pub struct SearchParams {
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
+    /// IVF with codes and `refine`: `k * refine_k` rows are scored again from the stored vectors.
+    pub refine_k: Option<f32>,
+    /// SCANN with `with_raw_data`: rows that are scored again, at least `k`.
+    pub reorder_k: Option<u32>,
+    /// RaBitQ: bits per dimension that the query is rounded to; 0, and by default, it is not.
+    pub rbq_bits_query: Option<u32>,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
     /// Distances that may be returned; no text says it, the caller sets it.
@@ -248,6 +279,14 @@ impl SearchParams {
             IndexKind::IvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
                 ..Self::default()
+            }),
+            IndexKind::IvfSq8
+            | IndexKind::IvfPq
+            | IndexKind::IvfRabitq
+            | IndexKind::IvfRabitqFastScan
+            | IndexKind::Scann => Ok(Self {
+                nprobe: NPROBE.parse(params)?,
+                ..parse_search(kind, params, k)?
             }),
             IndexKind::Hnsw => {
                 let ef = EF.parse(params)?;
@@ -353,7 +392,7 @@ mod tests {
 
     #[test]
     fn types_from_elsewhere_and_typos_are_told_apart() {
-        assert!(build_error("IVF_PQ", "m", "8").starts_with("not supported: index type IVF_PQ"));
+        assert!(build_error("DISKANN", "m", "8").starts_with("not supported: index type DISKANN"));
         assert!(build_error("hnsw", "M", "8").starts_with("invalid index type: hnsw, supported: FLAT"));
     }
 

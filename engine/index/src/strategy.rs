@@ -29,6 +29,17 @@ pub enum Strategy {
     PostingsFiltered,
 }
 
+impl Strategy {
+    /// A walk over lists, of some rows or of all.
+    pub(crate) fn of_lists(filtered: bool) -> Self {
+        if filtered {
+            Self::ListsFiltered
+        } else {
+            Self::Lists
+        }
+    }
+}
+
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -112,6 +123,12 @@ pub struct ListsQuery {
     pub nprobe: usize,
     /// Lists there are.
     pub lists: usize,
+    /// What every row of a list costs, in distances of a scan.
+    pub row_cost: f64,
+    /// What every allowed row of a list costs besides.
+    pub allowed_cost: f64,
+    /// Rows that are scored again, at random places in memory.
+    pub rescored: usize,
 }
 
 /// What to do with a query on an index of lists.
@@ -138,9 +155,10 @@ pub fn plan_lists(query: ListsQuery) -> ListsPlan {
     }
     let selectivity = allowed as f64 / query.rows as f64;
     let nprobe = ((query.nprobe as f64 / selectivity.sqrt()).ceil() as usize).min(query.lists);
-    let probed = allowed as f64 * nprobe as f64 / query.lists.max(1) as f64;
-    let probing = query.lists as f64 + probed * WALK_PENALTY;
-    if nprobe >= query.lists || probing >= allowed as f64 {
+    let part = nprobe as f64 / query.lists.max(1) as f64;
+    let of_lists = part * (query.rows as f64 * query.row_cost + allowed as f64 * query.allowed_cost);
+    let probing = query.lists as f64 + of_lists + query.rescored.min(allowed) as f64 * WALK_PENALTY;
+    if probing >= allowed as f64 {
         ListsPlan::Scan
     } else {
         ListsPlan::Probe { nprobe }
@@ -230,6 +248,9 @@ mod tests {
                 k: 10,
                 nprobe,
                 lists: 128,
+                row_cost: 0.0,
+                allowed_cost: 2.0,
+                rescored: 0,
             })
         };
         assert_eq!(plan(None, 8), ListsPlan::Probe { nprobe: 8 });
@@ -238,5 +259,25 @@ mod tests {
         assert_eq!(plan(Some(50_000), 8), ListsPlan::Probe { nprobe: 12 });
         assert_eq!(plan(Some(10_000), 8), ListsPlan::Probe { nprobe: 26 });
         assert_eq!(plan(Some(10_000), 30), ListsPlan::Scan);
+    }
+
+    #[test]
+    fn codes_are_scanned_where_that_is_cheaper_than_vectors() {
+        let plan = |allowed, rescored| {
+            plan_lists(ListsQuery {
+                rows: 100_000,
+                allowed,
+                k: 10,
+                nprobe: 128,
+                lists: 128,
+                row_cost: 0.1,
+                allowed_cost: 0.0,
+                rescored,
+            })
+        };
+        assert_eq!(plan(None, 100), ListsPlan::Probe { nprobe: 128 });
+        assert_eq!(plan(Some(50_000), 100), ListsPlan::Probe { nprobe: 128 });
+        assert_eq!(plan(Some(10_000), 100), ListsPlan::Scan);
+        assert_eq!(plan(None, 60_000), ListsPlan::Scan);
     }
 }

@@ -196,6 +196,13 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                     (width * 32).min(rows)
                 }
                 Some(IndexKind::IvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
+                Some(
+                    IndexKind::IvfSq8
+                    | IndexKind::IvfPq
+                    | IndexKind::IvfRabitq
+                    | IndexKind::IvfRabitqFastScan
+                    | IndexKind::Scann,
+                ) => rows / 16 + 1,
                 Some(IndexKind::Flat) | None => rows,
             };
             visited * dim

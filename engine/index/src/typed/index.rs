@@ -53,7 +53,7 @@ impl TypedIndex {
         let degrees = match *params {
             BuildParams::Flat => None,
             BuildParams::Hnsw { m, ef_construction } => Some(Degrees { m, ef_construction }),
-            BuildParams::IvfFlat { .. } | BuildParams::Sparse(_) => return None,
+            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => return None,
         };
         let (element, dim) = element_of(vectors)?;
         if !element.has(metric) {
@@ -165,7 +165,7 @@ impl TypedIndex {
                 let degrees = Degrees { m, ef_construction };
                 Some(Graph::open(reader, ARRAYS, degrees, valid.set(), valid.count())?)
             }
-            BuildParams::IvfFlat { .. } | BuildParams::Sparse(_) => {
+            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()

@@ -1,6 +1,6 @@
 //! Seeded test data and the oracle that needs no index.
 
-use elanus_index::{Bitset, BuildParams, Metric, Neighbor, Vectors};
+use elanus_index::{Bitset, BuildParams, Code, CodedParams, Metric, Neighbor, Vectors};
 
 /// SplitMix64, as small as a generator gets.
 pub struct Rng(pub u64);
@@ -99,14 +99,41 @@ pub fn allow_percent(rows: usize, percent: f32, seed: u64) -> Bitset {
 
 pub const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
 
-/// Small parameters of every family.
-pub const FAMILIES: [BuildParams; 3] = [
+/// Lists with a code, not refined unless the search says so.
+pub const fn coded(nlist: u32, code: Code) -> BuildParams {
+    BuildParams::IvfCoded(CodedParams {
+        nlist,
+        code,
+        refine: true,
+        refine_type: None,
+    })
+}
+
+/// Small parameters of every family, for any dimension.
+pub const FAMILIES: [BuildParams; 8] = [
     BuildParams::Flat,
     BuildParams::IvfFlat { nlist: 32 },
     BuildParams::Hnsw {
         m: 8,
         ef_construction: 60,
     },
+    coded(32, Code::Scalar { bits: 8 }),
+    coded(32, Code::Product { m: 1, nbits: 8 }),
+    coded(
+        32,
+        Code::Rabitq {
+            bits: 1,
+            fast_scan: false,
+        },
+    ),
+    coded(
+        32,
+        Code::Rabitq {
+            bits: 5,
+            fast_scan: true,
+        },
+    ),
+    coded(32, Code::Scann { sub_dim: 1 }),
 ];
 
 /// Part of `expected` that `found` reaches, by distance: of rows equally far any will do.

@@ -51,7 +51,7 @@ fn every_selectivity_returns_k_good_rows() {
         }
         let expected = match params {
             BuildParams::Flat => Strategy::ExactFiltered,
-            BuildParams::IvfFlat { .. } => Strategy::ListsFiltered,
+            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) => Strategy::ListsFiltered,
             BuildParams::Hnsw { .. } => Strategy::GraphFiltered,
             BuildParams::Sparse(_) => unreachable!("no family of 32-bit floats"),
         };

@@ -55,6 +55,11 @@ pub(crate) fn index_spec(
         Some(method) => match method_name(method).to_lowercase().as_str() {
             "hnsw" => "HNSW",
             "ivfflat" | "ivf_flat" => "IVF_FLAT",
+            "ivf_sq8" => "IVF_SQ8",
+            "ivf_pq" => "IVF_PQ",
+            "ivf_rabitq" => "IVF_RABITQ",
+            "ivf_rabitq_fastscan" => "IVF_RABITQ_FASTSCAN",
+            "scann" => "SCANN",
             "flat" => "FLAT",
             "autoindex" => "AUTOINDEX",
             "bin_flat" => "BIN_FLAT",
@@ -62,7 +67,8 @@ pub(crate) fn index_spec(
             "sparse_wand" => "SPARSE_WAND",
             other => {
                 return Err(QueryError::Unsupported(format!(
-                    "index method {other} on a vector column; allowed are hnsw, ivf_flat, flat, autoindex"
+                    "index method {other} on a vector column; allowed are hnsw, ivf_flat, ivf_sq8, ivf_pq, ivf_rabitq, \
+                     ivf_rabitq_fastscan, scann, flat, autoindex"
                 )));
             }
         },
@@ -170,6 +176,30 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["ef_construction", "efconstruction"], "efConstruction"),
         ],
         "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
+        "IVF_SQ8" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["sq_type"], "sq_type"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "IVF_PQ" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["m"], "m"),
+            (&["nbits"], "nbits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "IVF_RABITQ" | "IVF_RABITQ_FASTSCAN" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["rbq_bits"], "rbq_bits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "SCANN" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["sub_dim"], "sub_dim"),
+            (&["with_raw_data"], "with_raw_data"),
+        ],
         "SPARSE_INVERTED_INDEX" => &[
             (&["inverted_index_algo"], "inverted_index_algo"),
             (&["block_max_block_size"], "block_max_block_size"),

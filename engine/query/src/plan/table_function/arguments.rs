@@ -258,9 +258,13 @@ pub(super) fn text(function: &Function, given: &SqlExpr, argument: &str, example
 }
 
 /// What `params` may name.
-const SEARCH_PARAMS: [&str; 5] = [
+const SEARCH_PARAMS: [&str; 9] = [
     "ef",
     "nprobe",
+    "refine_k",
+    "reorder_k",
+    "rbq_bits_query",
+    "rbq_query_bits",
     "drop_ratio_search",
     "refine_factor",
     "dim_max_score_ratio",
@@ -287,6 +291,9 @@ fn search_params(function: &Function, text: &str) -> Result<SearchParams> {
     Ok(SearchParams {
         ef: of_kind(IndexKind::Hnsw)?.ef,
         nprobe: of_kind(IndexKind::IvfFlat)?.nprobe,
+        refine_k: of_kind(IndexKind::IvfPq)?.refine_k,
+        reorder_k: of_kind(IndexKind::Scann)?.reorder_k,
+        rbq_bits_query: of_kind(IndexKind::IvfRabitq)?.rbq_bits_query,
         sparse: of_kind(IndexKind::SparseInverted)?.sparse,
         ..SearchParams::default()
     })

@@ -1,0 +1,195 @@
+//! Scalar quantization: every dimension is divided into 16, 64 or 256 levels between the smallest and the largest value of
+//! a sample; what lies outside takes the level at the end.
+//!
+//! ```text
+//!   x_i  ~  x̂_i = low_i + step_i * c_i
+//!   <q, x̂> = sum of q_i low_i  +  sum of (q_i step_i) c_i       the second with q_i step_i rounded to 8 bits
+//! ```
+//!
+//! The rounding of the query is of the size of the rounding of the codes, and makes integers of the sum. Its mean error, the
+//! part that meets the middle level, is known and taken back.
+
+use super::Operand;
+use super::packing::Packing;
+use crate::blob::Array;
+
+/// The largest weight of a dimension.
+const WEIGHT: f32 = 127.0;
+
+/// Levels per dimension.
+#[derive(Debug)]
+pub(crate) struct ScalarQuantizer {
+    bits: u32,
+    lows: Array<f32>,
+    steps: Array<f32>,
+}
+
+impl ScalarQuantizer {
+    /// Levels of `bits` (4, 6 or 8) bits that cover `sample`, rows of `dim` floats.
+    pub(crate) fn train(bits: u32, dim: usize, sample: &[f32]) -> Self {
+        let mut lows = vec![f32::INFINITY; dim];
+        let mut highs = vec![f32::NEG_INFINITY; dim];
+        for row in sample.chunks_exact(dim.max(1)) {
+            for ((low, high), &value) in lows.iter_mut().zip(&mut highs).zip(row) {
+                *low = low.min(value);
+                *high = high.max(value);
+            }
+        }
+        let top = top(bits);
+        for (low, high) in lows.iter_mut().zip(&mut highs) {
+            if !(low.is_finite() && high.is_finite()) {
+                // No rows, or values beyond what a difference can hold.
+                (*low, *high) = (0.0, 0.0);
+            }
+            let step = (*high - *low) / top;
+            *high = if step.is_finite() { step } else { 0.0 };
+        }
+        Self {
+            bits,
+            lows: Array::Owned(lows),
+            steps: Array::Owned(highs),
+        }
+    }
+
+    /// Levels that were stored as [`ScalarQuantizer::arrays`]; they have equal lengths.
+    pub(crate) fn stored(bits: u32, lows: Array<f32>, steps: Array<f32>) -> Self {
+        Self { bits, lows, steps }
+    }
+
+    /// Smallest value and distance of levels of each dimension.
+    pub(crate) fn arrays(&self) -> [&[f32]; 2] {
+        [&self.lows, &self.steps]
+    }
+
+    pub(crate) fn packing(&self) -> Packing {
+        Packing::Levels {
+            bits: self.bits,
+            dim: self.lows.len(),
+        }
+    }
+
+    /// The level of every dimension of `row`.
+    pub(crate) fn encode(&self, row: &[f32], code: &mut Vec<u8>) {
+        let top = top(self.bits);
+        code.clear();
+        let levels = self.lows.iter().zip(self.steps.iter());
+        code.extend(row.iter().zip(levels).map(|(&value, (&low, &step))| {
+            let level = if step > 0.0 { (value - low) / step } else { 0.0 };
+            (level + 0.5).clamp(0.0, top) as u8
+        }));
+    }
+
+    /// The vector that a code stands for.
+    pub(crate) fn decode(&self, code: &[u8], row: &mut Vec<f32>) {
+        row.clear();
+        let levels = self.lows.iter().zip(self.steps.iter());
+        row.extend(
+            code.iter()
+                .zip(levels)
+                .map(|(&level, (&low, &step))| low + step * f32::from(level)),
+        );
+    }
+
+    /// `query` as a scan takes it.
+    pub(crate) fn operand(&self, query: &[f32]) -> Operand {
+        let products = || query.iter().zip(self.steps.iter()).map(|(&q, &step)| q * step);
+        let largest = products().fold(0.0f32, |largest, product| largest.max(product.abs()));
+        let scale = largest / WEIGHT;
+        let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+        let weights: Vec<i8> = products()
+            .map(|product| (product * inverse).round() as i8)
+            .collect();
+        let middle = f64::from(top(self.bits)) / 2.0;
+        let mut bias = 0.0f64;
+        for ((&q, &low), (product, &weight)) in
+            query.iter().zip(self.lows.iter()).zip(products().zip(&weights))
+        {
+            let rounding = f64::from(product) - f64::from(scale) * f64::from(weight);
+            bias += f64::from(q) * f64::from(low) + rounding * middle;
+        }
+        Operand {
+            bytes: self.packing().operand_of_weights(&weights),
+            scale,
+            bias: bias as f32,
+        }
+    }
+}
+
+/// The highest level.
+fn top(bits: u32) -> f32 {
+    ((1u32 << bits) - 1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::level::Level;
+    use crate::rng::Rng;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn estimates_are_within_the_rounding(dim in 1usize..200, bits in prop::sample::select(vec![4u32, 6, 8]), seed in any::<u64>()) {
+            let mut rng = Rng::new(seed);
+            let mut draw = |count: usize| -> Vec<f32> { (0..count).map(|_| rng.normal()).collect() };
+            let (sample, query) = (draw(16 * dim), draw(dim));
+            let quantizer = ScalarQuantizer::train(bits, dim, &sample);
+            let operand = quantizer.operand(&query);
+            let packing = quantizer.packing();
+            let mut unit = vec![0; packing.unit_bytes()];
+            let (mut code, mut decoded, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            for (lane, row) in sample.chunks(dim).enumerate() {
+                quantizer.encode(row, &mut code);
+                quantizer.decode(&code, &mut decoded);
+                for ((value, decoded), step) in row.iter().zip(&decoded).zip(quantizer.arrays()[1]) {
+                    prop_assert!((value - decoded).abs() <= step * 0.501 + 1e-5);
+                }
+                packing.put(&mut unit, lane, &code);
+                let dot: f64 = query.iter().zip(&decoded).map(|(&q, &x)| f64::from(q) * f64::from(x)).sum();
+                expected.push(dot);
+            }
+            // A weight is off by half a step of the query at most, and meets half of the levels.
+            let largest = query.iter().zip(quantizer.arrays()[1]).map(|(q, step)| (q * step).abs()).fold(0.0, f32::max);
+            let allowed = f64::from(largest) / 254.0 * f64::from(top(bits)) / 2.0 * dim as f64 + 1e-3;
+            for level in Level::available() {
+                let mut sums = vec![0; 16];
+                packing.sums(level, &unit, &operand.bytes, &mut sums);
+                for (&sum, &expected) in sums.iter().zip(&expected) {
+                    let got = f64::from(operand.scale * sum as f32 + operand.bias);
+                    prop_assert!((got - expected).abs() <= allowed, "{got} {expected} allowed {allowed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn constant_zero_and_huge_values_encode_without_a_fault() {
+        for sample in [
+            vec![3.0f32; 8],
+            vec![0.0; 8],
+            vec![f32::MAX, f32::MIN, 1.0, 2.0],
+            Vec::new(),
+        ] {
+            let quantizer = ScalarQuantizer::train(8, 2, &sample);
+            let (mut code, mut decoded) = (Vec::new(), Vec::new());
+            for row in [[3.0f32, 3.0], [f32::MAX, f32::MIN], [f32::INFINITY, f32::NAN]] {
+                quantizer.encode(&row, &mut code);
+                quantizer.decode(&code, &mut decoded);
+                assert_eq!((code.len(), decoded.len()), (2, 2));
+            }
+            assert!(
+                quantizer
+                    .arrays()
+                    .iter()
+                    .all(|numbers| numbers.iter().all(|number| number.is_finite()))
+            );
+        }
+        let quantizer = ScalarQuantizer::train(4, 1, &[2.5; 4]);
+        let (mut code, mut decoded) = (Vec::new(), Vec::new());
+        quantizer.encode(&[2.5], &mut code);
+        quantizer.decode(&code, &mut decoded);
+        assert_eq!(decoded, [2.5]);
+    }
+}

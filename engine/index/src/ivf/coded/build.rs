@@ -1,0 +1,270 @@
+//! Building lists with codes: lists first, then codes of what rows differ by from their list's base, list by list.
+
+use rayon::prelude::*;
+
+use super::IvfCoded;
+use super::quantizer::{Kept, Quantizer};
+use crate::blob::Array;
+use crate::error::BuildError;
+use crate::indexed_rows::IndexedRows;
+use crate::ivf::lists::Lists;
+use crate::ivf::params::CodedParams;
+use crate::metric::Metric;
+use crate::progress::{BuildOptions, Progress};
+use crate::rng::Rng;
+use crate::scorer::Space;
+use crate::vectors::Vectors;
+
+/// Seeds that draws of codes start from, so that they differ from those of the lists.
+const SEED: u64 = 0x0c0d_e5ee_d000_0001;
+/// Rows between two looks at the cancel flag.
+const SLAB_ROWS: usize = 16_384;
+
+/// One half of a build reports as if it were the whole.
+struct Half<'a> {
+    progress: &'a dyn Progress,
+    second: bool,
+}
+
+impl Progress for Half<'_> {
+    fn advance(&self, rows_done: u64, rows_total: u64) {
+        let done = if self.second {
+            rows_total + rows_done
+        } else {
+            rows_done
+        };
+        self.progress.advance(done / 2, rows_total);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+}
+
+/// The codes of one list.
+#[derive(Default)]
+struct Encoded {
+    codes: Vec<u8>,
+    adds: Vec<f32>,
+    muls: Vec<f32>,
+    errs: Vec<f32>,
+    planes: Vec<u8>,
+    full: Vec<f32>,
+}
+
+impl IvfCoded {
+    pub(crate) fn build(
+        params: CodedParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let half = |second| Half {
+            progress: options.progress,
+            second,
+        };
+        let lists = Lists::build(params.nlist, &rows, vectors, options, &half(false))?;
+        let space = rows.space(vectors);
+        let bases = match rows.metric {
+            Metric::L2 => Vec::new(),
+            Metric::Ip | Metric::Cosine => means(&lists, &space),
+        };
+        let source = Source {
+            space: &space,
+            lists: &lists,
+            bases: &bases,
+        };
+        let mean = source.mean();
+        let seed = options.seed ^ SEED;
+        let sample = source.sample(Quantizer::sample_rows(params.code, rows.dim), seed);
+        let quantizer = Quantizer::train(params.code, rows.dim, &sample, seed, options.progress)?;
+        drop(sample);
+        let mut all = Encoded::default();
+        let (total, second) = (lists.rows() as u64, half(true));
+        let mut first = 0;
+        while first < lists.count() {
+            if options.progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            // Whole lists, about as many rows as a slab has.
+            let start = lists.span(first as u32).start;
+            let mut last = first + 1;
+            while last < lists.count() && lists.span(last as u32).end - start <= SLAB_ROWS {
+                last += 1;
+            }
+            let encoded: Vec<Encoded> = (first..last)
+                .into_par_iter()
+                .map(|list| source.encode(&quantizer, &mean, list as u32))
+                .collect();
+            for list in encoded {
+                all.codes.extend(list.codes);
+                all.adds.extend(list.adds);
+                all.muls.extend(list.muls);
+                all.errs.extend(list.errs);
+                all.planes.extend(list.planes);
+                all.full.extend(list.full);
+            }
+            first = last;
+            second.advance(lists.span(last as u32 - 1).end as u64, total);
+        }
+        if total == 0 {
+            second.advance(0, 0);
+        }
+        let units = Self::units_of(&lists, quantizer.packing());
+        Ok(Self {
+            rows,
+            params,
+            lists,
+            quantizer,
+            bases: Array::Owned(bases),
+            mean: Array::Owned(mean),
+            units,
+            codes: Array::Owned(all.codes),
+            adds: Array::Owned(all.adds),
+            muls: Array::Owned(all.muls),
+            errs: Array::Owned(all.errs),
+            planes: Array::Owned(all.planes),
+            full: Array::Owned(all.full),
+        })
+    }
+}
+
+/// The mean of every list's rows, by direction under COSINE.
+fn means(lists: &Lists, space: &Space<'_>) -> Vec<f32> {
+    let mut means = vec![0.0f32; lists.count() * space.vectors.dim()];
+    means
+        .par_chunks_exact_mut(space.vectors.dim())
+        .enumerate()
+        .for_each(|(list, mean)| {
+            let members = lists.list(list as u32);
+            let mut sums = vec![0.0f64; mean.len()];
+            for &row in members {
+                let weight = weight(space, row);
+                for (sum, &value) in sums.iter_mut().zip(space.vectors.row(row as usize)) {
+                    *sum += f64::from(value * weight);
+                }
+            }
+            for (value, sum) in mean.iter_mut().zip(sums) {
+                *value = (sum / members.len().max(1) as f64) as f32;
+            }
+        });
+    means
+}
+
+/// What a stored row is multiplied by before it is encoded: under COSINE rows have unit length.
+fn weight(space: &Space<'_>, row: u32) -> f32 {
+    match space.metric {
+        Metric::L2 | Metric::Ip => 1.0,
+        Metric::Cosine => space.row_scorer(row).inverse_query(),
+    }
+}
+
+/// Rows, and what codes of them are relative to.
+struct Source<'a> {
+    space: &'a Space<'a>,
+    lists: &'a Lists,
+    bases: &'a [f32],
+}
+
+impl Source<'_> {
+    fn base(&self, list: u32) -> &[f32] {
+        super::base_of(self.lists, self.bases, self.space.vectors.dim(), list)
+    }
+
+    fn residual(&self, row: u32, base: &[f32], out: &mut Vec<f32>) {
+        let weight = weight(self.space, row);
+        out.clear();
+        let values = self.space.vectors.row(row as usize).iter();
+        out.extend(values.zip(base).map(|(&value, &base)| value * weight - base));
+    }
+
+    /// The mean of the centroids under L2: how far all rows lie from the origin says nothing about their distances, but
+    /// would be rounded with them.
+    fn mean(&self) -> Vec<f32> {
+        if self.space.metric != Metric::L2 {
+            return Vec::new();
+        }
+        let mut sums = vec![0.0f64; self.space.vectors.dim()];
+        for list in 0..self.lists.count() {
+            for (sum, &value) in sums.iter_mut().zip(self.base(list as u32)) {
+                *sum += f64::from(value);
+            }
+        }
+        let count = self.lists.count().max(1) as f64;
+        sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    }
+
+    /// Residuals of at most `count` rows, in random order.
+    fn sample(&self, count: usize, seed: u64) -> Vec<f32> {
+        let rows = self.lists.rows();
+        let count = count.min(rows);
+        let mut rng = Rng::new(seed);
+        // Places among the members, list after list.
+        let mut places: Vec<u32> = (0..rows as u32).collect();
+        for place in 0..count {
+            let other = place + rng.below(rows - place);
+            places.swap(place, other);
+        }
+        let mut list_of = vec![0u32; rows];
+        for list in 0..self.lists.count() as u32 {
+            if let Some(slots) = list_of.get_mut(self.lists.span(list)) {
+                slots.fill(list);
+            }
+        }
+        let mut sample = Vec::with_capacity(count * self.space.vectors.dim());
+        let mut residual = Vec::new();
+        for &place in places.iter().take(count) {
+            let Some(&list) = list_of.get(place as usize) else {
+                continue;
+            };
+            let within = place as usize - self.lists.span(list).start;
+            if let Some(&row) = self.lists.list(list).get(within) {
+                self.residual(row, self.base(list), &mut residual);
+                sample.extend_from_slice(&residual);
+            }
+        }
+        sample
+    }
+
+    fn encode(&self, quantizer: &Quantizer, mean: &[f32], list: u32) -> Encoded {
+        let (base, members) = (self.base(list), self.lists.list(list));
+        let centred: Vec<f32> = base.iter().zip(mean).map(|(base, mean)| base - mean).collect();
+        let metric = self.space.metric;
+        let Kept { adds, muls, planes } = quantizer.kept(metric);
+        let packing = quantizer.packing();
+        let (unit, unit_bytes) = (packing.unit(), packing.unit_bytes());
+        let units = members.len().div_ceil(unit);
+        let places = |kept: bool| vec![0.0; if kept { units * unit } else { 0 }];
+        let mut out = Encoded {
+            codes: vec![0; units * unit_bytes],
+            adds: places(adds),
+            muls: places(muls),
+            errs: places(planes > 0),
+            planes: Vec::with_capacity(members.len() * planes),
+            full: Vec::new(),
+        };
+        let mut encoder = quantizer.encoder(metric, &centred);
+        let (mut residual, mut code) = (Vec::new(), Vec::new());
+        for (place, &row) in members.iter().enumerate() {
+            self.residual(row, base, &mut residual);
+            let kept = encoder.encode(&residual, &mut code, &mut out.planes);
+            let start = place / unit * unit_bytes;
+            if let Some(bytes) = out.codes.get_mut(start..start + unit_bytes) {
+                packing.put(bytes, place % unit, &code);
+            }
+            for (slots, value) in [
+                (&mut out.adds, kept.add),
+                (&mut out.muls, kept.mul),
+                (&mut out.errs, kept.err),
+            ] {
+                if let Some(slot) = slots.get_mut(place) {
+                    *slot = value;
+                }
+            }
+            if planes > 0 {
+                out.full.extend(kept.full);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,181 @@
+//! The scan of a list's codes: sums of whole units, distances from them, and only what is below the bound is looked at.
+
+use super::IvfCoded;
+use super::quantizer::{Prepared, Quantizer, Refiner};
+use super::reservoir::Reservoir;
+use crate::bitset::Bitset;
+use crate::codes::estimate::{Line, Terms, below, distances};
+use crate::codes::level::Level;
+use crate::codes::packing::Packing;
+use crate::ivf::lists::ListScan;
+use crate::kernels::kernels;
+use crate::metric::Metric;
+
+/// Rows whose sums are made together: they stay in the first-level cache until they are compared.
+const CHUNK: usize = 256;
+
+pub(super) struct CodedScan<'a> {
+    index: &'a IvfCoded,
+    query: &'a [f32],
+    norm: f32,
+    prepared: &'a Prepared,
+    refiner: Option<Refiner<'a>>,
+    packing: Packing,
+    level: Level,
+    allow: Option<&'a Bitset>,
+    pub(super) best: Reservoir,
+    sums: [i32; CHUNK],
+    distances: [f32; CHUNK],
+}
+
+impl<'a> CodedScan<'a> {
+    /// A scan for `query`, prepared, that keeps `limit` rows.
+    pub(super) fn new(
+        index: &'a IvfCoded,
+        query: &'a [f32],
+        prepared: &'a Prepared,
+        limit: usize,
+        allow: Option<&'a Bitset>,
+    ) -> Self {
+        let refiner = match (&index.quantizer, &prepared.rabitq) {
+            (Quantizer::Rabitq(quantizer), Some(query)) if quantizer.plane_bytes() > 0 => Some(Refiner {
+                quantizer,
+                query,
+                bytes: quantizer.plane_bytes(),
+                planes: &index.planes,
+                full: &index.full,
+            }),
+            _ => None,
+        };
+        Self {
+            index,
+            query,
+            norm: kernels().dot(query, query).sqrt(),
+            prepared,
+            refiner,
+            packing: index.quantizer.packing(),
+            level: Level::best(),
+            allow,
+            best: Reservoir::new(limit, index.lists.rows()),
+            sums: [0; CHUNK],
+            distances: [0.0; CHUNK],
+        }
+    }
+
+    /// The line of list `index`, whose centroid is `distance` away.
+    fn line(&self, index: u32, distance: f32) -> Line {
+        let (list, spread) = match self.index.rows.metric {
+            Metric::L2 => (distance, distance.max(0.0).sqrt()),
+            Metric::Ip | Metric::Cosine => (-kernels().dot(self.query, self.index.base(index)), self.norm),
+        };
+        Line {
+            list,
+            spread,
+            ..self.prepared.line
+        }
+    }
+
+    /// Offers the rows of `mask` in the unit at `at` of `distances`; they are lower bounds where there is a refiner.
+    #[inline]
+    fn offer(&mut self, mut mask: u64, at: usize, members: &[u32], first_member: usize, line: Line) {
+        while mask != 0 {
+            let lane = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let (Some(&row), Some(&distance)) = (members.get(lane), self.distances.get(at + lane)) else {
+                return;
+            };
+            let Some(refiner) = self.refiner else {
+                self.best.push(distance, row);
+                continue;
+            };
+            if distance < self.best.bound() {
+                let sum = self.sums.get(at + lane).copied().unwrap_or(0);
+                let place = first_member + lane;
+                self.best
+                    .push(refiner.distance(self.level, place, sum, line), row);
+            }
+        }
+    }
+}
+
+impl Refiner<'_> {
+    /// Distance of the row at `place` of all members by all bits, from its sum by the first.
+    fn distance(&self, level: Level, place: usize, sum: i32, line: Line) -> f32 {
+        let planes = self.planes.get(place * self.bytes..(place + 1) * self.bytes);
+        let full = self.full.get(place * 2..place * 2 + 2);
+        let (Some(planes), Some(&[add, mul])) = (planes, full) else {
+            return f32::INFINITY;
+        };
+        let first = line.scale * sum as f32 + line.bias;
+        let product = self.quantizer.full_product(level, self.query, first, planes);
+        line.list + add + mul * product
+    }
+}
+
+impl ListScan for CodedScan<'_> {
+    fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize {
+        let line = self.line(index, distance);
+        let (unit, unit_bytes) = (self.packing.unit(), self.packing.unit_bytes());
+        let first_unit = self
+            .index
+            .units
+            .get(index as usize)
+            .map_or(0, |&unit| unit as usize);
+        let first_member = self.index.lists.span(index).start;
+        let terms = Terms {
+            adds: &self.index.adds,
+            muls: &self.index.muls,
+            errs: &self.index.errs,
+        };
+        let mut found = 0;
+        for (chunk, rows) in members.chunks(CHUNK).enumerate() {
+            // Bits of the rows of each unit that may be returned.
+            let mut masks = [0u64; CHUNK / 16];
+            let mut any = 0;
+            for (mask, rows) in masks.iter_mut().zip(rows.chunks(unit)) {
+                *mask = match self.allow {
+                    None => u64::MAX >> (64 - rows.len()),
+                    Some(allow) => rows.iter().enumerate().fold(0, |mask, (lane, &row)| {
+                        mask | u64::from(allow.get(row as usize)) << lane
+                    }),
+                };
+                any |= *mask;
+                found += mask.count_ones() as usize;
+            }
+            if any == 0 {
+                continue;
+            }
+            let units = rows.len().div_ceil(unit);
+            let start = first_unit + chunk * CHUNK / unit;
+            let codes = self
+                .index
+                .codes
+                .get(start * unit_bytes..(start + units) * unit_bytes);
+            let (Some(codes), Some(sums)) = (codes, self.sums.get_mut(..units * unit)) else {
+                return found;
+            };
+            self.packing
+                .sums(self.level, codes, &self.prepared.operand.bytes, sums);
+            let terms = terms.of(start * unit, units * unit);
+            let Some(distances_of_chunk) = self.distances.get_mut(..units * unit) else {
+                return found;
+            };
+            distances(self.level, sums, line, terms, distances_of_chunk);
+            for (place, (&mask, rows)) in masks.iter().zip(rows.chunks(unit)).enumerate() {
+                let at = place * unit;
+                let near = match self.distances.get(at..at + unit) {
+                    Some(distances) => below(self.level, distances, self.best.bound()),
+                    None => 0,
+                };
+                if mask & near != 0 {
+                    self.offer(mask & near, at, rows, first_member + chunk * CHUNK + at, line);
+                }
+            }
+        }
+        found
+    }
+
+    fn held(&self) -> usize {
+        self.best.len()
+    }
+}
