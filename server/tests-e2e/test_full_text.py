@@ -105,6 +105,8 @@ def test_the_output_is_nobodys_to_read_or_write(client, name):
 def test_analyzers_show_their_tokens(client):
     text = "The Milvus vector database is built for scale!"
     assert client.run_analyzer(text, {"type": "english"}).tokens == ["milvus", "vector", "databas", "built", "scale"]
+    pinyin = {"tokenizer": "jieba", "filter": [{"type": "pinyin", "keep_joined_full_pinyin": True}]}
+    assert client.run_analyzer("中文", pinyin).tokens == ["中文", "zhong", "wen", "zhongwen"]
     tokens = client.run_analyzer([text], {"tokenizer": "standard"}, with_detail=True, with_hash=True)[0].tokens
     assert [token["token"] for token in tokens][:2] == ["The", "Milvus"]
     assert (tokens[1]["start_offset"], tokens[1]["end_offset"], tokens[1]["position"]) == (4, 10, 1)

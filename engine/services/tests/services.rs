@@ -7,8 +7,11 @@ use axum::{Json, Router};
 use elanus_services::{Options, Provider, ServiceAccess, ServiceError, TextScorer};
 use serde_json::{Value, json};
 
+/// What a service makes of a body.
+type Answer = fn(Value) -> Value;
+
 /// A service that answers `POST /rerank` with what `answer` makes of the body.
-async fn service(answer: fn(Value) -> Value) -> String {
+async fn service(answer: Answer) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().route(
@@ -80,7 +83,7 @@ async fn every_text_has_its_score_batch_by_batch() {
 
 #[tokio::test]
 async fn answers_that_are_no_scores_are_errors() {
-    let failures: [(fn(Value) -> Value, &str); 6] = [
+    let failures: [(Answer, &str); 6] = [
         (|_| json!([{"index": 0, "score": 1}]), "1 scores for 2 texts"),
         (
             |_| json!([{"index": 0, "score": 1}, {"index": 0, "score": 1}]),

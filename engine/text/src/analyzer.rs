@@ -239,10 +239,8 @@ mod tests {
             error(r#"{"tokenizer": "words"}"#)
                 .contains("unknown tokenizer 'words'; allowed are standard, whitespace, jieba, icu")
         );
-        assert!(
-            error(r#"{"tokenizer": "standard", "filter": ["pinyin"]}"#)
-                .starts_with("not supported: the filter 'pinyin'")
-        );
+        let file = r#"{"tokenizer": "standard", "filter": [{"type": "synonym", "synonyms_file": {"type": "remote"}}]}"#;
+        assert!(error(file).starts_with("not supported: 'synonyms_file'"));
         assert!(
             error(r#"{"tokenizer": "standard", "filter": ["upper"]}"#).contains("unknown filter 'upper'")
         );

@@ -16,8 +16,10 @@
 //! | `decimaldigit` | | digits of every script become those of ASCII |
 //! | `arabic_normalization` | | one form of the letters that have several, no marks |
 //! | `synonym` | `synonyms`, `expand` | words that stand for each other |
+//! | `pinyin` | which forms are kept | Chinese words in Latin letters too |
 
 mod fold;
+mod pinyin;
 mod script;
 mod stop;
 mod synonym;
@@ -32,13 +34,12 @@ use serde_json::{Map, Value};
 use crate::error::AnalyzerError;
 use crate::params::{only, text, texts};
 use crate::token::Token;
+use pinyin::PinyinForms;
 pub(crate) use stop::StopWords;
 use synonym::Synonyms;
 
-/// Filters of Milvus that are not there.
-const ELSEWHERE: [&str; 1] = ["pinyin"];
 const ALLOWED: &str = "lowercase, asciifolding, alphanumonly, cnalphanumonly, cncharonly, removepunct, stop, length, \
-                       stemmer, decompounder, regex, decimaldigit, arabic_normalization, synonym";
+                       stemmer, decompounder, regex, decimaldigit, arabic_normalization, synonym, pinyin";
 
 const LANGUAGES: [(&str, Algorithm); 18] = [
     ("arabic", Algorithm::Arabic),
@@ -87,6 +88,7 @@ pub(crate) enum Filter {
     DecimalDigit,
     ArabicNormalization,
     Synonym(Synonyms),
+    Pinyin(PinyinForms),
 }
 
 impl fmt::Debug for Filter {
@@ -106,6 +108,7 @@ impl fmt::Debug for Filter {
             Self::DecimalDigit => f.write_str("decimaldigit"),
             Self::ArabicNormalization => f.write_str("arabic_normalization"),
             Self::Synonym(synonyms) => write!(f, "{synonyms:?}"),
+            Self::Pinyin(forms) => write!(f, "{forms:?}"),
         }
     }
 }
@@ -135,6 +138,7 @@ impl Filter {
             "decimaldigit" => plain(Self::DecimalDigit),
             "arabic_normalization" => plain(Self::ArabicNormalization),
             "synonym" => Synonyms::new(params).map(Self::Synonym),
+            "pinyin" => PinyinForms::new(params).map(Self::Pinyin),
             "stop" => {
                 only(params, &["type", "stop_words"], &of)?;
                 let Some(words) = params.get("stop_words") else {
@@ -173,9 +177,6 @@ impl Filter {
                     AnalyzerError::Invalid(format!("'{expr}' is no regular expression: {error}"))
                 })
             }
-            other if ELSEWHERE.contains(&other) => Err(AnalyzerError::Unsupported(format!(
-                "the filter '{other}'; allowed are {ALLOWED}"
-            ))),
             other => Err(AnalyzerError::Invalid(format!(
                 "unknown filter '{other}'; allowed are {ALLOWED}"
             ))),
@@ -203,6 +204,7 @@ impl Filter {
             Self::DecimalDigit => change(tokens, script::to_ascii),
             Self::ArabicNormalization => change(tokens, script::arabic),
             Self::Synonym(synonyms) => tokens.drain(..).flat_map(|token| synonyms.of(token)).collect(),
+            Self::Pinyin(forms) => tokens.drain(..).flat_map(|token| forms.of(token)).collect(),
             Self::Stemmer(_, stemmer) => change(tokens, |text| stemmer.stem(text).into_owned()),
             Self::AlphaNumOnly => keep(tokens, |text| text.chars().all(|c| c.is_ascii_alphanumeric())),
             Self::CnAlphaNumOnly => keep(tokens, |text| {
