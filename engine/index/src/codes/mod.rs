@@ -38,6 +38,9 @@ pub(crate) mod rabitq;
 pub(crate) mod rotation;
 pub(crate) mod scalar;
 
+use level::{Level, on_level};
+use packing::Packing;
+
 /// A query as the scan of a code takes it: `<q, x̂> ~ scale * sum + bias`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Operand {
@@ -47,34 +50,73 @@ pub(crate) struct Operand {
     pub(crate) bias: f32,
 }
 
-/// Tables of `parts` places with `entries` numbers each, rounded to 8 bits at one scale. A table's smallest number becomes 0
-/// and goes to the bias.
-pub(crate) fn round_tables(packing: packing::Packing, tables: &[f32], entries: usize) -> Operand {
-    let bounds = |table: &[f32]| {
-        let low = table.iter().copied().fold(f32::INFINITY, f32::min);
-        let high = table.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        (low, high)
-    };
-    let entries = entries.max(1);
-    let (mut range, mut bias) = (0.0f32, 0.0f64);
-    for table in tables.chunks_exact(entries) {
-        let (low, high) = bounds(table);
-        range = range.max(high - low);
-        bias += f64::from(low);
+/// Floats that registers work on side by side.
+const LANES: usize = 16;
+
+/// The smallest and the largest number of `table`.
+#[inline(always)]
+fn bounds(table: &[f32]) -> (f32, f32) {
+    let (mut lows, mut highs) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    for chunk in table.chunks(LANES) {
+        for ((&value, low), high) in chunk.iter().zip(&mut lows).zip(&mut highs) {
+            *low = if value < *low { value } else { *low };
+            *high = if value > *high { value } else { *high };
+        }
     }
-    let scale = range / 255.0;
-    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-    let mut rounded = vec![0u8; tables.len()];
-    for (table, rounded) in tables
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            let (low, high) = (lows[lane + width], highs[lane + width]);
+            lows[lane] = if low < lows[lane] { low } else { lows[lane] };
+            highs[lane] = if high > highs[lane] { high } else { highs[lane] };
+        }
+        width /= 2;
+    }
+    (lows[0], highs[0])
+}
+
+/// Smallest numbers of all tables, and the widest range.
+#[inline(always)]
+fn ranges_body(tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 {
+    let mut widest = 0.0f32;
+    for (table, slot) in tables.chunks_exact(entries).zip(lows) {
+        let (low, high) = bounds(table);
+        *slot = low;
+        widest = widest.max(high - low);
+    }
+    widest
+}
+
+#[inline(always)]
+fn round_body(tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounded: &mut [u8]) {
+    let pairs = tables
         .chunks_exact(entries)
-        .zip(rounded.chunks_exact_mut(entries))
-    {
-        let (low, _) = bounds(table);
+        .zip(rounded.chunks_exact_mut(entries));
+    for ((table, rounded), &low) in pairs.zip(lows) {
         for (&value, slot) in table.iter().zip(rounded) {
             // Truncation of a number that is half too large: rounds, and saturates at both ends.
             *slot = ((value - low) * inverse + 0.5) as u8;
         }
     }
+}
+
+on_level! {
+    fn ranges(level, tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 = ranges_body
+}
+on_level! {
+    fn round(level, tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounded: &mut [u8]) = round_body
+}
+
+/// Tables of `entries` numbers each, rounded to 8 bits at one scale. A table's smallest number becomes 0 and goes to the
+/// bias.
+pub(crate) fn round_tables(packing: Packing, tables: &[f32], entries: usize) -> Operand {
+    let (level, entries) = (Level::best(), entries.max(1));
+    let mut lows = vec![0.0f32; tables.len() / entries];
+    let scale = ranges(level, tables, entries, &mut lows) / 255.0;
+    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+    let mut rounded = vec![0u8; tables.len()];
+    round(level, tables, entries, &lows, inverse, &mut rounded);
+    let bias: f64 = lows.iter().map(|&low| f64::from(low)).sum();
     Operand {
         bytes: packing.operand_of_tables(&rounded, entries),
         scale,

@@ -2,6 +2,7 @@
 //! nearest to a query.
 
 use super::assign::{Assigner, group};
+use super::coarse::Coarse;
 use super::{grouping, kmeans};
 use crate::bitset::Bitset;
 use crate::blob::{Array, Reader, Writer};
@@ -31,12 +32,16 @@ pub(super) struct Lists {
     offsets: Array<u32>,
     /// Every row with a vector once; ascending within a list.
     members: Array<u32>,
+    coarse: Option<Coarse>,
 }
 
 /// What looks through the lists that a walk comes to.
 pub(super) trait ListScan {
     /// Looks through list `index`, whose centroid is `distance` away; gives the number of its allowed rows.
     fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize;
+
+    /// Hears that a list is likely the next.
+    fn expect(&self, _index: u32) {}
 
     /// Rows held; more of them after a list that had some of the window.
     fn held(&self) -> usize;
@@ -75,6 +80,7 @@ impl Lists {
             metric: rows.metric,
             dim: rows.dim,
             nlist,
+            coarse: Coarse::new(grouping(rows.metric), &centroids, rows.dim),
             centroids: Array::Owned(centroids),
             offsets: Array::Owned(offsets),
             members: Array::Owned(members),
@@ -119,6 +125,7 @@ impl Lists {
             metric: rows.metric,
             dim: rows.dim,
             nlist,
+            coarse: Coarse::new(grouping(rows.metric), &centroids, rows.dim),
             centroids,
             offsets,
             members,
@@ -132,7 +139,8 @@ impl Lists {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.centroids.bytes() + self.offsets.bytes() + self.members.bytes()
+        let coarse = self.coarse.as_ref().map_or(0, Coarse::memory_bytes);
+        self.centroids.bytes() + self.offsets.bytes() + self.members.bytes() + coarse
     }
 
     /// Number of lists.
@@ -164,24 +172,33 @@ impl Lists {
         self.centroids.get(start..start + self.dim).unwrap_or(&[])
     }
 
-    /// All lists, nearest centroid first; only the first `sorted` are in order.
-    fn rank(&self, query: &[f32], sorted: usize) -> Vec<u64> {
-        let Ok(centroids) = Vectors::new(&self.centroids, self.dim) else {
+    /// The centroids under the metric that groups rows.
+    fn centroids(&self) -> Option<Space<'_>> {
+        let centroids = Vectors::new(&self.centroids, self.dim).ok()?;
+        Some(Space::new(grouping(self.metric), centroids, None))
+    }
+
+    /// The `count` nearest lists, in order, as keys.
+    fn nearest(&self, query: &[f32], count: usize) -> Vec<u64> {
+        let Some(centroids) = self.centroids() else {
             return Vec::new();
         };
+        let coarse = self.coarse.as_ref();
+        if let Some(keys) = coarse.and_then(|coarse| coarse.nearest(&centroids, query, count)) {
+            return keys;
+        }
         let mut distances = vec![0.0; self.count()];
-        Space::new(grouping(self.metric), centroids, None)
-            .scorer(query)
-            .block(0, &mut distances);
+        centroids.scorer(query).block(0, &mut distances);
         let mut keys: Vec<u64> = distances
             .iter()
             .zip(0..)
             .map(|(&distance, row)| Neighbor { distance, row }.key())
             .collect();
-        if sorted < keys.len() {
-            keys.select_nth_unstable(sorted);
+        if count < keys.len() {
+            keys.select_nth_unstable(count);
+            keys.truncate(count);
         }
-        keys.get_mut(..sorted).unwrap_or_default().sort_unstable();
+        keys.sort_unstable();
         keys
     }
 
@@ -203,10 +220,10 @@ impl Lists {
         let share = candidates
             .allowed
             .map_or(0.0, |allowed| allowed as f64 / self.rows().max(1) as f64);
-        let mut lists = self.rank(query, nprobe);
-        stats.distances += lists.len() as u64;
+        let mut lists = self.nearest(query, nprobe);
+        stats.distances += self.count() as u64;
         let (mut found, mut seen, mut empty) = (0, 0, 0);
-        for index in 0..lists.len() {
+        for index in 0..self.count() {
             if index == nprobe && (found as f64) < seen as f64 * share / 2.0 {
                 stats.distances += found as u64;
                 return None;
@@ -220,11 +237,20 @@ impl Lists {
                 break;
             }
             if index == nprobe {
-                // Rare: the nearest lists hold fewer than `k` allowed rows.
-                lists.get_mut(nprobe..).unwrap_or_default().sort_unstable();
+                // Rare: the nearest lists hold fewer than `k` allowed rows. Those looked at stay in front.
+                let mut looked_at = Bitset::new(self.count());
+                for &key in &lists {
+                    looked_at.set(Neighbor::from_key(key).row as usize);
+                }
+                let mut all = self.nearest(query, self.count());
+                all.retain(|&key| !looked_at.get(Neighbor::from_key(key).row as usize));
+                lists.extend(all);
             }
             let Some(&key) = lists.get(index) else { break };
             let nearest = Neighbor::from_key(key);
+            if let Some(&next) = lists.get(index + 1) {
+                scan.expect(Neighbor::from_key(next).row);
+            }
             let list = self.list(nearest.row);
             seen += list.len();
             let held = scan.held();

@@ -15,15 +15,19 @@
 //! | `assign` | nearest centroid of many rows |
 //! | `kmeans` | seeded training on a sample |
 //! | `lists` | the lists, and the walk over the nearest of them |
+//! | `coarse` | the nearest of many centroids by codes |
+//! | `reservoir` | the best by estimates |
 //! | this one | IVF_FLAT: lists without codes |
 //! | `coded` | IVF_SQ8, IVF_PQ, IVF_RABITQ, SCANN: lists with codes |
 //! | [`params`] | the parameters of those |
 
 mod assign;
+mod coarse;
 mod coded;
 mod kmeans;
 mod lists;
 pub(crate) mod params;
+mod reservoir;
 
 use crate::bitset::Bitset;
 use crate::blob::Reader;

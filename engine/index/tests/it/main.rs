@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod blobs;
+mod coded;
 mod data;
 mod edges;
 mod exact;

@@ -18,12 +18,10 @@
 //! | `quantizer` | the codes behind one face |
 //! | `build` | lists, training, encoding |
 //! | `scan` | one list |
-//! | `reservoir` | the best rows by estimate |
 //! | this one | the index, and its blob |
 
 mod build;
 mod quantizer;
-mod reservoir;
 mod scan;
 
 use crate::bitset::Bitset;

@@ -2,17 +2,20 @@
 
 use super::IvfCoded;
 use super::quantizer::{Prepared, Quantizer, Refiner};
-use super::reservoir::Reservoir;
 use crate::bitset::Bitset;
 use crate::codes::estimate::{Line, Terms, below, distances};
 use crate::codes::level::Level;
 use crate::codes::packing::Packing;
 use crate::ivf::lists::ListScan;
-use crate::kernels::kernels;
+use crate::ivf::reservoir::Reservoir;
+use crate::kernels::{kernels, prefetch};
 use crate::metric::Metric;
 
 /// Rows whose sums are made together: they stay in the first-level cache until they are compared.
 const CHUNK: usize = 256;
+/// Bytes of the next list that are asked for while a list is scanned, in parts as long as a prefetch is.
+const AHEAD: usize = 1024;
+const AHEAD_PARTS: usize = 16;
 
 pub(super) struct CodedScan<'a> {
     index: &'a IvfCoded,
@@ -113,6 +116,29 @@ impl Refiner<'_> {
 }
 
 impl ListScan for CodedScan<'_> {
+    fn expect(&self, index: u32) {
+        let packing = self.packing;
+        let units = self.index.units.get(index as usize..);
+        let Some(&[start, end, ..]) = units else { return };
+        let (start, end) = (start as usize, end as usize);
+        let codes = self
+            .index
+            .codes
+            .get(start * packing.unit_bytes()..end * packing.unit_bytes());
+        for part in codes.unwrap_or(&[]).chunks(AHEAD).take(AHEAD_PARTS) {
+            prefetch(part);
+        }
+        let terms = Terms {
+            adds: &self.index.adds,
+            muls: &self.index.muls,
+            errs: &self.index.errs,
+        };
+        let terms = terms.of(start * packing.unit(), (end - start) * packing.unit());
+        for numbers in [terms.adds, terms.muls, terms.errs] {
+            prefetch(numbers);
+        }
+    }
+
     fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize {
         let line = self.line(index, distance);
         let (unit, unit_bytes) = (self.packing.unit(), self.packing.unit_bytes());

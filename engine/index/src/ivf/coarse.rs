@@ -1,0 +1,201 @@
+//! The nearest of many centroids by their codes: 8 bits per dimension say which few centroids are worth an exact distance.
+//! Reading all of them would be a large part of a search of lists that are themselves scanned by codes.
+
+use crate::codes::estimate::{Line, Terms, below, distances};
+use crate::codes::level::Level;
+use crate::codes::scalar::ScalarQuantizer;
+use crate::metric::Metric;
+use crate::neighbor::Neighbor;
+use crate::scorer::Space;
+
+use super::reservoir::Reservoir;
+
+/// With fewer centroids all are scored.
+const MIN_LISTS: usize = 256;
+/// Centroids whose sums are made together.
+const CHUNK: usize = 256;
+
+/// Codes of all centroids; made when an index is built or opened, not stored.
+#[derive(Debug)]
+pub(super) struct Coarse {
+    quantizer: ScalarQuantizer,
+    lists: usize,
+    /// Taken from centroids and queries under L2.
+    mean: Vec<f32>,
+    codes: Vec<u8>,
+    /// Squared length of every centroid under L2, less the mean; else empty.
+    adds: Vec<f32>,
+}
+
+impl Coarse {
+    /// Codes of `centroids`, rows of `dim` floats that are compared by `metric`; none where there are few.
+    pub(super) fn new(metric: Metric, centroids: &[f32], dim: usize) -> Option<Self> {
+        let lists = centroids.len() / dim.max(1);
+        if lists < MIN_LISTS {
+            return None;
+        }
+        let is_l2 = metric == Metric::L2;
+        let mut mean = vec![0.0f64; if is_l2 { dim } else { 0 }];
+        for row in centroids.chunks_exact(dim) {
+            for (sum, &value) in mean.iter_mut().zip(row) {
+                *sum += f64::from(value);
+            }
+        }
+        let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / lists as f64) as f32).collect();
+        let mut centred = centroids.to_vec();
+        for row in centred.chunks_exact_mut(dim) {
+            for (value, mean) in row.iter_mut().zip(&mean) {
+                *value -= mean;
+            }
+        }
+        let quantizer = ScalarQuantizer::train(8, dim, &centred);
+        let packing = quantizer.packing();
+        let (unit, unit_bytes) = (packing.unit(), packing.unit_bytes());
+        let units = lists.div_ceil(unit);
+        let mut codes = vec![0; units * unit_bytes];
+        let mut adds = vec![0.0; if is_l2 { units * unit } else { 0 }];
+        let (mut code, mut decoded) = (Vec::new(), Vec::new());
+        for (list, row) in centred.chunks_exact(dim).enumerate() {
+            quantizer.encode(row, &mut code);
+            if let Some(bytes) = codes.get_mut(list / unit * unit_bytes..(list / unit + 1) * unit_bytes) {
+                packing.put(bytes, list % unit, &code);
+            }
+            if let Some(add) = adds.get_mut(list) {
+                quantizer.decode(&code, &mut decoded);
+                *add = decoded.iter().map(|value| value * value).sum();
+            }
+        }
+        Some(Self {
+            quantizer,
+            lists,
+            mean,
+            codes,
+            adds,
+        })
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let numbers = self.mean.len() + self.adds.len();
+        let [lows, steps] = self.quantizer.arrays();
+        self.codes.len() + 4 * (numbers + lows.len() + steps.len())
+    }
+
+    /// About the `count` nearest of the centroids in `space`, as keys of their exact distances, in order; `None` when so
+    /// many are wanted that reading all is as quick.
+    pub(super) fn nearest(&self, space: &Space<'_>, query: &[f32], count: usize) -> Option<Vec<u64>> {
+        let limit = count + count / 2 + 8;
+        if limit * 2 > self.lists {
+            return None;
+        }
+        let centred: Vec<f32>;
+        let (query_of_codes, times) = if self.mean.is_empty() {
+            (query, -1.0)
+        } else {
+            centred = query.iter().zip(&self.mean).map(|(q, mean)| q - mean).collect();
+            (centred.as_slice(), -2.0)
+        };
+        let operand = self.quantizer.operand(query_of_codes);
+        let line = Line {
+            scale: operand.scale * times,
+            bias: operand.bias * times,
+            ..Line::default()
+        };
+        let terms = Terms {
+            adds: &self.adds,
+            ..Terms::default()
+        };
+        let (packing, level) = (self.quantizer.packing(), Level::best());
+        let mut sums = [0i32; CHUNK];
+        let mut estimates = [0.0f32; CHUNK];
+        let mut best = Reservoir::new(limit, self.lists);
+        let chunk_bytes = CHUNK / packing.unit() * packing.unit_bytes();
+        for (chunk, codes) in self.codes.chunks(chunk_bytes).enumerate() {
+            let first = chunk * CHUNK;
+            let places = codes.len() / packing.unit_bytes() * packing.unit();
+            let (Some(sums), Some(estimates)) = (sums.get_mut(..places), estimates.get_mut(..places)) else {
+                return None;
+            };
+            packing.sums(level, codes, &operand.bytes, sums);
+            distances(level, sums, line, terms.of(first, places), estimates);
+            for (group, estimates) in estimates.chunks(64).enumerate() {
+                let mut mask = below(level, estimates, best.bound());
+                while mask != 0 {
+                    let lane = mask.trailing_zeros() as usize;
+                    mask &= mask - 1;
+                    let list = first + group * 64 + lane;
+                    if let Some(&estimate) = estimates.get(lane).filter(|_| list < self.lists) {
+                        best.push(estimate, list as u32);
+                    }
+                }
+            }
+        }
+        let lists = best.into_rows();
+        if lists.len() < limit {
+            // Estimates that are no numbers.
+            return None;
+        }
+        let mut exact = vec![0.0f32; lists.len()];
+        space.scorer(query).gather(&lists, &mut exact);
+        let pairs = lists.iter().zip(&exact);
+        let mut keys: Vec<u64> = pairs
+            .map(|(&row, &distance)| Neighbor { distance, row }.key())
+            .collect();
+        keys.sort_unstable();
+        keys.truncate(count);
+        Some(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use crate::vectors::Vectors;
+
+    #[test]
+    fn nearly_all_of_the_nearest_are_found_with_exact_distances() {
+        let (dim, lists) = (40, 500);
+        let mut rng = Rng::new(3);
+        for offset in [0.0, 200.0] {
+            let centroids: Vec<f32> = (0..lists * dim).map(|_| rng.normal() + offset).collect();
+            let vectors = Vectors::new(&centroids, dim).unwrap();
+            for metric in [Metric::L2, Metric::Ip] {
+                let space = Space::new(metric, vectors, None);
+                let coarse = Coarse::new(metric, &centroids, dim).unwrap();
+                let mut missed = 0;
+                for _ in 0..20 {
+                    let query: Vec<f32> = (0..dim).map(|_| rng.normal() + offset).collect();
+                    let mut distances = vec![0.0; lists];
+                    space.scorer(&query).block(0, &mut distances);
+                    let mut all: Vec<u64> = (0..)
+                        .zip(&distances)
+                        .map(|(row, &distance)| Neighbor { distance, row }.key())
+                        .collect();
+                    all.sort_unstable();
+                    let found = coarse.nearest(&space, &query, 16).unwrap();
+                    assert!(found.is_sorted() && found.iter().all(|key| all.contains(key)));
+                    missed += all[..16].iter().filter(|key| !found.contains(key)).count();
+                }
+                // Of an inner product with a common offset, little is left that tells centroids apart.
+                let allowed = if metric == Metric::Ip && offset > 0.0 {
+                    60
+                } else {
+                    2
+                };
+                assert!(missed <= allowed, "{metric} {offset}: {missed} of 320");
+            }
+        }
+    }
+
+    #[test]
+    fn few_centroids_or_many_wanted_are_left_to_exact_distances() {
+        let centroids = vec![1.0f32; 300 * 4];
+        assert!(Coarse::new(Metric::L2, &centroids[..100 * 4], 4).is_none());
+        let coarse = Coarse::new(Metric::L2, &centroids, 4).unwrap();
+        let vectors = Vectors::new(&centroids, 4).unwrap();
+        let space = Space::new(Metric::L2, vectors, None);
+        assert!(coarse.nearest(&space, &[0.0; 4], 200).is_none());
+        assert_eq!(coarse.nearest(&space, &[0.0; 4], 10).unwrap().len(), 10);
+        assert!(coarse.nearest(&space, &[f32::INFINITY; 4], 10).is_none());
+    }
+}
