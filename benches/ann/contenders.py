@@ -126,10 +126,11 @@ def first_look(contender, judge, params, k, folder):
     recall = {"1": judge.recall(found, 1), str(k): judge.recall(found, k)}
     contender.ask(do="search", params=families.deep(params, sets.DEPTH), k=sets.DEPTH, to=str(target))
     recall[str(sets.DEPTH)] = judge.recall(np.load(target), sets.DEPTH)
-    # As many queries as fit into a turn, all of them where they do.
+    # As many single searches as fit into a turn, all of them where they do. A batch is always whole: libraries change
+    # their ways with its size.
     pace = looked.pop("seconds") / len(found)
     queries = min(len(found), max(20, int(LONGEST_TURN / pace)))
-    return {"params": params, "recall": recall, **looked, "queries": queries, "qps": [], "batch_qps": [], "p50": [], "p99": []}
+    return {"params": params, "recall": recall, **looked, "queries": queries, "batch": len(found), "qps": [], "batch_qps": [], "p50": [], "p99": []}
 
 
 def take_turn(contender, setting, given):
@@ -137,4 +138,4 @@ def take_turn(contender, setting, given):
     one = contender.ask(**request, queries=setting["queries"], batch=False)
     for name in ("qps", "p50", "p99"):
         setting[name].append(one[name])
-    setting["batch_qps"].append(contender.ask(**request, queries=setting["queries"], batch=True)["qps"])
+    setting["batch_qps"].append(contender.ask(**request, queries=setting["batch"], batch=True)["qps"])

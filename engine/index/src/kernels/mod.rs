@@ -14,7 +14,7 @@
 //! results that leave the crate are recomputed with the first form.
 //!
 //! `scalar` is the twin that every other table is tested against. Other types than 32-bit floats have kernels of the
-//! first form only: [`narrow`] numbers, `bits` and `sparse` vectors.
+//! first and the gather form: [`narrow`] numbers and `bits`; or of the first form only: `sparse` vectors.
 
 use std::sync::OnceLock;
 
@@ -25,7 +25,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod bits;
+mod formats;
 pub mod narrow;
+#[cfg(target_arch = "x86_64")]
+mod narrow_avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;

@@ -8,83 +8,17 @@
 //! The side of the query is either of the row's type, or widened already: a query meets many rows. Both give the same
 //! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
+#[cfg(target_arch = "x86_64")]
+use super::narrow_avx512;
 use super::{Tier, kernels, prefetch};
+
+pub(crate) use super::formats::{BFloat16, Format, Half, Single};
+pub use super::formats::{bfloat16_to_f32, f32_to_bfloat16, half_to_f32};
 
 /// Sums that run side by side: two registers of AVX-512, four of AVX2.
 const LANES: usize = 32;
 /// Squares of differences of so many 8-bit integers fit into 32 bits.
 const INT8_RUN: usize = 32_768;
-
-/// A format of floats, read from its bits.
-pub(crate) trait Format: Send + Sync + 'static {
-    /// A number as it is stored.
-    type Bits: Copy + std::fmt::Debug + Send + Sync + 'static;
-
-    /// The number that `bits` stand for; infinities and NaN are not stored and may read as anything.
-    fn widen(bits: Self::Bits) -> f32;
-}
-
-/// 32-bit floats, which are wide already.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Single;
-
-impl Format for Single {
-    type Bits = f32;
-
-    #[inline(always)]
-    fn widen(bits: f32) -> f32 {
-        bits
-    }
-}
-
-/// IEEE 754 binary16.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Half;
-
-impl Format for Half {
-    type Bits = u16;
-
-    #[inline(always)]
-    fn widen(bits: u16) -> f32 {
-        /// 2^112, the distance of the two exponents' biases: exact for normal and subnormal halves alike.
-        const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
-        let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * REBIAS;
-        f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
-    }
-}
-
-/// The upper half of an `f32`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BFloat16;
-
-impl Format for BFloat16 {
-    type Bits = u16;
-
-    #[inline(always)]
-    fn widen(bits: u16) -> f32 {
-        f32::from_bits(u32::from(bits) << 16)
-    }
-}
-
-/// The half-precision number of these bits.
-pub fn half_to_f32(bits: u16) -> f32 {
-    Half::widen(bits)
-}
-
-/// The bfloat16 of these bits.
-pub fn bfloat16_to_f32(bits: u16) -> f32 {
-    BFloat16::widen(bits)
-}
-
-/// The bfloat16 nearest to `value`, ties to even, as bits. A finite number above the largest bfloat16 becomes infinite.
-pub fn f32_to_bfloat16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return (bits >> 16) as u16 | 0x0040;
-    }
-    let even = (bits >> 16) & 1;
-    (bits.wrapping_add(0x7fff + even) >> 16) as u16
-}
 
 #[inline(always)]
 fn sums<Q: Format, F: Format, const N: usize>(
@@ -124,19 +58,37 @@ fn sums<Q: Format, F: Format, const N: usize>(
 }
 
 #[inline(always)]
-fn l2_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+fn l2_body<Q: Format, F: Format, const AVX512: bool>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if AVX512 {
+        // SAFETY: asked for where the machine has it only.
+        return unsafe { narrow_avx512::l2::<Q, F>(query, row) };
+    }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [(q - r) * (q - r)]);
     sum
 }
 
 #[inline(always)]
-fn dot_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+fn dot_body<Q: Format, F: Format, const AVX512: bool>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if AVX512 {
+        // SAFETY: asked for where the machine has it only.
+        return unsafe { narrow_avx512::dot::<Q, F>(query, row) };
+    }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [q * r]);
     sum
 }
 
 #[inline(always)]
-fn dot_square_body<Q: Format, F: Format>(query: &[Q::Bits], row: &[F::Bits]) -> (f32, f32) {
+fn dot_square_body<Q: Format, F: Format, const AVX512: bool>(
+    query: &[Q::Bits],
+    row: &[F::Bits],
+) -> (f32, f32) {
+    #[cfg(target_arch = "x86_64")]
+    if AVX512 {
+        // SAFETY: asked for where the machine has it only.
+        return unsafe { narrow_avx512::dot_square::<Q, F>(query, row) };
+    }
     let [dot, square] = sums::<Q, F, 2>(query, row, |q, r| [q * r, r * r]);
     (dot, square)
 }
@@ -193,13 +145,27 @@ pub(super) fn gather_body<T>(
 }
 
 #[inline(always)]
-fn l2_gather_body<Q: Format, F: Format>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]) {
-    gather_body(query.len(), data, rows, out, |row| l2_body::<Q, F>(query, row));
+fn l2_gather_body<Q: Format, F: Format, const AVX512: bool>(
+    query: &[Q::Bits],
+    data: &[F::Bits],
+    rows: &[u32],
+    out: &mut [f32],
+) {
+    gather_body(query.len(), data, rows, out, |row| {
+        l2_body::<Q, F, AVX512>(query, row)
+    });
 }
 
 #[inline(always)]
-fn dot_gather_body<Q: Format, F: Format>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32]) {
-    gather_body(query.len(), data, rows, out, |row| dot_body::<Q, F>(query, row));
+fn dot_gather_body<Q: Format, F: Format, const AVX512: bool>(
+    query: &[Q::Bits],
+    data: &[F::Bits],
+    rows: &[u32],
+    out: &mut [f32],
+) {
+    gather_body(query.len(), data, rows, out, |row| {
+        dot_body::<Q, F, AVX512>(query, row)
+    });
 }
 
 #[inline(always)]
@@ -238,12 +204,12 @@ mod on_tier {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f")]
                 fn avx512 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
-                    $body $(::<$($format),+>)? ($($arg),+)
+                    $body $(::<$($format,)+ true>)? ($($arg),+)
                 }
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2")]
                 fn avx2 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
-                    $body $(::<$($format),+>)? ($($arg),+)
+                    $body $(::<$($format,)+ false>)? ($($arg),+)
                 }
                 match tier {
                     // SAFETY: a tier is only handed out on a machine that has its instruction set.
@@ -253,9 +219,9 @@ mod on_tier {
                     #[cfg(target_arch = "x86_64")]
                     Tier::Avx2 => unsafe { avx2 $(::<$($format),+>)? ($($arg),+) },
                     #[cfg(not(target_arch = "x86_64"))]
-                    Tier::Avx512 | Tier::Avx2 => $body $(::<$($format),+>)? ($($arg),+),
+                    Tier::Avx512 | Tier::Avx2 => $body $(::<$($format,)+ false>)? ($($arg),+),
                     // What 64-bit ARM guarantees includes NEON.
-                    Tier::Scalar | Tier::Neon => $body $(::<$($format),+>)? ($($arg),+),
+                    Tier::Scalar | Tier::Neon => $body $(::<$($format,)+ false>)? ($($arg),+),
                 }
             }
         };
@@ -356,9 +322,9 @@ mod tests {
             query.iter().map(|q| f64::from(*q)).zip(wide)
         };
         let expected = (
-            l2_body::<Single, F>(&query, row),
-            dot_body::<Single, F>(&query, row),
-            dot_square_body::<Single, F>(&query, row),
+            l2_body::<Single, F, false>(&query, row),
+            dot_body::<Single, F, false>(&query, row),
+            dot_square_body::<Single, F, false>(&query, row),
         );
         prop_assert!(close(expected.0, pairs().map(|(q, r)| (q - r) * (q - r))));
         prop_assert!(close(expected.1, pairs().map(|(q, r)| q * r)));

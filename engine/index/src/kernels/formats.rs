@@ -1,0 +1,110 @@
+//! The formats that floats are stored in, and how their bits become 32-bit floats.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m512, _mm256_loadu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_loadu_ps,
+    _mm512_slli_epi32,
+};
+
+/// A format of floats, read from its bits.
+pub(crate) trait Format: Send + Sync + 'static {
+    /// A number as it is stored.
+    type Bits: Copy + std::fmt::Debug + Send + Sync + 'static;
+
+    /// The number that `bits` stand for; infinities and NaN are not stored and may read as anything.
+    fn widen(bits: Self::Bits) -> f32;
+
+    /// Sixteen of them at once.
+    ///
+    /// # Safety
+    /// The machine has AVX-512F, and `bits` points to sixteen numbers.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn sixteen(bits: *const Self::Bits) -> __m512;
+}
+
+/// 32-bit floats, which are wide already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Single;
+
+impl Format for Single {
+    type Bits = f32;
+
+    #[inline(always)]
+    fn widen(bits: f32) -> f32 {
+        bits
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bits: *const f32) -> __m512 {
+        // SAFETY: the caller says that sixteen numbers are there.
+        unsafe { _mm512_loadu_ps(bits) }
+    }
+}
+
+/// IEEE 754 binary16.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Half;
+
+impl Format for Half {
+    type Bits = u16;
+
+    #[inline(always)]
+    fn widen(bits: u16) -> f32 {
+        /// 2^112, the distance of the two exponents' biases: exact for normal and subnormal halves alike.
+        const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+        let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * REBIAS;
+        f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bits: *const u16) -> __m512 {
+        // SAFETY: the caller says that sixteen numbers are there.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bits.cast()) })
+    }
+}
+
+/// The upper half of an `f32`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BFloat16;
+
+impl Format for BFloat16 {
+    type Bits = u16;
+
+    #[inline(always)]
+    fn widen(bits: u16) -> f32 {
+        f32::from_bits(u32::from(bits) << 16)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bits: *const u16) -> __m512 {
+        // SAFETY: the caller says that sixteen numbers are there.
+        let sixteen = unsafe { _mm256_loadu_si256(bits.cast()) };
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(sixteen)))
+    }
+}
+
+/// The half-precision number of these bits.
+pub fn half_to_f32(bits: u16) -> f32 {
+    Half::widen(bits)
+}
+
+/// The bfloat16 of these bits.
+pub fn bfloat16_to_f32(bits: u16) -> f32 {
+    BFloat16::widen(bits)
+}
+
+/// The bfloat16 nearest to `value`, ties to even, as bits. A finite number above the largest bfloat16 becomes infinite.
+pub fn f32_to_bfloat16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 0x0040;
+    }
+    let even = (bits >> 16) & 1;
+    (bits.wrapping_add(0x7fff + even) >> 16) as u16
+}
