@@ -7,7 +7,9 @@
 
 mod calls;
 mod contract;
+mod examples;
 mod fuzz;
 mod guests;
 mod hostile;
 mod life;
+mod twins;
