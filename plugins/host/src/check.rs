@@ -1,0 +1,313 @@
+//! What is wrong with a plugin's file, for the person who wrote it.
+//!
+//! A check goes as far as loading does, with every right granted, and then tries the plugin on a few made-up candidates
+//! or rows. It says what the plugin is, what rights it will need, and what will fail.
+
+use std::fmt;
+
+use crate::component::World;
+use crate::descriptor::{FunctionsDescriptor, RerankerDescriptor, Signature};
+use crate::digest::Digest;
+use crate::error::{Failure, PluginError};
+use crate::host::{Host, LoadOptions, Plugin};
+use crate::params::ValueKind;
+use crate::reranker::{Candidates, Keys, Request, Reranker};
+use crate::rights::Rights;
+use crate::udf::{Argument, Functions};
+use crate::values::{Column, ColumnData, ColumnKind, OwnedColumn, OwnedData, VectorData};
+
+/// One thing that the check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The plugin cannot be loaded, or its calls will fail.
+    Problem(String),
+    /// What is good to know.
+    Note(String),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(text) => write!(f, "problem: {text}"),
+            Self::Note(text) => write!(f, "note: {text}"),
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The digest of the file.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: usize,
+    /// What it is, if it could be loaded.
+    pub world: Option<World>,
+    /// Name and version, if it could be loaded.
+    pub name: Option<String>,
+    /// The rights that it will need.
+    pub rights: Rights,
+    /// What was found, in the order of the steps.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether the plugin can be used.
+    pub fn is_good(&self) -> bool {
+        !self
+            .findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::Problem(_)))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            digest,
+            size,
+            world,
+            name,
+            rights,
+            findings,
+        } = self;
+        match (world, name) {
+            (Some(world), Some(name)) => writeln!(f, "{name}: a plugin of world {}", world.name())?,
+            _ => writeln!(f, "not a plugin that can be loaded")?,
+        }
+        writeln!(f, "{size} bytes, sha256 {digest}")?;
+        if *rights != Rights::default() {
+            writeln!(f, "needs the rights: {rights}")?;
+        }
+        findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
+    }
+}
+
+/// Rows of the trial.
+const TRIAL: usize = 3;
+
+/// Looks at a file as [`Host::load`] would with these limits, and says what it found.
+pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
+    let mut report = Report {
+        digest: Digest::of(file),
+        size: file.len(),
+        world: None,
+        name: None,
+        rights: Rights::default(),
+        findings: Vec::new(),
+    };
+    let loaded = host.open(file).and_then(|opened| {
+        report.rights = opened.needs;
+        let generous = LoadOptions {
+            rights: Rights::ALL,
+            ..options.clone()
+        };
+        host.start(&opened, &generous)
+    });
+    let plugin = match loaded {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            report.findings.push(Finding::Problem(explained(&error)));
+            return report;
+        }
+    };
+    report.world = Some(plugin.world());
+    report.name = Some(format!("{} {}", plugin.name(), plugin.version()));
+    match &plugin {
+        Plugin::Reranker(reranker) => try_reranker(reranker, &mut report.findings),
+        Plugin::Functions(functions) => try_functions(functions, &mut report.findings),
+    }
+    report
+}
+
+/// A failure with what can be done about it.
+fn explained(error: &PluginError) -> String {
+    let advice = match &error.failure {
+        Failure::Trap(text) if text.contains("unreachable") => {
+            "; in Rust this is a panic: grant the right 'log' and the SDK writes its message to the log"
+        }
+        Failure::Deadline(_) => "; do less, or give it a longer deadline",
+        Failure::Memory(_) => "; use less, or give it a larger limit",
+        Failure::NotAPlugin(_)
+        | Failure::Denied(_)
+        | Failure::Description(_)
+        | Failure::Trap(_)
+        | Failure::Answer(_)
+        | Failure::Refused(_)
+        | Failure::Parameter(_)
+        | Failure::Request(_)
+        | Failure::Busy(_)
+        | Failure::Host(_) => "",
+    };
+    format!("it fails {}: {}{advice}", error.stage, error.failure)
+}
+
+fn try_reranker(reranker: &Reranker, findings: &mut Vec<Finding>) {
+    findings.extend(
+        described_reranker(reranker.descriptor())
+            .into_iter()
+            .map(Finding::Note),
+    );
+    let parameters = match reranker.parameters(&[]) {
+        Ok(parameters) => parameters,
+        Err(error) => {
+            findings.push(Finding::Note(format!("not tried, because {}", error.failure)));
+            return;
+        }
+    };
+    let Ok(needed) = reranker.descriptor().columns_for(&parameters) else {
+        return;
+    };
+    if let Some((name, kind)) = needed.iter().find(|(_, kind)| matches!(kind, ColumnKind::Ipc(_))) {
+        findings.push(Finding::Note(format!(
+            "not tried, because column '{name}' is {kind}"
+        )));
+        return;
+    }
+    let samples: Vec<OwnedColumn> = needed.iter().map(|(_, kind)| sample(kind, TRIAL)).collect();
+    let columns: Vec<(&str, Column<'_>)> = needed
+        .iter()
+        .zip(&samples)
+        .map(|((name, _), column)| (name.as_str(), column.view()))
+        .collect();
+    let vectors = VectorData {
+        dim: 2,
+        values: &[1.0, 0.0, 0.6, 0.8, 0.0, 1.0],
+    };
+    let request = Request {
+        query_vectors: VectorData {
+            dim: 2,
+            values: &[1.0, 0.0],
+        },
+        query_text: Some("a trial"),
+        limit: TRIAL as u32,
+    };
+    let candidates = Candidates {
+        keys: Keys::Integers(&[1, 2, 3]),
+        distances: &[0.0, 0.4, 1.0],
+        columns: &columns,
+        vectors: Some(vectors),
+    };
+    findings.push(match reranker.rerank(&parameters, &request, &candidates) {
+        Ok((_, stats)) => Finding::Note(format!(
+            "tried with {TRIAL} candidates and the defaults: {} bytes of memory",
+            stats.peak_memory
+        )),
+        Err(error) => trial_failure(&error),
+    });
+}
+
+fn try_functions(functions: &Functions, findings: &mut Vec<Finding>) {
+    findings.extend(
+        described_functions(functions.descriptor())
+            .into_iter()
+            .map(Finding::Note),
+    );
+    for (place, function) in functions.descriptor().functions.iter().enumerate() {
+        let Signature { name, parameters, .. } = function;
+        if parameters
+            .iter()
+            .any(|parameter| matches!(parameter.kind, ColumnKind::Ipc(_)))
+        {
+            findings.push(Finding::Note(format!(
+                "{name}: not tried, because an argument is Arrow IPC"
+            )));
+            continue;
+        }
+        // Of no rows and of one function too much is asked as often as of three.
+        for rows in [TRIAL, 0] {
+            let samples: Vec<OwnedColumn> = parameters
+                .iter()
+                .map(|parameter| sample(&parameter.kind, rows))
+                .collect();
+            let arguments: Vec<Argument<'_>> = samples
+                .iter()
+                .map(|column| Argument::Column(column.view()))
+                .collect();
+            if let Err(error) = functions.invoke(place, &arguments, rows) {
+                findings.push(trial_failure(&error));
+                break;
+            }
+        }
+    }
+}
+
+/// What a plugin refuses by itself may be the fault of the made-up data.
+fn trial_failure(error: &PluginError) -> Finding {
+    match &error.failure {
+        Failure::Refused(refusal) => Finding::Note(format!("it refused the trial data: {refusal}")),
+        Failure::NotAPlugin(_)
+        | Failure::Denied(_)
+        | Failure::Description(_)
+        | Failure::Trap(_)
+        | Failure::Deadline(_)
+        | Failure::Memory(_)
+        | Failure::Answer(_)
+        | Failure::Parameter(_)
+        | Failure::Request(_)
+        | Failure::Busy(_)
+        | Failure::Host(_) => Finding::Problem(explained(error)),
+    }
+}
+
+fn described_reranker(descriptor: &RerankerDescriptor) -> Vec<String> {
+    let mut lines = Vec::new();
+    for parameter in &descriptor.parameters {
+        let ending = match &parameter.default {
+            Some(default) => format!("default {default}"),
+            None => "must be given".to_owned(),
+        };
+        lines.push(format!(
+            "parameter {} ({}), {ending}",
+            parameter.name, parameter.kind
+        ));
+        if parameter.kind == ValueKind::Text && parameter.description.is_empty() {
+            lines.push(format!("parameter {} has no description", parameter.name));
+        }
+    }
+    if descriptor.needs_vectors {
+        lines.push("it needs the vectors of all candidates, which costs copying them".to_owned());
+    }
+    lines
+}
+
+fn described_functions(descriptor: &FunctionsDescriptor) -> Vec<String> {
+    let line = |function: &Signature| {
+        let kinds: Vec<String> = function
+            .parameters
+            .iter()
+            .map(|parameter| parameter.kind.to_string())
+            .collect();
+        format!(
+            "function {}({}) returns {}",
+            function.name,
+            kinds.join(", "),
+            function.returns
+        )
+    };
+    descriptor.functions.iter().map(line).collect()
+}
+
+/// A column of made-up values.
+fn sample(kind: &ColumnKind, rows: usize) -> OwnedColumn {
+    let data = match kind {
+        ColumnKind::F32s => OwnedData::F32s((0..rows).map(|row| row as f32).collect()),
+        ColumnKind::F64s => OwnedData::F64s((0..rows).map(|row| row as f64).collect()),
+        ColumnKind::S64s => OwnedData::S64s((0..rows).map(|row| row as i64).collect()),
+        ColumnKind::Bools => OwnedData::Bools((0..rows).map(|row| (row % 2) as u8).collect()),
+        ColumnKind::Text => OwnedData::Text {
+            offsets: (0..=rows).map(|row| row as u32 * 2).collect(),
+            bytes: "a ".repeat(rows).into_bytes(),
+        },
+        ColumnKind::Vectors(dim) => {
+            let dim = if *dim == 0 { 2 } else { *dim };
+            OwnedData::Vectors {
+                dim,
+                values: (0..rows * dim as usize).map(|at| at as f32).collect(),
+            }
+        }
+        ColumnKind::Ipc(_) => OwnedData::Ipc(Vec::new()),
+    };
+    debug_assert!(matches!(data.view(), ColumnData::Ipc(_)) || data.view().check(rows).is_ok());
+    OwnedColumn { data, validity: None }
+}

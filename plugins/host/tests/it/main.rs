@@ -1,0 +1,15 @@
+//! Tests of the host with guests made of WebAssembly text, and of the examples.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod calls;
+mod contract;
+mod examples;
+mod fuzz;
+mod guests;
+mod hostile;
+mod life;
+mod twins;

@@ -1,0 +1,9 @@
+;; Writes to the log what it has not.
+;; rights: log
+;; fails: rerank
+;; says: out of bounds
+
+(import "elanus:plugin/log@1.0.0" "write" (func $write (param i32 i32 i32)))
+(func (export "elanus:plugin/reranking@1.0.0#rerank") (param $call i32) (result i32)
+  (call $write (i32.const 1) (i32.const 4096) (i32.const 0x7fffffff))
+  (call $good_rerank (local.get $call)))

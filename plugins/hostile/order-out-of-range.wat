@@ -1,0 +1,8 @@
+;; Puts a candidate first that there is not.
+;; fails: rerank
+;; says: counted from 0
+
+(func (export "elanus:plugin/reranking@1.0.0#rerank") (param $call i32) (result i32)
+  (drop (call $good_rerank (local.get $call)))
+  (i32.store (i32.load (i32.const 260)) (i32.const 1000000))
+  (i32.const 256))
