@@ -1,6 +1,5 @@
 //! Models of rerankers: read from registered files once, and kept while they are used.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use elanus_collection::Collections;
@@ -9,9 +8,10 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::error::{QueryError, Result};
+use crate::selection::bounded;
 
 /// Models that are kept.
-const KEPT: NonZeroUsize = NonZeroUsize::new(16).expect("16 is above 0");
+const KEPT: usize = 16;
 
 /// The models that were used lately, by the id of the file resource.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Models {
 impl Default for Models {
     fn default() -> Self {
         Self {
-            kept: Mutex::new(LruCache::new(KEPT)),
+            kept: bounded(KEPT),
         }
     }
 }

@@ -82,10 +82,8 @@ pub(crate) fn text_score(
         return Err(lost("queries"));
     }
     let endpoint = params.remove("endpoint").ok_or_else(|| lost("endpoint"))?;
-    let truncate = match params.contains_key("truncate") {
-        true => Some(flag(&params, "truncate")?),
-        false => None,
-    };
+    let truncate = params.contains_key("truncate").then(|| flag(&params, "truncate"));
+    let truncate = truncate.transpose()?;
     params.remove("truncate");
     let options = Options {
         batch: number(&mut params, "max_client_batch_size")?,
