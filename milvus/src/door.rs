@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use elanus_collection::{Collection, Collections, DataType, NameKind, validate_name};
 use elanus_query::Engine;
 
+use crate::compactions::Compactions;
 use crate::context::Context;
 use crate::convert::time;
 use crate::metrics::DoorMetrics;
@@ -24,6 +25,7 @@ pub struct Door {
     metrics: Arc<DoorMetrics>,
     next_identifier: Arc<AtomicI64>,
     pins: Arc<Pins>,
+    compactions: Arc<Compactions>,
 }
 
 impl Door {
@@ -35,6 +37,7 @@ impl Door {
             metrics,
             next_identifier: Arc::new(AtomicI64::new(first)),
             pins: Arc::default(),
+            compactions: Arc::default(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Door {
         &self.metrics
     }
 
-    /// A number for a client that says hello; every later call of it carries the number.
+    /// A number above 0 that was never given out: for a client that says hello, for a compaction.
     pub(crate) fn next_identifier(&self) -> i64 {
         self.next_identifier.fetch_add(1, Ordering::Relaxed)
     }
@@ -58,6 +61,11 @@ impl Door {
     /// The snapshots of iterators.
     pub(crate) fn pins(&self) -> &Arc<Pins> {
         &self.pins
+    }
+
+    /// The compactions that clients have asked for.
+    pub(crate) fn compactions(&self) -> &Compactions {
+        &self.compactions
     }
 
     /// A timestamp above every write that was acknowledged so far.

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
-    alias, analyzer, collection, database, dml, file_resource, flush, hybrid, index, load, misc, partition,
+    alias, analyzer, collection, compaction, database, dml, file_resource, flush, hybrid, index, load, misc, partition,
     query, schema, search,
 };
 use crate::status::{Error, Result as Outcome};
@@ -143,6 +143,11 @@ milvus_service! {
         list_databases(wire::ListDatabasesRequest) -> wire::ListDatabasesResponse = "ListDatabases" => database::list;
         describe_database(wire::DescribeDatabaseRequest) -> wire::DescribeDatabaseResponse = "DescribeDatabase" => database::describe;
         run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
+        get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo" => compaction::persistent_segments;
+        get_query_segment_info(wire::GetQuerySegmentInfoRequest) -> wire::GetQuerySegmentInfoResponse = "GetQuerySegmentInfo" => compaction::loaded_segments;
+        manual_compaction(wire::ManualCompactionRequest) -> wire::ManualCompactionResponse = "ManualCompaction" => compaction::start;
+        get_compaction_state(wire::GetCompactionStateRequest) -> wire::GetCompactionStateResponse = "GetCompactionState" => compaction::state;
+        get_compaction_state_with_plans(wire::GetCompactionPlansRequest) -> wire::GetCompactionPlansResponse = "GetCompactionStateWithPlans" => compaction::plans;
         list_file_resources(wire::ListFileResourcesRequest) -> wire::ListFileResourcesResponse = "ListFileResources" => file_resource::list;
     }
     refused {
@@ -160,15 +165,10 @@ milvus_service! {
         get_namespace_stats(wire::GetNamespaceStatsRequest) -> wire::GetNamespaceStatsResponse = "GetNamespaceStats";
         alter_index(wire::AlterIndexRequest) -> common::Status = "AlterIndex";
         calc_distance(wire::CalcDistanceRequest) -> wire::CalcDistanceResults = "CalcDistance";
-        get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo";
-        get_query_segment_info(wire::GetQuerySegmentInfoRequest) -> wire::GetQuerySegmentInfoResponse = "GetQuerySegmentInfo";
         get_replicas(wire::GetReplicasRequest) -> wire::GetReplicasResponse = "GetReplicas";
         register_link(wire::RegisterLinkRequest) -> wire::RegisterLinkResponse = "RegisterLink";
         get_metrics(wire::GetMetricsRequest) -> wire::GetMetricsResponse = "GetMetrics";
         load_balance(wire::LoadBalanceRequest) -> common::Status = "LoadBalance";
-        get_compaction_state(wire::GetCompactionStateRequest) -> wire::GetCompactionStateResponse = "GetCompactionState";
-        manual_compaction(wire::ManualCompactionRequest) -> wire::ManualCompactionResponse = "ManualCompaction";
-        get_compaction_state_with_plans(wire::GetCompactionPlansRequest) -> wire::GetCompactionPlansResponse = "GetCompactionStateWithPlans";
         import(wire::ImportRequest) -> wire::ImportResponse = "Import";
         get_import_state(wire::GetImportStateRequest) -> wire::GetImportStateResponse = "GetImportState";
         list_import_tasks(wire::ListImportTasksRequest) -> wire::ListImportTasksResponse = "ListImportTasks";

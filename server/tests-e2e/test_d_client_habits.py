@@ -166,7 +166,7 @@ def test_what_is_not_there_says_so(channel):
     stub = milvus_pb2_grpc.MilvusServiceStub(channel)
     for call, request in [
         (stub.CreateSnapshot, milvus_pb2.CreateSnapshotRequest()),
-        (stub.ManualCompaction, milvus_pb2.ManualCompactionRequest()),
+        (stub.CalcDistance, milvus_pb2.CalcDistanceRequest()),
         (stub.CreateResourceGroup, milvus_pb2.CreateResourceGroupRequest()),
         (stub.Import, milvus_pb2.ImportRequest()),
     ]:

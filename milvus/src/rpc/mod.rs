@@ -5,6 +5,7 @@ pub(crate) mod alias;
 pub(crate) mod analyzer;
 pub(crate) mod answer;
 pub(crate) mod collection;
+pub(crate) mod compaction;
 pub(crate) mod database;
 pub(crate) mod dml;
 pub(crate) mod file_resource;

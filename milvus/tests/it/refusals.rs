@@ -25,11 +25,11 @@ async fn a_call_that_is_not_there_says_its_name() {
         .into_inner();
     refused(status.status, 10, "not supported: TruncateCollection");
     let status = client
-        .manual_compaction(wire::ManualCompactionRequest::default())
+        .load_balance(wire::LoadBalanceRequest::default())
         .await
         .unwrap()
         .into_inner();
-    refused(status.status, 10, "not supported: ManualCompaction");
+    refused(Some(status), 10, "not supported: LoadBalance");
     let error = client.dummy(wire::DummyRequest::default()).await.unwrap_err();
     assert_eq!(
         (error.code(), error.message()),
