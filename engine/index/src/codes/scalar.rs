@@ -9,8 +9,9 @@
 //! The rounding of the query is of the size of the rounding of the codes, and makes integers of the sum. Its mean error, the
 //! part that meets the middle level, is known and taken back.
 
-use super::Operand;
+use super::level::{Level, on_level};
 use super::packing::Packing;
+use super::{LANES, Operand};
 use crate::blob::Array;
 
 /// The largest weight of a dimension.
@@ -92,27 +93,69 @@ impl ScalarQuantizer {
 
     /// `query` as a scan takes it.
     pub(crate) fn operand(&self, query: &[f32]) -> Operand {
-        let products = || query.iter().zip(self.steps.iter()).map(|(&q, &step)| q * step);
-        let largest = products().fold(0.0f32, |largest, product| largest.max(product.abs()));
-        let scale = largest / WEIGHT;
+        let level = Level::best();
+        let scale = largest_product(level, query, &self.steps) / WEIGHT;
         let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-        let weights: Vec<i8> = products()
-            .map(|product| (product * inverse).round() as i8)
-            .collect();
-        let middle = f64::from(top(self.bits)) / 2.0;
-        let mut bias = 0.0f64;
-        for ((&q, &low), (product, &weight)) in
-            query.iter().zip(self.lows.iter()).zip(products().zip(&weights))
-        {
-            let rounding = f64::from(product) - f64::from(scale) * f64::from(weight);
-            bias += f64::from(q) * f64::from(low) + rounding * middle;
-        }
+        let mut weights = vec![0i8; query.len()];
+        weigh(level, query, &self.steps, inverse, &mut weights);
+        let middle = top(self.bits) / 2.0;
+        let bias = constant(level, query, [&self.lows, &self.steps], &weights, [scale, middle]);
         Operand {
             bytes: self.packing().operand_of_weights(&weights),
             scale,
-            bias: bias as f32,
+            bias,
         }
     }
+}
+
+#[inline(always)]
+fn largest_body(query: &[f32], steps: &[f32]) -> f32 {
+    let mut largest = [0.0f32; LANES];
+    for (query, steps) in query.chunks(LANES).zip(steps.chunks(LANES)) {
+        for ((&q, &step), largest) in query.iter().zip(steps).zip(&mut largest) {
+            let product = (q * step).abs();
+            *largest = if product > *largest { product } else { *largest };
+        }
+    }
+    largest.iter().copied().fold(0.0, f32::max)
+}
+
+#[inline(always)]
+fn weigh_body(query: &[f32], steps: &[f32], inverse: f32, weights: &mut [i8]) {
+    for ((&q, &step), weight) in query.iter().zip(steps).zip(weights) {
+        // Truncation of a positive number that is half too large rounds.
+        *weight = (((q * step * inverse + 128.5) as i32) - 128) as i8;
+    }
+}
+
+/// `sum of q low + (q step - scale weight) middle`.
+#[inline(always)]
+fn constant_body(
+    query: &[f32],
+    [lows, steps]: [&[f32]; 2],
+    weights: &[i8],
+    [scale, middle]: [f32; 2],
+) -> f32 {
+    let mut sums = [0.0f64; LANES];
+    let numbers = query.chunks(LANES).zip(lows.chunks(LANES));
+    for ((query, lows), (steps, weights)) in numbers.zip(steps.chunks(LANES).zip(weights.chunks(LANES))) {
+        let numbers = query.iter().zip(lows).zip(steps.iter().zip(weights));
+        for (((&q, &low), (&step, &weight)), sum) in numbers.zip(&mut sums) {
+            let rounding = q * step - scale * f32::from(weight);
+            *sum += f64::from(q) * f64::from(low) + f64::from(rounding * middle);
+        }
+    }
+    sums.iter().sum::<f64>() as f32
+}
+
+on_level! {
+    fn largest_product(level, query: &[f32], steps: &[f32]) -> f32 = largest_body
+}
+on_level! {
+    fn weigh(level, query: &[f32], steps: &[f32], inverse: f32, weights: &mut [i8]) = weigh_body
+}
+on_level! {
+    fn constant(level, query: &[f32], levels: [&[f32]; 2], weights: &[i8], scales: [f32; 2]) -> f32 = constant_body
 }
 
 /// The highest level.
@@ -123,7 +166,6 @@ fn top(bits: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codes::level::Level;
     use crate::rng::Rng;
     use proptest::prelude::*;
 

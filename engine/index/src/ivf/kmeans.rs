@@ -21,7 +21,7 @@ const ENOUGH: f64 = 1e-4;
 /// spares a pass over the candidates for every list.
 const SPREAD_LISTS: usize = 1024;
 /// Candidates per list for a spread-out seed.
-const SPREAD_CANDIDATES: usize = 16;
+const SPREAD_CANDIDATES: usize = 4;
 /// How far the two halves of a split list are pushed apart, relative to the centroid.
 const SPLIT: f32 = 1.0 / 1024.0;
 

@@ -9,9 +9,9 @@ use elanus_index::{
 
 use crate::data::{METRICS, Mixture, allow_percent, check_sound, coded, oracle, recall};
 
-const ROWS: usize = 12_000;
+const ROWS: usize = 8_000;
 const DIM: usize = 48;
-const QUERIES: usize = 40;
+const QUERIES: usize = 25;
 const NLIST: u32 = 64;
 
 /// Every code, with the recall of 10 that it has without being asked to refine when 24 of 64 lists are looked at.
