@@ -2,8 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m512, _mm256_loadu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_loadu_ps,
-    _mm512_slli_epi32,
+    __m256, __m512, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_loadu_ps, _mm512_slli_epi32,
 };
 
 /// A format of floats, read from its bits.
@@ -20,6 +21,13 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// The machine has AVX-512F, and `bits` points to sixteen numbers.
     #[cfg(target_arch = "x86_64")]
     unsafe fn sixteen(bits: *const Self::Bits) -> __m512;
+
+    /// Eight of them at once.
+    ///
+    /// # Safety
+    /// The machine has AVX2 and F16C, and `bits` points to eight numbers.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn eight(bits: *const Self::Bits) -> __m256;
 }
 
 /// 32-bit floats, which are wide already.
@@ -40,6 +48,14 @@ impl Format for Single {
     unsafe fn sixteen(bits: *const f32) -> __m512 {
         // SAFETY: the caller says that sixteen numbers are there.
         unsafe { _mm512_loadu_ps(bits) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn eight(bits: *const f32) -> __m256 {
+        // SAFETY: the caller says that eight numbers are there.
+        unsafe { _mm256_loadu_ps(bits) }
     }
 }
 
@@ -65,6 +81,14 @@ impl Format for Half {
         // SAFETY: the caller says that sixteen numbers are there.
         _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bits.cast()) })
     }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn eight(bits: *const u16) -> __m256 {
+        // SAFETY: the caller says that eight numbers are there.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bits.cast()) })
+    }
 }
 
 /// The upper half of an `f32`.
@@ -86,6 +110,15 @@ impl Format for BFloat16 {
         // SAFETY: the caller says that sixteen numbers are there.
         let sixteen = unsafe { _mm256_loadu_si256(bits.cast()) };
         _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(sixteen)))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn eight(bits: *const u16) -> __m256 {
+        // SAFETY: the caller says that eight numbers are there.
+        let eight = unsafe { _mm_loadu_si128(bits.cast()) };
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
     }
 }
 

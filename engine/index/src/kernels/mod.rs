@@ -28,7 +28,7 @@ pub(crate) mod bits;
 mod formats;
 pub mod narrow;
 #[cfg(target_arch = "x86_64")]
-mod narrow_avx512;
+mod narrow_x86;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -42,7 +42,7 @@ pub const TILE: usize = 4;
 pub enum Tier {
     /// Plain Rust.
     Scalar,
-    /// x86-64 with AVX2 and FMA: 8 floats at once.
+    /// x86-64 with AVX2, FMA and F16C, as all with AVX2 have them: 8 floats at once.
     Avx2,
     /// x86-64 with AVX-512F: 16 floats at once.
     Avx512,
@@ -85,7 +85,10 @@ pub fn available() -> Vec<&'static Kernels> {
         if std::arch::is_x86_feature_detected!("avx512f") {
             tables.push(&avx512::KERNELS);
         }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        if std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c")
+        {
             tables.push(&avx2::KERNELS);
         }
     }

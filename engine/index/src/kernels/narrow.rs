@@ -9,7 +9,7 @@
 //! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
 #[cfg(target_arch = "x86_64")]
-use super::narrow_avx512;
+use super::narrow_x86;
 use super::{Tier, kernels, prefetch};
 
 pub(crate) use super::formats::{BFloat16, Format, Half, Single};
@@ -17,6 +17,12 @@ pub use super::formats::{bfloat16_to_f32, f32_to_bfloat16, half_to_f32};
 
 /// Sums that run side by side: two registers of AVX-512, four of AVX2.
 const LANES: usize = 32;
+/// Which form of the kernels of 16-bit floats is compiled in.
+const PORTABLE: u8 = 0;
+#[cfg(target_arch = "x86_64")]
+const AVX2: u8 = 1;
+#[cfg(target_arch = "x86_64")]
+const AVX512: u8 = 2;
 /// Squares of differences of so many 8-bit integers fit into 32 bits.
 const INT8_RUN: usize = 32_768;
 
@@ -58,36 +64,42 @@ fn sums<Q: Format, F: Format, const N: usize>(
 }
 
 #[inline(always)]
-fn l2_body<Q: Format, F: Format, const AVX512: bool>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+fn l2_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
     #[cfg(target_arch = "x86_64")]
-    if AVX512 {
-        // SAFETY: asked for where the machine has it only.
-        return unsafe { narrow_avx512::l2::<Q, F>(query, row) };
+    match LEVEL {
+        // SAFETY: a level is asked for where the machine has it only.
+        AVX512 => return unsafe { narrow_x86::avx512::l2::<Q, F>(query, row) },
+        // SAFETY: as above.
+        AVX2 => return unsafe { narrow_x86::avx2::l2::<Q, F>(query, row) },
+        _ => {}
     }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [(q - r) * (q - r)]);
     sum
 }
 
 #[inline(always)]
-fn dot_body<Q: Format, F: Format, const AVX512: bool>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
+fn dot_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row: &[F::Bits]) -> f32 {
     #[cfg(target_arch = "x86_64")]
-    if AVX512 {
-        // SAFETY: asked for where the machine has it only.
-        return unsafe { narrow_avx512::dot::<Q, F>(query, row) };
+    match LEVEL {
+        // SAFETY: a level is asked for where the machine has it only.
+        AVX512 => return unsafe { narrow_x86::avx512::dot::<Q, F>(query, row) },
+        // SAFETY: as above.
+        AVX2 => return unsafe { narrow_x86::avx2::dot::<Q, F>(query, row) },
+        _ => {}
     }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [q * r]);
     sum
 }
 
 #[inline(always)]
-fn dot_square_body<Q: Format, F: Format, const AVX512: bool>(
-    query: &[Q::Bits],
-    row: &[F::Bits],
-) -> (f32, f32) {
+fn dot_square_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row: &[F::Bits]) -> (f32, f32) {
     #[cfg(target_arch = "x86_64")]
-    if AVX512 {
-        // SAFETY: asked for where the machine has it only.
-        return unsafe { narrow_avx512::dot_square::<Q, F>(query, row) };
+    match LEVEL {
+        // SAFETY: a level is asked for where the machine has it only.
+        AVX512 => return unsafe { narrow_x86::avx512::dot_square::<Q, F>(query, row) },
+        // SAFETY: as above.
+        AVX2 => return unsafe { narrow_x86::avx2::dot_square::<Q, F>(query, row) },
+        _ => {}
     }
     let [dot, square] = sums::<Q, F, 2>(query, row, |q, r| [q * r, r * r]);
     (dot, square)
@@ -145,26 +157,26 @@ pub(super) fn gather_body<T>(
 }
 
 #[inline(always)]
-fn l2_gather_body<Q: Format, F: Format, const AVX512: bool>(
+fn l2_gather_body<Q: Format, F: Format, const LEVEL: u8>(
     query: &[Q::Bits],
     data: &[F::Bits],
     rows: &[u32],
     out: &mut [f32],
 ) {
     gather_body(query.len(), data, rows, out, |row| {
-        l2_body::<Q, F, AVX512>(query, row)
+        l2_body::<Q, F, LEVEL>(query, row)
     });
 }
 
 #[inline(always)]
-fn dot_gather_body<Q: Format, F: Format, const AVX512: bool>(
+fn dot_gather_body<Q: Format, F: Format, const LEVEL: u8>(
     query: &[Q::Bits],
     data: &[F::Bits],
     rows: &[u32],
     out: &mut [f32],
 ) {
     gather_body(query.len(), data, rows, out, |row| {
-        dot_body::<Q, F, AVX512>(query, row)
+        dot_body::<Q, F, LEVEL>(query, row)
     });
 }
 
@@ -204,12 +216,12 @@ mod on_tier {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f")]
                 fn avx512 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
-                    $body $(::<$($format,)+ true>)? ($($arg),+)
+                    $body $(::<$($format,)+ AVX512>)? ($($arg),+)
                 }
                 #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = "avx2")]
+                #[target_feature(enable = "avx2,f16c")]
                 fn avx2 $(<$($format: Format),+>)? ($($arg: $type),+) $(-> $result)? {
-                    $body $(::<$($format,)+ false>)? ($($arg),+)
+                    $body $(::<$($format,)+ AVX2>)? ($($arg),+)
                 }
                 match tier {
                     // SAFETY: a tier is only handed out on a machine that has its instruction set.
@@ -219,9 +231,9 @@ mod on_tier {
                     #[cfg(target_arch = "x86_64")]
                     Tier::Avx2 => unsafe { avx2 $(::<$($format),+>)? ($($arg),+) },
                     #[cfg(not(target_arch = "x86_64"))]
-                    Tier::Avx512 | Tier::Avx2 => $body $(::<$($format,)+ false>)? ($($arg),+),
+                    Tier::Avx512 | Tier::Avx2 => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
                     // What 64-bit ARM guarantees includes NEON.
-                    Tier::Scalar | Tier::Neon => $body $(::<$($format,)+ false>)? ($($arg),+),
+                    Tier::Scalar | Tier::Neon => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
                 }
             }
         };
@@ -322,9 +334,9 @@ mod tests {
             query.iter().map(|q| f64::from(*q)).zip(wide)
         };
         let expected = (
-            l2_body::<Single, F, false>(&query, row),
-            dot_body::<Single, F, false>(&query, row),
-            dot_square_body::<Single, F, false>(&query, row),
+            l2_body::<Single, F, PORTABLE>(&query, row),
+            dot_body::<Single, F, PORTABLE>(&query, row),
+            dot_square_body::<Single, F, PORTABLE>(&query, row),
         );
         prop_assert!(close(expected.0, pairs().map(|(q, r)| (q - r) * (q - r))));
         prop_assert!(close(expected.1, pairs().map(|(q, r)| q * r)));

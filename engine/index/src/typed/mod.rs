@@ -3,13 +3,13 @@
 //! A [`VectorsRef`] views the stored rows of a segment, a [`VectorRef`] one of them or a query. Rows and query are of one
 //! type: the caller rounds a query to the type of the column first, so that every path sees the same numbers.
 //!
-//! | type | one element | metrics |
-//! |---|---|---|
-//! | floats | `f32` | L2, IP, COSINE |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE |
-//! | integers | `i8` | L2, IP, COSINE |
-//! | bits | eight in a `u8` | HAMMING, JACCARD |
-//! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights |
+//! | type | one element | metrics | indexes |
+//! |---|---|---|---|
+//! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW |
+//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
+//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW |
+//! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 
 mod bm25;
 mod element;
