@@ -124,7 +124,7 @@ pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
 fn explained(error: &PluginError) -> String {
     let advice = match &error.failure {
         Failure::Trap(text) if text.contains("unreachable") => {
-            "; in Rust this is a panic: grant the right 'log' and the SDK writes its message to the log"
+            "; in Rust this is a panic: with the SDK's log_panics() its message is in the log"
         }
         Failure::Deadline(_) => "; do less, or give it a longer deadline",
         Failure::Memory(_) => "; use less, or give it a larger limit",

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 
@@ -23,17 +24,17 @@ static FILES: LazyLock<BTreeMap<String, Vec<Vec<u8>>>> = LazyLock::new(|| {
     let mut files: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     let prebuilt = fs::read_dir(plugins().join("examples/prebuilt")).unwrap();
     let prebuilt = prebuilt.map(|entry| entry.unwrap().path());
-    for path in built().into_iter().chain(prebuilt) {
+    for path in built(&plugins().join("examples")).into_iter().chain(prebuilt) {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         files.entry(name).or_default().push(fs::read(path).unwrap());
     }
     files
 });
 
-/// Builds all examples.
-fn built() -> Vec<std::path::PathBuf> {
+/// Builds all plugins of a workspace.
+fn built(directory: &Path) -> Vec<PathBuf> {
     let output = Command::new(plugins().join("build-guest"))
-        .arg(plugins().join("examples"))
+        .arg(directory)
         .env(
             "CARGO_TARGET_DIR",
             concat!(env!("CARGO_TARGET_TMPDIR"), "/guests"),
@@ -48,7 +49,7 @@ fn built() -> Vec<std::path::PathBuf> {
             .map(Into::into)
             .collect(),
         Some(77) => {
-            println!("no compiler for WebAssembly: the examples are not built from source");
+            println!("no compiler for WebAssembly: nothing is built from source");
             Vec::new()
         }
         _ => panic!("the examples do not build: {}", output.status),
@@ -512,6 +513,45 @@ fn texts_are_normalized() {
         };
         assert_eq!((text(0), text(1), text(2)), ("creme brulee", "", "fix"));
         assert_eq!(column.validity, Some(vec![1, 0, 1]));
+    }
+}
+
+/// The block of a language in a document.
+fn block<'a>(document: &'a str, language: &str) -> &'a str {
+    let start = format!("```{language}\n");
+    let (_, rest) = document.split_once(&start).expect("the block starts");
+    rest.split_once("```").expect("the block ends").0
+}
+
+#[test]
+fn the_reranker_of_the_sdk_readme_works_as_it_stands_there() {
+    let sdk = plugins().join("sdk/rust").canonicalize().unwrap();
+    let readme = fs::read_to_string(sdk.join("README.md")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("src")).unwrap();
+    fs::write(directory.path().join("src/lib.rs"), block(&readme, "rust")).unwrap();
+    let published = "git = \"https://github.com/elanus-db/elanus\"";
+    let manifest = block(&readme, "toml");
+    assert!(manifest.contains(published));
+    let manifest = manifest.replace(published, &format!("path = \"{}\"", sdk.display()));
+    fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
+    // The versions that the examples are built with.
+    fs::copy(
+        plugins().join("examples/Cargo.lock"),
+        directory.path().join("Cargo.lock"),
+    )
+    .unwrap();
+    for path in built(directory.path()) {
+        let file = fs::read(path).unwrap();
+        let Plugin::Reranker(plugin) = HOST.load(&file, &LoadOptions::default()).unwrap() else {
+            panic!("not a reranker");
+        };
+        let sales = Column {
+            data: ColumnData::F32s(&[0.0, 1000.0]),
+            validity: None,
+        };
+        let ranking = rerank(&plugin, &[], &request(2), &[0.1, 0.2], &[("sales", sales)], None);
+        assert_eq!(ranking.order, [1, 0]);
     }
 }
 
