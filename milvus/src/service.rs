@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
-    alias, analyzer, collection, compaction, database, dml, file_resource, flush, hybrid, index, load, misc, partition,
-    query, schema, search,
+    alias, analyzer, collection, compaction, database, dml, file_resource, flush, hybrid, index, load, misc,
+    partition, query, schema, search,
 };
 use crate::status::{Error, Result as Outcome};
 

@@ -21,9 +21,7 @@ pub(crate) struct Models {
 
 impl Default for Models {
     fn default() -> Self {
-        Self {
-            kept: bounded(KEPT),
-        }
+        Self { kept: bounded(KEPT) }
     }
 }
 

@@ -172,7 +172,10 @@ pub(crate) fn persistent_segments(
     })
 }
 
-#[expect(deprecated, reason = "older clients read the one node from the deprecated field")]
+#[expect(
+    deprecated,
+    reason = "older clients read the one node from the deprecated field"
+)]
 pub(crate) fn loaded_segments(
     door: &Door,
     context: &Context,
