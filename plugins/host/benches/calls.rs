@@ -30,6 +30,9 @@ use elanus_plugins::{
     Request, Reranker, Rights, TextData, Value, VectorData,
 };
 
+/// A part of the measurements.
+type Part = fn(&Host);
+
 const COUNTS: [usize; 4] = [10, 100, 1000, 10_000];
 
 fn main() {
@@ -38,7 +41,7 @@ fn main() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     let host = Host::new(HostConfig::default()).expect("a host");
-    let parts: [(&str, fn(&Host)); 7] = [
+    let parts: [(&str, Part); 7] = [
         ("crossing", crossing),
         ("scalar", scalar),
         ("vectors", vectors),

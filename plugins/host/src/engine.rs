@@ -33,6 +33,8 @@ fn base() -> Config {
         // What a plugin answers must not depend on the machine.
         .relaxed_simd_deterministic(true)
         .wasm_memory64(false)
+        // Shared memory would grow past the limiter.
+        .wasm_threads(false)
         .wasm_component_model(true)
         // A plugin is called with one batch and answers: no futures, no streams.
         .concurrency_support(false);

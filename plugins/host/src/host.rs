@@ -1,9 +1,10 @@
 //! From the bytes of a file to a plugin that can be called.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::component::{Component, Linker};
 
 use crate::cache::ArtifactCache;
@@ -14,7 +15,7 @@ use crate::error::{Failure, PluginError, Refusal, Stage};
 use crate::limits::{Limits, MemoryAccount, Unbounded};
 use crate::reranker::Reranker;
 use crate::rights::{Rights, offer};
-use crate::sandbox::{Exports, Sandbox, State};
+use crate::sandbox::{Exports, Idle, Sandbox, State};
 use crate::stats::PluginStats;
 use crate::ticker::Ticker;
 use crate::udf::Functions;
@@ -60,11 +61,26 @@ pub enum HostError {
 pub(crate) struct Engine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) ticker: Ticker,
+    /// The idle instances of every plugin that is still there.
+    idle: Mutex<Vec<Weak<dyn Idle>>>,
 }
 
 impl Engine {
     pub(crate) fn ticks(deadline: Duration) -> u64 {
         Ticker::ticks(deadline)
+    }
+
+    /// Remembers where the idle instances of a plugin are.
+    pub(crate) fn register(&self, idle: Weak<dyn Idle>) {
+        let mut all = self.idle.lock();
+        all.retain(|other| other.strong_count() > 0);
+        all.push(idle);
+    }
+
+    /// Gives the idle instances of all plugins back, so that one that has work finds room.
+    pub(crate) fn release_idle(&self) {
+        let all: Vec<Arc<dyn Idle>> = self.idle.lock().iter().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|idle| idle.release());
     }
 }
 
@@ -172,7 +188,11 @@ impl Host {
             .transpose()?;
         let ticker = Ticker::start(&engine)?;
         Ok(Self {
-            engine: Arc::new(Engine { engine, ticker }),
+            engine: Arc::new(Engine {
+                engine,
+                ticker,
+                idle: Mutex::default(),
+            }),
             cache,
             config,
         })

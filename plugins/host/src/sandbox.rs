@@ -8,7 +8,7 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -41,7 +41,7 @@ impl State {
 }
 
 /// The exports of one world.
-pub(crate) trait Exports: Sized + Send {
+pub(crate) trait Exports: Sized + Send + 'static {
     /// A component with its imports bound and its exports found.
     type Ready: Send + Sync;
 
@@ -68,6 +68,29 @@ impl<X> Instance<X> {
     }
 }
 
+/// Instances that wait for a call, whatever their world.
+pub(crate) trait Idle: fmt::Debug + Send + Sync {
+    /// Gives them and their memory back.
+    fn release(&self);
+}
+
+/// The idle instances of one plugin.
+struct IdleInstances<X>(Mutex<Vec<Instance<X>>>);
+
+impl<X> fmt::Debug for IdleInstances<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IdleInstances").finish_non_exhaustive()
+    }
+}
+
+impl<X: Send> Idle for IdleInstances<X> {
+    fn release(&self) {
+        // Dropped after the lock is free.
+        let idle = std::mem::take(&mut *self.0.lock());
+        drop(idle);
+    }
+}
+
 /// One plugin, ready to be called from any thread.
 pub(crate) struct Sandbox<X: Exports> {
     name: String,
@@ -75,7 +98,7 @@ pub(crate) struct Sandbox<X: Exports> {
     ready: X::Ready,
     pub(crate) limits: Limits,
     account: Arc<dyn MemoryAccount>,
-    idle: Mutex<Vec<Instance<X>>>,
+    idle: Arc<IdleInstances<X>>,
     pub(crate) counters: Counters,
 }
 
@@ -97,7 +120,9 @@ impl<X: Exports> Sandbox<X> {
         limits: Limits,
         account: Arc<dyn MemoryAccount>,
     ) -> Self {
-        let (idle, counters) = (Mutex::default(), Counters::default());
+        let idle = Arc::new(IdleInstances(Mutex::default()));
+        engine.register(Arc::<IdleInstances<X>>::downgrade(&idle) as Weak<dyn Idle>);
+        let counters = Counters::default();
         Self {
             name,
             engine,
@@ -111,7 +136,7 @@ impl<X: Exports> Sandbox<X> {
 
     /// From now on the plugin is called by the name that it gave itself.
     pub(crate) fn rename(&mut self, name: String) {
-        for instance in self.idle.get_mut() {
+        for instance in self.idle.0.lock().iter_mut() {
             instance.store.data_mut().log.rename(&name);
         }
         self.name = name;
@@ -136,7 +161,7 @@ impl<X: Exports> Sandbox<X> {
         let started = Instant::now();
         let mut instance = match self.idle_instance(parameters) {
             Some(instance) => instance,
-            None => self.start().inspect_err(|error| {
+            None => self.start_with_room().inspect_err(|error| {
                 self.counters.call(CallStats {
                     rows,
                     wasm_time: started.elapsed(),
@@ -180,13 +205,11 @@ impl<X: Exports> Sandbox<X> {
     }
 
     pub(crate) fn release_idle(&self) {
-        // Dropped after the lock is free.
-        let idle = std::mem::take(&mut *self.idle.lock());
-        drop(idle);
+        self.idle.release();
     }
 
     fn idle_instance(&self, parameters: Option<&Parameters>) -> Option<Instance<X>> {
-        let mut idle = self.idle.lock();
+        let mut idle = self.idle.0.lock();
         let same = |instance: &Instance<X>| instance.parameters.as_ref() == parameters;
         match idle.iter().rposition(same) {
             Some(at) => Some(idle.swap_remove(at)),
@@ -198,9 +221,23 @@ impl<X: Exports> Sandbox<X> {
         if !self.limits.reuse || instance.store.data().limiter.used() > self.limits.idle_memory {
             return;
         }
-        let mut idle = self.idle.lock();
+        let mut idle = self.idle.0.lock();
         if idle.len() < self.limits.idle_instances {
             idle.push(instance);
+        }
+    }
+
+    /// A new instance; if there is no room for one, the idle ones of all plugins make room.
+    fn start_with_room(&self) -> Result<Instance<X>, PluginError> {
+        match self.start() {
+            Err(PluginError {
+                failure: Failure::Busy(_),
+                ..
+            }) => {
+                self.engine.release_idle();
+                self.start()
+            }
+            outcome => outcome,
         }
     }
 

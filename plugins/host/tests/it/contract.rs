@@ -19,11 +19,11 @@ const PUBLISHED: [(&str, &str); 5] = [
     ),
     (
         "reranker.wit",
-        "faf993304a72b3e7f820cc357cbbb696b2a9ca4a74629408e6b324d66bb5f4a1",
+        "f57d233c5ab3a5c06a473ea9b5f00ad38422cf39d69b2fcd6a1c6d3f5e89a54b",
     ),
     (
         "udf.wit",
-        "ac2f8f2aa93c8e2ea0399d0083c9103429acdf1f7f5cce8d1568b2f74ebc9a77",
+        "c80122282b26468c1866311316bc7965ff4c813dba2ccef23d0f181c5fb0fc87",
     ),
 ];
 

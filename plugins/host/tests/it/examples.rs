@@ -49,7 +49,7 @@ fn built(directory: &Path) -> Vec<PathBuf> {
             .map(Into::into)
             .collect(),
         Some(77) => {
-            println!("no compiler for WebAssembly: nothing is built from source");
+            eprintln!("no compiler for WebAssembly: nothing is built from source");
             Vec::new()
         }
         _ => panic!("the examples do not build: {}", output.status),
@@ -59,7 +59,7 @@ fn built(directory: &Path) -> Vec<PathBuf> {
 fn load(name: &str) -> Vec<Plugin> {
     let files = FILES.get(name).map(Vec::as_slice).unwrap_or_default();
     if files.is_empty() {
-        println!("skipped: {name} is not built");
+        eprintln!("skipped: {name} is not built");
     }
     let options = LoadOptions::default();
     files

@@ -54,7 +54,7 @@ pub fn guest(world: &str, own: &str) -> Vec<u8> {
         }
     }
     fields.push_str(&own);
-    module(&wit(), world, &fields)
+    module(&wit(), &format!("{world}-with-rights"), &fields)
 }
 
 /// The exports of a world, and what the prelude has for each.

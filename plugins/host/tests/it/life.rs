@@ -286,3 +286,20 @@ fn a_check_tells_what_is_there_and_what_is_wrong() {
     assert!(logs.is_good(), "{logs}");
     assert!(logs.to_string().contains("needs the rights: log"), "{logs}");
 }
+
+#[test]
+fn idle_instances_make_room_for_those_that_have_work() {
+    let host = Host::new(HostConfig {
+        instances: 2,
+        ..HostConfig::default()
+    })
+    .unwrap();
+    let plugins: Vec<_> = (0..5)
+        .map(|score| load(&host, &scoring(score, 1), limits()))
+        .collect();
+    for _ in 0..3 {
+        for (score, plugin) in plugins.iter().enumerate() {
+            assert_eq!(rerank(plugin).unwrap().scores[0], score as f32);
+        }
+    }
+}

@@ -12,4 +12,5 @@ mod fuzz;
 mod guests;
 mod hostile;
 mod life;
+mod python;
 mod twins;

@@ -73,7 +73,7 @@ pub mod bindings {
     pub mod reranker {
         wit_bindgen::generate!({
             path: "../../wit/v1",
-            world: "reranker",
+            world: "reranker-with-rights",
             pub_export_macro: true,
             export_macro_name: "export_reranker",
             default_bindings_module: "elanus_plugin::bindings::reranker",
@@ -83,7 +83,7 @@ pub mod bindings {
     pub mod udf {
         wit_bindgen::generate!({
             path: "../../wit/v1",
-            world: "udf",
+            world: "udf-with-rights",
             pub_export_macro: true,
             export_macro_name: "export_udf",
             default_bindings_module: "elanus_plugin::bindings::udf",
