@@ -402,7 +402,11 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert_eq!(reason("model"), "not supported: reranker model");
+        assert_eq!(
+            reason("xgboost"),
+            "not supported: reranker xgboost; function_chains has it"
+        );
+        assert!(reason("model").contains("only supports single input, but gets [] input"));
         assert!(reason("rrf").contains("hybrid search has it"));
         assert!(reason("best").contains("allowed are rrf, weighted, decay, boost"));
         let strategy = of_rank_params(&params(&[("strategy", "best")]))
