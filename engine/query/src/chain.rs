@@ -124,7 +124,7 @@ pub enum ChainExpr {
         /// The query of each search, in words.
         queries: Vec<String>,
         /// The service.
-        scorer: TextScorer,
+        scorer: Box<TextScorer>,
     },
 }
 

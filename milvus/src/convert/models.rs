@@ -102,7 +102,7 @@ pub(crate) fn text_score(
     Ok(ChainExpr::TextScore {
         input,
         queries,
-        scorer: scorer.map_err(|error| match error {
+        scorer: scorer.map(Box::new).map_err(|error| match error {
             ServiceError::Refused(what) => Error::invalid(what),
             ServiceError::Failed(what) => Error::unexpected(what),
         })?,
