@@ -31,22 +31,21 @@ pub struct WordFile {
     pub file: String,
 }
 
-/// The files that `params`, JSON as text, name; none when it is no JSON, which [`crate::Analyzer::parse`] refuses.
+/// The files that `params`, JSON as text, name without their text; none when it is no JSON, which
+/// [`crate::Analyzer::parse`] refuses.
 ///
 /// # Errors
-/// A file that is described wrongly, is no registered one, or comes with words of its own.
+/// A file that is described wrongly, or is no registered one.
 pub fn word_files(params: &str) -> Result<Vec<WordFile>, AnalyzerError> {
     let mut files = Vec::new();
     let Ok(mut params) = serde_json::from_str(params) else {
         return Ok(files);
     };
     each_file(&mut params, &mut |key, file| {
-        if file.contains_key(WORDS) {
-            return Err(AnalyzerError::Invalid(format!(
-                "unknown key '{WORDS}' of '{key}'; allowed are type, resource_name, file_name"
-            )));
+        let named = word_file(file, key)?;
+        if !file.contains_key(WORDS) {
+            files.push(named);
         }
-        files.push(word_file(file, key)?);
         Ok(())
     })?;
     files.sort();
@@ -67,9 +66,11 @@ pub fn with_words(
     };
     let mut any = false;
     each_file(&mut value, &mut |key, file| {
-        any = true;
-        let text = text_of(&word_file(file, key)?)?;
-        file.insert(WORDS.into(), text.into());
+        if !file.contains_key(WORDS) {
+            let text = text_of(&word_file(file, key)?)?;
+            file.insert(WORDS.into(), text.into());
+            any = true;
+        }
         Ok(())
     })?;
     Ok(if any {
@@ -229,6 +230,8 @@ mod tests {
         let with = with_words(&nested, |file| Ok(format!("of {}", file.file))).unwrap();
         assert!(with.contains("of a") && with.contains("of b"));
         assert_eq!(without_words(&with), nested);
+        assert_eq!(word_files(&with).unwrap(), []);
+        assert_eq!(with_words(&with, |_| Ok("other".into())).unwrap(), with);
         for plain in [r#"{"type":  "english"}"#, "", "{"] {
             assert_eq!(with_words(plain, |_| Ok("x".into())).unwrap(), plain);
             assert_eq!(without_words(plain), plain);
@@ -250,7 +253,7 @@ mod tests {
         assert!(error(json!({"type": "local", "path": "/f"})).contains("take type remote"));
         assert!(error(json!({"type": "far"})).contains("unknown type 'far'"));
         assert!(error(json!({"type": "remote", "file_name": "f"})).contains("must have 'resource_name'"));
-        let own = json!({"type": "remote", "resource_name": "r", "file_name": "f", "words": "a"});
-        assert!(error(own).contains("unknown key 'words'"));
+        let other = json!({"type": "remote", "resource_name": "r", "file_name": "f", "lines": "a"});
+        assert!(error(other).contains("unknown key 'lines'"));
     }
 }
