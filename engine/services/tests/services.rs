@@ -195,6 +195,8 @@ fn relevance(lengths: Vec<(usize, usize)>) -> Value {
 #[tokio::test]
 async fn hosted_providers_are_asked_in_their_own_words() {
     type Form = fn(Vec<(usize, usize)>) -> Value;
+    // The provider, its answer, the path, what is sent along, and the body.
+    type Case<'a> = (Provider, Form, &'a str, &'a [(&'a str, Value)], Value);
     let results: Form = |lengths| json!({"results": relevance(lengths)});
     let flat: Form = |mut lengths| {
         lengths.sort_unstable();
@@ -206,7 +208,7 @@ async fn hosted_providers_are_asked_in_their_own_words() {
         body[name] = value;
         body
     };
-    let cases: [(Provider, Form, &str, &[(&str, Value)], Value); 5] = [
+    let cases: [Case<'_>; 5] = [
         (
             Provider::Cohere,
             results,

@@ -168,9 +168,10 @@ fn each_file(
             if !FILE_KEYS.contains(&key.as_str()) {
                 return each_file(member, change);
             }
-            match member {
-                Value::Object(file) => change(key, file),
-                other => Err(no_object(key, other)),
+            if let Value::Object(file) = member {
+                change(key, file)
+            } else {
+                Err(no_object(key, member))
             }
         }),
         Value::Array(items) => items.iter_mut().try_for_each(|item| each_file(item, change)),

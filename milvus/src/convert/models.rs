@@ -48,11 +48,15 @@ pub(crate) fn text_score(
     let lost = |name: &str| Error::invalid(format!("rerank function lost params {name}"));
     let provider = params.remove("provider").ok_or_else(|| lost("provider"))?;
     if provider.eq_ignore_ascii_case("zilliz") {
-        return Err(Error::unsupported("rerank provider zilliz, which is a part of its cloud"));
+        return Err(Error::unsupported(
+            "rerank provider zilliz, which is a part of its cloud",
+        ));
     }
     let provider = Provider::named(&provider).ok_or_else(|| {
         let known = Provider::ALL.map(Provider::name).join(", ");
-        Error::invalid(format!("unknown rerank model provider:{provider}; allowed are {known}"))
+        Error::invalid(format!(
+            "unknown rerank model provider:{provider}; allowed are {known}"
+        ))
     })?;
     let queries = params.remove("queries").ok_or_else(|| lost("queries"))?;
     let queries: Vec<String> = serde_json::from_str(&queries).map_err(|error| {
@@ -91,7 +95,12 @@ fn more(mut params: BTreeMap<String, String>) -> Result<BTreeMap<String, Value>>
             params.remove(name);
         }
     }
-    for name in ["truncate_prompt_tokens", "max_tokens_per_doc", "max_chunks_per_doc", "overlap_tokens"] {
+    for name in [
+        "truncate_prompt_tokens",
+        "max_tokens_per_doc",
+        "max_chunks_per_doc",
+        "overlap_tokens",
+    ] {
         if let Some(given) = number::<i64>(&mut params, name)? {
             more.insert(name.to_owned(), given.into());
         }
@@ -104,7 +113,9 @@ fn more(mut params: BTreeMap<String, String>) -> Result<BTreeMap<String, Value>>
     match params.keys().next().map(String::as_str) {
         None => Ok(more),
         Some("integration_id") => Err(Error::unsupported("integration_id of rerank providers")),
-        Some(name) => Err(Error::invalid(format!("unknown parameter {name} of a rerank model"))),
+        Some(name) => Err(Error::invalid(format!(
+            "unknown parameter {name} of a rerank model"
+        ))),
     }
 }
 

@@ -76,15 +76,15 @@ impl Reader {
     pub fn texts_by_name(&mut self, key: &'static str) -> anyhow::Result<BTreeMap<String, String>> {
         let mut texts = BTreeMap::new();
         for (name, value) in self.table(key)? {
-            match value {
-                Value::String(text) => texts.insert(name, text),
+            let Value::String(text) = value else {
                 // The value is not shown: it may be a secret.
-                other => bail!(
+                bail!(
                     "{}: key `{key}.{name}` must be a string, not {}",
                     self.name,
-                    article(other.type_str())
-                ),
+                    article(value.type_str())
+                );
             };
+            texts.insert(name, text);
         }
         Ok(texts)
     }

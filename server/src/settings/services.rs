@@ -36,7 +36,9 @@ impl Services {
     pub fn read(file: &mut Reader) -> anyhow::Result<Self> {
         let allowed = file.texts("allow_services")?;
         let credentials = file.texts_by_name("credentials")?;
-        let credentials = credentials.into_iter().map(|(name, key)| (name, ApiKey::from(key)));
+        let credentials = credentials
+            .into_iter()
+            .map(|(name, key)| (name, ApiKey::from(key)));
         let mut providers = Vec::new();
         for (name, mut settings) in file.tables_by_name("rerank")? {
             let Some(provider) = Provider::named(&name) else {
@@ -100,7 +102,12 @@ mod tests {
         assert!(services.credentials.contains_key("a"));
         assert!(!format!("{services:?}").contains("secret"));
         assert_eq!(services.providers.len(), 2);
-        assert!(services.providers.iter().any(|(p, s)| *p == Provider::VoyageAi && s.disabled));
+        assert!(
+            services
+                .providers
+                .iter()
+                .any(|(p, s)| *p == Provider::VoyageAi && s.disabled)
+        );
         services.access().unwrap();
         assert_eq!(read("").unwrap(), Services::default());
     }
@@ -110,10 +117,16 @@ mod tests {
         for (text, what) in [
             ("[rerank.acme]", "unknown provider; the providers are tei, vllm"),
             ("[rerank.tei]\nurl = 'http://a'", "`url` is for hosted providers"),
-            ("[rerank.cohere]\nkey = 'secret'", "x.toml: [rerank.cohere]: unknown key `key`"),
+            (
+                "[rerank.cohere]\nkey = 'secret'",
+                "x.toml: [rerank.cohere]: unknown key `key`",
+            ),
             ("rerank = 1", "key `rerank` must be a table"),
             ("[rerank]\ncohere = 1", "key `rerank.cohere` must be a table"),
-            ("[credentials]\na = 12345", "key `credentials.a` must be a string, not an integer"),
+            (
+                "[credentials]\na = 12345",
+                "key `credentials.a` must be a string, not an integer",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use elanus_text::word_files::{WordFile, with_words, word_files, without_words};
 use elanus_text::AnalyzerError;
+use elanus_text::word_files::{WordFile, with_words, without_words, word_files};
 
 use super::Collections;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ impl Collections {
     /// # Errors
     /// [`Error::InvalidParameter`] for a file that is not registered, has another name, is no text or has too many words.
     pub async fn with_words(&self, params: &str) -> Result<String> {
-        let named = word_files(params).map_err(wrong)?;
+        let named = word_files(params).map_err(|error| wrong(&error))?;
         if named.is_empty() {
             return Ok(params.to_string());
         }
@@ -37,7 +37,7 @@ impl Collections {
             )));
         }
         let text_of = |file: &WordFile| Ok(texts.get(file).cloned().unwrap_or_default());
-        with_words(params, text_of).map_err(wrong)
+        with_words(params, text_of).map_err(|error| wrong(&error))
     }
 
     /// Puts the words of files into the parameters of a field.
@@ -84,6 +84,6 @@ impl Field {
     }
 }
 
-fn wrong(error: AnalyzerError) -> Error {
+fn wrong(error: &AnalyzerError) -> Error {
     Error::InvalidParameter(error.to_string())
 }
