@@ -77,8 +77,9 @@ def check_hits(hits, scores, larger, limit):
 @pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
 @pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
 @pytest.mark.parametrize("kind", ["FLOAT16_VECTOR", "BFLOAT16_VECTOR", "INT8_VECTOR"])
-def test_numbers_are_found_as_numpy_finds_them(client, name, kind, metric, flush):
-    collection(client, name, kind, "AUTOINDEX", metric)
+@pytest.mark.parametrize("index", ["AUTOINDEX", "HNSW_SQ"])
+def test_numbers_are_found_as_numpy_finds_them(client, name, index, kind, metric, flush):
+    collection(client, name, kind, index, metric)
     sent, values = numbers(kind)
     fill(client, name, sent, flush)
     found = client.search(name, [sent[3], sent[11]], anns_field="v", limit=10, output_fields=["id"])
@@ -282,6 +283,8 @@ def test_describe_names_the_types(client, name):
     ("kind", "index", "metric", "dim", "message"),
     [
         ("FLOAT16_VECTOR", "IVF_FLAT", "L2", 16, "not supported: index type IVF_FLAT"),
+        ("FLOAT16_VECTOR", "HNSW_PQ", "L2", 20, "the dimension should be a multiple of 'm': dimension 20, m 32"),
+        ("BINARY_VECTOR", "HNSW_SQ", "HAMMING", 16, "not supported: index type HNSW_SQ"),
         ("FLOAT16_VECTOR", "FLAT", "HAMMING", 16, "float vector index does not support metric type: HAMMING"),
         ("INT8_VECTOR", "AUTOINDEX", "JACCARD", 16, "int vector index does not support metric type: JACCARD"),
         ("BINARY_VECTOR", "BIN_FLAT", "L2", 16, "binary vector index does not support metric type: L2"),

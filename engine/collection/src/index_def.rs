@@ -129,22 +129,22 @@ impl IndexDef {
                         "IVF_RABITQ_FASTSCAN",
                         "SCANN",
                         "HNSW",
+                        "HNSW_SQ",
+                        "HNSW_PQ",
+                        "HNSW_PRQ",
                         "AUTOINDEX",
                     ],
                 ));
             }
-            if let DataType::FloatVector { dim } = field.data_type {
-                build
-                    .check_dim(dim as usize)
-                    .map_err(|e| Error::InvalidParameter(e.to_string()))?;
-            }
+            check_dim(&build, &field.data_type)?;
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
             if !exact {
-                build_params(index_type, sparse, &spec.params)?;
+                let build = build_params(index_type, sparse, &spec.params)?;
+                check_dim(&build, &field.data_type)?;
             }
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
@@ -273,6 +273,16 @@ fn build_params(index_type: &str, sparse: bool, params: &BTreeMap<String, String
     BuildParams::parse(index_type, params).map_err(|e| Error::InvalidParameter(e.to_string()))
 }
 
+/// Refuses parameters that do not go with the dimension of a dense vector.
+fn check_dim(build: &BuildParams, data_type: &DataType) -> Result<()> {
+    match data_type.dim() {
+        Some(dim) => build
+            .check_dim(dim as usize)
+            .map_err(|e| Error::InvalidParameter(e.to_string())),
+        None => Ok(()),
+    }
+}
+
 /// Kind in words, default metric and allowed metrics of a vector type.
 fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
     match data_type {
@@ -358,7 +368,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => &["FLAT", "HNSW", "AUTOINDEX"],
+        | DataType::Geometry => &["FLAT", "HNSW", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());
@@ -436,7 +446,8 @@ mod tests {
                 BuildParams::Flat
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
-                | BuildParams::Hnsw { .. } => {
+                | BuildParams::Hnsw { .. }
+                | BuildParams::HnswCoded(_) => {
                     panic!("{params:?}")
                 }
             });
@@ -463,8 +474,13 @@ mod tests {
         let error =
             |data_type, index_type, metric| check(data_type, index_type, metric).unwrap_err().to_string();
         assert!(error(half(), "IVF_FLAT", None).contains(
-            "not supported: index type IVF_FLAT on field 'v' of type Float16Vector; allowed are FLAT, HNSW, AUTOINDEX"
+            "not supported: index type IVF_FLAT on field 'v' of type Float16Vector; allowed are FLAT, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, \
+             AUTOINDEX"
         ));
+        let coded = check(half(), "HNSW_SQ", None).unwrap().build();
+        assert_eq!(coded.map(|(_, params)| params.kind()), Some(IndexKind::HnswSq));
+        assert!(error(half(), "HNSW_PQ", None).contains("dimension 4, m 32"));
+        assert!(error(bits(), "HNSW_SQ", None).contains("not supported: index type HNSW_SQ"));
         assert!(
             error(bits(), "BIN_FLAT", Some("L2")).contains(
                 "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD"

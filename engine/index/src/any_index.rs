@@ -81,7 +81,8 @@ impl AnyIndex {
             BuildParams::Flat
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
-            | BuildParams::Hnsw { .. } => open_dense(&reader).map(Self::Dense),
+            | BuildParams::Hnsw { .. }
+            | BuildParams::HnswCoded(_) => open_dense(&reader).map(Self::Dense),
         }
     }
 

@@ -128,7 +128,7 @@ pub enum ParamError {
     },
     /// An index type that exists elsewhere but not here.
     #[error(
-        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
     )]
     UnsupportedIndexType {
         /// The type given.
@@ -136,7 +136,7 @@ pub enum ParamError {
     },
     /// An index type nobody knows.
     #[error(
-        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
     )]
     UnknownIndexType {
         /// The type given.

@@ -61,6 +61,7 @@ pub use any_metric::{AnyMetric, BitMetric};
 pub use bitset::Bitset;
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
+pub use hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use ivf::params::{Code, CodedParams, Precision};
 pub use metric::Metric;

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod coded;
+mod coded_graph;
 mod data;
 mod edges;
 mod exact;

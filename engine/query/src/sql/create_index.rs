@@ -54,6 +54,9 @@ pub(crate) fn index_spec(
         None => "AUTOINDEX",
         Some(method) => match method_name(method).to_lowercase().as_str() {
             "hnsw" => "HNSW",
+            "hnsw_sq" => "HNSW_SQ",
+            "hnsw_pq" => "HNSW_PQ",
+            "hnsw_prq" => "HNSW_PRQ",
             "ivfflat" | "ivf_flat" => "IVF_FLAT",
             "ivf_sq8" => "IVF_SQ8",
             "ivf_pq" => "IVF_PQ",
@@ -67,8 +70,8 @@ pub(crate) fn index_spec(
             "sparse_wand" => "SPARSE_WAND",
             other => {
                 return Err(QueryError::Unsupported(format!(
-                    "index method {other} on a vector column; allowed are hnsw, ivf_flat, ivf_sq8, ivf_pq, ivf_rabitq, \
-                     ivf_rabitq_fastscan, scann, flat, autoindex"
+                    "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
+                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, flat, autoindex"
                 )));
             }
         },
@@ -174,6 +177,31 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
         "HNSW" => &[
             (&["m"], "M"),
             (&["ef_construction", "efconstruction"], "efConstruction"),
+        ],
+        // Milvus tells links (`M`) and groups (`m`) apart by case, which SQL does not have.
+        "HNSW_SQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["sq_type"], "sq_type"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "HNSW_PQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["pq_m"], "m"),
+            (&["nbits"], "nbits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "HNSW_PRQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["pq_m"], "m"),
+            (&["nrq"], "nrq"),
+            (&["nbits"], "nbits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
         ],
         "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
         "IVF_SQ8" => &[
