@@ -154,7 +154,11 @@ pub(crate) fn exact_batch_in(
         .map(|queries| panels.group(queries))
         .collect();
     let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
-    let row_parts = if parallel { 2 * rayon::current_num_threads() } else { 1 };
+    let row_parts = if parallel {
+        2 * rayon::current_num_threads()
+    } else {
+        1
+    };
     let part = vectors
         .len()
         .div_ceil(row_parts)

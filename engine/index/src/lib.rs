@@ -65,6 +65,7 @@ pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use ivf::params::{Code, CodedParams, Precision};
+pub use ivf::{BitLists, TypedLists};
 pub use metric::Metric;
 pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};

@@ -103,7 +103,11 @@ impl Kernels {
         let highest = rows.iter().fold(0, |highest, &row| highest.max(row));
         let sound = (highest as usize) < vectors.len() && vectors.dim() == panel.dim && panel.width > 0;
         if !sound || count == 0 {
-            debug_assert!(count == 0 || panel.width == 0, "row {highest} of {}", vectors.len());
+            debug_assert!(
+                count == 0 || panel.width == 0,
+                "row {highest} of {}",
+                vectors.len()
+            );
             masks[..count].fill(u64::MAX);
             return masks;
         }

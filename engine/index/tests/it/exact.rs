@@ -127,7 +127,8 @@ fn batches_of_every_size_equal_single_searches_on_awkward_numbers() {
                         let mut stats = SearchStats::default();
                         let batch = exact_search_batch(metric, vectors, queries, k, allow, &mut stats);
                         for (index, found) in batch.iter().enumerate() {
-                            let single = exact_search(metric, vectors, queries.row(index), k, allow, &mut stats);
+                            let single =
+                                exact_search(metric, vectors, queries.row(index), k, allow, &mut stats);
                             assert!(
                                 *found == single,
                                 "{metric}, dimension {dim}, {scale} {offset}, query {index} of {count}"
