@@ -62,7 +62,6 @@ const KNOWN_ELSEWHERE: &[&str] = &[
     "GPU_IVF_PQ",
     "GPU_CAGRA",
     "BIN_FLAT",
-    "BIN_IVF_FLAT",
     "MINHASH_LSH",
 ];
 
@@ -161,7 +160,7 @@ impl BuildParams {
         match index_type {
             "FLAT" => Ok(Self::Flat),
             "AUTOINDEX" => Ok(AUTOINDEX),
-            "IVF_FLAT" => Ok(Self::IvfFlat {
+            "IVF_FLAT" | "BIN_IVF_FLAT" => Ok(Self::IvfFlat {
                 nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST),
             }),
             "HNSW" => {
