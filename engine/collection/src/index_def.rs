@@ -484,7 +484,8 @@ mod tests {
         }
         let def = check(bits(), "BIN_IVF_FLAT", Some("JACCARD")).unwrap();
         assert_eq!(
-            def.build().map(|(metric, params)| (metric.to_string(), params.kind())),
+            def.build()
+                .map(|(metric, params)| (metric.to_string(), params.kind())),
             Some(("JACCARD".into(), IndexKind::IvfFlat))
         );
         assert!(error(half(), "IVF_PQ", None).contains("param 'm' not exist in json"));
@@ -492,7 +493,9 @@ mod tests {
             "not supported: index type IVF_FLAT on field 'v' of type Int8Vector; allowed are FLAT, HNSW, AUTOINDEX"
         ));
         for data_type in [half(), DataType::FloatVector { dim: 4 }] {
-            assert!(error(data_type, "BIN_IVF_FLAT", None).contains("not supported: index type BIN_IVF_FLAT"));
+            assert!(
+                error(data_type, "BIN_IVF_FLAT", None).contains("not supported: index type BIN_IVF_FLAT")
+            );
         }
         assert!(error(bits(), "IVF_FLAT", None).contains("not supported: index type IVF_FLAT"));
         assert!(

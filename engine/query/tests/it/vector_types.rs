@@ -229,13 +229,35 @@ async fn indexes_of_lists_are_made_and_searched() {
     let engine = engine().await;
     for (kind, method, class, options, operator) in [
         ("HALFVEC(8)", "ivf_flat", "halfvec_l2_ops", "nlist = 4", "<->"),
-        ("HALFVEC(8)", "ivf_pq", "halfvec_cosine_ops", "nlist = 4, m = 4", "<=>"),
-        ("BFLOAT16_VECTOR(8)", "ivf_sq8", "bfloat16_vector_ip_ops", "nlist = 4", "<#>"),
-        ("BFLOAT16_VECTOR(8)", "scann", "bfloat16_vector_l2_ops", "nlist = 4", "<->"),
+        (
+            "HALFVEC(8)",
+            "ivf_pq",
+            "halfvec_cosine_ops",
+            "nlist = 4, m = 4",
+            "<=>",
+        ),
+        (
+            "BFLOAT16_VECTOR(8)",
+            "ivf_sq8",
+            "bfloat16_vector_ip_ops",
+            "nlist = 4",
+            "<#>",
+        ),
+        (
+            "BFLOAT16_VECTOR(8)",
+            "scann",
+            "bfloat16_vector_l2_ops",
+            "nlist = 4",
+            "<->",
+        ),
         ("BIT(8)", "ivfflat", "bit_hamming_ops", "lists = 4", "<~>"),
         ("BIT(8)", "bin_ivf_flat", "bit_jaccard_ops", "nlist = 4", "<%>"),
     ] {
-        sql(&engine, &format!("CREATE TABLE l (id BIGINT PRIMARY KEY, v {kind})")).await;
+        sql(
+            &engine,
+            &format!("CREATE TABLE l (id BIGINT PRIMARY KEY, v {kind})"),
+        )
+        .await;
         sql(
             &engine,
             &format!("CREATE INDEX i ON l USING {method} (v {class}) WITH ({options})"),
@@ -259,13 +281,26 @@ async fn indexes_of_lists_are_made_and_searched() {
         assert_eq!(ints(&found.batches), [77], "{kind} {method}");
         sql(&engine, "DROP TABLE l").await;
     }
-    sql(&engine, "CREATE TABLE l (id BIGINT PRIMARY KEY, v INT8_VECTOR(8), h HALFVEC(8), b BIT(8))").await;
+    sql(
+        &engine,
+        "CREATE TABLE l (id BIGINT PRIMARY KEY, v INT8_VECTOR(8), h HALFVEC(8), b BIT(8))",
+    )
+    .await;
     for (statement, message) in [
         ("ivf_flat (v)", "not supported: index type IVF_FLAT on field 'v'"),
         ("ivf_flat (b)", "not supported: index type IVF_FLAT on field 'b'"),
-        ("bin_ivf_flat (h)", "not supported: index type BIN_IVF_FLAT on field 'h'"),
-        ("ivf_pq (h) WITH (m = 3)", "the dimension should be a multiple of 'm'"),
-        ("ivf_flat (h) WITH (nlist = 0)", "param 'nlist' (0) should be in range [1, 65536]"),
+        (
+            "bin_ivf_flat (h)",
+            "not supported: index type BIN_IVF_FLAT on field 'h'",
+        ),
+        (
+            "ivf_pq (h) WITH (m = 3)",
+            "the dimension should be a multiple of 'm'",
+        ),
+        (
+            "ivf_flat (h) WITH (nlist = 0)",
+            "param 'nlist' (0) should be in range [1, 65536]",
+        ),
     ] {
         let error = sql_error(&engine, &format!("CREATE INDEX i ON l USING {statement}")).await;
         assert!(error.contains(message), "{statement}: {error}");
