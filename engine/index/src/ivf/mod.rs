@@ -201,3 +201,111 @@ impl VectorIndex for IvfFlat {
         self.serialize_of(ElementType::Float)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::in_pool;
+    use crate::rng::Rng;
+
+    /// Rows in groups, some of them twice, some zero.
+    fn rows_of(rng: &mut Rng, rows: usize, dim: usize, scale: f32, offset: f32) -> Vec<f32> {
+        let centers: Vec<f32> = (0..20 * dim).map(|_| rng.normal()).collect();
+        let mut data = Vec::with_capacity(rows * dim);
+        for row in 0..rows {
+            let center = row % 20 * dim;
+            for column in 0..dim {
+                let value = centers[center + column] + 0.5 * rng.normal();
+                data.push(scale * (value + offset));
+            }
+        }
+        for row in (7..rows).step_by(9) {
+            data.copy_within((row - 7) * dim..(row - 6) * dim, row * dim);
+        }
+        data[..dim].fill(0.0);
+        data
+    }
+
+    #[test]
+    fn codes_rule_out_no_row_that_a_scan_of_the_vectors_finds() {
+        let rows = 3_000;
+        let mut rng = Rng::new(2);
+        for (dim, scale, offset) in [
+            (8, 1.0, 0.0),
+            (50, 1.0, 0.0),
+            (50, 1.0, 300.0),
+            (50, 1e-20, 0.0),
+            (50, 1e17, 0.0),
+            (130, 100.0, 1.0),
+        ] {
+            let data = rows_of(&mut rng, rows, dim, scale, offset);
+            let queries = rows_of(&mut rng, 40, dim, scale, offset);
+            let vectors = Vectors::new(&data, dim).unwrap();
+            let allow = Bitset::from_fn(rows, |row| row % 10 != 3);
+            for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+                let options = BuildOptions::default();
+                let indexed = IndexedRows::new(metric, vectors, None);
+                let index = in_pool(&options, || IvfFlat::build(40, indexed, vectors, &options)).unwrap();
+                assert_eq!(index.bounded.is_some(), scale < 1e10, "{metric} {scale}");
+                let (mut by_codes, mut by_vectors) = (SearchStats::default(), SearchStats::default());
+                for query in queries.chunks_exact(dim).chain(data.chunks_exact(dim).take(10)) {
+                    for (k, allow) in [(1, None), (10, None), (10, Some(&allow)), (200, None)] {
+                        let candidates = index.rows.candidates(vectors, dim, allow).unwrap();
+                        let params = SearchParams {
+                            nprobe: Some(5),
+                            ..SearchParams::default()
+                        };
+                        let request = Request {
+                            query,
+                            k,
+                            params: &params,
+                            allow: candidates.filter(),
+                            allowed: candidates.allowed,
+                        };
+                        let scorer = candidates.space.scorer(query);
+                        let plain = ListSearch {
+                            bounded: None,
+                            ..index.lists()
+                        };
+                        let found = index.lists().search(request, &scorer, &mut by_codes);
+                        let expected = plain.search(request, &scorer, &mut by_vectors);
+                        // The plans may differ: codes make lists cheaper.
+                        if let Some(expected) = expected {
+                            assert_eq!(found, Some(expected), "{metric} {dim} {scale} {offset} {k}");
+                        }
+                    }
+                }
+                assert!(by_vectors.lists > 0, "{metric} {dim}: nothing was compared");
+            }
+        }
+    }
+
+    #[test]
+    fn blobs_without_codes_are_read() {
+        let mut rng = Rng::new(4);
+        let data = rows_of(&mut rng, 2_500, 12, 1.0, 0.0);
+        let vectors = Vectors::new(&data, 12).unwrap();
+        let options = BuildOptions::default();
+        for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+            let indexed = IndexedRows::new(metric, vectors, None);
+            let mut index = in_pool(&options, || IvfFlat::build(30, indexed, vectors, &options)).unwrap();
+            let params = SearchParams::default();
+            let search = |index: &IvfFlat| {
+                index.search(
+                    vectors,
+                    &data[24..36],
+                    10,
+                    &params,
+                    None,
+                    &mut SearchStats::default(),
+                )
+            };
+            let expected = search(&index);
+            index.bounded = None;
+            let reader = Reader::new(index.serialize().into()).unwrap();
+            let opened = IvfFlat::open(&reader, 30, IndexedRows::open(&reader).unwrap()).unwrap();
+            assert!(opened.bounded.is_none());
+            assert_eq!(search(&opened), expected, "{metric}");
+        }
+    }
+}

@@ -109,7 +109,10 @@ impl TypedLists {
                 BuildParams::IvfFlat { nlist } => {
                     Widened::Flat(IvfFlat::build(nlist, indexed, vectors, options)?)
                 }
-                BuildParams::Flat | BuildParams::Hnsw { .. } | BuildParams::Sparse(_) => {
+                BuildParams::Flat
+                | BuildParams::Hnsw { .. }
+                | BuildParams::HnswCoded(_)
+                | BuildParams::Sparse(_) => {
                     return Err(BuildError::Kind {
                         index: params.kind().to_string(),
                         metric: metric.to_string(),
@@ -131,7 +134,10 @@ impl TypedLists {
             let index = match reader.header().params {
                 BuildParams::IvfCoded(params) => Widened::Coded(IvfCoded::open(reader, params, rows)?),
                 BuildParams::IvfFlat { nlist } => Widened::Flat(IvfFlat::open(reader, nlist, rows)?),
-                BuildParams::Flat | BuildParams::Hnsw { .. } | BuildParams::Sparse(_) => {
+                BuildParams::Flat
+                | BuildParams::Hnsw { .. }
+                | BuildParams::HnswCoded(_)
+                | BuildParams::Sparse(_) => {
                     return Err(OpenError::corrupt("no index of lists"));
                 }
             };

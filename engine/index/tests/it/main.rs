@@ -14,3 +14,4 @@ mod reproducible;
 mod sparse;
 mod typed;
 mod typed_index;
+mod typed_lists;

@@ -50,6 +50,7 @@ pub(crate) fn index_spec(
             metric: None,
         });
     };
+    let is_bits = matches!(vector_type, DataType::BinaryVector { .. });
     let index_type = match &statement.using {
         None => "AUTOINDEX",
         Some(method) => match method_name(method).to_lowercase().as_str() {
@@ -57,7 +58,10 @@ pub(crate) fn index_spec(
             "hnsw_sq" => "HNSW_SQ",
             "hnsw_pq" => "HNSW_PQ",
             "hnsw_prq" => "HNSW_PRQ",
+            // The name that pgvector has for it, whatever the vectors are.
+            "ivfflat" if is_bits => "BIN_IVF_FLAT",
             "ivfflat" | "ivf_flat" => "IVF_FLAT",
+            "bin_ivf_flat" => "BIN_IVF_FLAT",
             "ivf_sq8" => "IVF_SQ8",
             "ivf_pq" => "IVF_PQ",
             "ivf_rabitq" => "IVF_RABITQ",
@@ -71,7 +75,7 @@ pub(crate) fn index_spec(
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
-                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, flat, autoindex"
+                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, flat, autoindex, bin_flat, bin_ivf_flat"
                 )));
             }
         },
@@ -203,7 +207,7 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["refine"], "refine"),
             (&["refine_type"], "refine_type"),
         ],
-        "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
+        "IVF_FLAT" | "BIN_IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
         "IVF_SQ8" => &[
             (&["nlist", "lists"], "nlist"),
             (&["sq_type"], "sq_type"),
