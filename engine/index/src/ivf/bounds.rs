@@ -24,6 +24,8 @@ pub(super) const BOUNDS: usize = 4;
 /// Held rows are looked through again when there are more than so many per result, and at least so many.
 const SPARE: usize = 8;
 const LEAST: usize = 256;
+/// More than is lost where numbers are too small to be rounded by a part of themselves.
+const LEAST_ERROR: f32 = f32::MIN_POSITIVE;
 /// More than the rounding of a few operations.
 const UP: f32 = 1.0 + 1e-5;
 const DOWN: f32 = 1.0 - 1e-5;
@@ -157,7 +159,7 @@ impl Keep for Bounded<'_> {
             Metric::Ip | Metric::Cosine => {
                 let size = distance.abs() + length * longest;
                 let m = rounding * spread + length * error;
-                (0.0, m * UP + self.exact * size + sums)
+                (0.0, m * UP + self.exact * size + sums + LEAST_ERROR)
             }
         };
         self.set_limit();

@@ -46,6 +46,13 @@ pub struct Limits {
     pub(crate) slopes: [f32; PANEL_QUERIES],
 }
 
+impl Limits {
+    /// Limits of as many queries as a panel may have.
+    pub fn new(offsets: [f32; PANEL_QUERIES], slopes: [f32; PANEL_QUERIES]) -> Self {
+        Self { offsets, slopes }
+    }
+}
+
 /// The form of a panel kernel. Contract: `panel` has `dim * width` floats, and `width` is a multiple of the table's lanes
 /// and at most three times as many; every pointer has `dim` floats behind it.
 pub(super) type PanelKernel = unsafe fn(
