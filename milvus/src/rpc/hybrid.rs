@@ -48,9 +48,10 @@ pub(crate) async fn hybrid_search(
                 "function score in a request of a hybrid search",
             ));
         }
-        let params = params::search(std::mem::take(&mut message.search_params))?;
+        let mut params = params::search(std::mem::take(&mut message.search_params))?;
         // How instants are shown may be said in any of the requests.
         zone = zone.or(params.zone);
+        params.zone = zone;
         if time_parts.is_empty() {
             time_parts.clone_from(&params.time_parts);
         }
