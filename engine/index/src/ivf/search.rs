@@ -22,6 +22,8 @@ const SMALL_CHUNK: usize = 16;
 const ROW_COST: f64 = 2.0;
 /// Rows per result that bounds leave over, about.
 const LEFT_OVER: usize = 4;
+/// Where fewer than one row in so many may be returned, codes of all are not worth scanning.
+const FEW: usize = 8;
 /// Rows of fewer dimensions are scored exactly: that is nearly as quick as scanning a code, which would say little.
 pub(super) const MIN_DIM: usize = 8;
 
@@ -92,7 +94,7 @@ impl ListSearch<'_> {
         let bounds = self
             .bounded
             .map(|(codes, _)| codes)
-            .filter(|_| self.by_codes(request));
+            .filter(|_| self.by_codes(request) && !self.few(request));
         let Request {
             k, params, allowed, ..
         } = *request;
@@ -116,6 +118,12 @@ impl ListSearch<'_> {
     /// The ends of a window are exact distances, which an estimate can be on the wrong side of.
     fn by_codes(&self, request: &Request<'_>) -> bool {
         request.params.within.is_open() && request.query.len() >= MIN_DIM
+    }
+
+    /// Whether a filter leaves so few rows of a list that scoring them costs less than scanning the codes of all.
+    fn few(&self, request: &Request<'_>) -> bool {
+        let most = self.lists.rows() / FEW;
+        request.allowed.is_some_and(|allowed| allowed < most)
     }
 
     /// The best rows of the nearest lists, with the distances that `exact` gives; `None` when a scan of all allowed rows is
@@ -149,7 +157,7 @@ impl ListSearch<'_> {
                 let all = k.min(allowed.unwrap_or_else(|| self.lists.rows()));
                 Some(found).filter(|found| found.len() >= all)?
             }
-            (_, Some(bounded)) if self.by_codes(&request) => {
+            (_, Some(bounded)) if self.by_codes(&request) && !self.few(&request) => {
                 self.by_bounds(bounded, &request, walk, exact, stats)?
             }
             _ => self.exactly(&request, walk, exact, stats)?,

@@ -105,21 +105,24 @@ unsafe fn load(at: *const f32) -> Lanes {
 
 #[inline]
 fn not_below(sum: Lanes, limit: Lanes) -> u8 {
-    let bit = |mask, (lane, (sum, limit)): (usize, (&f32, &f32))| mask | u8::from(!(sum < limit)) << lane;
+    let bit = |mask, (lane, (sum, limit)): (usize, (&f32, &f32))| {
+        let is_below = sum < limit;
+        mask | u8::from(!is_below) << lane
+    };
     sum.iter().zip(&limit).enumerate().fold(0, bit)
 }
 
 panel_kernel!(
     panel_dot, lanes 8, rows 4,
-    load |at| load(at), splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
+    load load, splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
     step |sum: Lanes, a: Lanes, b: Lanes| lanes_of(|lane| sum[lane] + a[lane] * b[lane]),
     line |a: Lanes, b: Lanes, c: Lanes| lanes_of(|lane| a[lane] * b[lane] + c[lane]),
-    passes |sum, limit| not_below(sum, limit)
+    passes not_below
 );
 panel_kernel!(
     panel_l2, lanes 8, rows 4,
-    load |at| load(at), splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
+    load load, splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
     step |sum: Lanes, a: Lanes, b: Lanes| lanes_of(|lane| sum[lane] - (a[lane] - b[lane]) * (a[lane] - b[lane])),
     line |a: Lanes, b: Lanes, c: Lanes| lanes_of(|lane| a[lane] * b[lane] + c[lane]),
-    passes |sum, limit| not_below(sum, limit)
+    passes not_below
 );
