@@ -60,6 +60,7 @@ rust-tests: ## unit, integration and SQL tests
 	$(call step,cargo test)
 	@mkdir -p '$(CARGO_TARGET_DIR)'
 	@$(CARGO) test --release --locked --workspace --no-fail-fast 2>&1 | tee '$(RUST_LOG_FILE)'
+	@$(CARGO) test --release --locked --package elanus-text --features lingua --lib 2>&1 | tee -a '$(RUST_LOG_FILE)'
 
 e2e: venv build ## pymilvus, langchain-milvus and the Node SDK against the binary
 	$(call step,end-to-end tests)

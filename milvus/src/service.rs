@@ -115,6 +115,7 @@ milvus_service! {
         alter_database(wire::AlterDatabaseRequest) -> common::Status = "AlterDatabase" => database::alter;
         add_file_resource(wire::AddFileResourceRequest) -> common::Status = "AddFileResource" => file_resource::add;
         remove_file_resource(wire::RemoveFileResourceRequest) -> common::Status = "RemoveFileResource" => file_resource::remove;
+        run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
     }
     answered_at_once {
         has_collection(wire::HasCollectionRequest) -> wire::BoolResponse = "HasCollection" => collection::has;
@@ -142,7 +143,6 @@ milvus_service! {
         alloc_timestamp(wire::AllocTimestampRequest) -> wire::AllocTimestampResponse = "AllocTimestamp" => misc::alloc_timestamp;
         list_databases(wire::ListDatabasesRequest) -> wire::ListDatabasesResponse = "ListDatabases" => database::list;
         describe_database(wire::DescribeDatabaseRequest) -> wire::DescribeDatabaseResponse = "DescribeDatabase" => database::describe;
-        run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
         get_persistent_segment_info(wire::GetPersistentSegmentInfoRequest) -> wire::GetPersistentSegmentInfoResponse = "GetPersistentSegmentInfo" => compaction::persistent_segments;
         get_query_segment_info(wire::GetQuerySegmentInfoRequest) -> wire::GetQuerySegmentInfoResponse = "GetQuerySegmentInfo" => compaction::loaded_segments;
         manual_compaction(wire::ManualCompactionRequest) -> wire::ManualCompactionResponse = "ManualCompaction" => compaction::start;

@@ -170,7 +170,7 @@ impl Server {
             } else {
                 FileAccess::Within(settings.allow_files.clone())
             },
-            services: ServiceAccess::to(&settings.allow_services).context("--allow-services")?,
+            services: settings.services.access()?,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

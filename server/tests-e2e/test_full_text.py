@@ -1,10 +1,11 @@
 """Full-text search: analyzers, and BM25 scores compared with the formula."""
 
+import json
 import random
 
 import pytest
 from documents import Bm25, docstrings, words
-from pymilvus import DataType, Function, FunctionType, LexicalHighlighter, MilvusException
+from pymilvus import DataType, Function, FunctionType, LexicalHighlighter, MilvusClient, MilvusException
 
 WORDS = "vector database query engine index graph list term score rank text word page row column".split()
 TEXTS = [
@@ -256,3 +257,75 @@ def test_found_terms_are_highlighted(client, name):
     ]:
         with pytest.raises(MilvusException, match=error):
             highlights(["test"], **given)
+
+
+def test_words_of_analyzers_in_files(own_server):
+    client = MilvusClient(own_server.uri)
+    folder = own_server.data / "file"
+    folder.mkdir()
+    (folder / "stops.txt").write_text("the\nis\n")
+    (folder / "parts.txt").write_text("vektor\ndatenbank\n")
+    (folder / "noise.txt").write_bytes(b"\xff\xfe")
+    for name in ["stops", "parts", "noise"]:
+        client.add_file_resource(name, f"file/{name}.txt")
+
+    def remote(name, file=None):
+        return {"type": "remote", "resource_name": name, "file_name": file or f"{name}.txt"}
+
+    params = {
+        "tokenizer": "standard",
+        "filter": [
+            "lowercase",
+            {"type": "decompounder", "word_list_file": remote("parts")},
+            {"type": "stop", "stop_words": ["a"], "stop_words_file": remote("stops")},
+        ],
+    }
+    assert client.run_analyzer("The Vektordatenbank is a bird", params).tokens == ["vektor", "datenbank", "bird"]
+
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=100, enable_analyzer=True, enable_match=True, analyzer_params=params)
+    schema.add_field("terms", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(Function(name="bm25", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["terms"]))
+    indexes = client.prepare_index_params()
+    indexes.add_index("terms", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    client.create_collection("birds", schema=schema, index_params=indexes, consistency_level="Strong")
+    client.insert("birds", [{"id": 1, "text": "The Vektordatenbank"}, {"id": 2, "text": "the bird is a kite"}])
+    # What users see has the name of the file, and the file may go.
+    text = next(field for field in client.describe_collection("birds")["fields"] if field["name"] == "text")
+    assert json.loads(text["params"]["analyzer_params"]) == params
+    for name in ["stops", "parts"]:
+        client.remove_file_resource(name)
+    client.close()
+    own_server.kill()
+    own_server.start()
+    client = MilvusClient(own_server.uri)
+    client.insert("birds", [{"id": 3, "text": "eine Datenbank"}])
+    assert {hit["id"] for hit in client.search("birds", ["Datenbank"], anns_field="terms", limit=5)[0]} == {1, 3}
+    assert client.search("birds", ["the is a"], anns_field="terms", limit=5)[0] == []
+    assert [row["id"] for row in client.query("birds", "text_match(text, 'vektor')")] == [1]
+
+    for file, what in [
+        (remote("stops"), "file resource 'stops' not found; there are noise"),
+        (remote("noise"), "'noise.txt' of file resource 'noise' is not UTF-8"),
+        (remote("noise", "other.txt"), "file resource 'noise' has no file 'other.txt': its file is 'noise.txt'"),
+        ({"type": "local", "path": "/etc/hostname"}, "register the file with AddFileResource"),
+    ]:
+        with pytest.raises(MilvusException, match=what):
+            client.run_analyzer("a", {"tokenizer": "standard", "filter": [{"type": "stop", "stop_words_file": file}]})
+
+
+def test_languages_choose_analyzers(own_server):
+    client = MilvusClient(own_server.uri)
+    english = "The foxes were running through the quiet forests"
+    params = {"tokenizer": {
+        "type": "language_identifier", "identifier": {"type": "whatlang", "confidence": 0.1},
+        "analyzers": {"default": {"tokenizer": "whitespace"}, "en": {"type": "english"}}, "mapping": {"English": "en"},
+    }}  # fmt: skip
+    assert client.run_analyzer(english, params).tokens == ["fox", "were", "run", "through", "quiet", "forest"]
+    assert client.run_analyzer("Быстрая лиса.", params).tokens == ["Быстрая", "лиса."]
+    assert client.run_analyzer("ฐานข้อมูล และ ๒๕๖๙", {"type": "thai"}).tokens[-1] == "2569"
+    assert "في" not in client.run_analyzer("المكتبة في القاهرة", {"type": "arabic"}).tokens
+    params["tokenizer"]["identifier"] = "lingua"
+    with pytest.raises(MilvusException, match="--features lingua"):
+        client.run_analyzer(english, params)

@@ -22,6 +22,8 @@ class Service(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, body))
+        if self.path == "/hosted":
+            self.server.keys.append(self.headers["Authorization"])
         texts = body.get("texts", body.get("documents"))
         scores = [(index, score(body["query"], text)) for index, text in enumerate(texts)]
         scores.sort(key=lambda pair: -pair[1])
@@ -45,7 +47,7 @@ class Service(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def service():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    server.asked = []
+    server.asked, server.keys = [], []
     server.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -134,8 +136,10 @@ def test_a_hybrid_search_is_reranked(client, service):
 
 def test_mistakes_are_named(client, service):
     for function, what in [
-        (ranker(service, provider="cohere"), "not supported: rerank provider cohere; tei and vllm are there"),
-        (ranker(service, provider="acme"), "unknown rerank model provider:acme"),
+        (ranker(service, provider="zilliz"), "not supported: rerank provider zilliz"),
+        (ranker(service, provider="acme"), "unknown rerank model provider:acme; allowed are tei, vllm, sglang, cohere"),
+        (ranker(service, provider="cohere", endpoint=None), "cohere rerank model name is required"),
+        (ranker(service, provider="cohere", endpoint=None, model_name="m"), "'https://api.cohere.com/v2/rerank' may not be asked"),
         (ranker(service, provider=None), "rerank function lost params provider"),
         (ranker(service, queries=None), "rerank function lost params queries"),
         (ranker(service, queries=[]), "rerank function lost params queries"),
@@ -148,7 +152,8 @@ def test_mistakes_are_named(client, service):
         (ranker(service, max_client_batch_size="x"), "is not a valid number"),
         (ranker(service, truncation_direction="Up"), r"only supports \[Left/Right\]"),
         (ranker(service, truncate_prompt_tokens=1), "tei has no parameter truncate_prompt_tokens"),
-        (ranker(service, credential="k"), "not supported: credentials of rerank providers"),
+        (ranker(service, credential="k"), "credential 'k' is not in the server's settings"),
+        (ranker(service, integration_id="k"), "not supported: integration_id of rerank providers"),
         (ranker(service, tempo=1), "unknown parameter tempo"),
         (ranker(service, fields=("text", "id")), r"only supports single input, but gets \[text id\]"),
         (ranker(service, fields=("id",)), "'id' is Int64, it must be VARCHAR or TEXT"),
@@ -166,3 +171,41 @@ def test_without_leave_no_service_is_asked(own_server, service):
     with pytest.raises(MilvusException, match="may not be asked: the server allows those given with --allow-services"):
         client.search("c", [[1.0, 0.0]], limit=1, ranker=ranker(service))
     assert service.asked == []
+
+
+def test_a_hosted_provider_gets_its_key(service, tmp_path):
+    settings = tmp_path / "elanus.toml"
+    settings.write_text(f"""
+allow_services = ["{service.url}"]
+[credentials]
+team_a = "key of a"
+team_b = "key of b"
+[rerank.cohere]
+url = "{service.url}/hosted"
+credential = "team_a"
+[rerank.voyageai]
+enable = false
+""")
+    server = Server(tmp_path / "data", "--config", str(settings)).start()
+    client = MilvusClient(server.uri)
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("text", DataType.VARCHAR, max_length=50)
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection("texts", schema=schema, index_params=indexes, consistency_level="Strong")
+    client.insert("texts", [{"id": i, "v": [i, 0.0], "text": text or ""} for i, text in enumerate(TEXTS)])
+    service.asked.clear()
+    hosted = {"provider": "cohere", "endpoint": None, "model_name": "rerank-v3.5"}
+    assert found(client, [[0.0, 0.0]], ranker=ranker(service, **hosted, max_tokens_per_doc=100)) == [best("kite")]
+    assert found(client, [[0.0, 0.0]], ranker=ranker(service, **hosted, credential="team_b")) == [best("kite")]
+    assert service.keys == ["Bearer key of a", "Bearer key of b"]
+    (path, first), (_, second) = service.asked
+    texts = [text or "" for text in TEXTS]
+    assert path == "/hosted"
+    assert first == {"model": "rerank-v3.5", "query": "kite", "documents": texts, "max_tokens_per_doc": 100}
+    assert second == {"model": "rerank-v3.5", "query": "kite", "documents": texts}
+    with pytest.raises(MilvusException, match=r"rerank provider: \[voyageai\] is disabled"):
+        found(client, [[0.0, 0.0]], ranker=ranker(service, **{**hosted, "provider": "voyageai"}))
+    server.stop()

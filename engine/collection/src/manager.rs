@@ -26,6 +26,7 @@ mod alter;
 mod databases;
 mod file_resources;
 mod relations;
+mod word_files;
 
 pub use databases::DatabaseInfo;
 pub use file_resources::FileResource;
@@ -183,6 +184,7 @@ impl Collections {
         for field in &mut schema.fields {
             // Of the collection that the schema was copied from.
             (field.stored_name, field.fill) = (None, None);
+            self.read_words(field).await?;
         }
         schema.validate()?;
         if spec.shards > MAX_SHARDS {

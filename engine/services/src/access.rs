@@ -1,16 +1,54 @@
 //! Which services may be asked, and the one client that asks them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
+use crate::provider::Provider;
 use crate::scorer::ServiceError;
+
+/// A key of a hosted service. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for ApiKey {
+    fn from(secret: String) -> Self {
+        Self(secret)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+/// What the operator says of a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProviderSettings {
+    /// Where it is asked instead of its own address.
+    pub url: Option<String>,
+    /// Name of the key for requests that name none.
+    pub credential: Option<String>,
+    /// Whether it may not be asked at all.
+    pub disabled: bool,
+}
 
 /// The services that requests may name. Cheap to clone; clones share connections.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceAccess {
     allowed: Vec<Url>,
+    keys: BTreeMap<String, ApiKey>,
+    providers: BTreeMap<&'static str, ProviderSettings>,
     /// Made when it is needed: most servers ask nobody.
     client: Arc<OnceLock<Client>>,
 }
@@ -33,8 +71,66 @@ impl ServiceAccess {
         });
         Ok(Self {
             allowed: allowed.collect::<Result<_, _>>()?,
-            client: Arc::default(),
+            ..Self::default()
         })
+    }
+
+    /// With these keys, by name, which requests and providers refer to.
+    #[must_use]
+    pub fn with_keys(mut self, keys: BTreeMap<String, ApiKey>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// With these settings of a provider.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Provider, settings: ProviderSettings) -> Self {
+        self.providers.insert(provider.name(), settings);
+        self
+    }
+
+    /// What the operator says of a provider.
+    ///
+    /// # Errors
+    /// That it may not be asked.
+    pub(crate) fn provider(&self, provider: Provider) -> Result<ProviderSettings, ServiceError> {
+        let settings = self.providers.get(provider.name()).cloned().unwrap_or_default();
+        if settings.disabled {
+            let name = provider.name();
+            return Err(ServiceError::Refused(format!(
+                "rerank provider: [{name}] is disabled"
+            )));
+        }
+        Ok(settings)
+    }
+
+    /// The key for a provider: the one that the request names, the one of the provider's settings, or the one in the
+    /// environment.
+    ///
+    /// # Errors
+    /// A name that no key has; a provider that needs one and has none.
+    pub(crate) fn key(
+        &self,
+        provider: Provider,
+        credential: Option<&str>,
+    ) -> Result<Option<ApiKey>, ServiceError> {
+        let settings = self.provider(provider)?;
+        if let Some(name) = credential.or(settings.credential.as_deref()) {
+            let key = self.keys.get(name).cloned();
+            return key.map(Some).ok_or_else(|| {
+                ServiceError::Refused(format!("credential '{name}' is not in the server's settings"))
+            });
+        }
+        let Some(variable) = provider.key_variable() else {
+            return Ok(None);
+        };
+        match std::env::var(variable) {
+            Ok(key) if !key.is_empty() => Ok(Some(ApiKey(key))),
+            _ => Err(ServiceError::Refused(format!(
+                "{} needs a key: a credential in the server's settings, or the environment variable {variable} of the server",
+                provider.name()
+            ))),
+        }
     }
 
     pub(crate) fn client(&self) -> Result<Client, ServiceError> {

@@ -1,15 +1,14 @@
 //! [`TextScorer`]: asks a service for the scores of texts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::access::ServiceAccess;
+use crate::access::{ApiKey, ServiceAccess};
+use crate::provider::{Provider, check_hf_provider};
 
-/// Texts of a request to the service, where nothing else is said.
-const DEFAULT_BATCH: usize = 32;
 /// How long a request to the service may take, where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of an answer.
@@ -28,28 +27,23 @@ pub enum ServiceError {
     Failed(String),
 }
 
-/// The protocol of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// Hugging Face's text-embeddings-inference.
-    Tei,
-    /// vLLM.
-    Vllm,
-}
-
 /// How a service is asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// Most texts of a request; 32 when absent.
+    /// Where it is: a scheme, a host and, if wanted, a port. Only of providers without a place of their own.
+    pub endpoint: Option<String>,
+    /// Name of the model, of providers with several.
+    pub model: Option<String>,
+    /// Name of the key among those of the server's settings.
+    pub credential: Option<String>,
+    /// Most texts of a request; 32 or 128 when absent, as the provider allows.
     pub batch: Option<usize>,
     /// Milliseconds that a request may take; 30,000 when absent.
     pub timeout_ms: Option<u64>,
-    /// TEI: whether texts that are too long for the model are cut.
-    pub truncate: Option<bool>,
-    /// TEI: the side that is cut, `Left` or `Right`.
-    pub truncation_direction: Option<String>,
-    /// vLLM: tokens that are left of a longer text.
-    pub truncate_prompt_tokens: Option<i64>,
+    /// What is sent along: `truncate`, `truncation_direction` (`Left` or `Right`) of TEI, `truncate_prompt_tokens` of vLLM,
+    /// `max_tokens_per_doc` of Cohere, `truncation` of Voyage AI, `max_chunks_per_doc` and `overlap_tokens` of SiliconFlow;
+    /// and `hf_provider` of Hugging Face, which is a part of the address.
+    pub more: BTreeMap<String, Value>,
 }
 
 /// A service that scores texts by how well they answer a query. Cheap to clone.
@@ -57,76 +51,68 @@ pub struct Options {
 pub struct TextScorer {
     provider: Provider,
     url: Url,
+    model: String,
+    key: Option<ApiKey>,
     batch: usize,
     timeout: Duration,
-    options: Options,
+    more: BTreeMap<String, Value>,
     client: Client,
 }
 
-#[derive(Deserialize)]
-struct TeiScore {
-    index: usize,
-    score: f32,
-}
-
-#[derive(Deserialize)]
-struct VllmAnswer {
-    results: Vec<VllmScore>,
-}
-
-#[derive(Deserialize)]
-struct VllmScore {
-    index: usize,
-    relevance_score: f32,
-}
-
 impl TextScorer {
-    /// The service at `endpoint`, which is not asked before there are texts.
+    /// The service of this provider, which is not asked before there are texts.
     ///
     /// # Errors
-    /// An endpoint that is none or not allowed, and options out of range or of the other provider.
-    pub fn new(
-        provider: Provider,
-        endpoint: &str,
-        options: Options,
-        access: &ServiceAccess,
-    ) -> Result<Self, ServiceError> {
-        let mut url = access.check(endpoint)?;
-        url.set_path("/rerank");
-        url.set_query(None);
-        let batch = options.batch.unwrap_or(DEFAULT_BATCH);
-        if batch == 0 {
-            return Err(ServiceError::Refused(
-                "[max_client_batch_size param's value: 0] must be greater than 0".into(),
-            ));
-        }
-        if let Some(direction) = &options.truncation_direction
-            && !matches!(direction.as_str(), "Left" | "Right")
+    /// A provider that is switched off, a place that is none or not allowed, a key or a model that is missing, and options
+    /// out of range or of another provider.
+    pub fn new(provider: Provider, options: Options, access: &ServiceAccess) -> Result<Self, ServiceError> {
+        let refused = |what: String| Err(ServiceError::Refused(what));
+        let name = provider.name();
+        let settings = access.provider(provider)?;
+        let known = provider.known_options();
+        if let Some(other) = options
+            .more
+            .keys()
+            .find(|option| !known.contains(&option.as_str()))
         {
-            return Err(ServiceError::Refused(format!(
-                "[truncation_direction param's value: {direction}] is invalid, only supports [Left/Right]"
-            )));
+            return refused(format!("the provider {name} has no parameter {other}"));
         }
-        let other = match provider {
-            Provider::Tei => [("truncate_prompt_tokens", options.truncate_prompt_tokens.is_some())].to_vec(),
-            Provider::Vllm => [
-                ("truncate", options.truncate.is_some()),
-                ("truncation_direction", options.truncation_direction.is_some()),
-            ]
-            .to_vec(),
+        check(&options.more)?;
+        let model = options.model.unwrap_or_default();
+        if provider.needs_model() && model.is_empty() {
+            return refused(format!("{name} rerank model name is required"));
+        }
+        let mut url = match (&options.endpoint, provider.default_url()) {
+            (Some(endpoint), None) => access.check(endpoint)?,
+            (None, None) => return refused("rerank function lost params endpoint".into()),
+            (Some(_), Some(_)) => return refused(format!("the provider {name} has no parameter endpoint")),
+            (None, Some(default)) => access.check(settings.url.as_deref().unwrap_or(default))?,
         };
-        if let Some((name, _)) = other.iter().find(|(_, given)| *given) {
-            return Err(ServiceError::Refused(format!(
-                "the provider {} has no parameter {name}",
-                provider.name()
-            )));
+        if let Some(path) = provider.path(&model)? {
+            let before = url.path().trim_end_matches('/').to_owned();
+            // Of an endpoint only the host counts, of a provider's own address all.
+            let before = if provider.default_url().is_some() {
+                before.as_str()
+            } else {
+                ""
+            };
+            url.set_path(&format!("{before}{path}"));
+            url.set_query(None);
         }
+        let batch = options.batch.unwrap_or_else(|| provider.default_batch());
+        if batch == 0 {
+            return refused("[max_client_batch_size param's value: 0] must be greater than 0".into());
+        }
+        let mut more = options.more;
+        more.remove("hf_provider");
         Ok(Self {
             provider,
             url,
+            model,
+            key: access.key(provider, options.credential.as_deref())?,
             batch,
             timeout: options.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis),
-            options,
+            more,
             client: access.client()?,
         })
     }
@@ -152,12 +138,19 @@ impl TextScorer {
                 self.url
             ))
         };
-        let sent = self
+        let mut body = self.provider.body(&self.model, query, texts);
+        if let Some(members) = body.as_object_mut() {
+            members.extend(self.more.clone());
+        }
+        let mut request = self
             .client
             .post(self.url.clone())
             .timeout(self.timeout)
-            .json(&self.body(query, texts))
-            .send();
+            .json(&body);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.secret());
+        }
+        let sent = request.send();
         let mut response = sent.await.map_err(|error| {
             failed(if error.is_timeout() {
                 "no answer in time".into()
@@ -179,51 +172,29 @@ impl TextScorer {
         if !status.is_success() {
             return Err(failed(format!("status {status}: {}", beginning(&answer))));
         }
-        let scores = match self.provider {
-            Provider::Tei => serde_json::from_slice::<Vec<TeiScore>>(&answer)
-                .map(|scores| scores.into_iter().map(|one| (one.index, one.score)).collect()),
-            Provider::Vllm => serde_json::from_slice::<VllmAnswer>(&answer).map(|answer| {
-                let scores = answer.results.into_iter();
-                scores.map(|one| (one.index, one.relevance_score)).collect()
-            }),
-        };
-        let scores: Vec<(usize, f32)> =
+        let scores = self.provider.scores(&answer);
+        let scores =
             scores.map_err(|error| failed(format!("no scores ({error}): {}", beginning(&answer))))?;
         in_order(&scores, texts.len()).map_err(failed)
     }
-
-    fn body(&self, query: &str, texts: &[&str]) -> Value {
-        let mut body = match self.provider {
-            Provider::Tei => json!({"query": query, "texts": texts}),
-            Provider::Vllm => json!({"query": query, "documents": texts}),
-        };
-        let options = [
-            ("truncate", self.options.truncate.map(Value::from)),
-            (
-                "truncation_direction",
-                self.options.truncation_direction.clone().map(Value::from),
-            ),
-            (
-                "truncate_prompt_tokens",
-                self.options.truncate_prompt_tokens.map(Value::from),
-            ),
-        ];
-        for (name, value) in options {
-            if let (Some(value), Some(members)) = (value, body.as_object_mut()) {
-                members.insert(name.into(), value);
-            }
-        }
-        body
-    }
 }
 
-impl Provider {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tei => "tei",
-            Self::Vllm => "vllm",
+/// Refuses options whose values are no good, as the provider would not.
+fn check(options: &BTreeMap<String, Value>) -> Result<(), ServiceError> {
+    for (name, value) in options {
+        match (name.as_str(), value) {
+            ("truncation_direction", Value::String(direction))
+                if !matches!(direction.as_str(), "Left" | "Right") =>
+            {
+                return Err(ServiceError::Refused(format!(
+                    "[truncation_direction param's value: {direction}] is invalid, only supports [Left/Right]"
+                )));
+            }
+            ("hf_provider", Value::String(name)) => check_hf_provider(name)?,
+            _ => {}
         }
     }
+    Ok(())
 }
 
 /// The scores of texts 0, 1, ..: each once, and numbers.

@@ -5,6 +5,8 @@
 //! | `standard` | standard | lowercase, stop (`stop_words`) |
 //! | `english` | standard | lowercase, stemmer (english), stop (`_english_` and `stop_words`) |
 //! | `chinese` | jieba | cnalphanumonly, stop (`stop_words`) |
+//! | `arabic` | standard | lowercase, decimaldigit, arabic_normalization, stemmer (arabic), stop (`_arabic_` and `stop_words`) |
+//! | `thai` | thai | lowercase, decimaldigit, stop (`_thai_` and `stop_words`) |
 
 use std::sync::Arc;
 
@@ -16,8 +18,7 @@ use crate::params::{only, text, texts};
 use crate::token::Token;
 use crate::tokenizer::Tokenizer;
 
-/// Built-in analyzers of Milvus that are not there.
-const BUILT_IN_ELSEWHERE: [&str; 2] = ["arabic", "thai"];
+const BUILT_IN: &str = "standard, english, chinese, arabic, thai";
 
 /// Turns texts into tokens. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,27 +92,33 @@ impl Analyzer {
         only(params, &["type", "stop_words"], &of)?;
         let stop_words = match params.get("stop_words") {
             None => None,
-            Some(words) => Some(StopWords::new(texts(words, "stop words")?)?),
+            Some(words) => Some(StopWords::new(texts(words, "stop words")?)),
         };
+        let list = |name: &str| Filter::Stop(StopWords::new(vec![name.to_string()]));
         let (tokenizer, mut filters) = match name {
             "standard" => (Tokenizer::Standard, vec![Filter::Lowercase]),
             "english" => (
                 Tokenizer::Standard,
-                vec![
-                    Filter::Lowercase,
-                    Filter::stemmer("english")?,
-                    Filter::Stop(StopWords::new(vec!["_english_".into()])?),
-                ],
+                vec![Filter::Lowercase, Filter::stemmer("english")?, list("_english_")],
             ),
             "chinese" => (Tokenizer::jieba(), vec![Filter::CnAlphaNumOnly]),
-            other if BUILT_IN_ELSEWHERE.contains(&other) => {
-                return Err(AnalyzerError::Unsupported(format!(
-                    "the analyzer '{other}'; allowed are standard, english, chinese"
-                )));
-            }
+            "arabic" => (
+                Tokenizer::Standard,
+                vec![
+                    Filter::Lowercase,
+                    Filter::DecimalDigit,
+                    Filter::ArabicNormalization,
+                    Filter::stemmer("arabic")?,
+                    list("_arabic_"),
+                ],
+            ),
+            "thai" => (
+                Tokenizer::Thai,
+                vec![Filter::Lowercase, Filter::DecimalDigit, list("_thai_")],
+            ),
             other => {
                 return Err(AnalyzerError::Invalid(format!(
-                    "unknown analyzer type '{other}'; allowed are standard, english, chinese"
+                    "unknown analyzer type '{other}'; allowed are {BUILT_IN}"
                 )));
             }
         };
@@ -194,6 +201,26 @@ mod tests {
     }
 
     #[test]
+    fn arabic_and_thai_are_their_parts() {
+        let arabic = r#"{"tokenizer": "standard", "filter": ["lowercase", "decimaldigit", "arabic_normalization",
+            {"type": "stemmer", "language": "arabic"}, {"type": "stop", "stop_words": "_arabic_"}]}"#;
+        let text = "هذه المكتبةُ في القاهرة ٢٠٢٦ Milvus";
+        let tokens = texts_of(r#"{"type": "arabic"}"#, text);
+        assert_eq!(tokens, texts_of(arabic, text));
+        assert!(tokens.contains(&"2026".to_string()) && tokens.contains(&"milvus".to_string()));
+        assert!(!tokens.contains(&"في".to_string()));
+        let without = texts_of(r#"{"type": "arabic", "stop_words": ["milvus"]}"#, text);
+        assert_eq!(without.len(), tokens.len() - 1);
+
+        let thai = r#"{"tokenizer": "thai", "filter": ["lowercase", "decimaldigit",
+            {"type": "stop", "stop_words": ["_thai_"]}]}"#;
+        let text = "ฐานข้อมูลเวกเตอร์ของ Milvus และ ๒๕๖๙";
+        let tokens = texts_of(r#"{"type": "thai"}"#, text);
+        assert_eq!(tokens, texts_of(thai, text));
+        assert!(tokens.contains(&"2569".to_string()) && !tokens.contains(&"และ".to_string()));
+    }
+
+    #[test]
     fn english_is_the_same_as_its_parts() {
         let parts = r#"{"tokenizer": "standard", "filter": ["lowercase", {"type": "stemmer", "language": "english"},
             {"type": "stop", "stop_words": "_english_"}]}"#;
@@ -228,19 +255,15 @@ mod tests {
     fn what_is_wrong_or_missing_is_named() {
         assert_eq!(
             error(r#"{"type": "klingon"}"#),
-            "invalid analyzer params: unknown analyzer type 'klingon'; allowed are standard, english, chinese"
-        );
-        assert_eq!(
-            error(r#"{"type": "thai"}"#),
-            "not supported: the analyzer 'thai'; allowed are standard, english, chinese"
+            "invalid analyzer params: unknown analyzer type 'klingon'; allowed are standard, english, chinese, arabic, thai"
         );
         assert!(error(r#"{"tokenizer": "lindera"}"#).starts_with("not supported: the tokenizer 'lindera'"));
         assert!(
             error(r#"{"tokenizer": "words"}"#)
                 .contains("unknown tokenizer 'words'; allowed are standard, whitespace, jieba, icu")
         );
-        let file = r#"{"tokenizer": "standard", "filter": [{"type": "synonym", "synonyms_file": {"type": "remote"}}]}"#;
-        assert!(error(file).starts_with("not supported: 'synonyms_file'"));
+        let neither = r#"{"tokenizer": "standard", "filter": [{"type": "synonym"}]}"#;
+        assert!(error(neither).contains("must have 'synonyms' or 'synonyms_file'"));
         assert!(
             error(r#"{"tokenizer": "standard", "filter": ["upper"]}"#).contains("unknown filter 'upper'")
         );
@@ -258,9 +281,5 @@ mod tests {
         assert!(error(r#"{"filter": []}"#).contains("must have 'tokenizer'"));
         assert!(error("[]").contains("a JSON object is needed"));
         assert!(error("{").contains("is not JSON"));
-        assert!(
-            error(r#"{"type": "standard", "stop_words": ["_german_"]}"#)
-                .starts_with("not supported: the stop words '_german_'")
-        );
     }
 }

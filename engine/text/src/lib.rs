@@ -16,15 +16,18 @@
 //! | [`analyzer`] | an analyzer from its parameters: built-in, or tokenizer and filters |
 //! | `tokenizer` | text to tokens |
 //! | `filter` | tokens to tokens |
+//! | `language` | the language that a text is in |
 //! | [`highlight`] | pieces of a text around the terms of a query |
 //! | [`matching`] | whether a text has the terms or the phrase of a query |
 //! | `number` | the number that a text is |
 //! | [`terms`] | what BM25 counts: the numbers of terms, and their counts in a text |
+//! | [`word_files`] | words in registered files |
 
 pub mod analyzer;
 mod error;
 mod filter;
 pub mod highlight;
+mod language;
 pub mod matching;
 mod number;
 mod params;
@@ -32,6 +35,7 @@ mod segments;
 pub mod terms;
 mod token;
 mod tokenizer;
+pub mod word_files;
 
 pub use analyzer::Analyzer;
 pub use error::AnalyzerError;

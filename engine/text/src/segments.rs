@@ -1,4 +1,4 @@
-//! Words by the rules, dictionaries and models of Unicode (ICU4X), and the language that a text is in.
+//! Words by the rules, dictionaries and models of Unicode (ICU4X), and an analyzer for each language.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::analyzer::Analyzer;
 use crate::error::AnalyzerError;
+use crate::language::Identifier;
 use crate::params::only;
 use crate::token::Token;
 
@@ -40,62 +41,68 @@ pub(crate) fn words(text: &str, everything: bool) -> Vec<Token> {
 /// An analyzer for each language.
 #[derive(Clone, Debug)]
 pub(crate) struct ByLanguage {
+    identifier: Identifier,
     default: Analyzer,
+    /// By the name of the language.
     languages: Arc<BTreeMap<String, Analyzer>>,
 }
 
 impl ByLanguage {
-    /// Reads `analyzers`, one for each language by its English name, and the `default` one.
+    /// Reads `analyzers`, the `default` one and others by the English name of their language, or by any name that
+    /// `mapping` gives languages; and the `identifier`.
     pub fn new(params: &Map<String, Value>) -> Result<Self, AnalyzerError> {
         let of = "the tokenizer 'language_identifier'";
-        only(params, &["type", "identifier", "analyzers"], of)?;
-        match params.get("identifier").map(Value::as_str) {
-            None | Some(Some("whatlang")) => {}
-            Some(Some("lingua")) => {
-                return Err(AnalyzerError::Unsupported(format!(
-                    "the identifier 'lingua' of {of}; allowed is whatlang"
-                )));
-            }
-            Some(_) => {
-                return Err(AnalyzerError::Invalid(format!(
-                    "unknown 'identifier' of {of}; allowed is whatlang"
-                )));
-            }
-        }
+        only(params, &["type", "identifier", "analyzers", "mapping"], of)?;
+        let identifier = Identifier::new(params.get("identifier"))?;
         let Some(Value::Object(given)) = params.get("analyzers") else {
             return Err(AnalyzerError::Invalid(format!(
                 "{of} must have 'analyzers', an object of them by language"
             )));
         };
-        let mut languages = BTreeMap::new();
-        for (language, params) in given {
+        let mapping = match params.get("mapping") {
+            None => BTreeMap::new(),
+            Some(mapping) => {
+                serde_json::from_value::<BTreeMap<String, String>>(mapping.clone()).map_err(|_| {
+                    AnalyzerError::Invalid(format!(
+                        "'mapping' of {of} must be an object of names of analyzers by language, got {mapping}"
+                    ))
+                })?
+            }
+        };
+        let known = identifier.languages();
+        if let Some(language) = mapping.keys().find(|language| !known.contains(language)) {
+            return Err(unknown(language, &known));
+        }
+        let mut analyzers = BTreeMap::new();
+        for (name, params) in given {
             let Value::Object(params) = params else {
                 return Err(AnalyzerError::Invalid(format!(
-                    "the analyzer '{language}' of {of} must be an object, got {params}"
+                    "the analyzer '{name}' of {of} must be an object, got {params}"
                 )));
             };
-            if language != DEFAULT
-                && !whatlang::Lang::all()
-                    .iter()
-                    .any(|known| known.eng_name() == language)
-            {
-                let known: Vec<&str> = whatlang::Lang::all()
-                    .iter()
-                    .map(|known| known.eng_name())
-                    .collect();
-                return Err(AnalyzerError::Invalid(format!(
-                    "unknown language '{language}' of {of}; allowed are {DEFAULT}, {}",
-                    known.join(", ")
-                )));
+            if name != DEFAULT && !known.contains(name) && !mapping.values().any(|mapped| mapped == name) {
+                return Err(unknown(name, &known));
             }
-            languages.insert(language.clone(), Analyzer::new(params)?);
+            analyzers.insert(name.clone(), Analyzer::new(params)?);
         }
-        let Some(default) = languages.remove(DEFAULT) else {
+        let Some(default) = analyzers.get(DEFAULT).cloned() else {
             return Err(AnalyzerError::Invalid(format!(
                 "{of} must have an analyzer '{DEFAULT}', for languages that have none"
             )));
         };
+        let mut languages = BTreeMap::new();
+        for language in known {
+            let name = mapping.get(&language).unwrap_or(&language);
+            if let Some(analyzer) = analyzers.get(name) {
+                languages.insert(language, analyzer.clone());
+            } else if mapping.contains_key(&language) {
+                return Err(AnalyzerError::Invalid(format!(
+                    "'mapping' of {of} gives {language} the analyzer '{name}', which is not in 'analyzers'"
+                )));
+            }
+        }
         Ok(Self {
+            identifier,
             default,
             languages: languages.into(),
         })
@@ -103,10 +110,17 @@ impl ByLanguage {
 
     /// The tokens that the analyzer of the text's language makes.
     pub fn tokens(&self, text: &str) -> Vec<Token> {
-        let language = whatlang::detect_lang(text).map(|language| language.eng_name());
-        let analyzer = language.and_then(|language| self.languages.get(language));
+        let language = self.identifier.language(text);
+        let analyzer = language.and_then(|language| self.languages.get(&language));
         analyzer.unwrap_or(&self.default).tokens(text)
     }
+}
+
+fn unknown(language: &str, known: &[String]) -> AnalyzerError {
+    AnalyzerError::Invalid(format!(
+        "unknown language '{language}' of the tokenizer 'language_identifier'; allowed are {DEFAULT}, {}",
+        known.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -157,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn languages_may_share_an_analyzer() {
+        let params = json!({"analyzers": {"default": {"tokenizer": "whitespace"}, "stemmed": {"type": "english"}},
+            "mapping": {"English": "stemmed", "Dutch": "stemmed", "French": "default"}});
+        let chosen = ByLanguage::new(params.as_object().unwrap()).unwrap();
+        let english = "The foxes were running through the quiet forests";
+        assert_eq!(texts(chosen.tokens(english))[0], "fox");
+        assert_eq!(
+            texts(chosen.tokens("Les renards couraient dans les forêts tranquilles."))[0],
+            "Les"
+        );
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = |params: Value| {
             ByLanguage::new(params.as_object().unwrap())
@@ -170,11 +197,10 @@ mod tests {
                 .contains("unknown language 'Klingon'")
         );
         assert!(error(json!({"analyzers": {"default": []}})).contains("must be an object"));
-        assert!(
-            error(json!({"identifier": "lingua", "analyzers": {"default": {}}})).starts_with("not supported")
-        );
-        assert!(
-            error(json!({"identifier": 3, "analyzers": {"default": {}}})).contains("allowed is whatlang")
-        );
+        assert!(error(json!({"identifier": 3, "analyzers": {"default": {}}})).contains("must be a string"));
+        let mapping = |mapping| error(json!({"analyzers": {"default": {}}, "mapping": mapping}));
+        assert!(mapping(json!(["en"])).contains("must be an object of names"));
+        assert!(mapping(json!({"Klingon": "default"})).contains("unknown language 'Klingon'"));
+        assert!(mapping(json!({"English": "en"})).contains("'en', which is not in 'analyzers'"));
     }
 }

@@ -12,6 +12,7 @@ use crate::error::AnalyzerError;
 use crate::params::{only, text, texts};
 use crate::segments::{ByLanguage, words};
 use crate::token::Token;
+use crate::word_files::text_of_file;
 
 /// Tokenizers of Milvus that are not there.
 const ELSEWHERE: [&str; 3] = ["lindera", "grpc", "char_group"];
@@ -119,7 +120,8 @@ impl Tokenizer {
 
     fn jieba_with(params: &Map<String, Value>) -> Result<Self, AnalyzerError> {
         let of = "the tokenizer 'jieba'";
-        only(params, &["type", "dict", "mode", "hmm"], of)?;
+        only(params, &["type", "dict", "extra_dict_file", "mode", "hmm"], of)?;
+        let extra = text_of_file(params, "extra_dict_file")?;
         let mut words = match params.get("dict") {
             None => vec!["_default_".to_string()],
             Some(words) => texts(words, "words of 'dict'")?,
@@ -127,7 +129,7 @@ impl Tokenizer {
         let all = words.len();
         words.retain(|word| word != "_default_");
         let with_default = words.len() < all;
-        let dictionary = if with_default && words.is_empty() {
+        let dictionary = if with_default && words.is_empty() && extra.is_none() {
             Arc::clone(&DEFAULT_DICTIONARY)
         } else {
             let mut dictionary = if with_default {
@@ -137,6 +139,9 @@ impl Tokenizer {
             };
             for word in &words {
                 dictionary.add_word(word, None, None);
+            }
+            for line in extra.unwrap_or_default().lines() {
+                add_entry(&mut dictionary, line)?;
             }
             Arc::new(dictionary)
         };
@@ -194,6 +199,22 @@ impl Tokenizer {
             }
         }
     }
+}
+
+/// Adds a word, how often it occurs and its part of speech, with white space between; the word alone is enough.
+fn add_entry(dictionary: &mut Jieba, line: &str) -> Result<(), AnalyzerError> {
+    let mut parts = line.split_whitespace();
+    let Some(word) = parts.next() else {
+        return Ok(());
+    };
+    let times = parts.next().map(str::parse).transpose();
+    let times = times.map_err(|_| {
+        AnalyzerError::Invalid(format!(
+            "'{line}' is no entry of a dictionary of jieba; allowed are a word, how often it occurs, and its part of speech"
+        ))
+    })?;
+    dictionary.add_word(word, times, parts.next());
+    Ok(())
 }
 
 /// The longest runs of characters that `inside` holds for.

@@ -5,21 +5,10 @@ use std::collections::BTreeMap;
 use elanus_query::{Chain, ChainColumn, ChainExpr, ChainStep, Rerank};
 use elanus_services::{Options, Provider, ServiceAccess, ServiceError, TextScorer};
 use milvus::proto::schema::FunctionSchema;
+use serde_json::Value;
 
 use crate::convert::params::flag;
 use crate::status::{Error, Result};
-
-/// Providers of Milvus that are not there.
-const OTHER_PROVIDERS: &[&str] = &[
-    "cohere",
-    "voyageai",
-    "siliconflow",
-    "ali",
-    "dashscope",
-    "huggingface",
-    "sglang",
-    "zilliz",
-];
 
 /// The reranking of a ranker `model` over its one field: the best score first, of equal ones the smaller key.
 pub(crate) fn reranking(
@@ -58,20 +47,17 @@ pub(crate) fn text_score(
 ) -> Result<ChainExpr> {
     let lost = |name: &str| Error::invalid(format!("rerank function lost params {name}"));
     let provider = params.remove("provider").ok_or_else(|| lost("provider"))?;
-    let provider = match provider.to_lowercase().as_str() {
-        "tei" => Provider::Tei,
-        "vllm" => Provider::Vllm,
-        other if OTHER_PROVIDERS.contains(&other) => {
-            return Err(Error::unsupported(format!(
-                "rerank provider {other}; tei and vllm are there"
-            )));
-        }
-        _ => {
-            return Err(Error::invalid(format!(
-                "unknown rerank model provider:{provider}; allowed are tei, vllm"
-            )));
-        }
-    };
+    if provider.eq_ignore_ascii_case("zilliz") {
+        return Err(Error::unsupported(
+            "rerank provider zilliz, which is a part of its cloud",
+        ));
+    }
+    let provider = Provider::named(&provider).ok_or_else(|| {
+        let known = Provider::ALL.map(Provider::name).join(", ");
+        Error::invalid(format!(
+            "unknown rerank model provider:{provider}; allowed are {known}"
+        ))
+    })?;
     let queries = params.remove("queries").ok_or_else(|| lost("queries"))?;
     let queries: Vec<String> = serde_json::from_str(&queries).map_err(|error| {
         Error::invalid(format!(
@@ -81,24 +67,15 @@ pub(crate) fn text_score(
     if queries.is_empty() {
         return Err(lost("queries"));
     }
-    let endpoint = params.remove("endpoint").ok_or_else(|| lost("endpoint"))?;
-    let truncate = params.contains_key("truncate").then(|| flag(&params, "truncate"));
-    let truncate = truncate.transpose()?;
-    params.remove("truncate");
     let options = Options {
+        endpoint: params.remove("endpoint"),
+        model: params.remove("model_name"),
+        credential: params.remove("credential"),
         batch: number(&mut params, "max_client_batch_size")?,
         timeout_ms: number(&mut params, "timeout_ms")?,
-        truncate,
-        truncation_direction: params.remove("truncation_direction"),
-        truncate_prompt_tokens: number(&mut params, "truncate_prompt_tokens")?,
+        more: more(params)?,
     };
-    if let Some(name) = params.keys().next() {
-        return Err(match name.as_str() {
-            "credential" => Error::unsupported("credentials of rerank providers"),
-            _ => Error::invalid(format!("unknown parameter {name} of a rerank model")),
-        });
-    }
-    let scorer = TextScorer::new(provider, &endpoint, options, services);
+    let scorer = TextScorer::new(provider, options, services);
     Ok(ChainExpr::TextScore {
         input,
         queries,
@@ -107,6 +84,39 @@ pub(crate) fn text_score(
             ServiceError::Failed(what) => Error::unexpected(what),
         })?,
     })
+}
+
+/// The parameters that are sent along, with their types.
+fn more(mut params: BTreeMap<String, String>) -> Result<BTreeMap<String, Value>> {
+    let mut more = BTreeMap::new();
+    for name in ["truncate", "truncation"] {
+        if params.contains_key(name) {
+            more.insert(name.to_owned(), flag(&params, name)?.into());
+            params.remove(name);
+        }
+    }
+    for name in [
+        "truncate_prompt_tokens",
+        "max_tokens_per_doc",
+        "max_chunks_per_doc",
+        "overlap_tokens",
+    ] {
+        if let Some(given) = number::<i64>(&mut params, name)? {
+            more.insert(name.to_owned(), given.into());
+        }
+    }
+    for name in ["truncation_direction", "hf_provider"] {
+        if let Some(given) = params.remove(name) {
+            more.insert(name.to_owned(), given.into());
+        }
+    }
+    match params.keys().next().map(String::as_str) {
+        None => Ok(more),
+        Some("integration_id") => Err(Error::unsupported("integration_id of rerank providers")),
+        Some(name) => Err(Error::invalid(format!(
+            "unknown parameter {name} of a rerank model"
+        ))),
+    }
 }
 
 fn number<T: std::str::FromStr>(params: &mut BTreeMap<String, String>, name: &str) -> Result<Option<T>> {

@@ -11,10 +11,10 @@ use crate::status::{Error, Result};
 /// Most bytes of all texts of a request.
 const MAX_BYTES: usize = 16 << 20;
 
-pub(crate) fn run(
+pub(crate) async fn run(
     door: &Door,
     context: &Context,
-    request: &wire::RunAnalyzerRequest,
+    request: wire::RunAnalyzerRequest,
 ) -> Result<wire::RunAnalyzerResponse> {
     let bytes: usize = request.placeholder.iter().map(Vec::len).sum();
     if bytes > MAX_BYTES {
@@ -22,7 +22,7 @@ pub(crate) fn run(
             "texts of {bytes} bytes, at most {MAX_BYTES} are analyzed at a time"
         )));
     }
-    let analyzers = analyzers(door, context, request)?;
+    let analyzers = analyzers(door, context, &request).await?;
     let names = &request.analyzer_names;
     if analyzers.by_field().is_none() && !names.is_empty() {
         return Err(Error::invalid(
@@ -60,9 +60,10 @@ pub(crate) fn run(
 }
 
 /// The analyzers of a field when one is named, otherwise the one described.
-fn analyzers(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) -> Result<Analyzers> {
+async fn analyzers(door: &Door, context: &Context, request: &wire::RunAnalyzerRequest) -> Result<Analyzers> {
     if request.collection_name.is_empty() {
-        let analyzer = Analyzer::parse(&request.analyzer_params);
+        let params = door.collections().with_words(&request.analyzer_params).await?;
+        let analyzer = Analyzer::parse(&params);
         return analyzer.map(Analyzers::from).map_err(|error| match error {
             AnalyzerError::Unsupported(what) => Error::unsupported(what),
             AnalyzerError::Invalid(_) => Error::invalid(error.to_string()),

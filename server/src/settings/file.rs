@@ -1,5 +1,6 @@
 //! The TOML file: typed reads that name the key when the value is wrong, and an error for every key that nobody read.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -69,6 +70,48 @@ impl Reader {
             }
         }
         Ok(texts)
+    }
+
+    /// The texts in the table under `key`, by name; none when it is absent.
+    pub fn texts_by_name(&mut self, key: &'static str) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in self.table(key)? {
+            let Value::String(text) = value else {
+                // The value is not shown: it may be a secret.
+                bail!(
+                    "{}: key `{key}.{name}` must be a string, not {}",
+                    self.name,
+                    article(value.type_str())
+                );
+            };
+            texts.insert(name, text);
+        }
+        Ok(texts)
+    }
+
+    /// Readers of the tables in the table under `key`, by name; none when it is absent.
+    pub fn tables_by_name(&mut self, key: &'static str) -> anyhow::Result<BTreeMap<String, Self>> {
+        let mut tables = BTreeMap::new();
+        for (name, value) in self.table(key)? {
+            let Value::Table(values) = value else {
+                return Err(self.wrong_type(&format!("{key}.{name}"), "a table", &value));
+            };
+            let reader = Self {
+                name: format!("{}: [{key}.{name}]", self.name),
+                values,
+                known: Vec::new(),
+            };
+            tables.insert(name, reader);
+        }
+        Ok(tables)
+    }
+
+    fn table(&mut self, key: &'static str) -> anyhow::Result<Table> {
+        match self.take(key) {
+            None => Ok(Table::new()),
+            Some(Value::Table(table)) => Ok(table),
+            Some(other) => Err(self.wrong_type(key, "a table", &other)),
+        }
     }
 
     /// The boolean under `key`.

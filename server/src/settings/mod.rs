@@ -3,6 +3,7 @@
 
 mod address;
 mod file;
+mod services;
 mod size;
 pub mod variables;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 pub use self::address::Address;
+pub use self::services::Services;
 pub use self::size::ByteSize;
 use crate::cmd::serve::ServeArgs;
 
@@ -43,8 +45,8 @@ pub struct Settings {
     pub sql_memory_limit: Option<ByteSize>,
     /// Folders whose files statements may read and write; none: no files.
     pub allow_files: Vec<PathBuf>,
-    /// Services that rerankers may ask; none: no service.
-    pub allow_services: Vec<String>,
+    /// Services that rerankers may ask, and how.
+    pub services: Services,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -69,10 +71,13 @@ impl Settings {
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
         let allow_files = file.texts("allow_files")?;
-        let allow_services = file.texts("allow_services")?;
+        let mut services = Services::read(&mut file)?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
+        if !arguments.allow_services.is_empty() {
+            services.allowed = arguments.allow_services;
+        }
 
         let default = |text: &str| text.parse::<Address>().map_err(anyhow::Error::msg);
         Ok(Self {
@@ -99,11 +104,7 @@ impl Settings {
             } else {
                 arguments.allow_files
             },
-            allow_services: if arguments.allow_services.is_empty() {
-                allow_services
-            } else {
-                arguments.allow_services
-            },
+            services,
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

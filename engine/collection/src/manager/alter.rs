@@ -23,8 +23,13 @@ impl Collections {
         &self,
         database: &str,
         name: &str,
-        changes: Vec<Alteration>,
+        mut changes: Vec<Alteration>,
     ) -> Result<Arc<Collection>> {
+        for change in &mut changes {
+            if let Alteration::AddField { field, .. } = change {
+                self.read_words(field).await?;
+            }
+        }
         for _ in 1..ATTEMPTS {
             match self.collection(database, name)?.alter(changes.clone()).await {
                 // Another change came first: the rules are looked at again.

@@ -225,10 +225,10 @@ fn column_text(field: &Field, schema: &CollectionSchema) -> Result<String> {
         let input = Ident::with_quote('"', &function.input);
         let analyzer = schema
             .field(&function.input)
-            .and_then(|input| input.params.get(ANALYZER_PARAMS));
+            .and_then(|input| input.given_params().remove(ANALYZER_PARAMS));
         let analyzer = analyzer
             .filter(|params| !params.is_empty())
-            .map(|params| format!(", {}", quoted(params)));
+            .map(|params| format!(", {}", quoted(&params)));
         let _written = write!(
             text,
             " GENERATED ALWAYS AS (bm25({input}{})) STORED",

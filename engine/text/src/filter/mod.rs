@@ -8,14 +8,14 @@
 //! | `cnalphanumonly` | | keeps tokens with a Han character, an ASCII letter or a digit |
 //! | `cncharonly` | | keeps tokens with a Han character |
 //! | `removepunct` | | drops tokens with punctuation or white space |
-//! | `stop` | `stop_words` | drops these words |
+//! | `stop` | `stop_words`, `stop_words_file` | drops these words |
 //! | `length` | `max` | drops tokens of more bytes |
 //! | `stemmer` | `language` | words to their stems |
-//! | `decompounder` | `word_list` | words made of listed words alone become these |
+//! | `decompounder` | `word_list`, `word_list_file` | words made of listed words alone become these |
 //! | `regex` | `expr` | keeps tokens in which the expression is found |
 //! | `decimaldigit` | | digits of every script become those of ASCII |
 //! | `arabic_normalization` | | one form of the letters that have several, no marks |
-//! | `synonym` | `synonyms`, `expand` | words that stand for each other |
+//! | `synonym` | `synonyms`, `synonyms_file`, `expand` | words that stand for each other |
 //! | `pinyin` | which forms are kept | Chinese words in Latin letters too |
 
 mod fold;
@@ -34,6 +34,7 @@ use serde_json::{Map, Value};
 use crate::error::AnalyzerError;
 use crate::params::{only, text, texts};
 use crate::token::Token;
+use crate::word_files::lines_of_file;
 use pinyin::PinyinForms;
 pub(crate) use stop::StopWords;
 use synonym::Synonyms;
@@ -140,11 +141,9 @@ impl Filter {
             "synonym" => Synonyms::new(params).map(Self::Synonym),
             "pinyin" => PinyinForms::new(params).map(Self::Pinyin),
             "stop" => {
-                only(params, &["type", "stop_words"], &of)?;
-                let Some(words) = params.get("stop_words") else {
-                    return Err(AnalyzerError::Invalid(format!("{of} must have 'stop_words'")));
-                };
-                Ok(Self::Stop(StopWords::new(texts(words, "stop words")?)?))
+                only(params, &["type", "stop_words", "stop_words_file"], &of)?;
+                let words = listed(params, ("stop_words", "stop words"), "stop_words_file", &of)?;
+                Ok(Self::Stop(StopWords::new(words)))
             }
             "length" => {
                 only(params, &["type", "max"], &of)?;
@@ -161,11 +160,9 @@ impl Filter {
                 Self::stemmer(text(params, "language", &of)?)
             }
             "decompounder" => {
-                only(params, &["type", "word_list"], &of)?;
-                let Some(words) = params.get("word_list") else {
-                    return Err(AnalyzerError::Invalid(format!("{of} must have 'word_list'")));
-                };
-                let mut words = texts(words, "words of 'word_list'")?;
+                only(params, &["type", "word_list", "word_list_file"], &of)?;
+                let list = ("word_list", "words of 'word_list'");
+                let mut words = listed(params, list, "word_list_file", &of)?;
                 words.retain(|word| !word.is_empty());
                 words.sort_by_key(|word| std::cmp::Reverse(word.len()));
                 Ok(Self::Decompounder(words.into()))
@@ -234,6 +231,26 @@ impl Filter {
                 .collect(),
         }
     }
+}
+
+/// The words under `key`, which errors call `words`, and those of the file under `file_key`; one of the two must be there.
+fn listed(
+    params: &Map<String, Value>,
+    (key, words): (&str, &str),
+    file_key: &str,
+    of: &str,
+) -> Result<Vec<String>, AnalyzerError> {
+    let mut all = match params.get(key) {
+        Some(given) => texts(given, words)?,
+        None if params.contains_key(file_key) => Vec::new(),
+        None => {
+            return Err(AnalyzerError::Invalid(format!(
+                "{of} must have '{key}' or '{file_key}'"
+            )));
+        }
+    };
+    all.extend(lines_of_file(params, file_key)?);
+    Ok(all)
 }
 
 fn change(mut tokens: Vec<Token>, with: impl Fn(&str) -> String) -> Vec<Token> {
@@ -345,7 +362,7 @@ mod tests {
         assert!(error(json!({"type": "synonym", "synonyms": ["a =>"]})).contains("'a =>' is no rule"));
         assert!(error(json!({"type": "synonym"})).contains("must have 'synonyms'"));
         assert!(error(json!({"type": "synonym", "synonyms": [], "expand": 1})).contains("must be a boolean"));
-        assert!(error(json!({"type": "synonym", "synonyms_file": {}})).starts_with("not supported"));
+        assert!(error(json!({"type": "synonym", "synonyms_file": {}})).contains("must have 'type'"));
     }
 
     #[test]

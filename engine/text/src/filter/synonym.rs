@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::listed;
 use crate::error::AnalyzerError;
-use crate::params::{only, texts};
+use crate::params::only;
 use crate::token::Token;
 
 /// What becomes of a word.
@@ -30,16 +31,11 @@ impl fmt::Debug for Synonyms {
 }
 
 impl Synonyms {
-    /// Reads `synonyms`, a list of rules, and `expand`, true unless it is given.
+    /// Reads `synonyms`, a list of rules, those of `synonyms_file`, and `expand`, true unless it is given.
     pub fn new(params: &Map<String, Value>) -> Result<Self, AnalyzerError> {
         let of = "the filter 'synonym'";
-        if params.contains_key("synonyms_file") {
-            return Err(AnalyzerError::Unsupported(format!("'synonyms_file' of {of}")));
-        }
-        only(params, &["type", "synonyms", "expand"], of)?;
-        let Some(rules) = params.get("synonyms") else {
-            return Err(AnalyzerError::Invalid(format!("{of} must have 'synonyms'")));
-        };
+        only(params, &["type", "synonyms", "synonyms_file", "expand"], of)?;
+        let rules = listed(params, ("synonyms", "rules of 'synonyms'"), "synonyms_file", of)?;
         let expand = match params.get("expand") {
             None => true,
             Some(Value::Bool(expand)) => *expand,
@@ -50,7 +46,7 @@ impl Synonyms {
             }
         };
         let mut words: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for rule in texts(rules, "rules of 'synonyms'")? {
+        for rule in rules {
             let list = |text: &str| {
                 let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
                 words.map(str::to_string).collect::<Vec<_>>()

@@ -180,7 +180,7 @@ pub(crate) fn to_wire(name: &str, database: &str, schema: &CollectionSchema) -> 
 
 fn field_to_wire(field: &Field) -> wire::FieldSchema {
     let (element_type, mut type_params) = params_to_wire(&field.data_type);
-    type_params.extend(to_pairs(&field.params));
+    type_params.extend(to_pairs(&field.given_params()));
     wire::FieldSchema {
         field_id: field.id,
         name: field.name.clone(),

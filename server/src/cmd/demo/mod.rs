@@ -21,7 +21,7 @@ use self::digits::{Digits, PIXELS};
 use self::report::Report;
 use super::sql::render;
 use crate::server::Server;
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Services, Settings};
 use crate::shutdown::Signals;
 use crate::{console, logging};
 
@@ -76,7 +76,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         memory_limit: None,
         sql_memory_limit: None,
         allow_files: Vec::new(),
-        allow_services: Vec::new(),
+        services: Services::default(),
         threads: None,
         log: String::new(),
     };
