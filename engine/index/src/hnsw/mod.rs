@@ -47,7 +47,7 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
 
-pub(crate) use coded::CodedGraph;
+pub(crate) use coded::{CodedGraph, Numbers};
 pub(crate) use companions::GatheredCompanions;
 pub(crate) use graph::Allowed;
 pub(crate) use points::{Distances, Points};
@@ -67,13 +67,12 @@ impl Hnsw {
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let space = rows.space(vectors);
-        let graph = CodedGraph::build(
-            params,
-            &space,
-            Some((rows.metric, &space)),
-            rows.numbers(),
-            options,
-        )?;
+        let numbers = Numbers {
+            metric: rows.metric,
+            rows: &space,
+            wide: true,
+        };
+        let graph = CodedGraph::build(params, &space, Some(&numbers), &rows.numbers(), options)?;
         let graph = graph.ok_or_else(|| BuildError::Kind {
             index: params.kind().to_string(),
             metric: rows.metric.to_string(),

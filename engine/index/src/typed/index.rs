@@ -5,7 +5,7 @@
 //! ```text
 //!   0   words of the rows with a vector; none when all have one
 //!   1   inverse norm of every row under COSINE, else none
-//!   2.. the arrays of the codes where there are any, those of the graph; none for FLAT
+//!   2.. the graph's arrays, those of the codes where there are any; none for FLAT
 //! ```
 
 use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
@@ -14,7 +14,7 @@ use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::{BuildError, OpenError, PairError};
-use crate::hnsw::{Allowed, CodedGraph};
+use crate::hnsw::{Allowed, CodedGraph, Numbers};
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
 use crate::indexed_rows::Validity;
 use crate::kernels::narrow::{BFloat16, Half};
@@ -64,10 +64,6 @@ impl TypedIndex {
         ))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a build is asked for, and what it is of"
-    )]
     fn build_checked(
         params: &BuildParams,
         metric: AnyMetric,
@@ -126,9 +122,9 @@ impl TypedIndex {
                 self.link_numbers(params, &self.numbers::<Int8>(metric, rows), options)
             }
             (VectorsRef::Bits(rows), AnyMetric::Bits(metric)) => {
-                let no_numbers = None::<(Metric, &NumberPoints<'_, Int8>)>;
+                let no_numbers = None::<&Numbers<'_, NumberPoints<'_, Int8>>>;
                 let members = self.valid.numbers(self.len);
-                CodedGraph::build(params, &BitPoints { metric, rows }, no_numbers, members, options)
+                CodedGraph::build(params, &BitPoints { metric, rows }, no_numbers, &members, options)
             }
             _ => Ok(None),
         }
@@ -140,8 +136,18 @@ impl TypedIndex {
         points: &NumberPoints<'_, N>,
         options: &BuildOptions<'_>,
     ) -> Result<Option<CodedGraph>, BuildError> {
-        let members = self.valid.numbers(self.len);
-        CodedGraph::build(params, points, Some((points.metric, points)), members, options)
+        let numbers = Numbers {
+            metric: points.metric,
+            rows: points,
+            wide: false,
+        };
+        CodedGraph::build(
+            params,
+            points,
+            Some(&numbers),
+            &self.valid.numbers(self.len),
+            options,
+        )
     }
 
     fn numbers<'a, N: Narrow>(&'a self, metric: Metric, rows: Rows<'a, N::Bits>) -> NumberPoints<'a, N> {
