@@ -23,9 +23,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
-use elanus_query::{Engine, EngineOptions, FileAccess};
+use elanus_query::{Engine, EngineOptions, FileAccess, PluginOptions, TrustedKeys};
 use elanus_services::ServiceAccess;
-use elanus_storage::DirLock;
+use elanus_storage::{DirLock, PLUGIN_CACHE};
 use prometheus::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -48,6 +48,10 @@ pub struct Limits {
     pub files: FileAccess,
     /// Services that rerankers may ask.
     pub services: ServiceAccess,
+    /// Whether clients may register plugins.
+    pub allow_plugins: bool,
+    /// Whose signature a plugin needs to be registered; none: it needs none.
+    pub plugin_keys: Option<TrustedKeys>,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -89,6 +93,11 @@ impl Database {
             spill_folder: Some(spill_folder(directory)?),
             files: limits.files.clone(),
             services: limits.services.clone(),
+            plugins: PluginOptions {
+                register: limits.allow_plugins,
+                keys: limits.plugin_keys.clone(),
+                cache: Some(Path::new(directory).join(PLUGIN_CACHE)),
+            },
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
@@ -103,6 +112,13 @@ impl Database {
     pub async fn close(self) {
         self.collections.close().await;
     }
+}
+
+/// The keys in a file.
+fn trusted_keys(path: &Path) -> anyhow::Result<TrustedKeys> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the keys of --plugin-keys {}", path.display()))?;
+    TrustedKeys::parse(&text).map_err(|error| anyhow!("--plugin-keys {}: {error}", path.display()))
 }
 
 /// A server that answers. Stop it with [`Server::stop`].
@@ -171,6 +187,8 @@ impl Server {
                 FileAccess::Within(settings.allow_files.clone())
             },
             services: ServiceAccess::to(&settings.allow_services).context("--allow-services")?,
+            allow_plugins: settings.allow_plugins,
+            plugin_keys: settings.plugin_keys.as_deref().map(trusted_keys).transpose()?,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

@@ -32,6 +32,7 @@ impl Backend {
         // A person's own process may do what that person may.
         let limits = Limits {
             files: FileAccess::Everywhere,
+            allow_plugins: true,
             ..Limits::default()
         };
         let database = Database::open(directory, &limits).await.map_err(explain_lock)?;
