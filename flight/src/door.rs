@@ -129,7 +129,10 @@ impl Door {
     }
 
     /// The body is the file; the answer is the path that statements register it by, as text.
-    async fn upload_plugin(&self, action: &Action) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
+    async fn upload_plugin(
+        &self,
+        action: &Action,
+    ) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
         let uploaded = self.service.engine().upload_plugin(action.body.clone()).await;
         let digest = uploaded.map_err(status::of)?;
         let result = arrow_flight::Result {

@@ -7,6 +7,7 @@ mod console;
 mod http;
 mod logging;
 mod metrics;
+mod plugin_keys;
 mod server;
 mod settings;
 mod shutdown;

@@ -23,7 +23,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
-use elanus_query::{Engine, EngineOptions, FileAccess, PluginOptions, TrustedKeys};
+use elanus_plugins::TrustedKeys;
+use elanus_query::{Engine, EngineOptions, FileAccess, PluginOptions};
 use elanus_services::ServiceAccess;
 use elanus_storage::{DirLock, PLUGIN_CACHE};
 use prometheus::Registry;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 
 use crate::http::{self, Health, State};
 use crate::metrics;
+use crate::plugin_keys;
 use crate::settings::{ByteSize, Settings};
 
 /// How long running requests may take after the signal to stop.
@@ -114,13 +116,6 @@ impl Database {
     }
 }
 
-/// The keys in a file.
-fn trusted_keys(path: &Path) -> anyhow::Result<TrustedKeys> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the keys of --plugin-keys {}", path.display()))?;
-    TrustedKeys::parse(&text).map_err(|error| anyhow!("--plugin-keys {}: {error}", path.display()))
-}
-
 /// A server that answers. Stop it with [`Server::stop`].
 pub struct Server {
     database: Database,
@@ -188,7 +183,11 @@ impl Server {
             },
             services: ServiceAccess::to(&settings.allow_services).context("--allow-services")?,
             allow_plugins: settings.allow_plugins,
-            plugin_keys: settings.plugin_keys.as_deref().map(trusted_keys).transpose()?,
+            plugin_keys: settings
+                .plugin_keys
+                .as_deref()
+                .map(plugin_keys::read)
+                .transpose()?,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

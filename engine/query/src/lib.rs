@@ -73,7 +73,7 @@ pub use error::{QueryError, Result};
 pub use files::FileAccess;
 pub use fusion::{Fusion, ScoreMode, Scoring};
 pub use ordering::OrderBy;
-pub use plugins::{PluginOptions, PluginRerank, TrustedKeys};
+pub use plugins::{PluginOptions, PluginRerank};
 pub use request::{
     Aggregate, AggregateKind, AggregateRequest, FilterText, GroupKey, Grouping, HybridRequest, Queries,
     QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,

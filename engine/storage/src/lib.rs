@@ -53,8 +53,9 @@ pub use file_resources::{
 pub use gc::GcReport;
 pub use local::DurableLocalStore;
 pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef};
-pub use plugins::{CACHE as PLUGIN_CACHE, 
-    get_plugin, get_plugin_file, put_plugin, remove_plugin, remove_unnamed_plugins, trim_uploads,
+pub use plugins::{
+    CACHE as PLUGIN_CACHE, get_plugin, get_plugin_file, put_plugin, remove_plugin, remove_unnamed_plugins,
+    trim_uploads,
 };
 pub use root::{DirLock, Root, open_root};
 pub use segment::{

@@ -89,7 +89,9 @@ async fn rerank(function: &FunctionSchema, params: &mut Params, engine: &Engine)
     let texts = match params.remove("queries") {
         None => Vec::new(),
         Some(text) => serde_json::from_str(&text).map_err(|_| {
-            Error::invalid(format!("rank param queries should be a list of strings, got {text}"))
+            Error::invalid(format!(
+                "rank param queries should be a list of strings, got {text}"
+            ))
         })?,
     };
     let own = params.remove("params");
@@ -179,6 +181,10 @@ mod tests {
         );
         let weighted = fused(&[("ranker", "weighted"), ("weights", "[0.5, 1.0]")]).unwrap();
         assert!(matches!(weighted, Fusion::Weighted { .. }));
-        assert!(fused(&[("ranker", "best")]).unwrap_err().contains("allowed are rrf, weighted"));
+        assert!(
+            fused(&[("ranker", "best")])
+                .unwrap_err()
+                .contains("allowed are rrf, weighted")
+        );
     }
 }

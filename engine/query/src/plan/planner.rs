@@ -39,7 +39,7 @@ use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::vector_join::{Searched, VectorJoinExec};
 use crate::operators::{constant, group_units, hit_ordering};
-use crate::plugins::{ReadyPlugin, Searched};
+use crate::plugins::{ReadyPlugin, Searched as PluginInput};
 use crate::predicate::Predicate;
 use crate::rerank::Reranker;
 use crate::search::{MAX_NEIGHBOURS, SearchSpec, Undefined};
@@ -341,7 +341,7 @@ fn plan_hybrid(
         .text
         .as_ref()
         .map(|text| physical(text, &DFSchema::empty()));
-    let searched = Searched {
+    let searched = PluginInput {
         arms: searched,
         text: text.transpose()?,
         limit: wanted,

@@ -14,7 +14,7 @@
 //! | `declared` | what a statement says of a function, beside what its plugin says |
 //! | `rerank` | hits and columns of their rows on their way to a reranker |
 //! | `account` | the memory of plugins, out of the pool of statements |
-//! | `settings`, `keys` | limits and rights; signatures |
+//! | `settings` | limits and rights |
 //!
 //! Compiling takes up to seconds and happens on threads of its own. What runs beside may go on with what is loaded.
 
@@ -22,7 +22,6 @@ mod account;
 mod columns;
 mod declared;
 mod function;
-mod keys;
 mod rerank;
 mod settings;
 
@@ -37,7 +36,7 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 use elanus_collection::{Collections, NewPlugin, PluginEntry, PluginKind};
 use elanus_plugins::{
-    Digest, Failure, Host, HostConfig, LoadOptions, Plugin, PluginError, PluginStats, Refusal,
+    Digest, Failure, Host, HostConfig, LoadOptions, Plugin, PluginError, PluginStats, Refusal, TrustedKeys,
 };
 use parking_lot::Mutex;
 
@@ -46,7 +45,6 @@ use account::PoolAccount;
 pub(crate) use declared::Declared;
 use function::PluginFunction;
 pub(crate) use function::sql_name;
-pub use keys::TrustedKeys;
 pub use rerank::PluginRerank;
 pub(crate) use rerank::{ReadyPlugin, Searched};
 use settings::limits_and_rights;
@@ -135,17 +133,21 @@ impl Plugins {
 
     /// Refuses a file that none of the trusted keys has signed, where that is asked for.
     fn check_signature(&self, bytes: &[u8], signature: Option<&str>) -> Result<()> {
-        match (&self.options.keys, signature) {
-            (None, _) => Ok(()),
-            (Some(keys), Some(signature)) if keys.have_signed(bytes, signature) => Ok(()),
-            (Some(_), Some(_)) => Err(QueryError::InvalidParameter(
-                "the signature is not one of the keys that this server trusts (--plugin-keys) over this file".into(),
-            )),
-            (Some(_), None) => Err(QueryError::InvalidParameter(
+        let Some(keys) = &self.options.keys else {
+            return Ok(());
+        };
+        let Some(signature) = signature else {
+            return Err(QueryError::InvalidParameter(
                 "this server registers signed plugins only: give WITH (signature = '..'), made with one of the keys of \
                  --plugin-keys"
                     .into(),
-            )),
+            ));
+        };
+        match keys.verify(bytes, signature.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(QueryError::InvalidParameter(format!(
+                "the signature of the plugin: {error}"
+            ))),
         }
     }
 
@@ -233,7 +235,8 @@ impl Plugins {
             };
             ((kind, added.name), loaded)
         });
-        self.put(collections, ready.collect());
+        let ready: Vec<_> = ready.collect();
+        self.put(collections, &ready);
         Ok(())
     }
 
@@ -244,7 +247,7 @@ impl Plugins {
     pub async fn remove(&self, collections: &Collections, kind: PluginKind, name: &str) -> Result<bool> {
         let _one = self.loading.lock().await;
         let removed = collections.remove_plugin(kind, name).await?;
-        self.put(collections, Vec::new());
+        self.put(collections, &[]);
         Ok(removed)
     }
 
@@ -407,7 +410,7 @@ impl Plugins {
             plugin,
             function,
         };
-        self.put(collections, vec![(key, loaded)]);
+        self.put(collections, &[(key, loaded)]);
         Ok(())
     }
 
@@ -461,7 +464,7 @@ impl Plugins {
     }
 
     /// Adds what is ready, and lets go of what the catalog does not name any more.
-    fn put(&self, collections: &Collections, ready: Vec<(Key, Loaded)>) {
+    fn put(&self, collections: &Collections, ready: &[(Key, Loaded)]) {
         self.loaded.rcu(|loaded| {
             let mut changed = HashMap::clone(loaded);
             changed.extend(ready.iter().cloned());
@@ -517,9 +520,10 @@ fn usage(name: &str, entry: &PluginEntry, plugin: &Plugin) -> Option<String> {
 }
 
 /// A failure of a plugin as one of a statement.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn failure(error: PluginError) -> QueryError {
     let text = error.to_string();
-    match error.failure {
+    match &error.failure {
         Failure::Parameter(_)
         | Failure::Request(_)
         | Failure::NotAPlugin(_)

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Int64Type};
 use datafusion::common::{exec_err, internal_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::PhysicalExpr;
@@ -19,7 +19,6 @@ use elanus_plugins::{
     Value, VectorData,
 };
 use elanus_udfs::vector::VectorKind;
-use half::{bf16, f16};
 
 use super::columns::{FlatColumn, has_numbers, reads};
 use super::{failure, sql_name};
@@ -69,11 +68,6 @@ impl PluginRerank {
             .configure(&self.parameters)
             .map(|_| ())
             .map_err(failure)
-    }
-
-    /// Whether it needs the text of the query.
-    pub(crate) fn needs_text(&self) -> bool {
-        self.plugin.descriptor().needs_query_text
     }
 
     /// How many hits it gets when `wanted` are wanted.
@@ -237,11 +231,6 @@ impl ReadyPlugin {
         })
     }
 
-    /// Hits that it wants to see.
-    pub fn candidates(&self) -> usize {
-        self.candidates
-    }
-
     /// The name, for plans.
     pub fn name(&self) -> String {
         format!("{}, candidates={}", self.rerank.shown(), self.candidates)
@@ -396,14 +385,20 @@ fn keys(column: &ArrayRef) -> Result<FlatColumn, DataFusionError> {
     FlatColumn::new(&kind, column, None)
 }
 
+/// A 16-bit float.
+type Half = <Float16Type as ArrowPrimitiveType>::Native;
+
 /// The vector of the query with this number, as floats; nothing for none.
 fn floats(vectors: &QueryVectors, query: usize, dim: u32) -> Result<Vec<f32>> {
     let all = vectors.all()?;
     Ok(match all.get(query).copied().flatten() {
         None => Vec::new(),
         Some(VectorRef::Floats(values)) => values.to_vec(),
-        Some(VectorRef::Halves(bits)) => bits.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect(),
-        Some(VectorRef::BFloat16s(bits)) => bits.iter().map(|bits| bf16::from_bits(*bits).to_f32()).collect(),
+        Some(VectorRef::Halves(bits)) => bits.iter().map(|bits| Half::from_bits(*bits).to_f32()).collect(),
+        Some(VectorRef::BFloat16s(bits)) => bits
+            .iter()
+            .map(|bits| f32::from_bits(u32::from(*bits) << 16))
+            .collect(),
         Some(VectorRef::Int8s(values)) => values.iter().map(|value| f32::from(*value)).collect(),
         Some(other @ (VectorRef::Bits(_) | VectorRef::Sparse(_) | VectorRef::Terms(_))) => {
             return Err(QueryError::Internal(format!(
