@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => Box::pin(cmd::serve::run(arguments)).await,
             Command::Sql(arguments) => Box::pin(cmd::sql::run(arguments)).await,
+            Command::Plugin(command) => Box::pin(cmd::plugin::run(command)).await,
             Command::Demo => Box::pin(cmd::demo::run()).await,
         }
     });

@@ -211,7 +211,7 @@ fn plugins(all: &[Listed]) -> Result<RecordBatch> {
         text("kind", texts(|listed| Some(listed.kind.name().to_owned()))),
         text("plugin", texts(|listed| Some(listed.entry.plugin.clone()))),
         text("version", texts(|listed| Some(listed.entry.version.clone()))),
-        text("signature", texts(|listed| listed.signature.clone())),
+        text("signature", texts(|listed| listed.entry.signature.clone())),
         text("path", texts(|listed| Some(listed.entry.path.clone()))),
         text("digest", texts(|listed| Some(listed.entry.sha256.clone()))),
         count("bytes", entries().map(|entry| entry.bytes)),

@@ -92,6 +92,9 @@ pub struct PluginEntry {
     /// Of a function, its name in the plugin; of a reranker, nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<String>,
+    /// Of a function, how it is called, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// Limits and rights, as the user gave them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
@@ -486,6 +489,7 @@ mod tests {
             plugin: "mmr".to_owned(),
             version: "1.0.0".to_owned(),
             symbol: None,
+            signature: None,
             settings: BTreeMap::new(),
             created_ts: 7,
         };

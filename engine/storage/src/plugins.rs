@@ -142,6 +142,7 @@ mod tests {
             plugin: "p".into(),
             version: "1.0.0".into(),
             symbol: None,
+            signature: None,
             settings: BTreeMap::new(),
             created_ts: 1,
         }

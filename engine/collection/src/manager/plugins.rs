@@ -39,6 +39,8 @@ pub struct NewPlugin {
     pub version: String,
     /// Of a function, its name in the component.
     pub symbol: Option<String>,
+    /// Of a function, how it is called, for people.
+    pub signature: Option<String>,
     /// Limits and rights, as the user gave them.
     pub settings: BTreeMap<String, String>,
 }
@@ -77,6 +79,7 @@ impl Collections {
             plugin: new.plugin.clone(),
             version: new.version.clone(),
             symbol: new.symbol.clone(),
+            signature: new.signature.clone(),
             settings: new.settings.clone(),
             created_ts,
         };

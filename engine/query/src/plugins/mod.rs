@@ -85,8 +85,6 @@ pub(crate) struct Listed {
     pub name: String,
     /// What the catalog says.
     pub entry: PluginEntry,
-    /// How it is called, of a function that was needed.
-    pub signature: Option<String>,
     /// `None` when nothing has needed it.
     pub stats: Option<PluginStats>,
 }
@@ -184,6 +182,7 @@ impl Plugins {
             plugin: plugin.name().to_owned(),
             version: plugin.version().to_owned(),
             symbol: symbol.map(str::to_owned),
+            signature: symbol.and_then(|symbol| usage(name, symbol, &plugin)),
             settings: settings.clone(),
         };
         let new = match (kind, &plugin, &names) {
@@ -353,7 +352,6 @@ impl Plugins {
             let ready = loaded.get(&(plugin.kind, plugin.name.clone()));
             let ready = ready.filter(|ready| ready.entry == plugin.entry);
             Listed {
-                signature: ready.and_then(|ready| usage(&plugin.name, &plugin.entry, &ready.plugin)),
                 stats: ready.map(|ready| ready.plugin.stats()),
                 kind: plugin.kind,
                 name: plugin.name,
@@ -506,8 +504,8 @@ pub(crate) struct Names {
 }
 
 /// How a function is called: `haversine(latitude1 DOUBLE PRECISION, ..) RETURNS DOUBLE PRECISION`.
-fn usage(name: &str, entry: &PluginEntry, plugin: &Plugin) -> Option<String> {
-    let (Plugin::Functions(functions), Some(symbol)) = (plugin, &entry.symbol) else {
+fn usage(name: &str, symbol: &str, plugin: &Plugin) -> Option<String> {
+    let Plugin::Functions(functions) = plugin else {
         return None;
     };
     let function = functions.descriptor().functions.get(functions.find(symbol)?)?;
