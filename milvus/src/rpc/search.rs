@@ -16,7 +16,7 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::facets::Facets;
 use crate::convert::highlight::Highlight;
-use crate::convert::{chains, keys, output, params, placeholder, rankers, results, time};
+use crate::convert::{chains, keys, output, params, placeholder, plugin_rankers, rankers, results, time};
 use crate::door::{Door, check_readable};
 use crate::pins::Pin;
 use crate::rpc::answer::{Answer, least_row_bytes};
@@ -51,11 +51,13 @@ pub(crate) async fn search(
     };
     let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
     let output = output::resolve(collection.schema(), &request.output_fields)?;
-    let score = request
-        .function_score
-        .take()
-        .map(|score| rankers::of_search(score, door.engine().services()))
-        .transpose()?;
+    let score = match request.function_score.take() {
+        None => None,
+        Some(score) => match plugin_rankers::of_search(&score, door.engine()).await? {
+            Some(rerank) => Some(rerank),
+            None => Some(rankers::of_search(score, door.engine().services())?),
+        },
+    };
     let mut rerank = match (score, chains::of_search(door.engine(), chains).await?) {
         (Some(_), Some(_)) => {
             return Err(Error::invalid(

@@ -21,6 +21,7 @@ use crate::grouping::{GroupSpec, best_groups};
 use crate::operators::fuse::{FuseExec, fuse_queries};
 use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
+use crate::plugins::Searched;
 use crate::request::{HybridRequest, SearchResponse};
 use crate::rerank::Reranker;
 use crate::search::MAX_NEIGHBOURS;
@@ -204,7 +205,17 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), nq, compile))
+            .map(|rerank| {
+                let both = request.arms.iter().zip(&arms);
+                let searched = || Searched {
+                    arms: both
+                        .map(|(arm, checked)| Self::searched_by(arm, checked))
+                        .collect(),
+                    text: None,
+                    limit: limit + offset,
+                };
+                Reranker::new(rerank, collection.schema(), nq, searched, compile)
+            })
             .transpose()?;
         Ok(CheckedHybrid {
             metrics: arms.iter().map(|arm| arm.spec.metric).collect(),

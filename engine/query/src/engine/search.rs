@@ -28,6 +28,7 @@ use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
 use crate::ordering::{SortKey, order_groups, order_hits};
+use crate::plugins::Searched;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::request::{FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
@@ -287,6 +288,11 @@ impl Engine {
         })
     }
 
+    /// What a request that has been checked is of, as a plugin may see it.
+    pub(super) fn searched_by(request: &SearchRequest, checked: &Checked) -> (String, DataType, QuerySource) {
+        arm_of(request, &checked.data_type, &checked.queries)
+    }
+
     /// Checks a request and makes it ready, over `snapshot` when there is one.
     pub(super) fn check_search(
         &self,
@@ -317,6 +323,10 @@ impl Engine {
             )));
         }
         let k = limit + offset;
+        let k = match &request.rerank {
+            Some(rerank) => rerank.candidates(k)?,
+            None => k,
+        };
         let data_type = vector_type(collection, &request.field)?;
         let snapshot = snapshot.or(request.snapshot.as_ref());
         let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
@@ -369,7 +379,14 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), request.nq, compile))
+            .map(|rerank| {
+                let searched = || Searched {
+                    arms: vec![arm_of(request, &data_type, &queries)],
+                    text: None,
+                    limit: limit + offset,
+                };
+                Reranker::new(rerank, collection.schema(), request.nq, searched, compile)
+            })
             .transpose()?;
         Ok(Checked {
             snapshot,
@@ -422,6 +439,19 @@ impl Engine {
             fill: group.fill,
         }))
     }
+}
+
+/// What a search is of, as a plugin may see it.
+fn arm_of(
+    request: &SearchRequest,
+    data_type: &DataType,
+    queries: &QueryVectors,
+) -> (String, DataType, QuerySource) {
+    let source = QuerySource::Vectors {
+        vectors: queries.clone(),
+        nq: request.nq,
+    };
+    (request.field.clone(), data_type.clone(), source)
 }
 
 /// What is left of the hits when an offset was skipped.
