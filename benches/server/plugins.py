@@ -4,8 +4,8 @@ the searches of a bystander while other clients call plugins that mean harm.
     python plugins.py                        100,000 x 128 made on the spot, HNSW
     python plugins.py --rows 20000 --seconds 2
 
-Both kinds of search take turns, so that what else the machine does meets both. Needs `plugins/build-guest` for nothing: the
-rerankers are those of `plugins/examples/prebuilt`, the hostile ones are assembled by the server from `plugins/hostile`.
+Both kinds of search take turns, so that what else the machine does meets both. The rerankers are those of
+`plugins/examples/prebuilt`, the hostile ones those of `plugins/hostile/prebuilt`.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def main() -> None:
             for name in ["recency", "lexical", "mmr"]:
                 cursor.execute(f"CREATE RERANKER {name} FROM '{plugins}/examples/prebuilt/{name}.wasm' WITH (deadline = '1s')")
             for name in HOSTILE:
-                cursor.execute(f"CREATE RERANKER \"{name}\" FROM '{plugins}/hostile/{name}.wat'")
+                cursor.execute(f"CREATE RERANKER \"{name}\" FROM '{plugins}/hostile/prebuilt/{name}.wasm'")
         rerankers = {
             "recency": wasm("recency", now=1_000, half_life=100),
             "mmr": wasm("mmr"),

@@ -3,7 +3,17 @@
 use elanus_plugins::{Failure, Host, LoadOptions, Plugin, PluginError, Stage};
 
 use crate::calls::{call, host, options, rerank, reranker};
-use crate::guests::{Hostile, guest, hostile, module, wit};
+use crate::guests::{Hostile, guest, hostile, module, plugins, wit};
+
+/// Guests that are there as files too, for whoever attacks a running server: `hostile/prebuilt`.
+const AS_FILES: [&str; 6] = [
+    "deep-recursion",
+    "endless-loop",
+    "memory-bomb",
+    "order-duplicate",
+    "score-nan",
+    "trap-in-post-return",
+];
 
 /// Rounds of every hostile guest: few, or as many as the environment asks for.
 fn rounds() -> usize {
@@ -31,6 +41,22 @@ fn load_and_call(host: &Host, guest: &Hostile, options: &LoadOptions) -> Result<
     };
     let plugin = host.load(&guest.module, &options)?;
     call(&plugin).map(|()| plugin)
+}
+
+#[test]
+fn files_of_guests_are_what_their_texts_make() {
+    let folder = plugins().join("hostile/prebuilt");
+    let guests = hostile();
+    for name in AS_FILES {
+        let guest = guests.iter().find(|guest| guest.name == name).unwrap();
+        let path = folder.join(format!("{name}.wasm"));
+        if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &guest.module).unwrap();
+        }
+        let file = std::fs::read(&path).unwrap_or_default();
+        assert!(file == guest.module, "{name}: ELANUS_WRITE_HOSTILE=1 cargo test writes it anew");
+    }
 }
 
 #[test]
