@@ -209,13 +209,14 @@ class Expressions:
         return self._call_contains(path[0], "INT64")
 
     def _call_contains(self, what: str, item: str) -> Filter:
-        call = self._of(("json_contains", "array_contains", "JSON_CONTAINS", "ARRAY_CONTAINS"))
+        call, there = self._of(("json_contains", "array_contains", "JSON_CONTAINS", "ARRAY_CONTAINS")), what.replace('$meta["w"]', "w")
         if self._chance(0.4):
             literal = self._constant(item, exact=True)
-            return Filter(f"{call}({what}, {literal.here})", f"{call}_any({what}, [{literal.there}])")
+            return Filter(f"{call}({what}, {literal.here})", f"{call}_any({there}, [{literal.there}])")
         items = ", ".join(self._literal(item, exact=True) for _ in range(self.random.randint(1, 3)))
-        which = self._of(("_all", "_any"))
-        return form(f"{call}{which if call.islower() else which.upper()}({what}, {{}})", self._template(f"[{items}]"))
+        which, listed = self._of(("_all", "_any")), self._template(f"[{items}]")
+        call += which if call.islower() else which.upper()
+        return Filter(f"{call}({what}, {listed.here})", f"{call}({there}, {listed.there})")
 
     def _length(self, negated: bool) -> Filter | None:
         call = self._of(("array_length", "ARRAY_LENGTH"))
