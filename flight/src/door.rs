@@ -18,16 +18,17 @@ use crate::results::Cancelled;
 use crate::service::{Answers, Service, part_of};
 use crate::session_options;
 use crate::sessions::Sessions;
-use crate::status::malformed;
+use crate::status::{self, malformed};
 
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 const RENEW_FLIGHT_ENDPOINT: &str = "RenewFlightEndpoint";
 const SET_SESSION_OPTIONS: &str = "SetSessionOptions";
 const GET_SESSION_OPTIONS: &str = "GetSessionOptions";
 const CLOSE_SESSION: &str = "CloseSession";
+const UPLOAD_PLUGIN: &str = "elanus.UploadPlugin";
 
 /// Actions beyond those of Flight SQL, with what they are for.
-const ACTIONS: [(&str, &str); 5] = [
+const ACTIONS: [(&str, &str); 6] = [
     (CANCEL_FLIGHT_INFO, "End a query by its flight info"),
     (RENEW_FLIGHT_ENDPOINT, "Keep a result longer"),
     (
@@ -38,6 +39,10 @@ const ACTIONS: [(&str, &str); 5] = [
     (
         CLOSE_SESSION,
         "Forget the options and prepared statements of the session",
+    ),
+    (
+        UPLOAD_PLUGIN,
+        "Keep the WebAssembly component in the body; answers with the path for CREATE RERANKER or CREATE FUNCTION",
     ),
 ];
 
@@ -123,6 +128,19 @@ impl Door {
         Ok(Self::one_result(&endpoint))
     }
 
+    /// The body is the file; the answer is the path that statements register it by, as text.
+    async fn upload_plugin(
+        &self,
+        action: &Action,
+    ) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
+        let uploaded = self.service.engine().upload_plugin(action.body.clone()).await;
+        let digest = uploaded.map_err(status::of)?;
+        let result = arrow_flight::Result {
+            body: format!("sha256:{digest}").into(),
+        };
+        Ok(Response::new(futures::stream::once(async { Ok(result) }).boxed()))
+    }
+
     async fn act(&self, request: Request<Action>) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
         let action = request.get_ref();
         if let Some((_, what)) = REFUSED.iter().find(|(name, _)| *name == action.r#type) {
@@ -131,6 +149,7 @@ impl Door {
         match action.r#type.as_str() {
             CANCEL_FLIGHT_INFO => self.cancel(action),
             RENEW_FLIGHT_ENDPOINT => self.renew(action),
+            UPLOAD_PLUGIN => self.upload_plugin(action).await,
             SET_SESSION_OPTIONS => {
                 let (client, session) = self.service.client(&request)?;
                 let set = session_options::SetRequest::decode(&*action.body)

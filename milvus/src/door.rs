@@ -1,16 +1,17 @@
 //! The state of the door: the engine behind it, its metrics and what it hands out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono_tz::Tz;
 use elanus_collection::{Collection, Collections, DataType, NameKind, validate_name};
-use elanus_query::Engine;
+use elanus_query::{Engine, FilterText};
+use milvus::proto::schema::TemplateValue;
 
 use crate::compactions::Compactions;
 use crate::context::Context;
-use crate::convert::time;
+use crate::convert::{templates, time};
 use crate::metrics::DoorMetrics;
 use crate::pins::Pins;
 use crate::status::{Code, Error, Result};
@@ -113,6 +114,25 @@ impl Door {
             None => self.zone_of(collection)?,
         };
         Ok(time::Shown { zone, parts })
+    }
+
+    /// A filter over a collection, whose instants without an offset are in the zone that the request names or the collection
+    /// has; none when the text is empty.
+    pub(crate) fn filter(
+        &self,
+        collection: &Collection,
+        zone: Option<Tz>,
+        text: String,
+        values: HashMap<String, TemplateValue>,
+    ) -> Result<Option<FilterText>> {
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(FilterText {
+            text,
+            templates: templates::from_wire(values)?,
+            zone: Some(zone.map_or_else(|| self.zone_of(collection), Ok)?),
+        }))
     }
 
     /// The zone of a collection; of no importance where it has no instants.

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{serve::ServeArgs, sql::SqlArgs};
+use crate::cmd::{plugin::PluginCommand, serve::ServeArgs, sql::SqlArgs};
 
 /// Elanus, a vector database that is a query engine first: Milvus clients and SQL over the same collections.
 #[derive(Debug, Parser)]
@@ -34,6 +34,11 @@ pub enum Command {
     /// Each result is printed as a table. Errors go to standard error and the exit code is 1; statements before the one
     /// that failed have taken effect.
     Sql(SqlArgs),
+    /// Build, check and measure plugins; register, list and remove them
+    ///
+    /// A plugin is a WebAssembly component that reranks search results or adds functions to SQL.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// See it work: real data, an index, SQL and a Milvus client, in a temporary directory
     Demo,
 }

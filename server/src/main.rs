@@ -7,6 +7,7 @@ mod console;
 mod http;
 mod logging;
 mod metrics;
+mod plugin_keys;
 mod server;
 mod settings;
 mod shutdown;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => Box::pin(cmd::serve::run(arguments)).await,
             Command::Sql(arguments) => Box::pin(cmd::sql::run(arguments)).await,
+            Command::Plugin(command) => Box::pin(cmd::plugin::run(command)).await,
             Command::Demo => Box::pin(cmd::demo::run()).await,
         }
     });

@@ -23,15 +23,17 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
 use elanus_milvus::DoorMetrics;
-use elanus_query::{Engine, EngineOptions, FileAccess};
+use elanus_plugins::TrustedKeys;
+use elanus_query::{Engine, EngineOptions, FileAccess, PluginOptions};
 use elanus_services::ServiceAccess;
-use elanus_storage::DirLock;
+use elanus_storage::{DirLock, PLUGIN_CACHE};
 use prometheus::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::http::{self, Health, State};
 use crate::metrics;
+use crate::plugin_keys;
 use crate::settings::{ByteSize, Settings};
 
 /// How long running requests may take after the signal to stop.
@@ -48,6 +50,10 @@ pub struct Limits {
     pub files: FileAccess,
     /// Services that rerankers may ask.
     pub services: ServiceAccess,
+    /// Whether clients may register plugins.
+    pub allow_plugins: bool,
+    /// Whose signature a plugin needs to be registered; none: it needs none.
+    pub plugin_keys: Option<TrustedKeys>,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -89,6 +95,11 @@ impl Database {
             spill_folder: Some(spill_folder(directory)?),
             files: limits.files.clone(),
             services: limits.services.clone(),
+            plugins: PluginOptions {
+                register: limits.allow_plugins,
+                keys: limits.plugin_keys.clone(),
+                cache: Some(Path::new(directory).join(PLUGIN_CACHE)),
+            },
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
@@ -171,6 +182,12 @@ impl Server {
                 FileAccess::Within(settings.allow_files.clone())
             },
             services: settings.services.access()?,
+            allow_plugins: settings.allow_plugins,
+            plugin_keys: settings
+                .plugin_keys
+                .as_deref()
+                .map(plugin_keys::read)
+                .transpose()?,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

@@ -110,6 +110,8 @@ def test_hello_milvus(name, vectors):
         ("FLAT", {}, {}),
         ("IVF_FLAT", {"nlist": 16}, {"nprobe": 16}),
         ("HNSW", {"M": 8, "efConstruction": 64}, {"ef": 128}),
+        ("HNSW_SQ", {"M": 8, "efConstruction": 64, "sq_type": "BF16"}, {"ef": 128}),
+        ("HNSW_PQ", {"M": 8, "efConstruction": 64, "m": 4, "nbits": 4}, {"ef": 128, "refine_k": 1.5}),
         ("AUTOINDEX", {}, {}),
     ],
 )

@@ -4,8 +4,10 @@ Every fenced block of README.md and docs/*.md whose language is `bash`, `python`
 page, unless its info string says `no-run`. The blocks of one page share a temporary folder, a Python namespace and
 at most one server:
 
+The folder has `plugins` of the repository in it, for who reads in a checkout.
+
 - `bash`  runs with `elanus` on the PATH. A block that is one `elanus serve ...` command starts that server (on free
-          ports) for the blocks that follow. A block with `elanus sql` stops it first, as the reader is told to.
+          ports) for the blocks that follow, with its options `--allow-..`. A block with `elanus sql` stops it first, as the reader is told to.
 - `python` runs in the page's namespace; `localhost` and `127.0.0.1` with port 19530 or 31337 mean the page's
           server.
 - `sql`   runs statement by statement (each ends with `;` at the end of a line) on the page's folder `./data`.
@@ -67,6 +69,7 @@ class Reader:
         commands = folder / ".bin"
         commands.mkdir()
         (commands / "elanus").symlink_to(binary().resolve())
+        (folder / "plugins").symlink_to(REPOSITORY / "plugins")
         self.environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
 
     def follow(self, block: Block) -> str:
@@ -92,7 +95,8 @@ class Reader:
         if words[:2] == ["elanus", "serve"]:
             self.leave()
             data = words[words.index("--data") + 1]
-            self.server = Server(self.folder / data).start()
+            options = [word for word in words if word.startswith("--allow-")]
+            self.server = Server(self.folder / data, *options).start()
             return ""
         if "elanus sql" in text:
             self.leave()

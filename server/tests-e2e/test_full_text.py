@@ -305,6 +305,8 @@ def test_words_of_analyzers_in_files(own_server):
     assert client.search("birds", ["the is a"], anns_field="terms", limit=5)[0] == []
     assert [row["id"] for row in client.query("birds", "text_match(text, 'vektor')")] == [1]
 
+    with pytest.raises(MilvusException, match="field terms, which a function fills: it is searched by texts"):
+        client.search("birds", ids=[1], anns_field="terms", limit=5)
     for file, what in [
         (remote("stops"), "file resource 'stops' not found; there are noise"),
         (remote("noise"), "'noise.txt' of file resource 'noise' is not UTF-8"),

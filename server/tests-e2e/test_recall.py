@@ -62,6 +62,10 @@ def filled(make, client, name, data, metric, index, params, flush=True):
         ("IVF_SQ8", {"nlist": 32}, {"nprobe": 8}, 0.85),
         ("IVF_RABITQ", {"nlist": 32, "rbq_bits": 4, "refine": True}, {"nprobe": 8, "refine_k": 4}, 0.8),
         ("SCANN", {"nlist": 32}, {"nprobe": 8, "reorder_k": 80}, 0.8),
+        ("HNSW_SQ", {"M": 16, "efConstruction": 200}, {"ef": 64}, 0.95),
+        ("HNSW_SQ", {"M": 16, "efConstruction": 200, "sq_type": "SQ4U", "refine": True, "refine_type": "FP32"}, {"ef": 100, "refine_k": 8}, 0.9),
+        ("HNSW_PQ", {"M": 16, "efConstruction": 200, "m": 16, "nbits": 8}, {"ef": 100}, 0.9),
+        ("HNSW_PRQ", {"M": 16, "efConstruction": 200, "m": 8, "nrq": 2, "nbits": 8}, {"ef": 100}, 0.9),
         ("AUTOINDEX", {}, {}, 0.9),
     ],
     ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value),
@@ -81,6 +85,7 @@ def test_recall_at_10(make, client, name, data, metric, index, params, search, l
 
 @pytest.mark.parametrize(("index", "params", "search"), [
     ("HNSW", {"M": 16, "efConstruction": 200}, {"ef": 64}), ("IVF_FLAT", {"nlist": 32}, {"nprobe": 8}),
+    ("HNSW_SQ", {"M": 16, "efConstruction": 200, "sq_type": "SQ6"}, {"ef": 64}),
 ])  # fmt: skip
 @pytest.mark.parametrize("below", [1, 10, 50, 99])
 def test_a_filtered_search_finds_as_many_as_there_are(make, client, name, data, index, params, search, below):

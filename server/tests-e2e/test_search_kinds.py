@@ -345,6 +345,23 @@ def test_decay_fades_scores_with_a_field(make, client, name, data, curve, metric
         check(hits, scores, best(scores, 30, 10))
 
 
+def test_decay_of_groups(make, client, name, data):
+    base, queries = data[0][:500], data[1]
+    fill(make, client, name, base, sealed=300)
+    params = {"reranker": "decay", "function": "exp", "origin": 3, "scale": 2, "decay": 0.3}
+    ranker = Function("d", FunctionType.RERANK, ["n"], params=params)
+    asked = {"group_by_field": "tag", "group_size": 2, "strict_group_size": True, "limit": 8}
+    for query in queries[:3]:
+        found = [hit["id"] for hit in client.search(name, [query], **asked)[0]]
+        _, scores = ranked(base, query, "L2", 500)
+        scores = {row: normalized("L2", scores[row]) * decayed("exp", row % 7, 3, 2, 0, 0.3) for row in found}
+        order = sorted(found, key=lambda row: (-scores[row], row))
+        expected = sum(groups_of(order, lambda row: row % 11, 8, 2), [])
+        hits = client.search(name, [query], ranker=ranker, **asked)[0]
+        assert [hit["id"] for hit in hits] == expected
+        assert [hit["distance"] for hit in hits] == pytest.approx([scores[row] for row in expected], rel=1e-5)
+
+
 def test_boost_raises_the_rows_of_a_filter(make, client, name, data):
     base, queries = data[0][:500], data[1]
     fill(make, client, name, base, metric="IP", sealed=300)
@@ -530,6 +547,14 @@ def test_what_is_found_comes_in_the_order_of_fields(make, client, name, data):
     expected = sorted(range(100), key=lambda row: (row % 7, row))
     expected = sorted(expected, key=lambda row: f"t{row % 11}", reverse=True)[10:40]
     assert [row["id"] for row in rows] == expected
+    # Groups come in the order of their first rows.
+    asked = {"group_by_field": "tag", "group_size": 2, "strict_group_size": True}
+    plain = [hit["id"] for hit in client.search(name, queries[:1], limit=6, offset=1, **asked)[0]]
+    pairs = [plain[i : i + 2] for i in range(0, 12, 2)]
+    hits = client.search(name, queries[:1], limit=6, offset=1, order_by_fields=[{"field": "id", "order": "desc"}], **asked)[0]
+    assert [hit["id"] for hit in hits] == sum(sorted(pairs, key=lambda pair: -pair[0]), [])
+    several = {"group_by_fields": ["tag", "n"], "order_by_fields": [{"field": "id", "order": "asc"}]}
+    assert "several fields to group by" in refused(lambda: client.search(name, queries[:1], limit=2, **several))[1]
     assert "not found" in refused(lambda: client.query(name, limit=1, order_by=["no"]))[1]
     assert "allowed are BOOL" in refused(lambda: client.query(name, limit=1, order_by=["v"]))[1]
 

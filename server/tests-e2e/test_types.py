@@ -171,6 +171,32 @@ def test_timestamps_compare(make, client, name):
     assert [row["id"] for row in found] == [3, 4]
 
 
+def test_timestamps_without_offset_are_in_the_zone_of_the_collection(client, name):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=4)
+    schema.add_field("t", DataType.TIMESTAMPTZ)
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    zone = {"timezone": "Asia/Shanghai"}
+    client.create_collection(name, schema=schema, index_params=indexes, properties=zone, consistency_level="Strong")
+    client.insert(name, [{"id": 1, "v": V, "t": "2025-01-01T00:00:00"}, {"id": 2, "v": V, "t": "2025-01-01T00:00:00Z"}])
+
+    def found(text, **given):
+        rows = client.query(name, filter=f"t == ISO '{text}'", output_fields=["id"], **given)
+        hits = client.search(name, [V], filter=f"t == ISO '{text}'", limit=5, **given)[0]
+        assert [row["id"] for row in rows] == [hit["id"] for hit in hits]
+        return [row["id"] for row in rows]
+
+    assert found("2025-01-01T00:00:00") == [1]
+    assert found("2025-01-01") == [1]
+    assert found("2025-01-01T08:00:00") == [2]
+    assert found("2025-01-01T00:00:00Z") == [2]
+    assert found("2025-01-01T00:00:00", timezone="UTC") == [2]
+    assert client.delete(name, filter="t < ISO '2025-01-01T00:00:01'")["delete_count"] == 1
+    assert [row["id"] for row in client.query(name, filter="id > 0", output_fields=["id"])] == [2]
+
+
 def test_dynamic_fields(make, client, name):
     make(id="INT64", v=4, known="INT64", dynamic=True)
     client.insert(

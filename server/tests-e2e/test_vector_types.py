@@ -45,7 +45,7 @@ def dense_scores(metric, rows, query):
     return dots / (np.linalg.norm(rows, axis=1) * np.linalg.norm(query))
 
 
-def collection(client, name, kind, index, metric, dim=DIM, **options):
+def collection(client, name, kind, index, metric, dim=DIM, params=None, **options):
     schema = client.create_schema()
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("even", DataType.BOOL)
@@ -54,7 +54,7 @@ def collection(client, name, kind, index, metric, dim=DIM, **options):
     schema.add_field("v", DataType[kind], **options)
     client.create_collection(name, schema=schema, consistency_level="Strong")
     indexes = client.prepare_index_params()
-    indexes.add_index(field_name="v", index_type=index, metric_type=metric)
+    indexes.add_index(field_name="v", index_type=index, metric_type=metric, params=params or {})
     client.create_index(name, indexes)
     client.load_collection(name)
 
@@ -77,8 +77,9 @@ def check_hits(hits, scores, larger, limit):
 @pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
 @pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
 @pytest.mark.parametrize("kind", ["FLOAT16_VECTOR", "BFLOAT16_VECTOR", "INT8_VECTOR"])
-def test_numbers_are_found_as_numpy_finds_them(client, name, kind, metric, flush):
-    collection(client, name, kind, "AUTOINDEX", metric)
+@pytest.mark.parametrize("index", ["AUTOINDEX", "HNSW_SQ"])
+def test_numbers_are_found_as_numpy_finds_them(client, name, index, kind, metric, flush):
+    collection(client, name, kind, index, metric)
     sent, values = numbers(kind)
     fill(client, name, sent, flush)
     found = client.search(name, [sent[3], sent[11]], anns_field="v", limit=10, output_fields=["id"])
@@ -270,6 +271,58 @@ def test_vectors_come_back_as_they_were_sent(client, name, flush):
     assert sorted(hit["id"] for hit in hits) == [0, 2]
 
 
+MANY = 4_000
+GROUPS = RNG.standard_normal((40, 32)).astype(np.float32)
+NEAR = GROUPS[np.arange(MANY) % 40] + 0.4 * RNG.standard_normal((MANY, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "metric", "params"),
+    [
+        *((kind, "IVF_FLAT", metric, {"nlist": 32}) for kind in ("FLOAT16_VECTOR", "BFLOAT16_VECTOR") for metric in ("L2", "IP", "COSINE")),
+        ("FLOAT16_VECTOR", "IVF_SQ8", "L2", {"nlist": 32}),
+        ("BFLOAT16_VECTOR", "IVF_PQ", "COSINE", {"nlist": 32, "m": 16}),
+        ("FLOAT16_VECTOR", "IVF_RABITQ", "IP", {"nlist": 32, "rbq_bits": 4}),
+        ("BFLOAT16_VECTOR", "SCANN", "L2", {"nlist": 32}),
+        ("BINARY_VECTOR", "BIN_IVF_FLAT", "HAMMING", {"nlist": 32}),
+        ("BINARY_VECTOR", "BIN_IVF_FLAT", "JACCARD", {"nlist": 32}),
+    ],
+)  # fmt: skip
+def test_lists_find_nearly_all_with_true_scores(client, name, kind, index, metric, params):
+    bits = (NEAR > 0).astype(np.uint8)
+    if kind == "BINARY_VECTOR":
+        both, either = bits.astype(int) @ bits[:5].T, 32 - (1 - bits.astype(int)) @ (1 - bits[:5].astype(int)).T
+        scores = ((bits[:, None] != bits[None, :5]).sum(axis=2) if metric == "HAMMING" else 1 - both / np.maximum(either, 1)).T
+        sent = [np.packbits(row).tobytes() for row in bits]
+    else:
+        if kind == "FLOAT16_VECTOR":
+            halves = NEAR.astype(np.float16)
+            sent, values = list(halves), halves.astype(np.float64)
+        else:
+            upper, values = to_bfloat16(NEAR)
+            sent, values = [row.tobytes() for row in upper], values.astype(np.float64)
+        scores = np.array([dense_scores(metric, values, query) for query in values[:5]])
+    collection(client, name, kind, index, metric, dim=32, params=params)
+    for start in range(0, MANY, 1000):
+        client.insert(name, [{"id": i, "even": i % 2 == 0, "v": sent[i]} for i in range(start, start + 1000)])
+    client.flush(name)
+    eventually(lambda: client.describe_index(name, "v")["pending_index_rows"] == 0, "the index is built", 120)
+    described = client.describe_index(name, "v")
+    assert (described["index_type"], described["metric_type"], str(described["nlist"])) == (index, metric, "32")
+    larger = metric in ("IP", "COSINE")
+    for options, allowed in [({}, np.full(MANY, True)), ({"filter": "even == true"}, np.arange(MANY) % 2 == 0)]:
+        found = client.search(name, sent[:5], anns_field="v", limit=10, search_params={"params": {"nprobe": 16}}, **options)
+        right = 0
+        for hits, of_query in zip(found, scores, strict=True):
+            best = np.sort(of_query[allowed])
+            worst = best[-10] if larger else best[9]
+            assert len(hits) == 10 and all(allowed[hit["id"]] for hit in hits)
+            for hit in hits:
+                assert hit["distance"] == pytest.approx(of_query[hit["id"]], rel=1e-4, abs=1e-4)
+                right += of_query[hit["id"]] >= worst if larger else of_query[hit["id"]] <= worst
+        assert right >= 45, f"{right} of 50"
+
+
 def test_describe_names_the_types(client, name):
     collection(client, name, "BINARY_VECTOR", "BIN_FLAT", "JACCARD", dim=64)
     field = client.describe_collection(name)["fields"][2]
@@ -281,11 +334,16 @@ def test_describe_names_the_types(client, name):
 @pytest.mark.parametrize(
     ("kind", "index", "metric", "dim", "message"),
     [
-        ("FLOAT16_VECTOR", "IVF_FLAT", "L2", 16, "not supported: index type IVF_FLAT"),
+        ("FLOAT16_VECTOR", "HNSW_PQ", "L2", 20, "the dimension should be a multiple of 'm': dimension 20, m 32"),
+        ("BINARY_VECTOR", "HNSW_SQ", "HAMMING", 16, "not supported: index type HNSW_SQ"),
+        ("INT8_VECTOR", "IVF_FLAT", "L2", 16, "not supported: index type IVF_FLAT"),
+        ("FLOAT16_VECTOR", "BIN_IVF_FLAT", "L2", 16, "not supported: index type BIN_IVF_FLAT"),
+        ("BFLOAT16_VECTOR", "IVF_PQ", "L2", 16, "param 'm' not exist in json"),
         ("FLOAT16_VECTOR", "FLAT", "HAMMING", 16, "float vector index does not support metric type: HAMMING"),
         ("INT8_VECTOR", "AUTOINDEX", "JACCARD", 16, "int vector index does not support metric type: JACCARD"),
         ("BINARY_VECTOR", "BIN_FLAT", "L2", 16, "binary vector index does not support metric type: L2"),
-        ("BINARY_VECTOR", "BIN_IVF_FLAT", "HAMMING", 16, "not supported: index type BIN_IVF_FLAT"),
+        ("BINARY_VECTOR", "BIN_IVF_FLAT", "L2", 16, "binary vector index does not support metric type: L2"),
+        ("BINARY_VECTOR", "IVF_FLAT", "HAMMING", 16, "not supported: index type IVF_FLAT"),
         ("SPARSE_FLOAT_VECTOR", "SPARSE_INVERTED_INDEX", "L2", None, "sparse float vector index does not support metric type: L2"),
         ("BINARY_VECTOR", "BIN_FLAT", "HAMMING", 20, "should be multiple of 8"),
         ("INT8_VECTOR", "FLAT", "L2", 40_000, "should be in range 2 ~ 32768"),

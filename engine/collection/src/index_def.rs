@@ -100,6 +100,25 @@ const TERMS: &str = "TEXT_MATCH";
 /// What `AUTOINDEX` is on sparse vectors.
 const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 
+/// Lists of bit vectors.
+const BIN_IVF_FLAT: &str = "BIN_IVF_FLAT";
+
+/// The types of indexes on vectors of floats, of 32 and of 16 bits.
+const OF_FLOATS: &[&str] = &[
+    "FLAT",
+    "IVF_FLAT",
+    "IVF_SQ8",
+    "IVF_PQ",
+    "IVF_RABITQ",
+    "IVF_RABITQ_FASTSCAN",
+    "SCANN",
+    "HNSW",
+    "HNSW_SQ",
+    "HNSW_PQ",
+    "HNSW_PRQ",
+    "AUTOINDEX",
+];
+
 impl IndexDef {
     /// Checks a request against the field it names; `of_texts` says that a BM25 function fills it.
     ///
@@ -116,35 +135,17 @@ impl IndexDef {
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
             let metric = metric_of(spec, field, of_texts)?;
             let build = build_params(index_type, sparse, &spec.params)?;
-            if build.kind() == IndexKind::SparseInverted {
-                return Err(not_on(
-                    index_type,
-                    field,
-                    &[
-                        "FLAT",
-                        "IVF_FLAT",
-                        "IVF_SQ8",
-                        "IVF_PQ",
-                        "IVF_RABITQ",
-                        "IVF_RABITQ_FASTSCAN",
-                        "SCANN",
-                        "HNSW",
-                        "AUTOINDEX",
-                    ],
-                ));
+            if build.kind() == IndexKind::SparseInverted || index_type == BIN_IVF_FLAT {
+                return Err(not_on(index_type, field, OF_FLOATS));
             }
-            if let DataType::FloatVector { dim } = field.data_type {
-                build
-                    .check_dim(dim as usize)
-                    .map_err(|e| Error::InvalidParameter(e.to_string()))?;
-            }
+            check_dim(&build, &field.data_type)?;
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
             if !exact {
-                build_params(index_type, sparse, &spec.params)?;
+                check_dim(&build_params(index_type, sparse, &spec.params)?, &field.data_type)?;
             }
             Some(metric_of(spec, field, of_texts)?.to_string())
         } else {
@@ -273,6 +274,16 @@ fn build_params(index_type: &str, sparse: bool, params: &BTreeMap<String, String
     BuildParams::parse(index_type, params).map_err(|e| Error::InvalidParameter(e.to_string()))
 }
 
+/// Refuses parameters that do not go with the dimension of a dense vector.
+fn check_dim(build: &BuildParams, data_type: &DataType) -> Result<()> {
+    match data_type.dim() {
+        Some(dim) => build
+            .check_dim(dim as usize)
+            .map_err(|e| Error::InvalidParameter(e.to_string())),
+        None => Ok(()),
+    }
+}
+
 /// Kind in words, default metric and allowed metrics of a vector type.
 fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
     match data_type {
@@ -339,11 +350,10 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
 /// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
 fn check_type(index_type: &str, field: &Field) -> Result<()> {
     let allowed: &[&str] = match &field.data_type {
-        DataType::BinaryVector { .. } => &["BIN_FLAT", "FLAT", "HNSW", "AUTOINDEX"],
+        DataType::BinaryVector { .. } => &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
-        DataType::Float16Vector { .. }
-        | DataType::BFloat16Vector { .. }
-        | DataType::Int8Vector { .. }
+        DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } => OF_FLOATS,
+        DataType::Int8Vector { .. }
         | DataType::FloatVector { .. }
         | DataType::Bool
         | DataType::Int8
@@ -358,7 +368,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => &["FLAT", "HNSW", "AUTOINDEX"],
+        | DataType::Geometry => &["FLAT", "HNSW", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "AUTOINDEX"],
     };
     if allowed.contains(&index_type) {
         return Ok(());
@@ -436,7 +446,8 @@ mod tests {
                 BuildParams::Flat
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
-                | BuildParams::Hnsw { .. } => {
+                | BuildParams::Hnsw { .. }
+                | BuildParams::HnswCoded(_) => {
                     panic!("{params:?}")
                 }
             });
@@ -462,9 +473,38 @@ mod tests {
         }
         let error =
             |data_type, index_type, metric| check(data_type, index_type, metric).unwrap_err().to_string();
-        assert!(error(half(), "IVF_FLAT", None).contains(
-            "not supported: index type IVF_FLAT on field 'v' of type Float16Vector; allowed are FLAT, HNSW, AUTOINDEX"
+        let coded = check(half(), "HNSW_SQ", None).unwrap().build();
+        assert_eq!(coded.map(|(_, params)| params.kind()), Some(IndexKind::HnswSq));
+        assert!(error(half(), "HNSW_PQ", None).contains("dimension 4, m 32"));
+        assert!(error(bits(), "HNSW_SQ", None).contains("not supported: index type HNSW_SQ"));
+        for data_type in [half(), DataType::BFloat16Vector { dim: 4 }] {
+            for (index_type, kind) in [
+                ("IVF_FLAT", IndexKind::IvfFlat),
+                ("IVF_SQ8", IndexKind::IvfSq8),
+                ("IVF_RABITQ", IndexKind::IvfRabitq),
+                ("SCANN", IndexKind::Scann),
+            ] {
+                let def = check(data_type.clone(), index_type, None).unwrap();
+                assert_eq!(def.build().map(|(_, params)| params.kind()), Some(kind));
+            }
+        }
+        let def = check(bits(), "BIN_IVF_FLAT", Some("JACCARD")).unwrap();
+        assert_eq!(
+            def.build()
+                .map(|(metric, params)| (metric.to_string(), params.kind())),
+            Some(("JACCARD".into(), IndexKind::IvfFlat))
+        );
+        assert!(error(half(), "IVF_PQ", None).contains("param 'm' not exist in json"));
+        assert!(error(DataType::Int8Vector { dim: 4 }, "IVF_FLAT", None).contains(
+            "not supported: index type IVF_FLAT on field 'v' of type Int8Vector; allowed are FLAT, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, \
+             AUTOINDEX"
         ));
+        for data_type in [half(), DataType::FloatVector { dim: 4 }] {
+            assert!(
+                error(data_type, "BIN_IVF_FLAT", None).contains("not supported: index type BIN_IVF_FLAT")
+            );
+        }
+        assert!(error(bits(), "IVF_FLAT", None).contains("not supported: index type IVF_FLAT"));
         assert!(
             error(bits(), "BIN_FLAT", Some("L2")).contains(
                 "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD"

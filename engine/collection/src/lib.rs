@@ -51,7 +51,10 @@ pub use error::{Error, Result};
 pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, is_analyzed};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
-pub use manager::{CollectionSpec, Collections, DatabaseInfo, FileResource, Relation, RelationSpec};
+pub use manager::{
+    CollectionSpec, Collections, DatabaseInfo, FileResource, NewPlugin, RegisteredPlugin, Relation,
+    RelationSpec,
+};
 pub use names::{NameKind, validate_name};
 pub use options::Options;
 pub use partition::{DEFAULT_PARTITION, PartitionInfo};
@@ -64,4 +67,6 @@ pub use text_statistics::TextStatistics;
 pub use types::{DataType, Field};
 pub use unit::{Allowed, Unit, UnitId, VectorColumn};
 
-pub use elanus_storage::{BloomValue, ColumnBlooms, Keys, RelationKind, RowRefs, SegmentStatistics};
+pub use elanus_storage::{
+    BloomValue, ColumnBlooms, Keys, PluginEntry, PluginKind, RelationKind, RowRefs, SegmentStatistics,
+};

@@ -25,11 +25,13 @@ mod aliases;
 mod alter;
 mod databases;
 mod file_resources;
+mod plugins;
 mod relations;
 mod word_files;
 
 pub use databases::DatabaseInfo;
 pub use file_resources::FileResource;
+pub use plugins::{NewPlugin, RegisteredPlugin};
 pub use relations::{Relation, RelationSpec};
 
 /// Most collections of one root.
@@ -97,6 +99,7 @@ impl Collections {
             }
         }
         elanus_storage::remove_unnamed_resources(store.as_ref(), &current).await?;
+        elanus_storage::remove_unnamed_plugins(store.as_ref(), &current).await?;
         let mut opened = HashMap::new();
         let entries: Vec<_> = current.collections.iter().collect();
         for group in entries.chunks(OPEN_AT_ONCE) {

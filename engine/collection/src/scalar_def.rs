@@ -59,7 +59,9 @@ const JSON_CAST_FUNCTION: &str = "json_cast_function";
 
 /// Parameters that every type takes and that change nothing here: where the index is kept is not up to a request, the
 /// structure follows the values, and `params` is the text that nested parameters came in.
-const WITHOUT_EFFECT: &[&str] = &["mmap.enabled", "warmup", "params", "bitmap_cardinality_limit"];
+const WITHOUT_EFFECT: &[&str] = &["mmap.enabled", "warmup", "params", CARDINALITY_LIMIT];
+/// Distinct values up to which Milvus' hybrid index is a bitmap.
+const CARDINALITY_LIMIT: &str = "bitmap_cardinality_limit";
 
 fn is_bitmap_type(data_type: &DataType) -> bool {
     matches!(
@@ -118,6 +120,13 @@ pub(crate) fn check(
         return Err(Error::InvalidParameter(format!(
             "unknown parameter {unknown} of an index of type {index_type} on field '{}'; {allowed}",
             field.name
+        )));
+    }
+    if let Some(given) = params.get(CARDINALITY_LIMIT)
+        && !given.parse().is_ok_and(|limit: u32| (1..=1_000).contains(&limit))
+    {
+        return Err(Error::InvalidParameter(format!(
+            "{CARDINALITY_LIMIT} is '{given}', allowed is an integer from 1 to 1000"
         )));
     }
     grams(index_type, params)?;
@@ -283,6 +292,9 @@ mod tests {
             ""
         );
         assert!(refused("BITMAP", DataType::Float, &[]).contains("of type Float"));
+        let limited = |limit| refused("BITMAP", DataType::Int8, &[("bitmap_cardinality_limit", limit)]);
+        assert_eq!(limited("1000"), "");
+        assert!(limited("1001").contains("allowed is an integer from 1 to 1000"));
         assert!(refused("Trie", DataType::Int8, &[]).contains("of type Int8"));
         assert!(refused("HNSW", text(), &[]).contains("allowed are AUTOINDEX, INVERTED"));
         assert!(

@@ -25,6 +25,7 @@ pub use parser::MAX_DEPTH;
 pub use template::{TemplateValue, Templates};
 
 use arrow::datatypes::Schema;
+use chrono_tz::Tz;
 use datafusion::logical_expr::Expr;
 
 /// Parses a filter without looking at any schema.
@@ -46,6 +47,14 @@ pub fn parse(text: &str) -> Result<ast::Expr, FilterError> {
 /// # Errors
 /// Any [`FilterErrorKind`], with the position.
 pub fn compile(text: &str, schema: &Schema, templates: &Templates) -> Result<Expr, FilterError> {
-    let lowered = parser::parse(text).and_then(|tree| lower::compile(&tree, schema, templates));
+    compile_in(text, schema, templates, Tz::UTC)
+}
+
+/// As [`compile`]; timestamps without an offset are in `zone`.
+///
+/// # Errors
+/// As [`compile`], and timestamps that this zone has not.
+pub fn compile_in(text: &str, schema: &Schema, templates: &Templates, zone: Tz) -> Result<Expr, FilterError> {
+    let lowered = parser::parse(text).and_then(|tree| lower::compile(&tree, schema, templates, zone));
     lowered.map_err(|issue| FilterError::new(text, *issue))
 }

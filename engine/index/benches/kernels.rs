@@ -8,14 +8,15 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use elanus_index::Vectors;
-use elanus_index::kernels::{TILE, available};
+use elanus_index::kernels::panel::{Limits, PANEL_QUERIES, PANEL_ROWS, Panel, PanelSum};
+use elanus_index::kernels::{Kernels, TILE, available};
 
 const ROWS: usize = 128;
 
 fn main() {
     println!(
-        "{:<8} {:>5} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "tier", "dim", "l2", "dot", "block", "gather", "tile"
+        "{:<8} {:>5} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "tier", "dim", "l2", "dot", "block", "gather", "tile", "panel", "GFLOP/s"
     );
     for kernels in available() {
         for dim in [32, 128, 384, 768, 1536] {
@@ -51,14 +52,38 @@ fn main() {
                 per_row(nanoseconds(|| {
                     kernels.l2_tile(black_box(queries), dim, block, black_box(&mut tile_out))
                 })) / TILE as f64,
+                panel(kernels, vectors),
             ];
             print!("{:<8} {dim:>5}", format!("{:?}", kernels.tier()));
             for form in forms {
                 print!(" {form:>8.2}");
             }
-            println!();
+            // What the panel multiplies and adds.
+            println!(" {:>8.1}", 2.0 * dim as f64 / forms[5]);
         }
     }
+}
+
+/// Of a full panel of queries and all rows, none of which passes.
+fn panel(kernels: &Kernels, vectors: Vectors<'_>) -> f64 {
+    let (dim, width) = (vectors.dim(), kernels.panel_queries());
+    let panel = Panel::new(kernels, dim, vectors.rows(0, width).chunks_exact(dim));
+    let limits = Limits::new([f32::INFINITY; PANEL_QUERIES], [0.0; PANEL_QUERIES]);
+    let rows: Vec<u32> = (0..ROWS as u32).collect();
+    let pass = nanoseconds(|| {
+        for rows in rows.chunks(PANEL_ROWS) {
+            let terms = [0.0; PANEL_ROWS];
+            black_box(kernels.panel(
+                PanelSum::Product,
+                &panel,
+                vectors,
+                black_box(rows),
+                &limits,
+                &terms,
+            ));
+        }
+    });
+    pass / (ROWS * width) as f64
 }
 
 /// The same numbers at the start of a cache line, where mapped segments have them: loads that straddle two lines take

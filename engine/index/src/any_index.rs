@@ -10,6 +10,7 @@ use crate::blob::Reader;
 use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
+use crate::ivf::{BitLists, TypedLists};
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
@@ -23,6 +24,10 @@ pub enum AnyIndex {
     Dense(Arc<dyn VectorIndex>),
     /// Of dense vectors of other types.
     Typed(Arc<TypedIndex>),
+    /// Lists of 16-bit floats.
+    TypedLists(Arc<TypedLists>),
+    /// Lists of bit vectors.
+    BitLists(Arc<BitLists>),
     /// Of sparse vectors.
     Sparse(Arc<SparseIndex>),
 }
@@ -57,13 +62,21 @@ impl AnyIndex {
                 })?;
                 Ok(Self::Sparse(Arc::new(index)))
             }
-            _ => match TypedIndex::build(params, metric, vectors, valid, options) {
-                Some(index) => index.map(Arc::new).map(Self::Typed),
-                None => Err(BuildError::Kind {
-                    index: params.kind().to_string(),
-                    metric: metric.to_string(),
-                }),
-            },
+            _ => {
+                if let Some(index) = TypedLists::build(params, metric, vectors, valid, options) {
+                    return index.map(Arc::new).map(Self::TypedLists);
+                }
+                if let Some(index) = BitLists::build(params, metric, vectors, valid, options) {
+                    return index.map(Arc::new).map(Self::BitLists);
+                }
+                match TypedIndex::build(params, metric, vectors, valid, options) {
+                    Some(index) => index.map(Arc::new).map(Self::Typed),
+                    None => Err(BuildError::Kind {
+                        index: params.kind().to_string(),
+                        metric: metric.to_string(),
+                    }),
+                }
+            }
         }
     }
 
@@ -73,6 +86,12 @@ impl AnyIndex {
     /// Bytes that are no index, are damaged, or were written by a newer version.
     pub fn open(blob: Bytes) -> Result<Self, OpenError> {
         let reader: Reader = Reader::new(blob)?;
+        if let Some(index) = TypedLists::open(&reader) {
+            return index.map(Arc::new).map(Self::TypedLists);
+        }
+        if let Some(index) = BitLists::open(&reader) {
+            return index.map(Arc::new).map(Self::BitLists);
+        }
         if reader.header().element != ElementType::Float {
             return TypedIndex::open(&reader).map(Arc::new).map(Self::Typed);
         }
@@ -81,7 +100,8 @@ impl AnyIndex {
             BuildParams::Flat
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
-            | BuildParams::Hnsw { .. } => open_dense(&reader).map(Self::Dense),
+            | BuildParams::Hnsw { .. }
+            | BuildParams::HnswCoded(_) => open_dense(&reader).map(Self::Dense),
         }
     }
 
@@ -90,6 +110,8 @@ impl AnyIndex {
         match self {
             Self::Dense(index) => index.serialize(),
             Self::Typed(index) => index.serialize(),
+            Self::TypedLists(index) => index.serialize(),
+            Self::BitLists(index) => index.serialize(),
             Self::Sparse(index) => index.serialize(),
         }
     }
@@ -99,6 +121,8 @@ impl AnyIndex {
         match self {
             Self::Dense(index) => index.kind(),
             Self::Typed(index) => index.kind(),
+            Self::TypedLists(index) => index.kind(),
+            Self::BitLists(index) => index.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
@@ -108,6 +132,8 @@ impl AnyIndex {
         match self {
             Self::Dense(index) => index.metric().into(),
             Self::Typed(index) => index.metric(),
+            Self::TypedLists(index) => index.metric().into(),
+            Self::BitLists(index) => index.metric().into(),
             Self::Sparse(index) => index.metric(),
         }
     }
@@ -117,6 +143,8 @@ impl AnyIndex {
         match self {
             Self::Dense(index) => index.rows(),
             Self::Typed(index) => index.rows(),
+            Self::TypedLists(index) => index.rows(),
+            Self::BitLists(index) => index.rows(),
             Self::Sparse(index) => index.rows(),
         }
     }
@@ -126,6 +154,8 @@ impl AnyIndex {
         match self {
             Self::Dense(index) => index.memory_bytes(),
             Self::Typed(index) => index.memory_bytes(),
+            Self::TypedLists(index) => index.memory_bytes(),
+            Self::BitLists(index) => index.memory_bytes(),
             Self::Sparse(index) => index.memory_bytes(),
         }
     }
@@ -134,7 +164,7 @@ impl AnyIndex {
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {
             Self::Sparse(index) => Some(index),
-            Self::Dense(_) | Self::Typed(_) => None,
+            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) => None,
         }
     }
 
@@ -157,6 +187,8 @@ impl AnyIndex {
                 Ok(index.search(vectors, query, k, params, allow, stats))
             }
             (Self::Typed(index), _, _) => index.search(vectors, query, k, params, allow, stats),
+            (Self::TypedLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
+            (Self::BitLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             // Postings do not tell how far a row is before it is scored.
             (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
                 index.search(vectors, query, k, params, allow, stats)

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::error::OpenError;
+use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
 use crate::ivf::params::{Code, CodedParams, Precision};
 use crate::metric::Metric;
@@ -86,7 +87,7 @@ macro_rules! number {
         }
     )*};
 }
-number!(u8, u32, u64, f32, f64);
+number!(u8, u16, u32, u64, f32, f64);
 
 /// Numbers that were built here, or that lie in an opened blob.
 #[derive(Debug)]
@@ -282,6 +283,7 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
             (3, [code.unwrap_or(0) as u32, block, 0, 0])
         }
         BuildParams::IvfCoded(params) => encode_coded(params),
+        BuildParams::HnswCoded(params) => encode_hnsw_coded(params),
     }
 }
 
@@ -303,9 +305,10 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
             })
         }
         4..=7 => BuildParams::IvfCoded(decode_coded(code, numbers)?),
+        10..=12 => BuildParams::HnswCoded(decode_hnsw_coded(code, numbers)?),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7)"
+                "index kind code {code} (known: 0 to 7, 10 to 12)"
             )));
         }
     };
@@ -324,10 +327,7 @@ fn encode_coded(params: CodedParams) -> (u8, [u32; 4]) {
         refine,
         refine_type,
     } = params;
-    let precision = Precision::ALL
-        .iter()
-        .position(|&(known, _)| Some(known) == refine_type);
-    let refine = u32::from(refine) | precision.map_or(0, |place| place as u32 + 1) << 8;
+    let refine = u32::from(refine) | encode_precision(refine_type) << 8;
     match code {
         Code::Scalar { bits } => (4, [nlist, bits, 0, refine]),
         Code::Product { m, nbits } => (5, [nlist, m, nbits, refine]),
@@ -349,19 +349,74 @@ fn decode_coded(kind: u8, [nlist, first, second, refine]: [u32; 4]) -> Result<Co
         },
         _ => Code::Scann { sub_dim: first },
     };
-    let refine_type = match refine >> 8 {
-        0 => None,
-        place => {
-            let known = Precision::ALL.get(place as usize - 1);
-            let known = known.ok_or_else(|| OpenError::corrupt(format!("code {place} of a precision")))?;
-            Some(known.0)
-        }
-    };
     Ok(CodedParams {
         nlist,
         code,
         refine: refine & 1 == 1,
+        refine_type: decode_precision(refine >> 8)?,
+    })
+}
+
+/// 0 for none.
+fn encode_precision(precision: Option<Precision>) -> u32 {
+    let place = Precision::ALL
+        .iter()
+        .position(|&(known, _)| Some(known) == precision);
+    place.map_or(0, |place| place as u32 + 1)
+}
+
+fn decode_precision(code: u32) -> Result<Option<Precision>, OpenError> {
+    let Some(place) = (code as usize).checked_sub(1) else {
+        return Ok(None);
+    };
+    let known = Precision::ALL.get(place);
+    let known = known.ok_or_else(|| OpenError::corrupt(format!("code {code} of a precision")))?;
+    Ok(Some(known.0))
+}
+
+/// Of a graph with codes: both of the graph, the format of numbers or the groups of dimensions, and bytes: `refine`,
+/// `refine_type` (0 where there is none), bits of a codeword's number, codewords of a group.
+fn encode_hnsw_coded(params: HnswCodedParams) -> (u8, [u32; 4]) {
+    let HnswCodedParams {
+        m: degree,
+        ef_construction,
+        code,
+        refine,
         refine_type,
+    } = params;
+    let (kind, first, nbits, nrq) = match code {
+        GraphCode::Scalar(format) => {
+            let place = ScalarFormat::ALL.iter().position(|&(known, _)| known == format);
+            (10, place.unwrap_or(0) as u32, 0, 0)
+        }
+        GraphCode::Product { m, nbits } => (11, m, nbits, 0),
+        GraphCode::Residual { m, nrq, nbits } => (12, m, nbits, nrq),
+    };
+    let rest = u32::from(refine) | encode_precision(refine_type) << 8 | nbits << 16 | nrq << 24;
+    (kind, [degree, ef_construction, first, rest])
+}
+
+fn decode_hnsw_coded(
+    kind: u8,
+    [degree, ef_construction, first, rest]: [u32; 4],
+) -> Result<HnswCodedParams, OpenError> {
+    let [refine, precision, nbits, nrq] = rest.to_le_bytes().map(u32::from);
+    let code = match kind {
+        10 => {
+            let known = ScalarFormat::ALL.get(first as usize);
+            let known =
+                known.ok_or_else(|| OpenError::corrupt(format!("code {first} of a format of numbers")))?;
+            GraphCode::Scalar(known.0)
+        }
+        11 => GraphCode::Product { m: first, nbits },
+        _ => GraphCode::Residual { m: first, nrq, nbits },
+    };
+    Ok(HnswCodedParams {
+        m: degree,
+        ef_construction,
+        code,
+        refine: refine & 1 == 1,
+        refine_type: decode_precision(precision)?,
     })
 }
 

@@ -67,6 +67,16 @@ pub enum ParamError {
         /// Allowed values.
         allowed: &'static str,
     },
+    /// A word that is none of those that there are.
+    #[error("param '{name}' ({given}) should be one of {allowed}")]
+    UnknownWord {
+        /// Parameter name as clients write it.
+        name: &'static str,
+        /// The text given.
+        given: String,
+        /// Allowed values.
+        allowed: &'static str,
+    },
     /// An algorithm of the inverted index that nobody knows.
     #[error(
         "sparse inverted index algo {given} not found or not supported, supported: [DAAT_MAXSCORE DAAT_WAND TAAT_NAIVE \
@@ -128,7 +138,7 @@ pub enum ParamError {
     },
     /// An index type that exists elsewhere but not here.
     #[error(
-        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
     )]
     UnsupportedIndexType {
         /// The type given.
@@ -136,7 +146,7 @@ pub enum ParamError {
     },
     /// An index type nobody knows.
     #[error(
-        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, AUTOINDEX"
+        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
     )]
     UnknownIndexType {
         /// The type given.

@@ -1,18 +1,19 @@
 //! Exact search: every allowed row is scored. The oracle of all other indexes, the fallback of filtered searches, and the
 //! whole of FLAT.
 //!
-//! One query walks the rows once. A batch walks them in blocks that stay in cache while every query visits the block,
-//! four queries at a time (register tiles). Both give the same rows with the same bits: the tile distances only decide
-//! which rows deserve the exact kernel.
+//! One query walks the rows once. A batch walks them in blocks that stay in cache while every query visits the block, many
+//! queries at a time (see `panels`). Both give the same rows with the same bits: the sums of a panel only decide which rows
+//! deserve the exact kernel.
 
 use rayon::prelude::*;
 
 use crate::bitset::Bitset;
 use crate::index::SearchStats;
-use crate::kernels::{TILE, kernels};
+use crate::kernels::panel::PANEL_ROWS;
 use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
-use crate::scorer::{Scorer, Space, tile_error};
+use crate::panels::{Group, Panels};
+use crate::scorer::{Scorer, Space};
 use crate::strategy::Strategy;
 use crate::vectors::Vectors;
 use crate::window::Window;
@@ -23,10 +24,6 @@ const BLOCK_ROWS: usize = 256;
 const BLOCK_FLOATS: usize = 64 * 1024;
 /// Work (floats read) above which a search uses the thread pool.
 const PARALLEL_FLOATS: usize = 1 << 24;
-/// Queries of a batch that share one pass over the rows.
-const GROUP_QUERIES: usize = 64;
-/// With fewer than one allowed row in so many, rows are picked one by one instead of scoring whole blocks.
-const SPARSE: usize = 4;
 
 /// The `k` rows of `vectors` nearest to `query`, best first, out of the rows in `allow` (all when `None`; rows beyond its
 /// end are not allowed). Nothing is found when the query's dimension differs from the rows'.
@@ -150,12 +147,15 @@ pub(crate) fn exact_batch_in(
         return vec![Vec::new(); queries.len()];
     }
     let scored = count_work(vectors.len(), queries.len(), allow, stats);
-    let batch = Batch::new(space, queries, k, within, allow, scored);
-    let groups = queries.len().div_ceil(GROUP_QUERIES);
+    let panels = Panels::new(space, queries);
+    let numbers: Vec<u32> = (0..queries.len() as u32).collect();
+    let groups: Vec<Group> = numbers
+        .chunks(panels.group_queries())
+        .map(|queries| panels.group(queries))
+        .collect();
     let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
-    // Few groups: the rows are cut too, so that every thread has something to do.
     let row_parts = if parallel {
-        (2 * rayon::current_num_threads()).div_ceil(groups.max(1))
+        2 * rayon::current_num_threads()
     } else {
         1
     };
@@ -164,31 +164,30 @@ pub(crate) fn exact_batch_in(
         .div_ceil(row_parts)
         .next_multiple_of(BLOCK_ROWS)
         .max(1);
-    let tasks: Vec<(usize, usize)> = (0..groups)
-        .flat_map(|group| {
-            (0..vectors.len().max(1))
-                .step_by(part)
-                .map(move |from| (group, from))
-        })
-        .collect();
-    let run = |&(group, from): &(usize, usize)| {
-        let first = group * GROUP_QUERIES;
-        let count = GROUP_QUERIES.min(queries.len() - first);
-        (
-            first,
-            batch.scan(first, count, from, (from + part).min(vectors.len())),
-        )
+    let parts: Vec<usize> = (0..vectors.len()).step_by(part).collect();
+    let batch = Batch {
+        space,
+        panels,
+        groups,
+        allow,
     };
-    let done: Vec<(usize, Vec<TopK>)> = if parallel {
-        tasks.par_iter().map(run).collect()
+    let run = |&from: &usize| {
+        let to = (from + part).min(vectors.len());
+        let mut tops = vec![TopK::within(within, k, scored.min(to - from)); queries.len()];
+        batch.scan(from, to, &mut tops);
+        tops
+    };
+    let done: Vec<Vec<TopK>> = if parallel {
+        parts.par_iter().map(run).collect()
     } else {
-        tasks.iter().map(run).collect()
+        parts.iter().map(run).collect()
     };
-    let mut best: Vec<TopK> = (0..queries.len())
-        .map(|_| TopK::within(within, k, scored))
-        .collect();
-    for (first, parts) in done {
-        for (whole, part) in best.iter_mut().skip(first).zip(parts) {
+    let mut done = done.into_iter();
+    let Some(mut best) = done.next() else {
+        return vec![Vec::new(); queries.len()];
+    };
+    for part in done {
+        for (whole, part) in best.iter_mut().zip(part) {
             whole.merge(part);
         }
     }
@@ -198,117 +197,41 @@ pub(crate) fn exact_batch_in(
 /// What every task of a batch shares.
 struct Batch<'a> {
     space: &'a Space<'a>,
-    queries: Vectors<'a>,
-    scorers: Vec<Scorer<'a>>,
-    inverse_queries: Vec<f32>,
-    /// `|q|`: with the row's norm the size of the terms of an inner product, and so of its rounding error.
-    query_norms: Vec<f32>,
+    panels: Panels<'a>,
+    groups: Vec<Group>,
     allow: Option<&'a Bitset>,
-    k: usize,
-    within: Window,
-    scored: usize,
 }
 
-impl<'a> Batch<'a> {
-    fn new(
-        space: &'a Space<'a>,
-        queries: Vectors<'a>,
-        k: usize,
-        within: Window,
-        allow: Option<&'a Bitset>,
-        scored: usize,
-    ) -> Self {
-        let scorers: Vec<Scorer<'a>> = (0..queries.len())
-            .map(|index| space.scorer(queries.row(index)))
-            .collect();
-        let inverse_queries = scorers.iter().map(Scorer::inverse_query).collect();
-        let norm = |index| kernels().dot(queries.row(index), queries.row(index)).sqrt();
-        let query_norms = (0..queries.len()).map(norm).collect();
-        Self {
-            space,
-            queries,
-            scorers,
-            inverse_queries,
-            query_norms,
-            allow,
-            k,
-            within,
-            scored,
-        }
-    }
-
-    /// The best `k` of rows `from..to` for `count` queries from `first` on.
-    fn scan(&self, first: usize, count: usize, from: usize, to: usize) -> Vec<TopK> {
-        let dim = self.space.vectors.dim();
-        let mut best: Vec<TopK> = (0..count)
-            .map(|_| TopK::within(self.within, self.k, self.scored.min(to - from)))
-            .collect();
-        let block_rows = (BLOCK_FLOATS / dim).clamp(TILE, BLOCK_ROWS);
-        let mut out = vec![0.0f32; TILE * block_rows];
+impl Batch<'_> {
+    /// Offers rows `from..to` to the heap of every query.
+    fn scan(&self, from: usize, to: usize, tops: &mut [TopK]) {
+        let block_rows = (BLOCK_FLOATS / self.space.vectors.dim()).clamp(PANEL_ROWS, BLOCK_ROWS);
+        let (mut rows, mut terms) = (Vec::with_capacity(block_rows), Vec::new());
         for block in (from..to).step_by(block_rows) {
-            let rows = block_rows.min(to - block);
-            let allowed = self
-                .allow
-                .map_or(rows, |allow| allow.count_range(block, block + rows));
-            if allowed == 0 {
+            let end = (block + block_rows).min(to);
+            rows.clear();
+            match self.allow {
+                None => rows.extend(block as u32..end as u32),
+                Some(allow) => rows.extend(allow.iter_range(block, end).map(|row| row as u32)),
+            }
+            if rows.is_empty() {
                 continue;
             }
-            let sparse = allowed * SPARSE < rows;
-            let row_norms = if sparse {
-                Vec::new()
-            } else {
-                self.row_norms(block, rows)
-            };
-            for (tile, tops) in best.chunks_mut(TILE).enumerate() {
-                let query = first + tile * TILE;
-                if sparse || tops.len() < TILE {
-                    for (scorer, top) in self.scorers.iter().skip(query).zip(tops) {
-                        scan_rows(scorer, block, block + rows, self.allow, top);
+            terms.clear();
+            let sizes = tops.chunks_mut(self.panels.group_queries());
+            for (group, tops) in self.groups.iter().zip(sizes) {
+                if group.queries.len() < self.panels.least_queries() {
+                    for (&query, top) in group.queries.iter().zip(tops) {
+                        if let Some(scorer) = self.panels.scorer(query) {
+                            scan_rows(scorer, block, end, self.allow, top);
+                        }
                     }
-                } else {
-                    let out = &mut out[..TILE * rows];
-                    let inverse = self.inverse_queries.get(query..query + TILE).unwrap_or(&[]);
-                    self.space
-                        .tile(self.queries.rows(query, TILE), inverse, block, rows, out);
-                    for ((index, top), distances) in (query..).zip(tops).zip(out.chunks_exact(rows)) {
-                        self.offer(index, block, distances, &row_norms, top);
-                    }
+                    continue;
                 }
-            }
-        }
-        best
-    }
-
-    /// Norms of a block's rows, needed to bound the error of an inner product only.
-    fn row_norms(&self, first: usize, count: usize) -> Vec<f32> {
-        if self.space.metric != Metric::Ip {
-            return Vec::new();
-        }
-        let rows = self
-            .space
-            .vectors
-            .rows(first, count)
-            .chunks_exact(self.space.vectors.dim());
-        rows.map(|row| kernels().dot(row, row).sqrt()).collect()
-    }
-
-    /// Offers the rows whose tile distance may enter, with the distance of the exact kernel.
-    fn offer(&self, query: usize, first: usize, distances: &[f32], row_norms: &[f32], top: &mut TopK) {
-        let (Some(scorer), Some(&query_norm)) = (self.scorers.get(query), self.query_norms.get(query)) else {
-            return;
-        };
-        let error = tile_error(self.space.vectors.dim());
-        for (index, &distance) in distances.iter().enumerate() {
-            let size = match self.space.metric {
-                Metric::L2 => distance,
-                Metric::Ip => query_norm * row_norms.get(index).copied().unwrap_or(f32::INFINITY),
-                Metric::Cosine => 1.0,
-            };
-            // Written so that an overflowed size (infinite or NaN) lets the row through.
-            let hopeless = distance - error * size > top.bound();
-            let row = first + index;
-            if !hopeless && self.allow.is_none_or(|allow| allow.get(row)) {
-                top.push(scorer.one(row as u32), row as u32);
+                if terms.is_empty() {
+                    self.panels.terms(&rows, &mut terms);
+                }
+                self.panels.scan(group, &rows, &terms, tops);
             }
         }
     }

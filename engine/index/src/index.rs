@@ -41,6 +41,12 @@ pub enum IndexKind {
     Scann,
     /// Graph.
     Hnsw,
+    /// Graph with a few bits per dimension.
+    HnswSq,
+    /// Graph with codewords for groups of dimensions.
+    HnswPq,
+    /// Graph with sums of codewords for groups of dimensions.
+    HnswPrq,
     /// Inverted index of sparse vectors.
     SparseInverted,
 }
@@ -56,6 +62,9 @@ impl fmt::Display for IndexKind {
             Self::IvfRabitqFastScan => "IVF_RABITQ_FASTSCAN",
             Self::Scann => "SCANN",
             Self::Hnsw => "HNSW",
+            Self::HnswSq => "HNSW_SQ",
+            Self::HnswPq => "HNSW_PQ",
+            Self::HnswPrq => "HNSW_PRQ",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
         })
     }
@@ -150,8 +159,8 @@ pub fn build(
         let rows = IndexedRows::new(metric, vectors, valid);
         match *params {
             BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
-            BuildParams::Hnsw { m, ef_construction } => {
-                Ok(Arc::new(Hnsw::build(m, ef_construction, rows, vectors, options)?))
+            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
+                Ok(Arc::new(Hnsw::build(*params, rows, vectors, options)?))
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
@@ -193,9 +202,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
     let rows = IndexedRows::open(reader)?;
     match reader.header().params {
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
-        BuildParams::Hnsw { m, ef_construction } => {
-            Ok(Arc::new(Hnsw::open(reader, m, ef_construction, rows)?))
-        }
+        BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),
         BuildParams::Sparse(_) => Err(OpenError::corrupt(

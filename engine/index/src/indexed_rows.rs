@@ -48,7 +48,21 @@ impl IndexedRows {
         }
     }
 
+    /// The same with inverse norms, one per row under COSINE, that were computed elsewhere.
+    pub(crate) fn with_inverse_norms(mut self, norms: Vec<f32>) -> Self {
+        if norms.len() == self.inverse_norms.len() {
+            self.inverse_norms = Array::Owned(norms);
+        }
+        self
+    }
+
+    /// Reads the rows of a blob of 32-bit floats.
     pub(crate) fn open(reader: &Reader) -> Result<Self, OpenError> {
+        Self::open_of(reader, ElementType::Float)
+    }
+
+    /// Reads the rows of a blob of numbers of the type given.
+    pub(crate) fn open_of(reader: &Reader, expected: ElementType) -> Result<Self, OpenError> {
         let Header {
             element,
             metric,
@@ -56,11 +70,16 @@ impl IndexedRows {
             rows,
             ..
         } = *reader.header();
-        let (AnyMetric::Numbers(metric), ElementType::Float) = (metric, element) else {
+        let AnyMetric::Numbers(metric) = metric else {
             return Err(OpenError::corrupt(format!(
-                "metric {metric} of {element:?} vectors in an index of 32-bit floats"
+                "metric {metric} of {element:?} vectors"
             )));
         };
+        if element != expected {
+            return Err(OpenError::corrupt(format!(
+                "{element:?} vectors in an index of {expected:?} vectors"
+            )));
+        }
         if dim == 0 {
             return Err(OpenError::corrupt("dimension 0"));
         }
@@ -74,11 +93,16 @@ impl IndexedRows {
         })
     }
 
-    /// A blob that starts with these rows.
+    /// A blob of 32-bit floats that starts with these rows.
     pub(crate) fn writer(&self, params: BuildParams) -> Writer<'_> {
+        self.writer_of(params, ElementType::Float)
+    }
+
+    /// A blob of numbers of a type that starts with these rows.
+    pub(crate) fn writer_of(&self, params: BuildParams, element: ElementType) -> Writer<'_> {
         let mut writer = Writer::new(&Header {
             params,
-            element: ElementType::Float,
+            element,
             metric: self.metric.into(),
             dim: self.dim,
             rows: self.len,
@@ -101,6 +125,16 @@ impl IndexedRows {
     /// The rows with a vector, ascending.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         self.valid.numbers(self.len)
+    }
+
+    /// The filter `allow` without rows that have no vector; `None` without a filter.
+    pub(crate) fn filtered<'a>(&self, allow: Option<&'a Bitset>) -> Option<Cow<'a, Bitset>> {
+        self.valid.filtered(allow)
+    }
+
+    /// `1 / |row|` for every row under COSINE, else none.
+    pub(crate) fn inverse_norms(&self) -> &[f32] {
+        &self.inverse_norms
     }
 
     /// The stored rows under the metric.

@@ -23,6 +23,7 @@
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
+//! | `panels` | batches of queries as a matrix product |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
 //! | [`typed`] | vectors of other types than 32-bit floats, their exact search and their indexes |
@@ -45,6 +46,7 @@ mod ivf;
 pub mod kernels;
 mod metric;
 mod neighbor;
+mod panels;
 pub mod params;
 mod progress;
 mod rng;
@@ -61,8 +63,10 @@ pub use any_metric::{AnyMetric, BitMetric};
 pub use bitset::Bitset;
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
+pub use hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use ivf::params::{Code, CodedParams, Precision};
+pub use ivf::{BitLists, TypedLists};
 pub use metric::Metric;
 pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};

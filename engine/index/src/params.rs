@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::error::ParamError;
+use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
 use crate::ivf::params::{CodedParams, parse_search};
 use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
 use crate::window::Window;
 
 /// `M`: links of a node per layer above the base, half of those on it.
-const M: Integer = Integer {
+pub(crate) const M: Integer = Integer {
     name: "M",
     range: 2..=2048,
 };
 /// `efConstruction`: candidate list while building.
-const EF_CONSTRUCTION: Integer = Integer {
+pub(crate) const EF_CONSTRUCTION: Integer = Integer {
     name: "efConstruction",
     range: 1..=i32::MAX as u32,
 };
@@ -53,9 +54,6 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 
 /// Float vector index types of Milvus that are not built here.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "HNSW_SQ",
-    "HNSW_PQ",
-    "HNSW_PRQ",
     "DISKANN",
     "AISAQ",
     "FAISS",
@@ -64,7 +62,6 @@ const KNOWN_ELSEWHERE: &[&str] = &[
     "GPU_IVF_PQ",
     "GPU_CAGRA",
     "BIN_FLAT",
-    "BIN_IVF_FLAT",
     "MINHASH_LSH",
 ];
 
@@ -148,6 +145,8 @@ pub enum BuildParams {
         /// Candidate list while building, 1 or more.
         ef_construction: u32,
     },
+    /// The same graph with codes, which it is walked by.
+    HnswCoded(HnswCodedParams),
     /// Inverted index of sparse vectors.
     Sparse(SparseParams),
 }
@@ -161,13 +160,13 @@ impl BuildParams {
         match index_type {
             "FLAT" => Ok(Self::Flat),
             "AUTOINDEX" => Ok(AUTOINDEX),
-            "IVF_FLAT" => Ok(Self::IvfFlat {
+            "IVF_FLAT" | "BIN_IVF_FLAT" => Ok(Self::IvfFlat {
                 nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST),
             }),
-            "HNSW" => Ok(Self::Hnsw {
-                m: M.parse(params)?.unwrap_or(DEFAULT_M),
-                ef_construction: EF_CONSTRUCTION.parse(params)?.unwrap_or(DEFAULT_EF_CONSTRUCTION),
-            }),
+            "HNSW" => {
+                let [m, ef_construction] = degrees(params)?;
+                Ok(Self::Hnsw { m, ef_construction })
+            }
             "SPARSE_INVERTED_INDEX" => {
                 SparseParams::parse(params, SparseAlgorithm::DaatMaxScore).map(Self::Sparse)
             }
@@ -175,6 +174,14 @@ impl BuildParams {
             _ if KNOWN_ELSEWHERE.contains(&index_type) => Err(ParamError::UnsupportedIndexType {
                 given: index_type.to_owned(),
             }),
+            _ if index_type.starts_with("HNSW_") => {
+                let coded = HnswCodedParams::parse(index_type, degrees(params)?, params)?;
+                coded
+                    .map(Self::HnswCoded)
+                    .ok_or_else(|| ParamError::UnknownIndexType {
+                        given: index_type.to_owned(),
+                    })
+            }
             _ => {
                 let nlist = NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST);
                 let coded = CodedParams::parse(index_type, nlist, params)?;
@@ -194,6 +201,7 @@ impl BuildParams {
     pub fn check_dim(&self, dim: usize) -> Result<(), ParamError> {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
+            Self::HnswCoded(params) => params.check_dim(dim),
             Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Sparse(_) => Ok(()),
         }
     }
@@ -210,6 +218,7 @@ impl BuildParams {
             Self::Hnsw { m, ef_construction } => {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
             }
+            Self::HnswCoded(params) => params.check(),
             Self::Sparse(params) => params.check(),
         }
     }
@@ -221,6 +230,7 @@ impl BuildParams {
             Self::IvfFlat { .. } => IndexKind::IvfFlat,
             Self::IvfCoded(params) => params.kind(),
             Self::Hnsw { .. } => IndexKind::Hnsw,
+            Self::HnswCoded(params) => params.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
@@ -239,6 +249,7 @@ impl BuildParams {
                 (M.name, m.to_string()),
                 (EF_CONSTRUCTION.name, ef_construction.to_string()),
             ],
+            Self::HnswCoded(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
         };
         pairs
@@ -248,15 +259,31 @@ impl BuildParams {
     }
 }
 
+/// `M` and `efConstruction`.
+fn degrees(params: &BTreeMap<String, String>) -> Result<[u32; 2], ParamError> {
+    Ok([
+        M.parse(params)?.unwrap_or(DEFAULT_M),
+        EF_CONSTRUCTION.parse(params)?.unwrap_or(DEFAULT_EF_CONSTRUCTION),
+    ])
+}
+
+/// `ef` of a search for `k` results.
+fn candidate_list(params: &BTreeMap<String, String>, k: usize) -> Result<Option<u32>, ParamError> {
+    match EF.parse(params)? {
+        Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
+        ef => Ok(ef),
+    }
+}
+
 /// How to search; `None` means the default of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
-    /// HNSW: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
+    /// HNSW, with codes and without: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
     /// and 512 within a window.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
-    /// IVF with codes and `refine`: `k * refine_k` rows are scored again from the stored vectors.
+    /// IVF and HNSW with codes and `refine`: `k * refine_k` rows are scored again from the stored vectors.
     pub refine_k: Option<f32>,
     /// SCANN with `with_raw_data`: rows that are scored again, at least `k`.
     pub reorder_k: Option<u32>,
@@ -288,16 +315,15 @@ impl SearchParams {
                 nprobe: NPROBE.parse(params)?,
                 ..parse_search(kind, params, k)?
             }),
-            IndexKind::Hnsw => {
-                let ef = EF.parse(params)?;
-                match ef {
-                    Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
-                    _ => Ok(Self {
-                        ef,
-                        ..Self::default()
-                    }),
-                }
-            }
+            IndexKind::Hnsw => Ok(Self {
+                ef: candidate_list(params, k)?,
+                ..Self::default()
+            }),
+            IndexKind::HnswSq | IndexKind::HnswPq | IndexKind::HnswPrq => Ok(Self {
+                ef: candidate_list(params, k)?,
+                refine_k: refine_k(params)?,
+                ..Self::default()
+            }),
             IndexKind::SparseInverted => Ok(Self {
                 sparse: SparseSearch::parse(params)?,
                 ..Self::default()

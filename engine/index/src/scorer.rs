@@ -90,8 +90,8 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// Distances of [`TILE`] queries, row-major, and `count` rows from `first` on, within a relative error of
-    /// [`tile_error`] of the true size of the terms: `out[q * count + i]`. `inverse_queries` are the queries' inverse
+    /// Distances of [`TILE`] queries, row-major, and `count` rows from `first` on, which may differ from exact ones in
+    /// the last bits: `out[q * count + i]`. `inverse_queries` are the queries' inverse
     /// norms, read for COSINE only.
     pub(crate) fn tile(
         &self,
@@ -131,13 +131,6 @@ impl<'a> Space<'a> {
         }
         debug_assert_eq!(out.len(), TILE * count);
     }
-}
-
-/// How far a tile distance of dimension `dim` may be off from that of the exact kernel, relative to the size of the terms
-/// it sums. Every rounding of a sum costs half an ulp at most; the longest chain of them has `dim / 4` (a tile kernel with
-/// four lanes), the other kernels and the reductions fit into the rest.
-pub(crate) fn tile_error(dim: usize) -> f32 {
-    (dim / 2 + 64) as f32 * (f32::EPSILON / 2.0)
 }
 
 impl Scorer<'_> {

@@ -59,7 +59,7 @@ impl CatalogProvider for ElanusCatalog {
         if name == INFO_SCHEMA || (name == INFO_ALIAS && !is_database) {
             return Some(Arc::new(InfoSchema::new(
                 Arc::clone(&self.collections.0),
-                Arc::clone(&self.resources.running),
+                Arc::clone(&self.resources),
             )));
         }
         if !is_database {

@@ -5,6 +5,7 @@ mod file_resources;
 mod filters;
 mod hybrid;
 mod ingest;
+mod plugins;
 mod query;
 mod search;
 
@@ -21,6 +22,7 @@ use elanus_services::ServiceAccess;
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
 use crate::memory::shared_environment;
+use crate::plugins::PluginOptions;
 use crate::predicate::Predicate;
 use crate::request::{FilterText, SqlOutput};
 use crate::resources::Resources;
@@ -48,6 +50,8 @@ pub struct EngineOptions {
     pub files: FileAccess,
     /// Services that rerankers may ask.
     pub services: ServiceAccess,
+    /// Who may register plugins, and where their machine code is kept.
+    pub plugins: PluginOptions,
     /// Most bytes of rows that a COPY .. FROM writes as one atomic write, at least one batch.
     pub copy_step_bytes: usize,
 }
@@ -62,6 +66,7 @@ impl Default for EngineOptions {
             spill_folder: None,
             files: FileAccess::Nowhere,
             services: ServiceAccess::default(),
+            plugins: PluginOptions::default(),
             copy_step_bytes: 1 << 30,
         }
     }
@@ -93,13 +98,15 @@ impl Engine {
     /// # Errors
     /// [`crate::QueryError::Resources`] when its threads cannot be started.
     pub fn new(collections: Arc<Collections>, options: &EngineOptions) -> Result<Self> {
-        let resources = Arc::new(Resources::new(options)?);
+        let environment = shared_environment(options.sql_memory_bytes, options.spill_folder.clone())?;
+        let pool = Arc::clone(&environment.memory_pool);
+        let resources = Arc::new(Resources::new(options, pool)?);
         let sql_threads = SqlThreads::new(options.sql_threads)?;
         let base = Arc::new(session::base_state(
             Arc::clone(&collections),
             Arc::clone(&resources),
             resources.compute.threads(),
-            shared_environment(options.sql_memory_bytes, options.spill_folder.clone())?,
+            environment,
         )?);
         resources.plan_with(&base);
         let filters = FilterCache::default();

@@ -9,6 +9,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::error::{QueryError, Result};
 
 /// What statements may do with files of the machine that the engine runs on.
@@ -91,6 +93,27 @@ impl FileAccess {
             return Ok(target);
         }
         Ok(target)
+    }
+
+    /// The bytes of the one file that `location` names, at most `most`.
+    ///
+    /// # Errors
+    /// As [`FileAccess::sources`]; a folder, and a larger file.
+    pub(crate) async fn read(&self, location: &str, most: u64) -> Result<Bytes> {
+        let files = self.sources(location, |_| true)?;
+        let [file] = files.as_slice() else {
+            return Err(QueryError::InvalidParameter(format!(
+                "'{location}' is a folder or a pattern; name one file"
+            )));
+        };
+        let failed = |error: std::io::Error| unreadable(location, &error);
+        let length = tokio::fs::metadata(file).await.map_err(failed)?.len();
+        if length > most {
+            return Err(QueryError::InvalidParameter(format!(
+                "'{location}' has {length} bytes, at most {most} are allowed"
+            )));
+        }
+        tokio::fs::read(file).await.map(Bytes::from).map_err(failed)
     }
 
     fn check_any(&self) -> Result<()> {

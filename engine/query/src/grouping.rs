@@ -20,6 +20,7 @@ use elanus_collection::{Snapshot, Unit};
 
 use crate::compute::Wanted;
 use crate::error::external;
+use crate::fusion::ScoreMode;
 use crate::query_vectors::QueryVectors;
 use crate::request::GroupKey;
 use crate::resources::Resources;
@@ -184,4 +185,23 @@ impl GroupSpec {
         let full = || groups.iter().all(|group| group.len() >= self.size);
         groups.len() >= self.groups && (!self.fill || full())
     }
+}
+/// Groups by their score, best first: out of the scores of the rows that they have.
+pub(crate) fn best_groups(mut groups: Vec<Vec<Hit>>, mode: ScoreMode) -> Vec<Vec<Hit>> {
+    // Turned round where less is better: the best row counts as the largest.
+    let score = |group: &Vec<Hit>| {
+        let scores = group
+            .iter()
+            .map(|hit| -f64::from(hit.distance.unwrap_or(f32::NAN)));
+        let rows = group.len().max(1);
+        #[expect(clippy::cast_precision_loss, reason = "a group has few rows")]
+        match mode {
+            ScoreMode::Max => scores.fold(f64::NEG_INFINITY, f64::max),
+            ScoreMode::Sum => scores.sum(),
+            ScoreMode::Avg => scores.sum::<f64>() / rows as f64,
+        }
+    };
+    // Stable: among equals the group with the better first row.
+    groups.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    groups
 }

@@ -6,6 +6,7 @@
 //! | `segments` | a block of rows: a sealed segment or rows still in memory |
 //! | `indexes` | an index and how far its build is |
 //! | `snapshots` | a state of a collection that is kept under a name |
+//! | `plugins` | a reranker or a function of a plugin, and what it has done since the start |
 //! | `queries` | a SQL statement that runs now |
 
 use std::sync::Arc;
@@ -22,23 +23,32 @@ use datafusion::error::{DataFusionError, Result};
 use elanus_collection::{Collection, Collections, IndexState, SnapshotInfo, TimestampOracle};
 
 use crate::catalog::Handle;
+use crate::plugins::Listed;
+use crate::resources::Resources;
 use crate::sql::running::Running;
 
-const TABLES: [&str; 5] = ["collections", "segments", "indexes", "snapshots", "queries"];
+const TABLES: [&str; 6] = [
+    "collections",
+    "segments",
+    "indexes",
+    "snapshots",
+    "plugins",
+    "queries",
+];
 
 /// The schema with tables about collections.
 #[derive(Debug)]
 pub(crate) struct InfoSchema {
     collections: Handle,
-    running: Arc<Running>,
+    resources: Arc<Resources>,
 }
 
 impl InfoSchema {
-    /// Over everything in `collections`, and the statements that run.
-    pub fn new(collections: Arc<Collections>, running: Arc<Running>) -> Self {
+    /// Over everything in `collections`, the plugins and the statements that run.
+    pub fn new(collections: Arc<Collections>, resources: Arc<Resources>) -> Self {
         Self {
             collections: Handle(collections),
-            running,
+            resources,
         }
     }
 
@@ -63,7 +73,8 @@ impl SchemaProvider for InfoSchema {
             "segments" => segments(&self.all())?,
             "indexes" => indexes(&self.all())?,
             "snapshots" => snapshots(&self.all())?,
-            "queries" => queries(&self.running)?,
+            "plugins" => plugins(&self.resources.plugins.list(&self.collections.0))?,
+            "queries" => queries(&self.resources.running)?,
             _ => return Ok(None),
         };
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
@@ -183,6 +194,47 @@ fn snapshots(all: &[Arc<Collection>]) -> Result<RecordBatch> {
             Arc::new(created),
         ),
         count("rows", rows.iter().map(|(_, snapshot)| snapshot.rows)),
+    ])
+}
+
+fn plugins(all: &[Listed]) -> Result<RecordBatch> {
+    let entries = || all.iter().map(|listed| &listed.entry);
+    let texts = |text: fn(&Listed) -> Option<String>| all.iter().map(text).collect::<Vec<_>>().into_iter();
+    // What nothing has needed since the start has done nothing.
+    let stats: Vec<_> = all
+        .iter()
+        .map(|listed| listed.stats.clone().unwrap_or_default())
+        .collect();
+    let times = stats.iter().map(|stats| stats.wasm_time.as_secs_f64() * 1e3);
+    table(vec![
+        text("name", texts(|listed| Some(listed.name.clone()))),
+        text("kind", texts(|listed| Some(listed.kind.name().to_owned()))),
+        text("plugin", texts(|listed| Some(listed.entry.plugin.clone()))),
+        text("version", texts(|listed| Some(listed.entry.version.clone()))),
+        text("signature", texts(|listed| listed.entry.signature.clone())),
+        text("path", texts(|listed| Some(listed.entry.path.clone()))),
+        text("digest", texts(|listed| Some(listed.entry.sha256.clone()))),
+        count("bytes", entries().map(|entry| entry.bytes)),
+        text(
+            "settings",
+            texts(|listed| {
+                let settings = listed.entry.settings.iter();
+                let settings: Vec<String> = settings
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect();
+                (!settings.is_empty()).then(|| settings.join(", "))
+            }),
+        ),
+        flag("loaded", all.iter().map(|listed| listed.stats.is_some())),
+        count("calls", stats.iter().map(|stats| stats.calls)),
+        count("rows", stats.iter().map(|stats| stats.rows)),
+        (
+            Field::new("time_ms", DataType::Float64, false),
+            Arc::new(Float64Array::from_iter_values(times)),
+        ),
+        count("peak_memory", stats.iter().map(|stats| stats.peak_memory)),
+        count("traps", stats.iter().map(|stats| stats.traps)),
+        text("last_error", stats.iter().map(|stats| stats.last_error.clone())),
     ])
 }
 

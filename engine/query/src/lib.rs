@@ -9,6 +9,7 @@
 //! | `plan` | logical nodes, the rule that finds `ORDER BY distance LIMIT k`, the step to operators |
 //! | `operators` | the physical operators, one in each file |
 //! | `search`, `grouping`, `fusion`, `rerank`, `chain`, `models`, `ordering` | the stages of searches |
+//! | `plugins` | WebAssembly plugins of users: registered, loaded, as rerankers and as SQL functions |
 //! | `value_path` | columns and paths into JSON that requests name |
 //! | `selection`, `predicate`, `index_filter` | what operators and direct requests share: filter bitsets, and what scalar indexes know of them |
 //! | `catalog`, `info`, `table`, `relation` | databases, collections, views, external tables and engine state as DataFusion sees them |
@@ -47,6 +48,7 @@ mod operators;
 mod ordering;
 mod plan;
 mod planner_messages;
+mod plugins;
 mod predicate;
 mod pruning;
 mod query_vectors;
@@ -71,6 +73,7 @@ pub use error::{QueryError, Result};
 pub use files::FileAccess;
 pub use fusion::{Fusion, ScoreMode, Scoring};
 pub use ordering::OrderBy;
+pub use plugins::{PluginOptions, PluginRerank};
 pub use request::{
     Aggregate, AggregateKind, AggregateRequest, FilterText, GroupKey, Grouping, HybridRequest, Queries,
     QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,

@@ -1,5 +1,6 @@
 //! Rows in the order of columns.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
@@ -70,6 +71,35 @@ impl OrderBy {
             ))),
         }
     }
+}
+
+/// Groups of hits in the order of columns of the first hit of each; what these do not tell apart keeps its order.
+pub(crate) async fn order_groups(
+    units: &[Arc<Unit>],
+    order: &[SortKey],
+    groups: Vec<Vec<Hit>>,
+    compute: &Compute,
+) -> Result<Vec<Vec<Hit>>, DataFusionError> {
+    if order.is_empty() {
+        return Ok(groups);
+    }
+    let first = |group: &Vec<Hit>| group.first().copied();
+    let firsts = order_hits(
+        units,
+        order,
+        groups.iter().filter_map(first).collect(),
+        None,
+        compute,
+    )
+    .await?;
+    let mut by_first: HashMap<(u32, u32), Vec<Hit>> = HashMap::with_capacity(groups.len());
+    for group in groups {
+        if let Some(first) = first(&group) {
+            by_first.insert((first.unit, first.row), group);
+        }
+    }
+    let group_of = |first: &Hit| by_first.remove(&(first.unit, first.row));
+    Ok(firsts.iter().filter_map(group_of).collect())
 }
 
 /// The first `limit` of `hits` in the order of columns; what these do not tell apart keeps its order.

@@ -82,6 +82,10 @@ async fn made(
         RelationKind::View => {
             let past = as_of::open(collections, &relation.search_database, &statement).await;
             let _held = past.map_err(named)?;
+            let state = resources
+                .plugins
+                .with_functions(collections, state)
+                .map_err(named)?;
             let plan = DEPTH.scope(depth + 1, state.statement_to_plan(statement));
             let plan = Box::pin(plan).await.map_err(|error| named(error.into()))?;
             Ok(Arc::new(ViewTable::new(plan, Some(relation.definition.clone()))))

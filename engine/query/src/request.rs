@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use chrono_tz::Tz;
 use elanus_collection::{Collection, CollectionSchema, DataType, Field, Keys, Snapshot};
 use elanus_filter::Templates;
 use elanus_index::{AnyMetric, Window};
@@ -25,6 +26,8 @@ pub struct FilterText {
     pub text: String,
     /// Values of the templates in `text`.
     pub templates: Templates,
+    /// Zone of timestamps without an offset; `None`: UTC.
+    pub zone: Option<Tz>,
 }
 
 /// The query vectors of a search, of the type of the searched field.

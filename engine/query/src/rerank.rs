@@ -17,6 +17,7 @@ use elanus_collection::{CollectionSchema, DataType, Unit};
 use crate::chain::Chain;
 use crate::error::{QueryError, Result};
 use crate::fusion::{Scoring, similarity};
+use crate::plugins::{PluginRerank, ReadyPlugin, Searched};
 use crate::predicate::Predicate;
 use crate::request::FilterText;
 use crate::search::{Hit, order_equals, take_rows};
@@ -30,6 +31,21 @@ pub enum Rerank {
     Boost(Boost),
     /// Steps that compute scores and say in which order the hits come, and how many; one chain on what another leaves.
     Chains(Vec<Chain>),
+    /// A plugin of a user says in which order the hits come.
+    Plugin(PluginRerank),
+}
+
+impl Rerank {
+    /// How many hits it is to see when `wanted` are wanted.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidParameter`] when it cannot see as many.
+    pub(crate) fn candidates(&self, wanted: usize) -> Result<usize> {
+        match self {
+            Self::Plugin(plugin) => plugin.candidates_for(wanted),
+            Self::Decay(_) | Self::Boost(_) | Self::Chains(_) => Ok(wanted),
+        }
+    }
 }
 
 /// The shape of a [`Decay`], for a value `d` beyond the offset.
@@ -192,6 +208,7 @@ pub(crate) enum Reranker {
         with_score: Combine,
     },
     Chains(Vec<Chain>),
+    Plugin(Box<ReadyPlugin>),
 }
 
 /// A [`BoostBy`] with its filter compiled.
@@ -203,7 +220,7 @@ pub(crate) struct ReadyBoost {
 }
 
 impl Reranker {
-    /// Checks `rerank`, for a search with `nq` queries, and compiles its filters with `compile`.
+    /// Checks `rerank`, for a search with `nq` queries of what is `searched`, and compiles its filters with `compile`.
     ///
     /// # Errors
     /// [`QueryError::InvalidParameter`] for values out of range and columns of another kind, and what `compile` says.
@@ -211,6 +228,7 @@ impl Reranker {
         rerank: &Rerank,
         schema: &CollectionSchema,
         nq: usize,
+        searched: impl FnOnce() -> Searched,
         compile: impl Fn(&FilterText) -> Result<Vec<Arc<Predicate>>>,
     ) -> Result<Self> {
         let boost = match rerank {
@@ -221,6 +239,10 @@ impl Reranker {
             Rerank::Chains(chains) => {
                 chains.iter().try_for_each(|chain| chain.check(schema, nq))?;
                 return Ok(Self::Chains(chains.clone()));
+            }
+            Rerank::Plugin(plugin) => {
+                let ready = ReadyPlugin::new(plugin, schema, nq, searched())?;
+                return Ok(Self::Plugin(Box::new(ready)));
             }
             Rerank::Boost(boost) => boost,
         };
@@ -251,7 +273,7 @@ impl Reranker {
     /// What the distances of reranked hits mean, when those before meant `before`.
     pub fn scoring(&self, before: Scoring) -> Scoring {
         match self {
-            Self::Decay(_) => Scoring::Larger,
+            Self::Decay(_) | Self::Plugin(_) => Scoring::Larger,
             Self::Chains(chains) => chains.iter().fold(before, |before, chain| chain.scoring(before)),
             Self::Boost { .. } => before,
         }
@@ -262,6 +284,7 @@ impl Reranker {
         match self {
             Self::Decay(_) | Self::Boost { .. } => true,
             Self::Chains(chains) => chains.iter().all(|chain| chain.best_first),
+            Self::Plugin(_) => false,
         }
     }
 
@@ -271,6 +294,7 @@ impl Reranker {
             Self::Decay(decay) => format!("{:?}({})", decay.curve, decay.field).to_lowercase(),
             Self::Boost { boosts, .. } => format!("boost({})", boosts.len()),
             Self::Chains(chains) => chains.iter().map(Chain::name).collect::<Vec<_>>().join(", "),
+            Self::Plugin(plugin) => plugin.name(),
         }
     }
 
@@ -298,6 +322,10 @@ impl Reranker {
                 of_boosts,
                 with_score,
             } => boosted(boosts, *of_boosts, *with_score, units, &hits, &scores).await?,
+            Self::Plugin(plugin) => {
+                order_equals(units, key, &mut hits).await?;
+                return Ok(plugin.rerank(units, key, query, hits).await?.0);
+            }
             Self::Chains(chains) => {
                 order_equals(units, key, &mut hits).await?;
                 let mut before = before;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryPool;
 use elanus_services::ServiceAccess;
 
 use crate::compute::Compute;
@@ -10,6 +11,7 @@ use crate::engine::EngineOptions;
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
 use crate::models::Models;
+use crate::plugins::Plugins;
 use crate::selection::SelectionCache;
 use crate::sql::analyze::AnalyzedTables;
 use crate::sql::running::Running;
@@ -31,6 +33,8 @@ pub(crate) struct Resources {
     pub models: Models,
     /// Services that rerankers may ask.
     pub services: ServiceAccess,
+    /// Plugins that users have registered.
+    pub plugins: Plugins,
     /// Most bytes of rows that a COPY writes at once.
     pub copy_step_bytes: usize,
     /// What sessions start from, for planning views. Weak, since the catalog in it has these resources.
@@ -38,8 +42,8 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// As `options` say.
-    pub fn new(options: &EngineOptions) -> Result<Self> {
+    /// As `options` say; plugins take their memory out of `pool`.
+    pub fn new(options: &EngineOptions, pool: Arc<dyn MemoryPool>) -> Result<Self> {
         Ok(Self {
             compute: Compute::new(options.query_threads)?,
             selections: SelectionCache::new(options.filter_cache_bytes),
@@ -48,6 +52,7 @@ impl Resources {
             files: options.files.clone(),
             models: Models::default(),
             services: options.services.clone(),
+            plugins: Plugins::new(options.plugins.clone(), pool),
             copy_step_bytes: options.copy_step_bytes,
             planner: OnceLock::new(),
         })

@@ -47,6 +47,67 @@ pub struct Catalog {
     /// Registered files by name; left out while there are none, as `relations` is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub file_resources: BTreeMap<String, FileResourceEntry>,
+    /// Registered plugins, by what they are called as and then by name; left out while there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugins: BTreeMap<PluginKind, BTreeMap<String, PluginEntry>>,
+}
+
+/// What a plugin is called as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginKind {
+    /// Puts the results of a search into another order.
+    Reranker,
+    /// A scalar function of SQL.
+    Function,
+}
+
+impl PluginKind {
+    /// The word for it in messages and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reranker => "reranker",
+            Self::Function => "function",
+        }
+    }
+}
+
+/// A WebAssembly component that was registered under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginEntry {
+    /// Where it came from, as the user wrote it.
+    pub path: String,
+    /// The SHA-256 of its file, in lower-case hexadecimal digits, and so its object: `plugins/{sha256}.wasm`.
+    pub sha256: String,
+    /// How many bytes there are.
+    pub bytes: u64,
+    /// Their checksum.
+    pub crc32c: u32,
+    /// The name that it gives itself.
+    pub plugin: String,
+    /// The version that it gives itself.
+    pub version: String,
+    /// Of a function, its name in the plugin; of a reranker, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Of a function, how it is called, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Limits and rights, as the user gave them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// When it was registered, `(unix milliseconds << 18) | counter`.
+    pub created_ts: u64,
+}
+
+impl PluginEntry {
+    /// Whether these are its bytes.
+    #[must_use]
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes.len() as u64 && self.crc32c == crc32c::crc32c(bytes)
+    }
 }
 
 /// A file that was registered under a name.
@@ -136,6 +197,7 @@ impl Default for Catalog {
             next_id: 2,
             relations: BTreeMap::new(),
             file_resources: BTreeMap::new(),
+            plugins: BTreeMap::new(),
         }
     }
 }
@@ -415,6 +477,34 @@ mod tests {
         assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
         let unknown = text.replace(r#""kind":"view""#, r#""kind":"sequence""#);
         assert!(serde_json::from_str::<Catalog>(&unknown).is_err());
+    }
+
+    #[test]
+    fn a_catalog_without_plugins_has_no_field_for_them() {
+        let entry = PluginEntry {
+            path: "mmr.wasm".to_owned(),
+            sha256: "ab".repeat(32),
+            bytes: 3,
+            crc32c: crc32c::crc32c(b"abc"),
+            plugin: "mmr".to_owned(),
+            version: "1.0.0".to_owned(),
+            symbol: None,
+            signature: None,
+            settings: BTreeMap::new(),
+            created_ts: 7,
+        };
+        assert!(entry.is_of(b"abc") && !entry.is_of(b"abd"));
+        let empty = serde_json::to_string(&Catalog::default()).unwrap();
+        assert!(!empty.contains("plugins"), "{empty}");
+        let mut catalog = Catalog::default();
+        let named = BTreeMap::from([("diverse".to_owned(), entry)]);
+        catalog.plugins.insert(PluginKind::Reranker, named);
+        let text = serde_json::to_string(&catalog).unwrap();
+        assert!(
+            text.contains(r#""plugins":{"reranker":{"diverse":{"path":"mmr.wasm","#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
     }
 
     #[test]

@@ -20,7 +20,14 @@ use crate::segment::fetch::fetch;
 /// Folder of the objects.
 const FOLDER: &str = "resources";
 /// What the first part of a path is in the files of this crate.
-const OURS: &[&str] = &["catalog", "c", FOLDER, crate::root::LOCK_FILE];
+const OURS: &[&str] = &[
+    "catalog",
+    "c",
+    FOLDER,
+    crate::plugins::FOLDER,
+    crate::plugins::CACHE,
+    crate::root::LOCK_FILE,
+];
 
 fn path(id: &str) -> Path {
     Path::from(FOLDER).join(id)

@@ -3,6 +3,7 @@
 //! ```text
 //! catalog/{version:020}.json                          which collections exist           catalog
 //! resources/{ulid}                                    files that users have registered   file_resources
+//! plugins/{sha256}.wasm                               plugins that users have registered plugins
 //! c/{id}/manifest/{version:020}.pb                    what a collection consists of     manifest
 //! c/{id}/wal/{sequence:020}.wal                       writes not yet in a segment       wal
 //! c/{id}/wal/{ulid}.ops                               one of them that is large
@@ -33,14 +34,15 @@ mod file_resources;
 mod gc;
 mod local;
 mod manifest;
+mod plugins;
 mod root;
 mod segment;
 mod versioned;
 mod wal;
 
 pub use catalog::{
-    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry,
-    RelationEntry, RelationKind,
+    Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry, PluginEntry,
+    PluginKind, RelationEntry, RelationKind,
 };
 pub use collection::{CollectionStore, Recovered, TornTail, list_collections, remove_collection};
 pub use error::{Error, Result};
@@ -51,6 +53,10 @@ pub use file_resources::{
 pub use gc::GcReport;
 pub use local::DurableLocalStore;
 pub use manifest::{DeletesRef, FileRef, IndexFile, KeyRange, Manifest, SegmentId, SegmentMeta, UpdatesRef};
+pub use plugins::{
+    CACHE as PLUGIN_CACHE, get_plugin, get_plugin_file, put_plugin, remove_plugin, remove_unnamed_plugins,
+    trim_uploads,
+};
 pub use root::{DirLock, Root, open_root};
 pub use segment::{
     BloomValue, ColumnBlooms, ColumnStatistics, SegmentFiles, SegmentStatistics, TIMESTAMP_COLUMN,

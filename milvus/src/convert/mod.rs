@@ -10,6 +10,7 @@ pub(crate) mod models;
 pub(crate) mod output;
 pub(crate) mod params;
 pub(crate) mod placeholder;
+pub(crate) mod plugin_rankers;
 pub(crate) mod properties;
 pub(crate) mod rankers;
 pub(crate) mod results;

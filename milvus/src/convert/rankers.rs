@@ -6,6 +6,7 @@
 //! | `decay` | fusion by `score_mode`, then reranking | reranking |
 //! | `boost` | - | reranking |
 //! | `model` | fusion by the best score, then reranking | reranking |
+//! | `wasm` | fusion, then reranking: [`crate::convert::plugin_rankers`] | reranking |
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,8 @@ const DEFAULT_RRF_K: f32 = 60.0;
 /// Milvus' default of `decay`.
 const DEFAULT_DECAY: f64 = 0.5;
 
-type Params = BTreeMap<String, String>;
+/// Parameters of a function by name.
+pub(crate) type Params = BTreeMap<String, String>;
 
 /// How a hybrid search makes one list of several.
 #[derive(Debug)]
@@ -134,13 +136,13 @@ fn unknown(name: &str) -> Error {
     match name {
         "xgboost" => Error::unsupported("reranker xgboost; function_chains has it"),
         _ => Error::invalid(format!(
-            "unsupported rerank function {name}, allowed are rrf, weighted, decay, boost, model"
+            "unsupported rerank function {name}, allowed are rrf, weighted, decay, boost, model, wasm"
         )),
     }
 }
 
 /// Name and parameters of a rerank function.
-fn reranker(function: &FunctionSchema) -> Result<(String, Params)> {
+pub(crate) fn reranker(function: &FunctionSchema) -> Result<(String, Params)> {
     if function.r#type != FunctionType::Rerank as i32 {
         return Err(Error::invalid(format!(
             "function {} is not of type RERANK",
@@ -157,7 +159,8 @@ fn reranker(function: &FunctionSchema) -> Result<(String, Params)> {
     }
 }
 
-fn no_inputs(function: &FunctionSchema, params: Params) -> Result<Params> {
+/// The parameters of a function that takes no columns.
+pub(crate) fn no_inputs(function: &FunctionSchema, params: Params) -> Result<Params> {
     if function.input_field_names.is_empty() {
         return Ok(params);
     }
@@ -168,14 +171,16 @@ fn no_inputs(function: &FunctionSchema, params: Params) -> Result<Params> {
     )))
 }
 
-fn rrf(params: &Params) -> Result<Fusion> {
+/// Reciprocal rank fusion.
+pub(crate) fn rrf(params: &Params) -> Result<Fusion> {
     Ok(Fusion::Rrf {
         k: number(params, "k")?.unwrap_or(DEFAULT_RRF_K),
         weights: weights(params)?,
     })
 }
 
-fn weighted(params: &Params) -> Result<Fusion> {
+/// Weighted sums.
+pub(crate) fn weighted(params: &Params) -> Result<Fusion> {
     let weights = weights(params)?;
     Ok(Fusion::Weighted {
         weights: weights.ok_or_else(|| Error::invalid("weights not found in rank params"))?,
@@ -296,7 +301,8 @@ fn combine(params: &Params, key: &str) -> Result<Combine> {
     }
 }
 
-fn number<T: std::str::FromStr>(params: &Params, key: &str) -> Result<Option<T>> {
+/// The number of this name.
+pub(crate) fn number<T: std::str::FromStr>(params: &Params, key: &str) -> Result<Option<T>> {
     let text = params.get(key).map(|text| text.trim());
     text.map(|text| {
         text.parse()

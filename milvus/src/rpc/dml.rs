@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use elanus_collection::{Collection, WriteResult};
-use elanus_query::FilterText;
 use milvus::proto::milvus as wire;
 use milvus::proto::schema::FieldData;
 use prost::Message;
 
 use crate::context::Context;
-use crate::convert::{field_data, keys, templates};
+use crate::convert::{field_data, keys};
 use crate::door::{Door, check_readable, partition_id, refuse_partition_names};
 use crate::metrics::Write;
 use crate::rpc::refuse_namespace;
@@ -91,10 +90,8 @@ pub(crate) async fn delete(
             // Rows are found by a read, which Milvus allows on loaded collections only.
             let partitions: Vec<_> = partition.map(str::to_string).into_iter().collect();
             check_readable(&collection, &partitions)?;
-            let filter = FilterText {
-                text: request.expr,
-                templates: templates::from_wire(request.expr_template_values)?,
-            };
+            let filter = door.filter(&collection, None, request.expr, request.expr_template_values)?;
+            let filter = filter.ok_or_else(|| Error::invalid("the filter of a delete is empty"))?;
             door.engine()
                 .delete_where(Arc::clone(&collection), filter, partitions)
                 .await

@@ -8,7 +8,7 @@ use milvus::proto::milvus as wire;
 use prost::Message;
 
 use crate::context::Context;
-use crate::convert::{output, params, rankers};
+use crate::convert::{output, params, plugin_rankers, rankers};
 use crate::door::{Door, check_readable};
 use crate::rpc::answer::{Answer, least_row_bytes};
 use crate::rpc::refuse_namespace;
@@ -34,7 +34,10 @@ pub(crate) async fn hybrid_search(
     let (mut zone, mut time_parts) = (params::zone(&rank_params)?, params::time_parts(&rank_params)?);
     let group_score = rankers::mode(rank_params.get("rank_group_scorer"), "rank_group_scorer")?;
     let ranker = match request.function_score {
-        Some(score) => rankers::of_hybrid(score, door.engine().services())?,
+        Some(score) => match plugin_rankers::of_hybrid(&score, door.engine()).await? {
+            Some(ranker) => ranker,
+            None => rankers::of_hybrid(score, door.engine().services())?,
+        },
         None => rankers::of_rank_params(&rank_params)?,
     };
     let output = output::resolve(collection.schema(), &request.output_fields)?;
@@ -48,9 +51,10 @@ pub(crate) async fn hybrid_search(
                 "function score in a request of a hybrid search",
             ));
         }
-        let params = params::search(std::mem::take(&mut message.search_params))?;
+        let mut params = params::search(std::mem::take(&mut message.search_params))?;
         // How instants are shown may be said in any of the requests.
         zone = zone.or(params.zone);
+        params.zone = zone;
         if time_parts.is_empty() {
             time_parts.clone_from(&params.time_parts);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use elanus_query::{AggregateRequest, FilterText, QueryRequest};
+use elanus_query::{AggregateRequest, QueryRequest};
 use milvus::proto::milvus as wire;
 use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::scalar_field::Data;
@@ -12,7 +12,7 @@ use prost::Message;
 
 use crate::context::Context;
 use crate::convert::aggregates::{self, Aggregates};
-use crate::convert::{keys, output, params, results, templates};
+use crate::convert::{keys, output, params, results};
 use crate::door::{Door, check_readable};
 use crate::rpc::answer::{Answer, least_row_bytes};
 use crate::rpc::refuse_namespace;
@@ -60,13 +60,15 @@ pub(crate) async fn query(
     check_readable(&collection, &request.partition_names)?;
     // A list of ids needs no filter plan: keys are looked up directly.
     let wanted = keys::of_expression(&request.expr, key);
-    let filter = if wanted.is_some() || empty_filter {
+    let filter = if wanted.is_some() {
         None
     } else {
-        Some(FilterText {
-            text: request.expr,
-            templates: templates::from_wire(request.expr_template_values)?,
-        })
+        door.filter(
+            &collection,
+            params.zone,
+            request.expr,
+            request.expr_template_values,
+        )?
     };
     let instants = door.instants(&collection, params.zone, params.time_parts)?;
     let read = QueryRequest {

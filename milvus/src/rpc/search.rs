@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use elanus_collection::{Collection, DataType, Field, Snapshot};
 use elanus_index::AnyMetric;
-use elanus_query::{FilterText, GroupKey, QueryRequest, Scoring, SearchRequest, SearchResponse};
+use elanus_query::{GroupKey, QueryRequest, Rerank, Scoring, SearchRequest, SearchResponse};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
 use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
@@ -16,7 +16,7 @@ use prost::Message;
 use crate::context::Context;
 use crate::convert::facets::Facets;
 use crate::convert::highlight::Highlight;
-use crate::convert::{chains, keys, output, params, placeholder, rankers, results, templates, time};
+use crate::convert::{chains, keys, output, params, placeholder, plugin_rankers, rankers, results, time};
 use crate::door::{Door, check_readable};
 use crate::pins::Pin;
 use crate::rpc::answer::{Answer, least_row_bytes};
@@ -38,6 +38,7 @@ pub(crate) async fn search(
     // What only a search of its own has; refused in the searches of a hybrid one.
     let (highlighter, aggregation) = (request.highlighter.take(), request.search_aggregation.take());
     let chains = std::mem::take(&mut request.function_chains);
+    let chained = !chains.is_empty();
     refuse_features(&request)?;
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
@@ -50,12 +51,14 @@ pub(crate) async fn search(
     };
     let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
     let output = output::resolve(collection.schema(), &request.output_fields)?;
-    let score = request
-        .function_score
-        .take()
-        .map(|score| rankers::of_search(score, door.engine().services()))
-        .transpose()?;
-    let rerank = match (score, chains::of_search(door.engine(), chains).await?) {
+    let score = match request.function_score.take() {
+        None => None,
+        Some(score) => match plugin_rankers::of_search(&score, door.engine()).await? {
+            Some(rerank) => Some(rerank),
+            None => Some(rankers::of_search(score, door.engine().services())?),
+        },
+    };
+    let mut rerank = match (score, chains::of_search(door.engine(), chains).await?) {
         (Some(_), Some(_)) => {
             return Err(Error::invalid(
                 "function_chains and ranker cannot be used together",
@@ -63,10 +66,12 @@ pub(crate) async fn search(
         }
         (score, chain) => score.or(chain),
     };
-    if rerank.is_some() && (params.group.is_some() || params.page.is_some()) {
-        return Err(Error::unsupported(
-            "a reranker together with grouping or iteration",
-        ));
+    let paged = params.iterator || params.page.is_some();
+    if rerank.is_some() && paged {
+        return Err(Error::unsupported("a reranker together with iteration"));
+    }
+    if matches!(rerank, Some(Rerank::Chains(_))) && chained && params.group.is_some() {
+        return Err(Error::unsupported("function chains together with grouping"));
     }
     let page = match (&params.page, &pin) {
         (Some(page), Some(pin)) => Some(Page::of(page, pin)?),
@@ -80,9 +85,13 @@ pub(crate) async fn search(
     );
     let mut read = arm(door, &collection, snapshot, params, request).await?;
     let instants = door.instants(&collection, zone, time_parts)?;
+    if let Some(Rerank::Boost(boost)) = &mut rerank {
+        let filters = boost.boosts.iter_mut().filter_map(|by| by.filter.as_mut());
+        filters.for_each(|filter| filter.zone = Some(instants.zone));
+    }
     read.rerank = rerank;
     let highlight = match highlighter {
-        Some(_) if page.is_some() => {
+        Some(_) if paged => {
             return Err(Error::unsupported("a highlighter together with iteration"));
         }
         highlighter => highlighter.map(|given| Highlight::of(given, &read)).transpose()?,
@@ -94,7 +103,7 @@ pub(crate) async fn search(
         Some(spec) => {
             let others = [
                 ("an offset", read.offset > 0),
-                ("iteration", page.is_some()),
+                ("iteration", paged),
                 ("grouping", read.group.is_some()),
                 ("a highlighter", highlight.is_some()),
                 ("a reranker", read.rerank.is_some()),
@@ -209,7 +218,13 @@ pub(super) async fn arm(
             )));
         }
         Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
-        Some(SearchInput::Ids(_)) if params.page.is_some() => {
+        Some(SearchInput::Ids(_)) if collection.schema().function_of(&field.name).is_some() => {
+            return Err(Error::unsupported(format!(
+                "search by primary keys (ids) of field {}, which a function fills: it is searched by texts",
+                field.name
+            )));
+        }
+        Some(SearchInput::Ids(_)) if params.iterator || params.page.is_some() => {
             return Err(Error::unsupported("search by primary keys (ids) of an iterator"));
         }
         Some(SearchInput::Ids(ids)) => {
@@ -217,14 +232,7 @@ pub(super) async fn arm(
         }
         None => return Err(placeholder::wrong_nq(0)),
     };
-    let filter = if request.dsl.trim().is_empty() {
-        None
-    } else {
-        Some(FilterText {
-            text: request.dsl,
-            templates: templates::from_wire(request.expr_template_values)?,
-        })
-    };
+    let filter = door.filter(collection, params.zone, request.dsl, request.expr_template_values)?;
     Ok(SearchRequest {
         collection: Arc::clone(collection),
         field: field.name.clone(),

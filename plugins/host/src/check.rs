@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::component::World;
+use crate::component::{World, is_core_module};
 use crate::descriptor::{FunctionsDescriptor, RerankerDescriptor, Signature};
 use crate::digest::Digest;
 use crate::error::{Failure, PluginError};
@@ -41,7 +41,7 @@ pub struct Report {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: usize,
-    /// What it is, if it could be loaded.
+    /// What it is, by what it exports.
     pub world: Option<World>,
     /// Name and version, if it could be loaded.
     pub name: Option<String>,
@@ -73,7 +73,8 @@ impl fmt::Display for Report {
         } = self;
         match (world, name) {
             (Some(world), Some(name)) => writeln!(f, "{name}: a plugin of world {}", world.name())?,
-            _ => writeln!(f, "not a plugin that can be loaded")?,
+            (Some(world), None) => writeln!(f, "a plugin of world {} that cannot be loaded", world.name())?,
+            (None, _) => writeln!(f, "not a plugin that can be loaded")?,
         }
         writeln!(f, "{size} bytes, sha256 {digest}")?;
         if *rights != Rights::default() {
@@ -82,6 +83,12 @@ impl fmt::Display for Report {
         findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
     }
 }
+
+const WRAPPED: &str = "it is a core module with a component type; loading makes a component of it";
+
+const WITHOUT_WASI: &str = "plugins have no WASI. `elanus plugin build` builds without; by hand: in Rust the target \
+                            wasm32-unknown-unknown, in Python `componentize-py .. componentize --stub-wasi`, in JavaScript \
+                            `jco componentize --backend quickjs --backend-qjs-stub-wasi`, in C `clang --target=wasm32 -nostdlib`";
 
 /// Rows of the trial.
 const TRIAL: usize = 3;
@@ -96,22 +103,37 @@ pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
         rights: Rights::default(),
         findings: Vec::new(),
     };
-    let loaded = host.open(file).and_then(|opened| {
-        report.rights = opened.needs;
-        let generous = LoadOptions {
-            rights: Rights::ALL,
-            ..options.clone()
-        };
-        host.start(&opened, &generous)
-    });
-    let plugin = match loaded {
+    let opened = match host.open(file) {
+        Ok(opened) => opened,
+        Err(error) => {
+            report.findings.push(Finding::Problem(explained(&error)));
+            return report;
+        }
+    };
+    report.world = Some(opened.world);
+    report.rights = opened.needs;
+    if is_core_module(file) {
+        report.findings.push(Finding::Note(WRAPPED.to_owned()));
+    }
+    let denied = host.denied(&opened, Rights::ALL);
+    if !denied.is_empty() {
+        if denied.iter().any(|line| line.contains("wasi:")) {
+            report.findings.push(Finding::Note(WITHOUT_WASI.to_owned()));
+        }
+        report.findings.extend(denied.into_iter().map(Finding::Problem));
+        return report;
+    }
+    let generous = LoadOptions {
+        rights: Rights::ALL,
+        ..options.clone()
+    };
+    let plugin = match host.start(&opened, &generous) {
         Ok(plugin) => plugin,
         Err(error) => {
             report.findings.push(Finding::Problem(explained(&error)));
             return report;
         }
     };
-    report.world = Some(plugin.world());
     report.name = Some(format!("{} {}", plugin.name(), plugin.version()));
     match &plugin {
         Plugin::Reranker(reranker) => try_reranker(reranker, &mut report.findings),
@@ -128,6 +150,10 @@ fn explained(error: &PluginError) -> String {
         }
         Failure::Deadline(_) => "; do less, or give it a longer deadline",
         Failure::Memory(_) => "; use less, or give it a larger limit",
+        Failure::NotAPlugin(text) if text.contains("does not fit the contract") => {
+            "; a function of its interface is missing or has another type: build it with the SDK, or with bindings made \
+             from the contract of this version"
+        }
         Failure::NotAPlugin(_)
         | Failure::Denied(_)
         | Failure::Description(_)

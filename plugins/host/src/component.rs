@@ -42,6 +42,13 @@ const MAGIC: &[u8] = b"\0asm";
 const CORE: &[u8] = &[1, 0, 0, 0];
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
 
+/// Whether these bytes begin as those of a core module.
+pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
+    bytes
+        .strip_prefix(MAGIC)
+        .is_some_and(|rest| rest.starts_with(CORE))
+}
+
 /// The component in these bytes. A core module that embeds its component type, which is what `wit-bindgen` leaves for
 /// `wasm32-unknown-unknown`, is wrapped.
 pub(crate) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Failure> {
@@ -96,11 +103,15 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 fn wrapping_error(text: &str) -> String {
+    let shown = crate::error::Refusal::presentable(text);
     if text.contains("wasi_snapshot_preview1") {
-        "it uses WASI (wasi_snapshot_preview1), which plugins do not have: build it for wasm32-unknown-unknown"
-            .to_owned()
+        format!(
+            "it uses WASI, which plugins do not have: build it for wasm32-unknown-unknown, or in C with -nostdlib ({shown})"
+        )
+    } else if text.contains("`env`") || text.contains("env::") {
+        format!("it calls a function that is declared and not there: define it, or do not call it ({shown})")
     } else {
-        format!("its module is no component: {text}")
+        format!("its module is no component: {shown}")
     }
 }
 
@@ -118,7 +129,8 @@ pub(crate) fn world(engine: &Engine, component: &Component) -> Result<World, Fai
         };
         if !understands(version) {
             return Err(Failure::NotAPlugin(format!(
-                "it was built for version {version} of the contract, this host has {VERSION}"
+                "it was built for version {version} of the contract, this host has {VERSION}: build it with that one, or \
+                 take a newer server"
             )));
         }
         found.push(*world);
@@ -135,11 +147,13 @@ pub(crate) fn world(engine: &Engine, component: &Component) -> Result<World, Fai
 fn exports_nothing(exports: &[&str]) -> String {
     let wanted = format!("{PACKAGE}/reranking@{VERSION} or {PACKAGE}/scalar-functions@{VERSION}");
     match exports {
-        [] => format!("it exports nothing; a plugin exports {wanted}"),
+        [] => {
+            format!("it exports nothing; a plugin exports {wanted}: build it for the world reranker or udf")
+        }
         names => {
             let shown: Vec<&str> = names.iter().take(5).copied().collect();
             let shown = crate::error::Refusal::presentable(&shown.join(", "));
-            format!("it exports {shown}; a plugin exports {wanted}")
+            format!("it exports {shown}; a plugin exports {wanted}: build it for the world reranker or udf")
         }
     }
 }

@@ -159,7 +159,7 @@ impl Plugin {
 /// A compiled file that looks like a plugin.
 pub(crate) struct Opened {
     digest: Digest,
-    world: World,
+    pub(crate) world: World,
     component: Component,
     /// The rights whose interfaces it imports.
     pub(crate) needs: Rights,
@@ -223,6 +223,11 @@ impl Host {
         opened.map_err(|failure| load_error(digest, failure))
     }
 
+    /// Why the imports of what was opened cannot be met with these rights, one line for each.
+    pub(crate) fn denied(&self, opened: &Opened, rights: Rights) -> Vec<String> {
+        denied_imports(&self.engine.engine, &opened.component, rights)
+    }
+
     /// Starts what was opened and asks it what it is.
     pub(crate) fn start(&self, opened: &Opened, options: &LoadOptions) -> Result<Plugin, PluginError> {
         let Opened {
@@ -231,7 +236,7 @@ impl Host {
             component,
             ..
         } = opened;
-        let denied = denied_imports(&self.engine.engine, component, options.rights);
+        let denied = self.denied(opened, options.rights);
         if !denied.is_empty() {
             return Err(load_error(*digest, Failure::Denied(denied.join("; "))));
         }

@@ -52,6 +52,13 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub allow_services: Vec<String>,
+    /// Let clients register plugins: WebAssembly that runs in a sandbox, and takes time and memory all the same
+    #[arg(long, env = "ELANUS_ALLOW_PLUGINS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_plugins: Option<bool>,
+    /// File with public keys of Ed25519: only plugins that one of them has signed can be registered [default: none, any can]
+    #[arg(long, env = "ELANUS_PLUGIN_KEYS", value_name = "FILE")]
+    pub plugin_keys: Option<PathBuf>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -47,6 +47,10 @@ pub struct Settings {
     pub allow_files: Vec<PathBuf>,
     /// Services that rerankers may ask, and how.
     pub services: Services,
+    /// Clients may register plugins.
+    pub allow_plugins: bool,
+    /// File with the keys whose signature a plugin needs; none: it needs none.
+    pub plugin_keys: Option<PathBuf>,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -72,6 +76,8 @@ impl Settings {
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
         let allow_files = file.texts("allow_files")?;
         let mut services = Services::read(&mut file)?;
+        let allow_plugins = file.boolean("allow_plugins")?;
+        let plugin_keys = file.text("plugin_keys")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -105,6 +111,8 @@ impl Settings {
                 arguments.allow_files
             },
             services,
+            allow_plugins: arguments.allow_plugins.or(allow_plugins).unwrap_or(false),
+            plugin_keys: arguments.plugin_keys.or_else(|| plugin_keys.map(PathBuf::from)),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })
@@ -144,7 +152,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.milvus_addr.to_string(), DEFAULT_MILVUS_ADDR);
         assert_eq!(settings.http_addr.to_string(), DEFAULT_HTTP_ADDR);
-        assert!(!settings.insecure);
+        assert!(!settings.insecure && !settings.allow_plugins);
         assert_eq!(settings.log, DEFAULT_LOG);
         let error = Settings::resolve(arguments()).unwrap_err().to_string();
         assert!(error.contains("--data DIR"), "{error}");

@@ -33,15 +33,21 @@ impl Collections {
     /// # Errors
     /// As [`Collections::add_file_resource`]; a path that is not there or leads to files of the engine.
     pub async fn add_stored_file_resource(&self, name: &str, path: &str) -> Result<()> {
-        let store = self.context.store.as_ref();
-        let bytes = match elanus_storage::read_foreign(store, path, MAX_FILE_BYTES).await {
-            Err(elanus_storage::Error::NotFound { path }) => {
-                return Err(Error::FileNotFound { path });
-            }
-            Err(elanus_storage::Error::Invalid(what)) => return Err(Error::InvalidParameter(what)),
-            read => read?,
-        };
+        let bytes = self.read_stored_file(path, MAX_FILE_BYTES).await?;
         self.add_file_resource(name, path, bytes).await
+    }
+
+    /// The bytes of the object that a user has put into the root (the data directory) at `path`, at most `most`.
+    ///
+    /// # Errors
+    /// [`Error::FileNotFound`], [`Error::InvalidParameter`] for a path that leads to files of the engine and for more bytes,
+    /// or a storage error.
+    pub async fn read_stored_file(&self, path: &str, most: u64) -> Result<Bytes> {
+        match elanus_storage::read_foreign(self.context.store.as_ref(), path, most).await {
+            Err(elanus_storage::Error::NotFound { path }) => Err(Error::FileNotFound { path }),
+            Err(elanus_storage::Error::Invalid(what)) => Err(Error::InvalidParameter(what)),
+            read => Ok(read?),
+        }
     }
 
     /// Registers `bytes`, which came from `path`, under `name`. Doing it again changes nothing.

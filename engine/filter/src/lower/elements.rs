@@ -89,6 +89,7 @@ impl Lowerer<'_> {
         let inner = Lowerer {
             schema: &schema,
             templates: self.templates,
+            zone: self.zone,
             scope: Some(Scope { field, structs }),
         };
         let predicate = inner.condition(predicate, |got| {

@@ -17,6 +17,7 @@ mod time;
 mod value;
 
 use arrow::datatypes::Schema;
+use chrono_tz::Tz;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 use elanus_udfs::elements::ElementTest;
 use elanus_udfs::json::JsonTest;
@@ -33,11 +34,12 @@ use crate::ast::{self, BinaryOp, CompareOp, ExprKind, Span, UnaryOp};
 use crate::error::{FilterErrorKind, Issue, Result};
 use crate::template::Templates;
 
-/// Lowers a whole filter.
-pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) -> Result<Expr> {
+/// Lowers a whole filter, whose timestamps without an offset are in `zone`.
+pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates, zone: Tz) -> Result<Expr> {
     let lowerer = Lowerer {
         schema,
         templates,
+        zone,
         scope: None,
     };
     let (rest, last) = if let ExprKind::And(operands) = &tree.kind {
@@ -66,6 +68,7 @@ pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates) 
 struct Lowerer<'a> {
     schema: &'a Schema,
     templates: &'a Templates,
+    zone: Tz,
     /// Inside of a condition on elements: whose.
     scope: Option<Scope<'a>>,
 }
@@ -145,7 +148,7 @@ impl Lowerer<'_> {
                     name: compare.field.clone(),
                     path: Vec::new(),
                 };
-                time::time_compare(compare, self.field(&path, span)?, span)?
+                time::time_compare(compare, self.field(&path, span)?, self.zone, span)?
             }
             ExprKind::Contains {
                 mode,

@@ -1,11 +1,12 @@
 //! TIMESTAMPTZ: `ts + INTERVAL 'P1DT2H' < ISO '2025-01-01T00:00:00Z'`.
 //!
-//! Instants without an offset are UTC. A day is 24 hours. An interval of days and shorter units moves to the side of the
+//! Instants without an offset are in the zone of the filter. A day is 24 hours. An interval of days and shorter units moves to the side of the
 //! constant, which keeps the predicate prunable; months and years have no fixed length and are added per row.
 
 use arrow::array::types::IntervalMonthDayNano;
 use arrow::datatypes::DataType;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 
@@ -28,7 +29,7 @@ struct Duration {
 }
 
 /// Lowers the comparison; `field` is what the field's name stands for.
-pub(crate) fn time_compare(compare: &TimeCompare, field: Operand, span: Span) -> Result<Expr> {
+pub(crate) fn time_compare(compare: &TimeCompare, field: Operand, zone: Tz, span: Span) -> Result<Expr> {
     let scalar = match field {
         Operand::Scalar(scalar) if scalar.kind == Kind::Time && scalar.origin == Origin::Column => scalar,
         other @ (Operand::Scalar(_)
@@ -44,10 +45,11 @@ pub(crate) fn time_compare(compare: &TimeCompare, field: Operand, span: Span) ->
             ));
         }
     };
-    let Some(instant) = parse_instant(&compare.iso) else {
+    let Some(instant) = parse_instant(&compare.iso, zone) else {
         let text = &compare.iso;
         let message = format!(
-            "invalid timestamp {text:?}; one is written like 2025-01-01T00:00:00Z or 2025-01-01T08:00:00+08:00"
+            "invalid timestamp {text:?}; one is written like 2025-01-01T00:00:00Z or 2025-01-01T08:00:00+08:00, or without \
+             an offset, in the time zone {zone}"
         );
         return Err(Issue::parse(span, message));
     };
@@ -124,8 +126,9 @@ fn instant_literal(data_type: &DataType, microseconds: i64) -> Expr {
     literal(ScalarValue::TimestampMicrosecond(Some(microseconds), zone))
 }
 
-/// Microseconds since 1970 of an ISO 8601 instant.
-fn parse_instant(text: &str) -> Option<i64> {
+/// Microseconds since 1970 of an ISO 8601 instant; without an offset it is in `zone`, and the first of two that have the
+/// same local time.
+fn parse_instant(text: &str, zone: Tz) -> Option<i64> {
     let text = text.trim();
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.timestamp_micros());
@@ -136,13 +139,17 @@ fn parse_instant(text: &str) -> Option<i64> {
             return Some(instant.timestamp_micros());
         }
     }
+    let local = |instant: NaiveDateTime| {
+        let instant = zone.from_local_datetime(&instant).earliest()?;
+        Some(instant.timestamp_micros())
+    };
     for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
         if let Ok(instant) = NaiveDateTime::parse_from_str(text, format) {
-            return Some(instant.and_utc().timestamp_micros());
+            return local(instant);
         }
     }
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(date.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+    local(date.and_time(NaiveTime::MIN))
 }
 
 /// An ISO 8601 duration: `P1Y2M3W4DT5H6M7.5S`, with at least one part.
@@ -204,6 +211,8 @@ fn seconds(number: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::{Duration, parse_duration, parse_instant};
 
     #[test]
@@ -230,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn instants_without_offset_are_utc() {
+    fn instants_without_offset_are_in_the_zone() {
         let new_year = 1_735_689_600_000_000;
         for text in [
             "2025-01-01T00:00:00Z",
@@ -240,9 +249,23 @@ mod tests {
             "2025-01-01T00:00:00.000000",
             "2025-01-01T08:00:00+0800",
         ] {
-            assert_eq!(parse_instant(text), Some(new_year), "{text}");
+            assert_eq!(parse_instant(text, Tz::UTC), Some(new_year), "{text}");
         }
-        assert_eq!(parse_instant("2025-13-01"), None);
-        assert_eq!(parse_instant("yesterday"), None);
+        assert_eq!(parse_instant("2025-13-01", Tz::UTC), None);
+        assert_eq!(parse_instant("yesterday", Tz::UTC), None);
+        let berlin = Tz::Europe__Berlin;
+        let of = |text| parse_instant(text, berlin);
+        assert_eq!(
+            of("2025-07-01T12:00:00"),
+            parse_instant("2025-07-01T10:00:00Z", Tz::UTC)
+        );
+        assert_eq!(of("2025-01-01"), parse_instant("2024-12-31T23:00:00Z", Tz::UTC));
+        assert_eq!(of("2025-01-01T00:00:00Z"), Some(new_year));
+        // The hour that is there twice is the first one, the one that is skipped is none.
+        assert_eq!(
+            of("2025-10-26T02:30:00"),
+            parse_instant("2025-10-26T00:30:00Z", Tz::UTC)
+        );
+        assert_eq!(of("2025-03-30T02:30:00"), None);
     }
 }

@@ -24,6 +24,7 @@
 //! | [`rotation`] | a random rotation that costs little |
 //! | [`rabitq`] | 1 to 9 bits per dimension of the rotated vector |
 //! | `planes` | the bits after the first of those |
+//! | [`rows`] | codes that are read row by row, for graphs |
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -36,6 +37,7 @@ pub(crate) mod planes;
 pub(crate) mod product;
 pub(crate) mod rabitq;
 pub(crate) mod rotation;
+pub(crate) mod rows;
 pub(crate) mod scalar;
 
 use level::{Level, on_level};

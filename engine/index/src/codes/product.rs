@@ -140,6 +140,16 @@ impl ProductQuantizer {
         1 << self.bits
     }
 
+    /// Groups of dimensions.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Bits of a codeword's number.
+    pub(crate) fn bits(&self) -> u32 {
+        self.bits
+    }
+
     pub(crate) fn packing(&self) -> Packing {
         if self.bits <= 4 {
             Packing::Nibbles { parts: self.parts }
@@ -181,13 +191,21 @@ impl ProductQuantizer {
         }
     }
 
-    /// `query` as a scan takes it.
-    pub(crate) fn operand(&self, query: &[f32]) -> Operand {
+    /// The product of every group of `query` with every codeword of the group, written to `tables`: `entries` for each
+    /// group, of which the first are those of the codewords.
+    pub(crate) fn tables(&self, query: &[f32], entries: usize, tables: &mut [f32]) {
         let level = Level::best();
-        let mut tables = vec![0.0; self.parts * self.words()];
-        for ((group, book), table) in self.groups(query).zip(tables.chunks_exact_mut(self.words())) {
+        for ((group, book), table) in self.groups(query).zip(tables.chunks_exact_mut(entries.max(1))) {
+            let table = table.get_mut(..self.words()).unwrap_or_default();
+            table.fill(0.0);
             add_to_table(level, group, book, table);
         }
+    }
+
+    /// `query` as a scan takes it.
+    pub(crate) fn operand(&self, query: &[f32]) -> Operand {
+        let mut tables = vec![0.0; self.parts * self.words()];
+        self.tables(query, self.words(), &mut tables);
         round_tables(self.packing(), &tables, self.words())
     }
 }

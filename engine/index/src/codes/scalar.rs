@@ -52,6 +52,27 @@ impl ScalarQuantizer {
         }
     }
 
+    /// The same levels for every dimension: from the smallest value of all to the largest.
+    pub(crate) fn uniform(self) -> Self {
+        let top = top(self.bits);
+        let ends = self.lows.iter().zip(self.steps.iter());
+        let (low, high) = ends.fold(
+            (f32::INFINITY, f32::NEG_INFINITY),
+            |(low, high), (&own, &step)| (low.min(own), high.max(own + step * top)),
+        );
+        let step = (high - low) / top;
+        let (low, step) = if step.is_finite() {
+            (low, step.max(0.0))
+        } else {
+            (0.0, 0.0)
+        };
+        Self {
+            bits: self.bits,
+            lows: Array::Owned(vec![low; self.lows.len()]),
+            steps: Array::Owned(vec![step; self.steps.len()]),
+        }
+    }
+
     /// Levels that were stored as [`ScalarQuantizer::arrays`]; they have equal lengths.
     pub(crate) fn stored(bits: u32, lows: Array<f32>, steps: Array<f32>) -> Self {
         Self { bits, lows, steps }
@@ -93,6 +114,16 @@ impl ScalarQuantizer {
 
     /// `query` as a scan takes it.
     pub(crate) fn operand(&self, query: &[f32]) -> Operand {
+        let (weights, scale, bias) = self.weights(query);
+        Operand {
+            bytes: self.packing().operand_of_weights(&weights),
+            scale,
+            bias,
+        }
+    }
+
+    /// Weights of the dimensions, scale and bias: `<q, x̂> ~ scale * sum of weights times levels + bias`.
+    pub(crate) fn weights(&self, query: &[f32]) -> (Vec<i8>, f32, f32) {
         let level = Level::best();
         let scale = largest_product(level, query, &self.steps) / WEIGHT;
         let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
@@ -100,11 +131,12 @@ impl ScalarQuantizer {
         weigh(level, query, &self.steps, inverse, &mut weights);
         let middle = top(self.bits) / 2.0;
         let bias = constant(level, query, [&self.lows, &self.steps], &weights, [scale, middle]);
-        Operand {
-            bytes: self.packing().operand_of_weights(&weights),
-            scale,
-            bias,
-        }
+        (weights, scale, bias)
+    }
+
+    /// Bits of a level's number.
+    pub(crate) fn bits(&self) -> u32 {
+        self.bits
     }
 }
 

@@ -11,7 +11,7 @@ use crate::blob::{Reader, Writer};
 use crate::error::{BuildError, OpenError};
 use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
-use crate::params::{BuildParams, SearchParams};
+use crate::params::SearchParams;
 use crate::progress::BuildOptions;
 use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
 
@@ -25,19 +25,9 @@ pub(crate) struct Degrees {
     pub(crate) ef_construction: u32,
 }
 
-impl Degrees {
-    pub(crate) fn params(self) -> BuildParams {
-        BuildParams::Hnsw {
-            m: self.m,
-            ef_construction: self.ef_construction,
-        }
-    }
-}
-
 /// The links of all rows that have a vector.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    pub(crate) degrees: Degrees,
     /// Rows of the segment, those without a vector included.
     len: usize,
     /// Rows with a vector.
@@ -71,7 +61,6 @@ impl Graph {
         let nodes = members.len();
         let layers = build::build(points, members, settings, options.progress)?;
         Ok(Self {
-            degrees,
             len: points.len(),
             nodes,
             layers,
@@ -84,13 +73,11 @@ impl Graph {
     pub(crate) fn open(
         reader: &Reader,
         first: usize,
-        degrees: Degrees,
         valid: Option<&Bitset>,
         nodes: usize,
     ) -> Result<Self, OpenError> {
         let len = reader.header().rows;
         Ok(Self {
-            degrees,
             len,
             nodes,
             layers: Layers::open(reader, first, valid)?,
@@ -101,6 +88,16 @@ impl Graph {
     /// Adds the arrays to a blob.
     pub(crate) fn write<'a>(&'a self, writer: &mut Writer<'a>) {
         self.layers.write(writer);
+    }
+
+    /// Arrays that [`Graph::write`] adds.
+    pub(crate) fn arrays(&self) -> usize {
+        self.layers.arrays()
+    }
+
+    /// The rows that a row is linked to on the base layer.
+    pub(crate) fn neighbors(&self, row: u32) -> Vec<u32> {
+        self.layers.base().neighbors(row).collect()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -125,6 +125,11 @@ impl Layers {
         self.stride
     }
 
+    /// Arrays that [`Layers::write`] adds.
+    pub(crate) fn arrays(&self) -> usize {
+        2 + 3 * self.upper.len()
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         let upper = self
             .upper
@@ -145,7 +150,7 @@ impl Layers {
     }
 
     /// Opens what [`Layers::write`] wrote as arrays `first` and following, and checks every number in them: walks rely
-    /// on links that lead to existing nodes with a vector.
+    /// on links that lead to existing nodes with a vector. More arrays may follow.
     pub(crate) fn open(reader: &Reader, first: usize, valid: Option<&Bitset>) -> Result<Self, OpenError> {
         let rows = reader.header().rows;
         let numbers = reader.array_of::<u32>(first, 3, "graph numbers")?;
@@ -153,7 +158,7 @@ impl Layers {
             return Err(OpenError::corrupt("graph numbers"));
         };
         let (stride, upper_count) = (stride as usize, upper_count as usize);
-        if upper_count > MAX_UPPER || reader.arrays() != first + 2 + 3 * upper_count {
+        if upper_count > MAX_UPPER || reader.arrays() < first + 2 + 3 * upper_count {
             return Err(OpenError::corrupt(format!(
                 "{upper_count} upper layers in {} arrays",
                 reader.arrays()

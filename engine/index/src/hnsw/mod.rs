@@ -19,14 +19,18 @@
 //! | `points` | what all of these ask of the vectors |
 //! | `companions` | distances within a batch of rows |
 //! | `graph` | the graph and the search through it |
+//! | `coded` | the same with codes beside the links: HNSW_SQ, HNSW_PQ, HNSW_PRQ |
+//! | `params` | the parameters of those |
 //!
 //! Here is the index of 32-bit floats; [`crate::typed`] has that of other vectors.
 
 mod build;
+mod coded;
 mod companions;
 mod frontier;
 mod graph;
 mod layers;
+pub(crate) mod params;
 mod points;
 mod scratch;
 mod select;
@@ -43,44 +47,49 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
 
+pub(crate) use coded::{CodedGraph, Numbers};
 pub(crate) use companions::GatheredCompanions;
-pub(crate) use graph::{Allowed, Degrees, Graph};
+pub(crate) use graph::Allowed;
 pub(crate) use points::{Distances, Points};
 
 #[derive(Debug)]
 pub(crate) struct Hnsw {
     rows: IndexedRows,
-    graph: Graph,
+    graph: CodedGraph,
 }
 
 impl Hnsw {
+    /// Builds the graph that `params` say.
     pub(crate) fn build(
-        m: u32,
-        ef_construction: u32,
+        params: BuildParams,
         rows: IndexedRows,
         vectors: Vectors<'_>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        let degrees = Degrees { m, ef_construction };
-        let graph = Graph::build(degrees, &rows.space(vectors), rows.numbers(), options)?;
+        let space = rows.space(vectors);
+        let numbers = Numbers {
+            metric: rows.metric,
+            rows: &space,
+            wide: true,
+        };
+        let graph = CodedGraph::build(params, &space, Some(&numbers), &rows.numbers(), options)?;
+        let graph = graph.ok_or_else(|| BuildError::Kind {
+            index: params.kind().to_string(),
+            metric: rows.metric.to_string(),
+        })?;
         Ok(Self { rows, graph })
     }
 
-    pub(crate) fn open(
-        reader: &Reader,
-        m: u32,
-        ef_construction: u32,
-        rows: IndexedRows,
-    ) -> Result<Self, OpenError> {
-        let degrees = Degrees { m, ef_construction };
-        let graph = Graph::open(reader, IndexedRows::ARRAYS, degrees, rows.valid(), rows.count())?;
+    pub(crate) fn open(reader: &Reader, rows: IndexedRows) -> Result<Self, OpenError> {
+        let (first, metric) = (IndexedRows::ARRAYS, Some(rows.metric));
+        let graph = CodedGraph::open(reader, first, metric, rows.valid(), rows.count())?;
         Ok(Self { rows, graph })
     }
 }
 
 impl VectorIndex for Hnsw {
     fn kind(&self) -> IndexKind {
-        IndexKind::Hnsw
+        self.params().kind()
     }
 
     fn metric(&self) -> Metric {
@@ -96,7 +105,7 @@ impl VectorIndex for Hnsw {
     }
 
     fn params(&self) -> BuildParams {
-        self.graph.degrees.params()
+        self.graph.params()
     }
 
     fn memory_bytes(&self) -> usize {
@@ -120,7 +129,9 @@ impl VectorIndex for Hnsw {
             count: candidates.allowed,
         };
         let scorer = candidates.space.scorer(query);
-        let found = self.graph.search(&scorer, allowed, k, params, stats);
+        let found = self
+            .graph
+            .search(&scorer, || query.to_vec(), allowed, k, params, stats);
         found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
     }
 

@@ -4,6 +4,7 @@
 //! others.
 
 use super::companions::FloatCompanions;
+use crate::codes::rows::RowSource;
 use crate::scorer::{Scorer, Space};
 
 /// Distances of one vector to stored rows.
@@ -52,6 +53,21 @@ impl Distances for Scorer<'_> {
     #[inline]
     fn gather(&self, rows: &[u32], out: &mut [f32]) {
         Scorer::gather(self, rows, out);
+    }
+}
+
+impl RowSource for Space<'_> {
+    fn dim(&self) -> usize {
+        self.vectors.dim()
+    }
+
+    fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    fn read(&self, row: u32, out: &mut Vec<f32>) {
+        out.clear();
+        out.extend_from_slice(self.vectors.row(row as usize));
     }
 }
 

@@ -34,14 +34,14 @@ const SUB_DIM: Integer = Integer {
     name: "sub_dim",
     range: 1..=65_536,
 };
-const SQ_TYPE: &str = "sq_type";
-const REFINE: &str = "refine";
-const REFINE_TYPE: &str = "refine_type";
+pub(crate) const SQ_TYPE: &str = "sq_type";
+pub(crate) const REFINE: &str = "refine";
+pub(crate) const REFINE_TYPE: &str = "refine_type";
 const WITH_RAW_DATA: &str = "with_raw_data";
 const DEFAULT_NBITS: u32 = 8;
 const DEFAULT_SUB_DIM: u32 = 2;
 
-const REFINE_K: Number = Number {
+pub(crate) const REFINE_K: Number = Number {
     name: "refine_k",
     allowed: "[1, 3.40282347e+38]",
     holds: |value| value >= 1.0 && value.is_finite(),
@@ -302,7 +302,13 @@ pub(crate) fn parse_search(
                 None => RBQ_QUERY_BITS.parse(params)?,
             };
         }
-        IndexKind::Flat | IndexKind::IvfFlat | IndexKind::Hnsw | IndexKind::SparseInverted => {}
+        IndexKind::Flat
+        | IndexKind::IvfFlat
+        | IndexKind::Hnsw
+        | IndexKind::HnswSq
+        | IndexKind::HnswPq
+        | IndexKind::HnswPrq
+        | IndexKind::SparseInverted => {}
     }
     Ok(search)
 }
@@ -321,7 +327,7 @@ fn sq_bits(params: &BTreeMap<String, String>) -> Result<u32, ParamError> {
     })
 }
 
-fn refine_type(params: &BTreeMap<String, String>) -> Result<Option<Precision>, ParamError> {
+pub(crate) fn refine_type(params: &BTreeMap<String, String>) -> Result<Option<Precision>, ParamError> {
     let Some(given) = params.get(REFINE_TYPE) else {
         return Ok(None);
     };
@@ -338,7 +344,10 @@ fn refine_type(params: &BTreeMap<String, String>) -> Result<Option<Precision>, P
     }
 }
 
-fn flag(params: &BTreeMap<String, String>, name: &'static str) -> Result<Option<bool>, ParamError> {
+pub(crate) fn flag(
+    params: &BTreeMap<String, String>,
+    name: &'static str,
+) -> Result<Option<bool>, ParamError> {
     let Some(given) = params.get(name) else {
         return Ok(None);
     };

@@ -1,11 +1,12 @@
 //! Kernels for x86-64 with AVX2 and FMA: 8 floats per register, scalar tails.
 
 use std::arch::x86_64::{
-    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
-    _mm256_sub_ps,
+    __m256, _CMP_NLT_UQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm256_add_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sub_ps,
 };
 
+use super::panel::panel_kernel;
 use super::{Kernels, TILE, Tier, one_to_many};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -19,6 +20,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_gather,
     l2_tile,
     dot_tile,
+    panel_lanes: LANES,
+    panel_dot,
+    panel_l2,
 };
 
 const LANES: usize = 8;
@@ -193,3 +197,29 @@ macro_rules! tile {
 
 tile!(l2_tile, l2_step, l2_term);
 tile!(dot_tile, dot_step, dot_term);
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn negated_l2_step(sum: __m256, a: __m256, b: __m256) -> __m256 {
+    let difference = _mm256_sub_ps(a, b);
+    _mm256_fnmadd_ps(difference, difference, sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn not_below(sum: __m256, limit: __m256) -> u8 {
+    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(sum, limit)) as u8
+}
+
+panel_kernel!(
+    #[target_feature(enable = "avx2,fma")] panel_dot, lanes 8, rows 4,
+    load |at| _mm256_loadu_ps(at), splat |at: *const f32| _mm256_set1_ps(*at), zero _mm256_setzero_ps(),
+    step |sum, a, b| dot_step(sum, a, b), line |a, b, c| _mm256_fmadd_ps(a, b, c),
+    passes |sum, limit| not_below(sum, limit)
+);
+panel_kernel!(
+    #[target_feature(enable = "avx2,fma")] panel_l2, lanes 8, rows 4,
+    load |at| _mm256_loadu_ps(at), splat |at: *const f32| _mm256_set1_ps(*at), zero _mm256_setzero_ps(),
+    step |sum, a, b| negated_l2_step(sum, a, b), line |a, b, c| _mm256_fmadd_ps(a, b, c),
+    passes |sum, limit| not_below(sum, limit)
+);

@@ -1,10 +1,12 @@
 //! Kernels for x86-64 with AVX-512F: 16 floats per register, masked tails.
 
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps,
-    _mm512_setzero_ps, _mm512_sub_ps,
+    __m512, _CMP_NLT_UQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_sub_ps,
 };
 
+use super::panel::panel_kernel;
 use super::{Kernels, TILE, Tier, one_to_many};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -18,6 +20,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_gather,
     l2_tile,
     dot_tile,
+    panel_lanes: LANES,
+    panel_dot,
+    panel_l2,
 };
 
 const LANES: usize = 16;
@@ -177,3 +182,23 @@ macro_rules! tile {
 
 tile!(l2_tile, l2_step);
 tile!(dot_tile, dot_step);
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn negated_l2_step(sum: __m512, a: __m512, b: __m512) -> __m512 {
+    let difference = _mm512_sub_ps(a, b);
+    _mm512_fnmadd_ps(difference, difference, sum)
+}
+
+panel_kernel!(
+    #[target_feature(enable = "avx512f")] panel_dot, lanes 16, rows 8,
+    load |at| _mm512_loadu_ps(at), splat |at: *const f32| _mm512_set1_ps(*at), zero _mm512_setzero_ps(),
+    step |sum, a, b| dot_step(sum, a, b), line |a, b, c| _mm512_fmadd_ps(a, b, c),
+    passes |sum, limit| _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(sum, limit)
+);
+panel_kernel!(
+    #[target_feature(enable = "avx512f")] panel_l2, lanes 16, rows 8,
+    load |at| _mm512_loadu_ps(at), splat |at: *const f32| _mm512_set1_ps(*at), zero _mm512_setzero_ps(),
+    step |sum, a, b| negated_l2_step(sum, a, b), line |a, b, c| _mm512_fmadd_ps(a, b, c),
+    passes |sum, limit| _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(sum, limit)
+);

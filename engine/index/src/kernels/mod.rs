@@ -7,11 +7,12 @@
 //! | `l2`, `dot`, `dot_square` | one to one | graph building, SQL functions |
 //! | `l2_block`, `dot_block` | one query to contiguous rows | exact search, centroids |
 //! | `l2_gather`, `dot_gather` | one query to rows by number, with prefetch | graph hops, lists, filtered scans |
-//! | `l2_tile`, `dot_tile` | four queries to contiguous rows | batches, k-means, graph building |
+//! | `l2_tile`, `dot_tile` | four queries to contiguous rows | k-means, graph building |
+//! | [`panel`] | many queries to rows by number; which pairs pass a limit | batches |
 //!
 //! The first three forms add up in the same order, so a row has bit for bit the same distance whichever path finds it,
-//! and ties break the same way everywhere. The tile form keeps one accumulator per pair and may differ in the last bits;
-//! results that leave the crate are recomputed with the first form.
+//! and ties break the same way everywhere. The tile and panel forms keep one accumulator per pair and may
+//! differ in the last bits; results that leave the crate are recomputed with the first form.
 //!
 //! `scalar` is the twin that every other table is tested against. Other types than 32-bit floats have kernels of the
 //! first and the gather form: [`narrow`] numbers and `bits`; or of the first form only: `sparse` vectors.
@@ -31,6 +32,7 @@ pub mod narrow;
 mod narrow_x86;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+pub mod panel;
 mod scalar;
 pub(crate) mod sparse;
 
@@ -69,6 +71,10 @@ pub struct Kernels {
     dot_gather: Gather,
     l2_tile: Tile,
     dot_tile: Tile,
+    /// Floats of a register.
+    panel_lanes: usize,
+    panel_dot: panel::PanelKernel,
+    panel_l2: panel::PanelKernel,
 }
 
 /// The fastest table this machine runs, chosen at the first call.

@@ -2,6 +2,7 @@
 
 use std::arch::aarch64::{float32x4_t, vaddq_f32, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vsubq_f32};
 
+use super::scalar::{PANEL_LANES, panel_dot, panel_l2};
 use super::{Kernels, TILE, Tier, one_to_many};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -15,6 +16,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_gather,
     l2_tile,
     dot_tile,
+    panel_lanes: PANEL_LANES,
+    panel_dot,
+    panel_l2,
 };
 
 const LANES: usize = 4;

@@ -2,6 +2,7 @@
 //!
 //! Sixteen running sums instead of one let the compiler use whatever vector unit the target guarantees.
 
+use super::panel::panel_kernel;
 use super::{Kernels, TILE, Tier, one_to_many};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -15,6 +16,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_gather,
     l2_tile,
     dot_tile,
+    panel_lanes: PANEL_LANES,
+    panel_dot,
+    panel_l2,
 };
 
 const LANES: usize = 16;
@@ -83,3 +87,42 @@ fn l2_tile(queries: &[f32], dim: usize, block: &[f32], out: &mut [f32]) {
 fn dot_tile(queries: &[f32], dim: usize, block: &[f32], out: &mut [f32]) {
     tile(queries, dim, block, out, dot);
 }
+
+/// Queries of a panel that are summed side by side, for the compiler to put into registers.
+pub(super) const PANEL_LANES: usize = 8;
+type Lanes = [f32; PANEL_LANES];
+
+#[inline]
+fn lanes_of(term: impl Fn(usize) -> f32) -> Lanes {
+    std::array::from_fn(term)
+}
+
+#[inline]
+unsafe fn load(at: *const f32) -> Lanes {
+    // SAFETY: the caller has so many floats there.
+    unsafe { at.cast::<Lanes>().read_unaligned() }
+}
+
+#[inline]
+fn not_below(sum: Lanes, limit: Lanes) -> u8 {
+    let bit = |mask, (lane, (sum, limit)): (usize, (&f32, &f32))| {
+        let is_below = sum < limit;
+        mask | u8::from(!is_below) << lane
+    };
+    sum.iter().zip(&limit).enumerate().fold(0, bit)
+}
+
+panel_kernel!(
+    panel_dot, lanes 8, rows 4,
+    load load, splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
+    step |sum: Lanes, a: Lanes, b: Lanes| lanes_of(|lane| sum[lane] + a[lane] * b[lane]),
+    line |a: Lanes, b: Lanes, c: Lanes| lanes_of(|lane| a[lane] * b[lane] + c[lane]),
+    passes not_below
+);
+panel_kernel!(
+    panel_l2, lanes 8, rows 4,
+    load load, splat |at: *const f32| [*at; PANEL_LANES], zero [0.0f32; PANEL_LANES],
+    step |sum: Lanes, a: Lanes, b: Lanes| lanes_of(|lane| sum[lane] - (a[lane] - b[lane]) * (a[lane] - b[lane])),
+    line |a: Lanes, b: Lanes, c: Lanes| lanes_of(|lane| a[lane] * b[lane] + c[lane]),
+    passes not_below
+);

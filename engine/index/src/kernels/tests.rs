@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::panel::{Limits, PANEL_QUERIES, PANEL_ROWS, Panel, PanelSum};
 use super::{TILE, available};
 use crate::vectors::Vectors;
 
@@ -86,6 +87,49 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn panels_pass_what_the_reference_passes(
+        dim in 1usize..200, queries in 1usize..=PANEL_QUERIES, count in 1usize..=PANEL_ROWS, seed in any::<u64>()
+    ) {
+        let data = floats((queries + 12) * dim, seed);
+        let (queries_data, block) = data.split_at(queries * dim);
+        let vectors = Vectors::new(block, dim).unwrap();
+        let rows: Vec<u32> = (0..count as u32).map(|row| (row * 5 + 3) % 12).collect();
+        let numbers = floats(2 * PANEL_QUERIES + count, seed ^ 1);
+        let mut limits = Limits { offsets: [0.0; PANEL_QUERIES], slopes: [0.0; PANEL_QUERIES] };
+        limits.offsets.copy_from_slice(&numbers[..PANEL_QUERIES]);
+        limits.slopes.copy_from_slice(&numbers[PANEL_QUERIES..2 * PANEL_QUERIES]);
+        let terms = &numbers[2 * PANEL_QUERIES..];
+        for kernels in available() {
+            for sum in [PanelSum::Product, PanelSum::NegatedL2] {
+                let panel = Panel::new(kernels, dim, queries_data.chunks_exact(dim));
+                let masks = kernels.panel(sum, &panel, vectors, &rows, &limits, terms);
+                prop_assert!(masks[count..].iter().all(|mask| *mask == 0));
+                let of_panel = queries_data.chunks_exact(dim).take(kernels.panel_queries()).enumerate();
+                for ((lane, query), (place, &row)) in
+                    of_panel.flat_map(|query| rows.iter().enumerate().map(move |row| (query, row)))
+                {
+                    let (got, size) = match sum {
+                        PanelSum::Product => dot_of(query, vectors.row(row as usize)),
+                        PanelSum::NegatedL2 => {
+                            let (sum, size) = l2_of(query, vectors.row(row as usize));
+                            (-sum, size)
+                        }
+                    };
+                    let limit = f64::from(limits.offsets[lane])
+                        + f64::from(limits.slopes[lane]) * f64::from(terms[place]);
+                    // What is closer than rounding may go either way.
+                    if (got - limit).abs() > TOLERANCE * (size + limit.abs()) + 1e-5 {
+                        prop_assert_eq!(
+                            masks[place] >> lane & 1 == 1, got >= limit,
+                            "{:?} {:?} {} {}", kernels.tier(), sum, got, limit
+                        );
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The largest dimension, at every alignment of a float within a register.
@@ -115,6 +159,22 @@ fn lengths_that_do_not_fit_are_cut_never_read() {
         assert_eq!(out, [0.0, 7.0, 7.0]);
         kernels.dot_block(&[], &[1.0], &mut out);
         assert_eq!(out, [0.0, 7.0, 7.0]);
+    }
+}
+
+#[test]
+fn panels_pass_what_is_no_number_and_rows_that_are_not_there() {
+    let vectors = Vectors::new(&[1.0, 2.0, 3.0], 1).unwrap();
+    let limits = Limits {
+        offsets: [f32::NAN; PANEL_QUERIES],
+        slopes: [0.0; PANEL_QUERIES],
+    };
+    for kernels in available() {
+        let panel = Panel::new(kernels, 1, [[1.0f32].as_slice()].into_iter());
+        let masks = kernels.panel(PanelSum::Product, &panel, vectors, &[2, 0], &limits, &[0.0; 2]);
+        assert!(masks[0] & 1 == 1 && masks[1] & 1 == 1 && masks[2..].iter().all(|mask| *mask == 0));
+        let nothing = kernels.panel(PanelSum::Product, &panel, vectors, &[], &limits, &[]);
+        assert_eq!(nothing, [0; PANEL_ROWS]);
     }
 }
 

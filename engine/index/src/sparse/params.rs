@@ -13,6 +13,14 @@ const BLOCK: Integer = Integer {
     name: "block_max_block_size",
     range: 1..=65_535,
 };
+/// Rows of a window of Milvus' SINDI; here windows are as the algorithms need them.
+const WINDOW: Integer = Integer {
+    name: "sindi_window_size",
+    range: 1_024..=65_535,
+};
+/// How Milvus packs postings; here they have one form.
+const CODEC: &str = "inverted_index_codec";
+const CODECS: [&str; 3] = ["block_streamvbyte", "block_maskedvbyte", "block_adaptive"];
 const REFINE_FACTOR: Integer = Integer {
     name: "refine_factor",
     range: 1..=i32::MAX as u32,
@@ -111,7 +119,18 @@ impl SparseParams {
                 .find(|algorithm| algorithm.to_string() == *text)
                 .ok_or_else(|| ParamError::UnknownAlgorithm { given: text.clone() })?,
         };
+        // Checked, and of no effect.
         DROP_RATIO_BUILD.parse(params)?;
+        WINDOW.parse(params)?;
+        if let Some(given) = params.get(CODEC)
+            && !CODECS.contains(&given.as_str())
+        {
+            return Err(ParamError::UnknownWord {
+                name: CODEC,
+                given: given.clone(),
+                allowed: "block_streamvbyte, block_maskedvbyte, block_adaptive",
+            });
+        }
         Bm25Params::parse(params)?;
         Ok(Self {
             algorithm,
@@ -266,6 +285,8 @@ mod tests {
         assert!(build("bm25_k1", "3") && !build("bm25_k1", "3.1"));
         assert!(build("bm25_b", "0") && !build("bm25_b", "-0.1"));
         assert!(build("drop_ratio_build", "0.2") && !build("drop_ratio_build", "2"));
+        assert!(build("sindi_window_size", "2048") && !build("sindi_window_size", "100"));
+        assert!(build("inverted_index_codec", "block_adaptive") && !build("inverted_index_codec", "zip"));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW.
+//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW, with codes for all but bits.
 //!
 //! The graph is that of 32-bit floats, over distances of the type; see [`crate::hnsw`]. Its blob holds
 //!
 //! ```text
 //!   0   words of the rows with a vector; none when all have one
 //!   1   inverse norm of every row under COSINE, else none
-//!   2.. the graph's arrays; none for FLAT
+//!   2.. the graph's arrays, those of the codes where there are any; none for FLAT
 //! ```
 
 use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
@@ -14,7 +14,7 @@ use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::{BuildError, OpenError, PairError};
-use crate::hnsw::{Allowed, Degrees, Graph};
+use crate::hnsw::{Allowed, CodedGraph, Numbers};
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
 use crate::indexed_rows::Validity;
 use crate::kernels::narrow::{BFloat16, Half};
@@ -35,7 +35,7 @@ pub struct TypedIndex {
     /// One per row under COSINE, else empty.
     inverse_norms: Array<f32>,
     /// None: FLAT.
-    graph: Option<Graph>,
+    graph: Option<CodedGraph>,
 }
 
 /// Arrays before those of the graph.
@@ -50,27 +50,22 @@ impl TypedIndex {
         valid: Option<&Bitset>,
         options: &BuildOptions<'_>,
     ) -> Option<Result<Self, BuildError>> {
-        let degrees = match *params {
-            BuildParams::Flat => None,
-            BuildParams::Hnsw { m, ef_construction } => Some(Degrees { m, ef_construction }),
-            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => return None,
-        };
         let (element, dim) = element_of(vectors)?;
-        if !element.has(metric) {
+        let has = match params {
+            BuildParams::Flat | BuildParams::Hnsw { .. } => true,
+            BuildParams::HnswCoded(_) => element != ElementType::Bit,
+            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => false,
+        };
+        if !has || !element.has(metric) {
             return None;
         }
         Some(Self::build_checked(
-            params, degrees, metric, vectors, element, dim, valid, options,
+            params, metric, vectors, element, dim, valid, options,
         ))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a build is asked for, and what it is of"
-    )]
     fn build_checked(
         params: &BuildParams,
-        degrees: Option<Degrees>,
         metric: AnyMetric,
         vectors: VectorsRef<'_>,
         element: ElementType,
@@ -79,6 +74,7 @@ impl TypedIndex {
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         params.check()?;
+        params.check_dim(dim)?;
         let len = vectors.len();
         if len > MAX_ROWS {
             return Err(BuildError::TooManyRows {
@@ -99,12 +95,11 @@ impl TypedIndex {
                 inverse_norms: Array::Owned(norms_of(metric, vectors)),
                 graph: None,
             };
-            match degrees {
-                Some(degrees) => index.graph = index.link(degrees, vectors, options)?,
-                None => {
-                    let count = index.valid.count() as u64;
-                    options.progress.advance(count, count);
-                }
+            if *params == BuildParams::Flat {
+                let count = index.valid.count() as u64;
+                options.progress.advance(count, count);
+            } else {
+                index.graph = index.link(*params, vectors, options)?;
             }
             Ok(index)
         })
@@ -112,27 +107,47 @@ impl TypedIndex {
 
     fn link(
         &self,
-        degrees: Degrees,
+        params: BuildParams,
         vectors: VectorsRef<'_>,
         options: &BuildOptions<'_>,
-    ) -> Result<Option<Graph>, BuildError> {
-        let members = self.valid.numbers(self.len);
-        let graph = match (vectors, self.metric) {
+    ) -> Result<Option<CodedGraph>, BuildError> {
+        match (vectors, self.metric) {
             (VectorsRef::Halves(rows), AnyMetric::Numbers(metric)) => {
-                Graph::build(degrees, &self.numbers::<Half>(metric, rows), members, options)?
+                self.link_numbers(params, &self.numbers::<Half>(metric, rows), options)
             }
             (VectorsRef::BFloat16s(rows), AnyMetric::Numbers(metric)) => {
-                Graph::build(degrees, &self.numbers::<BFloat16>(metric, rows), members, options)?
+                self.link_numbers(params, &self.numbers::<BFloat16>(metric, rows), options)
             }
             (VectorsRef::Int8s(rows), AnyMetric::Numbers(metric)) => {
-                Graph::build(degrees, &self.numbers::<Int8>(metric, rows), members, options)?
+                self.link_numbers(params, &self.numbers::<Int8>(metric, rows), options)
             }
             (VectorsRef::Bits(rows), AnyMetric::Bits(metric)) => {
-                Graph::build(degrees, &BitPoints { metric, rows }, members, options)?
+                let no_numbers = None::<&Numbers<'_, NumberPoints<'_, Int8>>>;
+                let members = self.valid.numbers(self.len);
+                CodedGraph::build(params, &BitPoints { metric, rows }, no_numbers, &members, options)
             }
-            _ => return Ok(None),
+            _ => Ok(None),
+        }
+    }
+
+    fn link_numbers<N: Narrow>(
+        &self,
+        params: BuildParams,
+        points: &NumberPoints<'_, N>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Option<CodedGraph>, BuildError> {
+        let numbers = Numbers {
+            metric: points.metric,
+            rows: points,
+            wide: false,
         };
-        Ok(Some(graph))
+        CodedGraph::build(
+            params,
+            points,
+            Some(&numbers),
+            &self.valid.numbers(self.len),
+            options,
+        )
     }
 
     fn numbers<'a, N: Narrow>(&'a self, metric: Metric, rows: Rows<'a, N::Bits>) -> NumberPoints<'a, N> {
@@ -159,11 +174,15 @@ impl TypedIndex {
         let valid = Validity::open(reader, rows)?;
         let norms = if metric == Metric::Cosine { rows } else { 0 };
         let inverse_norms = reader.array_of(1, norms, "inverse norms")?;
+        let of_numbers = match metric {
+            AnyMetric::Numbers(metric) => Some(metric),
+            AnyMetric::Bits(_) | AnyMetric::Bm25 => None,
+        };
         let graph = match params {
             BuildParams::Flat => None,
-            BuildParams::Hnsw { m, ef_construction } => {
-                let degrees = Degrees { m, ef_construction };
-                Some(Graph::open(reader, ARRAYS, degrees, valid.set(), valid.count())?)
+            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
+                let (set, count) = (valid.set(), valid.count());
+                Some(CodedGraph::open(reader, ARRAYS, of_numbers, set, count)?)
             }
             BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => {
                 return Err(OpenError::corrupt(format!(
@@ -207,7 +226,7 @@ impl TypedIndex {
     /// The parameters it was built with.
     pub fn params(&self) -> BuildParams {
         let graph = self.graph.as_ref();
-        graph.map_or(BuildParams::Flat, |graph| graph.degrees.params())
+        graph.map_or(BuildParams::Flat, CodedGraph::params)
     }
 
     /// The metric it was built for.
@@ -222,7 +241,7 @@ impl TypedIndex {
 
     /// Bytes the index keeps in memory or mapped; the vectors are not its own.
     pub fn memory_bytes(&self) -> usize {
-        let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        let graph = self.graph.as_ref().map_or(0, CodedGraph::memory_bytes);
         self.valid.memory_bytes() + self.inverse_norms.bytes() + graph
     }
 
@@ -266,19 +285,27 @@ impl TypedIndex {
         match (vectors, query, self.metric) {
             (VectorsRef::Halves(rows), VectorRef::Halves(query), AnyMetric::Numbers(metric)) => {
                 let points = self.numbers::<Half>(metric, rows);
-                graph.search(&points.scorer(query), allowed, k, params, stats)
+                let wide = || query.iter().map(|&bits| <Half as Narrow>::widen(bits)).collect();
+                graph.search(&points.scorer(query), wide, allowed, k, params, stats)
             }
             (VectorsRef::BFloat16s(rows), VectorRef::BFloat16s(query), AnyMetric::Numbers(metric)) => {
                 let points = self.numbers::<BFloat16>(metric, rows);
-                graph.search(&points.scorer(query), allowed, k, params, stats)
+                let wide = || {
+                    query
+                        .iter()
+                        .map(|&bits| <BFloat16 as Narrow>::widen(bits))
+                        .collect()
+                };
+                graph.search(&points.scorer(query), wide, allowed, k, params, stats)
             }
             (VectorsRef::Int8s(rows), VectorRef::Int8s(query), AnyMetric::Numbers(metric)) => {
                 let points = self.numbers::<Int8>(metric, rows);
-                graph.search(&points.scorer(query), allowed, k, params, stats)
+                let wide = || query.iter().map(|&bits| Int8::widen(bits)).collect();
+                graph.search(&points.scorer(query), wide, allowed, k, params, stats)
             }
             (VectorsRef::Bits(rows), VectorRef::Bits(query), AnyMetric::Bits(metric)) => {
                 let points = BitPoints { metric, rows };
-                graph.search(&points.scorer(query), allowed, k, params, stats)
+                graph.search(&points.scorer(query), Vec::new, allowed, k, params, stats)
             }
             _ => None,
         }

@@ -6,9 +6,9 @@
 //! | type | one element | metrics | indexes |
 //! |---|---|---|---|
 //! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families |
 //! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
-//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW |
+//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 
 mod bm25;
@@ -26,6 +26,7 @@ pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
 pub(crate) use element::ElementType;
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
+pub(crate) use points::{BitPoints, BitScorer, Narrow, NumberPoints, inverse_norms};
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
 

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use super::Rows;
 use super::scorer::l2_distance;
 use crate::any_metric::BitMetric;
+use crate::codes::rows::RowSource;
 use crate::hnsw::{Distances, GatheredCompanions, Points};
-use crate::kernels::narrow::{BFloat16, Half};
+use crate::kernels::narrow::{BFloat16, Format, Half};
 use crate::kernels::{bits, narrow};
 use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
 
@@ -18,6 +19,7 @@ pub(crate) trait Narrow: Send + Sync + 'static {
     /// A number as it is stored.
     type Bits: Copy + Send + Sync;
 
+    fn widen(bits: Self::Bits) -> f32;
     fn l2(a: &[Self::Bits], b: &[Self::Bits]) -> f32;
     fn dot(a: &[Self::Bits], b: &[Self::Bits]) -> f32;
     fn l2_gather(query: &[Self::Bits], data: &[Self::Bits], rows: &[u32], out: &mut [f32]);
@@ -28,6 +30,11 @@ macro_rules! sixteen_bits {
     ($($format:ty),*) => {$(
         impl Narrow for $format {
             type Bits = u16;
+
+            #[inline]
+            fn widen(bits: u16) -> f32 {
+                <$format as Format>::widen(bits)
+            }
 
             #[inline]
             fn l2(a: &[u16], b: &[u16]) -> f32 {
@@ -58,6 +65,11 @@ pub(crate) struct Int8;
 
 impl Narrow for Int8 {
     type Bits = i8;
+
+    #[inline]
+    fn widen(bits: i8) -> f32 {
+        f32::from(bits)
+    }
 
     #[inline]
     fn l2(a: &[i8], b: &[i8]) -> f32 {
@@ -122,6 +134,21 @@ impl<N: Narrow> NumberPoints<'_, N> {
 
     fn inverse_of(&self, row: u32) -> f32 {
         self.inverse_norms.get(row as usize).copied().unwrap_or(0.0)
+    }
+}
+
+impl<N: Narrow> RowSource for NumberPoints<'_, N> {
+    fn dim(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn read(&self, row: u32, out: &mut Vec<f32>) {
+        out.clear();
+        out.extend(self.rows.row(row as usize).iter().map(|&bits| N::widen(bits)));
     }
 }
 

@@ -1,6 +1,9 @@
 //! Seeded test data and the oracle that needs no index.
 
-use elanus_index::{Bitset, BuildParams, Code, CodedParams, Metric, Neighbor, Vectors};
+use elanus_index::{
+    Bitset, BuildParams, Code, CodedParams, GraphCode, HnswCodedParams, Metric, Neighbor, ScalarFormat,
+    Vectors,
+};
 
 /// SplitMix64, as small as a generator gets.
 pub struct Rng(pub u64);
@@ -109,8 +112,19 @@ pub const fn coded(nlist: u32, code: Code) -> BuildParams {
     })
 }
 
+/// A small graph with a code, not refined unless the search says so.
+pub const fn graph(code: GraphCode) -> BuildParams {
+    BuildParams::HnswCoded(HnswCodedParams {
+        m: 12,
+        ef_construction: 80,
+        code,
+        refine: true,
+        refine_type: None,
+    })
+}
+
 /// Small parameters of every family, for any dimension.
-pub const FAMILIES: [BuildParams; 8] = [
+pub const FAMILIES: [BuildParams; 12] = [
     BuildParams::Flat,
     BuildParams::IvfFlat { nlist: 32 },
     BuildParams::Hnsw {
@@ -134,6 +148,14 @@ pub const FAMILIES: [BuildParams; 8] = [
         },
     ),
     coded(32, Code::Scann { sub_dim: 1 }),
+    graph(GraphCode::Scalar(ScalarFormat::Sq8)),
+    graph(GraphCode::Scalar(ScalarFormat::Fp16)),
+    graph(GraphCode::Product { m: 1, nbits: 8 }),
+    graph(GraphCode::Residual {
+        m: 1,
+        nrq: 3,
+        nbits: 6,
+    }),
 ];
 
 /// Part of `expected` that `found` reaches, by distance: of rows equally far any will do.

@@ -5,7 +5,7 @@ use elanus_index::{
     exact_search_batch,
 };
 
-use crate::data::{METRICS, Mixture, allow_percent, oracle};
+use crate::data::{METRICS, Mixture, Rng, allow_percent, oracle};
 
 #[test]
 fn single_and_batched_searches_equal_the_oracle_bit_for_bit() {
@@ -96,6 +96,47 @@ fn a_batch_loses_no_row_to_rounding_at_the_largest_dimension() {
                 oracle(METRICS[0], vectors, queries.row(index), 1, None),
                 "{first}"
             );
+        }
+    }
+}
+
+/// Every number of queries around the width of a panel, with rows that tie, are zero, tiny, huge, or far from the origin,
+/// more results than rows, and windows.
+#[test]
+fn batches_of_every_size_equal_single_searches_on_awkward_numbers() {
+    let mut rng = Rng(11);
+    for (case, dim) in [1, 2, 3, 17, 64, 130].into_iter().enumerate() {
+        let rows = 700;
+        for scale in [1.0f32, 1e-22, 1e18, 0.0] {
+            for offset in [0.0f32, 1e4] {
+                let mut base: Vec<f32> = (0..rows * dim)
+                    .map(|_| scale * (rng.normal() * 3.0).round() + scale * offset)
+                    .collect();
+                base[..dim].fill(0.0);
+                let vectors = Vectors::new(&base, dim).unwrap();
+                let allow = allow_percent(rows, 40.0, case as u64);
+                for count in [1, 3, 4, 5, 16, 31, 48, 49, 101] {
+                    let queries: Vec<f32> = (0..count)
+                        .flat_map(|query| vectors.row(query * 7 % rows).to_vec())
+                        .map(|value| value + scale * rng.below(2) as f32)
+                        .collect();
+                    let queries = Vectors::new(&queries, dim).unwrap();
+                    let k = [1, 10, 2 * rows][count % 3];
+                    let allow = (count % 2 == 0).then_some(&allow);
+                    for metric in METRICS {
+                        let mut stats = SearchStats::default();
+                        let batch = exact_search_batch(metric, vectors, queries, k, allow, &mut stats);
+                        for (index, found) in batch.iter().enumerate() {
+                            let single =
+                                exact_search(metric, vectors, queries.row(index), k, allow, &mut stats);
+                            assert!(
+                                *found == single,
+                                "{metric}, dimension {dim}, {scale} {offset}, query {index} of {count}"
+                            );
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ fn every_selectivity_returns_k_good_rows() {
         let expected = match params {
             BuildParams::Flat => Strategy::ExactFiltered,
             BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) => Strategy::ListsFiltered,
-            BuildParams::Hnsw { .. } => Strategy::GraphFiltered,
+            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Strategy::GraphFiltered,
             BuildParams::Sparse(_) => unreachable!("no family of 32-bit floats"),
         };
         assert_eq!(strategies.first(), Some(&Strategy::ExactFiltered));

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod coded;
+mod coded_graph;
 mod data;
 mod edges;
 mod exact;
@@ -13,3 +14,4 @@ mod reproducible;
 mod sparse;
 mod typed;
 mod typed_index;
+mod typed_lists;

@@ -108,7 +108,7 @@ fn probing_every_list_is_exact() {
         BuildParams::IvfFlat { nlist: 128 },
         Metric::L2,
         search,
-        Strategy::Exact,
+        Strategy::Lists,
     );
     assert_eq!(recall, 1.0);
 }

@@ -6,27 +6,27 @@ use bytes::Bytes;
 use elanus_index::kernels::narrow::f32_to_bfloat16;
 use elanus_index::typed::Scorer;
 use elanus_index::{
-    AnyIndex, AnyMetric, BitMetric, Bitset, BuildError, BuildOptions, BuildParams, IndexKind, Metric,
+    AnyIndex, AnyMetric, BitMetric, Bitset, BuildError, BuildOptions, BuildParams, Code, IndexKind, Metric,
     Neighbor, OpenError, PairError, Progress, Rows, SearchParams, SearchStats, Strategy, VectorRef,
     VectorsRef, Window, exact_search_any, open,
 };
 
 use crate::blobs::reseal;
-use crate::data::{Mixture, Rng, allow_percent, recall};
+use crate::data::{Mixture, Rng, allow_percent, coded, recall};
 
-const DIM: usize = 32;
-const ROWS: usize = 5_000;
+pub const DIM: usize = 32;
+pub const ROWS: usize = 5_000;
 /// Rows where only the mechanics matter.
-const FEW: usize = 2_200;
-const QUERIES: usize = 40;
-const K: usize = 10;
+pub const FEW: usize = 2_200;
+pub const QUERIES: usize = 40;
+pub const K: usize = 10;
 const HNSW: BuildParams = BuildParams::Hnsw {
     m: 8,
     ef_construction: 60,
 };
 /// Rows of one type.
 #[derive(Debug, Clone)]
-enum Column {
+pub enum Column {
     Halves(Vec<u16>),
     BFloat16s(Vec<u16>),
     Int8s(Vec<i8>),
@@ -35,7 +35,7 @@ enum Column {
 
 impl Column {
     /// Every type, rounded from the same floats. Bits are their signs.
-    fn of_all_types(floats: &[f32]) -> Vec<Self> {
+    pub fn of_all_types(floats: &[f32]) -> Vec<Self> {
         let bits = floats.chunks(8).map(|eight| {
             let bit = |byte: u8, value: &f32| byte << 1 | u8::from(*value > 0.0);
             eight.iter().fold(0, bit)
@@ -48,7 +48,7 @@ impl Column {
         ]
     }
 
-    fn vectors(&self, dim: usize) -> VectorsRef<'_> {
+    pub fn vectors(&self, dim: usize) -> VectorsRef<'_> {
         match self {
             Self::Halves(data) => VectorsRef::Halves(Rows::new(data, dim).unwrap()),
             Self::BFloat16s(data) => VectorsRef::BFloat16s(Rows::new(data, dim).unwrap()),
@@ -57,7 +57,7 @@ impl Column {
         }
     }
 
-    fn metrics(&self) -> Vec<AnyMetric> {
+    pub fn metrics(&self) -> Vec<AnyMetric> {
         match self {
             Self::Bits(_) => vec![BitMetric::Hamming.into(), BitMetric::Jaccard.into()],
             Self::Halves(_) | Self::BFloat16s(_) | Self::Int8s(_) => {
@@ -87,7 +87,7 @@ fn half(value: f32) -> u16 {
 }
 
 /// Base and queries of every type with each of its metrics. Bits have four times as many dimensions: signs say less.
-fn for_all(rows: usize, mut check: impl FnMut(&str, AnyMetric, VectorsRef<'_>, VectorsRef<'_>)) {
+pub fn for_all(rows: usize, mut check: impl FnMut(&str, AnyMetric, VectorsRef<'_>, VectorsRef<'_>)) {
     let columns = |dim: usize| {
         let mut mixture = Mixture::new(dim, 60, 11);
         let base = Column::of_all_types(&mixture.draw(rows));
@@ -107,7 +107,7 @@ fn for_all(rows: usize, mut check: impl FnMut(&str, AnyMetric, VectorsRef<'_>, V
     }
 }
 
-fn build(
+pub fn build(
     params: BuildParams,
     metric: AnyMetric,
     vectors: VectorsRef<'_>,
@@ -116,7 +116,7 @@ fn build(
     AnyIndex::build(&params, metric, vectors, valid, &BuildOptions::default()).unwrap()
 }
 
-fn exact(
+pub fn exact(
     metric: AnyMetric,
     vectors: VectorsRef<'_>,
     query: VectorRef<'_>,
@@ -137,7 +137,7 @@ fn exact(
 
 /// Fails unless `found` is sorted, free of repetitions, within the filter and the window, and carries the distances of a
 /// scan, bit for bit.
-fn check_sound(
+pub fn check_sound(
     name: &str,
     metric: AnyMetric,
     vectors: VectorsRef<'_>,
@@ -560,7 +560,12 @@ fn what_a_type_does_not_have_is_refused() {
                 AnyIndex::build(&params, metric, vectors, None, &BuildOptions::default()).unwrap_err();
             assert!(matches!(error, BuildError::Kind { .. }), "{error}");
         };
-        refused(BuildParams::IvfFlat { nlist: 4 }, column.metrics()[0]);
+        if matches!(column, Column::Int8s(_)) {
+            refused(BuildParams::IvfFlat { nlist: 4 }, column.metrics()[0]);
+        }
+        if matches!(column, Column::Int8s(_) | Column::Bits(_)) {
+            refused(coded(4, Code::Scalar { bits: 8 }), column.metrics()[0]);
+        }
         refused(HNSW, AnyMetric::Bm25);
         let other = match column {
             Column::Bits(_) => Metric::L2.into(),

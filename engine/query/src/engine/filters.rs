@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use datafusion::execution::SessionState;
 use elanus_collection::Collection;
 use lru::LruCache;
@@ -18,8 +19,8 @@ const CAPACITY: usize = 1_024;
 /// A filter whose text and template values are longer than this together is compiled every time.
 const MAX_CACHED_TEXT: usize = 16 << 10;
 
-/// Id of the collection, version of its schema and what its indexes do to filters, text and template values.
-type Key = (i64, (u64, Vec<(String, String)>), String, String);
+/// Id of the collection, version of its schema and what its indexes do to filters, text, template values and zone.
+type Key = (i64, (u64, Vec<(String, String)>), String, String, Tz);
 
 /// Recently compiled filters.
 pub(super) struct FilterCache {
@@ -46,6 +47,7 @@ impl FilterCache {
         let Some(filter) = filter.filter(|filter| !filter.text.trim().is_empty()) else {
             return Ok(Vec::new());
         };
+        let zone = filter.zone.unwrap_or(Tz::UTC);
         let templates = format!("{:?}", filter.templates);
         let cacheable = filter.text.len() + templates.len() <= MAX_CACHED_TEXT;
         let key = (
@@ -53,11 +55,13 @@ impl FilterCache {
             (collection.schema_version(), collection.numbers_in_texts()),
             filter.text.clone(),
             templates,
+            zone,
         );
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {
             return Ok(vec![Arc::clone(predicate)]);
         }
-        let expr = elanus_filter::compile(&filter.text, collection.arrow_schema(), &filter.templates)?;
+        let expr =
+            elanus_filter::compile_in(&filter.text, collection.arrow_schema(), &filter.templates, zone)?;
         let expr = with_casts(expr, collection)?;
         let predicate = Predicate::new(&expr, collection, names, |expr, schema| {
             base.create_physical_expr(expr.clone(), schema)

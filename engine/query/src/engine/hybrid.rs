@@ -17,14 +17,14 @@ use elanus_index::AnyMetric;
 use super::Engine;
 use super::search::{Checked, output_schema, page};
 use crate::error::{QueryError, Result};
-use crate::fusion::ScoreMode;
-use crate::grouping::GroupSpec;
+use crate::grouping::{GroupSpec, best_groups};
 use crate::operators::fuse::{FuseExec, fuse_queries};
 use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
+use crate::plugins::Searched;
 use crate::request::{HybridRequest, SearchResponse};
 use crate::rerank::Reranker;
-use crate::search::{Hit, MAX_NEIGHBOURS};
+use crate::search::MAX_NEIGHBOURS;
 
 /// Most arms of a hybrid search, Milvus' limit.
 const MAX_ARMS: usize = 1_024;
@@ -205,7 +205,17 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), nq, compile))
+            .map(|rerank| {
+                let both = request.arms.iter().zip(&arms);
+                let searched = || Searched {
+                    arms: both
+                        .map(|(arm, checked)| Self::searched_by(arm, checked))
+                        .collect(),
+                    text: None,
+                    limit: limit + offset,
+                };
+                Reranker::new(rerank, collection.schema(), nq, searched, compile)
+            })
             .transpose()?;
         Ok(CheckedHybrid {
             metrics: arms.iter().map(|arm| arm.spec.metric).collect(),
@@ -215,24 +225,4 @@ impl Engine {
             reranker,
         })
     }
-}
-
-/// Groups by their score, best first: out of the scores of the rows that they have.
-fn best_groups(mut groups: Vec<Vec<Hit>>, mode: ScoreMode) -> Vec<Vec<Hit>> {
-    // Turned round where less is better: the best row counts as the largest.
-    let score = |group: &Vec<Hit>| {
-        let scores = group
-            .iter()
-            .map(|hit| -f64::from(hit.distance.unwrap_or(f32::NAN)));
-        let rows = group.len().max(1);
-        #[expect(clippy::cast_precision_loss, reason = "a group has few rows")]
-        match mode {
-            ScoreMode::Max => scores.fold(f64::NEG_INFINITY, f64::max),
-            ScoreMode::Sum => scores.sum(),
-            ScoreMode::Avg => scores.sum::<f64>() / rows as f64,
-        }
-    };
-    // Stable: among equals the group with the better first row.
-    groups.sort_by(|a, b| score(b).total_cmp(&score(a)));
-    groups
 }

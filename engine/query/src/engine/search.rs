@@ -19,19 +19,20 @@ use elanus_index::{AnyMetric, BuildParams, IndexKind, SearchParams};
 use super::Engine;
 use crate::compute::Wanted;
 use crate::error::{QueryError, Result, did_you_mean};
-use crate::fusion::Scoring;
-use crate::grouping::{GroupSpec, GroupedSearch, Groups, best_first};
+use crate::fusion::{ScoreMode, Scoring};
+use crate::grouping::{GroupSpec, GroupedSearch, Groups, best_first, best_groups};
 use crate::index_filter::IndexUse;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
-use crate::ordering::{SortKey, order_hits};
+use crate::ordering::{SortKey, order_groups, order_hits};
+use crate::plugins::Searched;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::request::{FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
-use crate::rerank::Reranker;
+use crate::rerank::{Rerank, Reranker};
 use crate::search::{
     Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, select_targets,
     take_rows,
@@ -70,17 +71,29 @@ impl Engine {
         let order = request.order.iter().map(|by| by.key(request.collection.schema()));
         let order: Vec<SortKey> = order.collect::<Result<_>>()?;
         let mut scoring = Scoring::Metric(checked.spec.metric);
-        if checked.spec.group.is_some() {
-            let groups = self.find_groups(&request, checked).await?;
-            let pages = groups
-                .into_iter()
-                .map(|groups| groups.into_iter().skip(offset).flatten().collect())
-                .collect();
-            return self.answer(&snapshot, &output, pages, scoring, &order).await;
-        }
         let reranker = checked.reranker.clone();
-        let mut found = self.find(&request, checked).await?;
         let primary_key = &request.collection.schema().primary_key()?.name;
+        if let Some(spec) = checked.spec.group.clone() {
+            let mut pages = Vec::with_capacity(request.nq);
+            let found = self.find_groups(&request, checked).await?;
+            for (query, mut groups) in found.into_iter().enumerate() {
+                if let Some(reranker) = &reranker {
+                    let hits = groups.into_iter().flatten().collect();
+                    let hits = reranker
+                        .rerank(&snapshot.units, primary_key, scoring, query, hits)
+                        .await?;
+                    groups = best_groups(spec.of_hits(&snapshot.units, &hits).await?, ScoreMode::Max);
+                }
+                let page = groups.into_iter().skip(offset).collect();
+                let page = order_groups(&snapshot.units, &order, page, &self.inner.resources.compute).await?;
+                pages.push(page.into_iter().flatten().collect());
+            }
+            if let Some(reranker) = &reranker {
+                scoring = reranker.scoring(scoring);
+            }
+            return self.answer(&snapshot, &output, pages, scoring, &[]).await;
+        }
+        let mut found = self.find(&request, checked).await?;
         for (query, hits) in found.iter_mut().enumerate() {
             match &reranker {
                 Some(reranker) => {
@@ -275,6 +288,11 @@ impl Engine {
         })
     }
 
+    /// What a request that has been checked is of, as a plugin may see it.
+    pub(super) fn searched_by(request: &SearchRequest, checked: &Checked) -> (String, DataType, QuerySource) {
+        arm_of(request, &checked.data_type, &checked.queries)
+    }
+
     /// Checks a request and makes it ready, over `snapshot` when there is one.
     pub(super) fn check_search(
         &self,
@@ -305,6 +323,10 @@ impl Engine {
             )));
         }
         let k = limit + offset;
+        let k = match &request.rerank {
+            Some(rerank) => rerank.candidates(k)?,
+            None => k,
+        };
         let data_type = vector_type(collection, &request.field)?;
         let snapshot = snapshot.or(request.snapshot.as_ref());
         let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
@@ -357,7 +379,14 @@ impl Engine {
         let reranker = request
             .rerank
             .as_ref()
-            .map(|rerank| Reranker::new(rerank, collection.schema(), request.nq, compile))
+            .map(|rerank| {
+                let searched = || Searched {
+                    arms: vec![arm_of(request, &data_type, &queries)],
+                    text: None,
+                    limit: limit + offset,
+                };
+                Reranker::new(rerank, collection.schema(), request.nq, searched, compile)
+            })
             .transpose()?;
         Ok(Checked {
             snapshot,
@@ -383,12 +412,12 @@ impl Engine {
         let schema = collection.schema();
         for (together, what) in [
             (
-                group.is_some() && rerank.is_some(),
-                "a reranker together with grouping",
+                group.is_some() && matches!(rerank, Some(Rerank::Boost(_))),
+                "a boost ranker together with grouping",
             ),
             (
-                group.is_some() && !order.is_empty(),
-                "order_by_fields together with grouping",
+                group.as_ref().is_some_and(|group| group.by.len() > 1) && !order.is_empty(),
+                "order_by_fields together with several fields to group by",
             ),
             (
                 rerank.is_some() && !order.is_empty(),
@@ -410,6 +439,19 @@ impl Engine {
             fill: group.fill,
         }))
     }
+}
+
+/// What a search is of, as a plugin may see it.
+fn arm_of(
+    request: &SearchRequest,
+    data_type: &DataType,
+    queries: &QueryVectors,
+) -> (String, DataType, QuerySource) {
+    let source = QuerySource::Vectors {
+        vectors: queries.clone(),
+        nq: request.nq,
+    };
+    (request.field.clone(), data_type.clone(), source)
 }
 
 /// What is left of the hits when an offset was skipped.
@@ -525,7 +567,6 @@ mod tests {
     use super::*;
     use crate::{
         DEFAULT_DATABASE, Decay, DecayCurve, EngineOptions, FilterText, Fusion, Grouping, HybridRequest,
-        Rerank, ScoreMode,
     };
 
     /// Rows of `(id, v)` in three segments and one growing chunk, searched by two queries.

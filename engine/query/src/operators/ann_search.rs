@@ -88,7 +88,7 @@ impl QuerySource {
     }
 
     /// The query vectors for a column of this type.
-    fn vectors(&self, column: &str, data_type: &DataType) -> Result<QueryVectors> {
+    pub(crate) fn vectors(&self, column: &str, data_type: &DataType) -> Result<QueryVectors> {
         match self {
             Self::Vectors { vectors, .. } => Ok(vectors.clone()),
             Self::Expr(expr) => {

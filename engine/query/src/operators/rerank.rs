@@ -6,7 +6,8 @@
 //!       SortPreservingMergeExec: [_distance ASC]        (query, unit, row, distance)
 //! ```
 //!
-//! Only the columns that the reranker names are read, and only for the hits; see [`crate::rerank`].
+//! Only the columns that the reranker names are read, and only for the hits; see [`crate::rerank`]. One that is a plugin
+//! says in its metrics what it has cost: calls, rows, time (with the copying to and fro) and memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,22 +18,24 @@ use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, OrderingRequirements};
 use datafusion::physical_plan::execution_plan::{
-    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, apply_expression_roots,
 };
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream,
 };
 use elanus_collection::{Collection, Snapshot};
+use elanus_plugins::CallStats;
 use futures::TryStreamExt;
 
 use super::{hit_ordering, hit_schema, hits_of_queries, hits_to_batch, one_batch, only_child, write_facts};
 use crate::error::external;
 use crate::fusion::Scoring;
 use crate::rerank::Reranker;
+use crate::search::order_equals;
 
 /// Reranks the hits of its child.
 #[derive(Debug, Clone)]
@@ -83,12 +86,38 @@ impl RerankExec {
         let units = &self.snapshot.units;
         let mut queries = hits_of_queries(batches, self.nq)?;
         for (query, hits) in queries.iter_mut().enumerate() {
-            *hits = self
-                .reranker
-                .rerank(units, key, self.before, query, std::mem::take(hits))
-                .await?;
+            let mut found = std::mem::take(hits);
+            *hits = match &self.reranker {
+                Reranker::Plugin(plugin) => {
+                    order_equals(units, key, &mut found).await?;
+                    let (ranked, stats) = plugin.rerank(units, key, query, found).await?;
+                    self.count(stats);
+                    ranked
+                }
+                reranker @ (Reranker::Decay(_) | Reranker::Boost { .. } | Reranker::Chains(_)) => {
+                    reranker.rerank(units, key, self.before, query, found).await?
+                }
+            };
         }
         hits_to_batch(&queries)
+    }
+
+    /// Adds what one call of a plugin has cost.
+    fn count(&self, stats: CallStats) {
+        let CallStats {
+            rows,
+            wasm_time,
+            peak_memory,
+        } = stats;
+        let metric = || MetricBuilder::new(&self.metrics);
+        let counted = || metric().with_category(MetricCategory::Rows);
+        counted().counter("plugin_calls", 0).add(usize::from(rows > 0));
+        counted().counter("plugin_rows", 0).add(rows);
+        metric().subset_time("plugin_time", 0).add_duration(wasm_time);
+        metric()
+            .with_category(MetricCategory::Bytes)
+            .gauge("plugin_peak_memory", 0)
+            .set_max(peak_memory);
     }
 }
 
@@ -125,9 +154,14 @@ impl ExecutionPlan for RerankExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        match &self.reranker {
+            Reranker::Plugin(plugin) => apply_expression_roots(plugin.exprs(), f),
+            Reranker::Decay(_) | Reranker::Boost { .. } | Reranker::Chains(_) => {
+                Ok(TreeNodeRecursion::Continue)
+            }
+        }
     }
 
     fn replace_children(

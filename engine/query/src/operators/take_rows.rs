@@ -66,6 +66,8 @@ pub(crate) struct TakeRowsExec {
     fetch: usize,
     /// The distance expression over the output, or the score, and its direction.
     order: Option<PhysicalSortExpr>,
+    /// Whether rows come as the hits do, whatever their distances.
+    as_they_come: bool,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -102,6 +104,7 @@ impl TakeRowsExec {
             appended: None,
             fetch,
             order: Some(order),
+            as_they_come: false,
             metrics,
             properties,
         }
@@ -125,8 +128,28 @@ impl TakeRowsExec {
             appended: Some(appended),
             fetch: usize::MAX,
             order: None,
+            as_they_come: false,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: properties(equivalence),
+        }
+    }
+
+    /// Fetches `columns` for the first `fetch` hits of `input`, which are those of one query, with their score at the end.
+    /// The order of the hits is nobody else's business: none is declared.
+    pub fn ranked(
+        input: Arc<dyn ExecutionPlan>,
+        collection: Arc<Collection>,
+        snapshot: Arc<Snapshot>,
+        columns: SchemaRef,
+        scoring: Scoring,
+        fetch: usize,
+    ) -> Self {
+        let scored = Self::scored(input, collection, snapshot, columns, scoring, fetch);
+        Self {
+            properties: properties(EquivalenceProperties::new(scored.schema())),
+            order: None,
+            as_they_come: true,
+            ..scored
         }
     }
 
@@ -160,6 +183,7 @@ impl TakeRowsExec {
             appended: Some(appended),
             fetch,
             order: Some(order),
+            as_they_come: false,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: properties(equivalence),
         }
@@ -224,7 +248,8 @@ impl ExecutionPlan for TakeRowsExec {
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        vec![hit_ordering(self.several_queries()).map(OrderingRequirements::from)]
+        let ordering = hit_ordering(self.several_queries()).filter(|_| !self.as_they_come);
+        vec![ordering.map(OrderingRequirements::from)]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -310,7 +335,9 @@ impl TakeRowsExec {
         let mut hits: Vec<Hit> = Vec::with_capacity(found.len());
         for of_query in found.chunk_by(|a, b| a.0 == b.0) {
             let mut of_query: Vec<Hit> = of_query.iter().map(|(_, hit)| *hit).collect();
-            order_equals(&self.snapshot.units, key, &mut of_query).await?;
+            if !self.as_they_come {
+                order_equals(&self.snapshot.units, key, &mut of_query).await?;
+            }
             hits.extend(of_query);
         }
         let names = column_names(&self.columns);

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 
 /// Its name in plans.
-pub(super) const BM25: &str = "bm25";
+pub(crate) const BM25: &str = "bm25";
 
 /// The function.
 pub(super) fn function() -> Arc<ScalarUDF> {

@@ -5,6 +5,9 @@
 //!     TableScan: docs
 //! ```
 //!
+//! The one search of a node without a fusion is what it is, for a reranker ([`RerankBy`]) to put in order. A reranker sees the
+//! best rows of the fusion, as many as it asks for.
+//!
 //! The node gives at most `k` rows of its scan, with all its columns and a score, the best ones, in order. A search sees
 //! the rows that the filter of the node and its own filter let through and that have a vector. A second input, where it is
 //! there, gives the addresses of the rows that any of them may find, as that of [`super::vector_search`] does.
@@ -18,7 +21,10 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, TableReference, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
+use super::vector_join::number_of_rows;
+use crate::error::external;
 use crate::fusion::Fusion;
+use crate::plugins::PluginRerank;
 use crate::request::SCORE_COLUMN;
 use crate::table::SearchOptions;
 
@@ -33,8 +39,10 @@ pub(crate) struct HybridSearch {
     pub filter: Option<Expr>,
     /// The searches.
     pub arms: Vec<Arm>,
-    /// How they become one.
-    pub fusion: Fusion,
+    /// How they become one; none for a single one that stays as it is, which a reranker then puts in order.
+    pub fusion: Option<Fusion>,
+    /// What puts the rows in order in the end.
+    pub rerank: Option<RerankBy>,
     /// Rows wanted: a number, once parameters have their values.
     pub k: Expr,
     /// The name of the table in the statement.
@@ -55,8 +63,31 @@ pub(crate) struct Arm {
     pub options: SearchOptions,
 }
 
+/// A plugin that puts rows in order.
+#[derive(Debug, Clone)]
+pub(crate) struct RerankBy {
+    /// The plugin.
+    pub plugin: PluginRerank,
+    /// The text of the query, where there is one.
+    pub text: Option<Expr>,
+}
+
+impl RerankBy {
+    /// How many rows the plugin sees of a search for `k`, when that is known already.
+    ///
+    /// # Errors
+    /// A number that the plugin does not take.
+    pub fn candidates(&self, k: &Expr) -> Result<Option<i64>> {
+        let Some(k) = number_of_rows(k)? else {
+            return Ok(None);
+        };
+        let candidates = self.plugin.candidates_for(k).map_err(external)?;
+        Ok(i64::try_from(candidates).ok())
+    }
+}
+
 impl HybridSearch {
-    /// Fuses the best rows of `arms` into the best `k`.
+    /// Fuses the best rows of `arms` into the best `k`, in the order of a reranker if there is one.
     ///
     /// # Errors
     /// A column of the scan that has the name of the score.
@@ -65,7 +96,7 @@ impl HybridSearch {
         allowed: Option<Arc<LogicalPlan>>,
         filter: Option<Expr>,
         arms: Vec<Arm>,
-        fusion: Fusion,
+        (fusion, rerank): (Option<Fusion>, Option<RerankBy>),
         k: Expr,
         table: &TableReference,
     ) -> Result<Self> {
@@ -82,6 +113,7 @@ impl HybridSearch {
             filter,
             arms,
             fusion,
+            rerank,
             k,
             table: table.clone(),
             schema: Arc::new(schema),
@@ -91,7 +123,8 @@ impl HybridSearch {
     /// All that tells one from another; numbers that have no order of their own as text.
     fn identity(&self) -> (&LogicalPlan, Option<&LogicalPlan>, Vec<Expr>, String) {
         let options: Vec<_> = self.arms.iter().map(|arm| arm.options).collect();
-        let numbers = format!("{} {options:?} {:?}", self.fusion, self.table);
+        let rerank = self.rerank.as_ref().map(|rerank| rerank.plugin.identity());
+        let numbers = format!("{:?} {rerank:?} {options:?} {:?}", self.fusion, self.table);
         (
             self.input.as_ref(),
             self.allowed.as_deref(),
@@ -162,18 +195,20 @@ impl UserDefinedLogicalNodeCore for HybridSearch {
             all.extend([arm.distance.clone(), arm.k.clone()]);
             all.extend(arm.filter.clone());
         }
+        all.extend(self.rerank.iter().filter_map(|rerank| rerank.text.clone()));
         all
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arms: Vec<String> = self.arms.iter().map(ToString::to_string).collect();
-        write!(
-            f,
-            "HybridSearch: k={}, fusion={}, searches=[{}]",
-            count(&self.k),
-            self.fusion,
-            arms.join(", ")
-        )?;
+        write!(f, "HybridSearch: k={}", count(&self.k))?;
+        if let Some(fusion) = &self.fusion {
+            write!(f, ", fusion={fusion}")?;
+        }
+        write!(f, ", searches=[{}]", arms.join(", "))?;
+        if let Some(rerank) = &self.rerank {
+            write!(f, ", rerank={}", rerank.plugin.shown())?;
+        }
         match &self.filter {
             Some(filter) => write!(f, ", filter={filter}"),
             None => Ok(()),
@@ -201,7 +236,12 @@ impl UserDefinedLogicalNodeCore for HybridSearch {
             options: arm.options,
         });
         let arms = arms.collect();
-        Self::new(input, allowed, filter, arms, self.fusion.clone(), k, &self.table)
+        let rerank = self.rerank.as_ref().map(|rerank| RerankBy {
+            plugin: rerank.plugin.clone(),
+            text: rerank.text.as_ref().map(|text| next(text).unalias()),
+        });
+        let order = (self.fusion.clone(), rerank);
+        Self::new(input, allowed, filter, arms, order, k, &self.table)
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -28,16 +28,20 @@ use super::rule::collection_of;
 use super::vector_join::{VectorJoin, number_of_rows};
 use super::vector_search::VectorSearch;
 use crate::error::external;
+use crate::fusion::Scoring;
 use crate::grouping::GroupSpec;
 use crate::operators::ann_search::{AnnSearchExec, QuerySource};
 use crate::operators::change_rows::ChangeRowsExec;
 use crate::operators::collection_scan::CollectionScanExec;
 use crate::operators::fuse::FuseExec;
 use crate::operators::matching::Matching;
+use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::vector_join::{Searched, VectorJoinExec};
 use crate::operators::{constant, group_units, hit_ordering};
+use crate::plugins::{ReadyPlugin, Searched as PluginInput};
 use crate::predicate::Predicate;
+use crate::rerank::Reranker;
 use crate::search::{MAX_NEIGHBOURS, SearchSpec, Undefined};
 use crate::settings::ElanusSettings;
 use crate::table::{CollectionTable, SearchOptions, StatementSnapshots};
@@ -261,6 +265,12 @@ fn plan_hybrid(
         None => plan_err!("a hybrid search and its searches find 1 to {MAX_NEIGHBOURS} rows, not {k}"),
     };
     let predicate = |filter: &Expr| predicate(filter, scan, schema, physical);
+    let wanted = rows(&hybrid.k)?;
+    let ready = match &hybrid.rerank {
+        Some(rerank) => Some((rerank, rerank.plugin.candidates_for(wanted).map_err(external)?)),
+        None => None,
+    };
+    let mut searched = Vec::with_capacity(hybrid.arms.len());
     let common = hybrid.filter.as_ref().map(predicate).transpose()?;
     let settings = ElanusSettings::of(session.config_options());
     let mut arms = Vec::with_capacity(hybrid.arms.len());
@@ -268,7 +278,11 @@ fn plan_hybrid(
         let Some(parts) = Distance::of(&arm.distance, schema) else {
             return plan_err!("{} is no distance that can be searched for", arm.distance);
         };
-        let k = rows(&arm.k)?;
+        let k = match (&hybrid.fusion, &ready) {
+            // The one search finds what the reranker sees.
+            (None, Some((_, candidates))) => *candidates,
+            (Some(_), _) | (None, None) => rows(&arm.k)?,
+        };
         let spec = SearchSpec {
             field: parts.column.name,
             metric: parts.metric,
@@ -283,6 +297,12 @@ fn plan_hybrid(
         predicates.extend(common.clone());
         predicates.extend(arm.filter.as_ref().map(predicate).transpose()?);
         let query = physical(&parts.query, &DFSchema::empty())?;
+        let data_type = field_type(scan.snapshot(), &spec.field)?;
+        searched.push((
+            spec.field.clone(),
+            data_type,
+            QuerySource::Expr(Arc::clone(&query)),
+        ));
         // Each search reads it, and a plan cannot be run by two.
         let allowed = match allowed {
             Some(allowed) => Some(reset_plan_states(Arc::clone(allowed))?),
@@ -295,22 +315,49 @@ fn plan_hybrid(
     }
     let metrics: Vec<_> = arms.iter().map(|(_, metric)| *metric).collect();
     let (collection, snapshot) = (scan.collection(), scan.snapshot());
-    let k = rows(&hybrid.k)?;
-    let fused = FuseExec::new(
-        arms,
-        hybrid.fusion.clone(),
-        Arc::clone(collection),
-        Arc::clone(snapshot),
-        1,
-        k,
-    );
-    Ok(Arc::new(TakeRowsExec::scored(
-        Arc::new(fused),
+    let fetch = ready.as_ref().map_or(wanted, |(_, candidates)| *candidates);
+    let (found, scoring): (Arc<dyn ExecutionPlan>, Scoring) = match &hybrid.fusion {
+        Some(fusion) => {
+            let (of, at) = (Arc::clone(collection), Arc::clone(snapshot));
+            let fused = FuseExec::new(arms, fusion.clone(), of, at, 1, fetch);
+            (Arc::new(fused), fusion.scoring(&metrics))
+        }
+        None => match <[_; 1]>::try_from(arms) {
+            Ok([(arm, metric)]) => (arm, Scoring::Metric(metric)),
+            Err(arms) => return internal_err!("{} searches and no fusion", arms.len()),
+        },
+    };
+    let Some((rerank, _)) = ready else {
+        return Ok(Arc::new(TakeRowsExec::scored(
+            found,
+            Arc::clone(collection),
+            Arc::clone(snapshot),
+            scan.schema(),
+            scoring,
+            wanted,
+        )));
+    };
+    let text = rerank
+        .text
+        .as_ref()
+        .map(|text| physical(text, &DFSchema::empty()));
+    let searched = PluginInput {
+        arms: searched,
+        text: text.transpose()?,
+        limit: wanted,
+    };
+    let plugin = ReadyPlugin::new(&rerank.plugin, collection.schema(), 1, searched).map_err(external)?;
+    let reranker = Reranker::Plugin(Box::new(plugin));
+    let after = reranker.scoring(scoring);
+    let (of, at) = (Arc::clone(collection), Arc::clone(snapshot));
+    let reranked = RerankExec::new(found, reranker, scoring, of, at, 1);
+    Ok(Arc::new(TakeRowsExec::ranked(
+        Arc::new(reranked),
         Arc::clone(collection),
         Arc::clone(snapshot),
         scan.schema(),
-        hybrid.fusion.scoring(&metrics),
-        k,
+        after,
+        wanted,
     )))
 }
 

@@ -1,5 +1,5 @@
-//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`];
-//! and the tables of earlier states, `as_of(..)` in [`as_of`].
+//! Searches in FROM: `vector_search(..)`, `hybrid_search(..)` in [`hybrid_search`], `text_search(..)` in [`text_search`],
+//! `rerank => ..` of all three in [`rerank`]; and the tables of earlier states, `as_of(..)` in [`as_of`].
 //!
 //! ```text
 //!   FROM vector_search(docs, embedding, $1, 10, filter => 'price < 5')
@@ -22,6 +22,7 @@ mod arguments;
 pub(crate) mod as_of;
 mod groups;
 mod hybrid_search;
+mod rerank;
 mod text_search;
 
 use std::sync::Arc;
@@ -69,9 +70,14 @@ const VECTOR_SEARCH: Function = Function {
         "group_by",
         "group_size",
         "strict_group_size",
+        "rerank",
+        "rerank_params",
+        "rerank_k",
+        "rerank_text",
     ],
     usage: "vector_search(table, [column,] query, k, metric => .., filter => .., radius => .., range_filter => .., \
-            params => .., exact => .., group_by => .., group_size => .., strict_group_size => ..)",
+            params => .., exact => .., group_by => .., group_size => .., strict_group_size => .., \
+            rerank => .., rerank_params => .., rerank_k => .., rerank_text => ..)",
 };
 
 /// Plans searches in FROM.
@@ -195,6 +201,9 @@ struct Call<'a> {
 impl Call<'_> {
     fn vector_search(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
         let mut arguments = Arguments::read(self.function, arguments, self.context)?;
+        if let Some(rerank) = self.rerank(&mut arguments)? {
+            return self.reranked_vector_search(arguments, rerank);
+        }
         let (table, collection) = self.table(arguments.required("table")?)?;
         let column = self.column(&mut arguments, &collection, Columns::OfVectors)?;
         let query = arguments.required("query")?;

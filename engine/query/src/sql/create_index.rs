@@ -50,11 +50,18 @@ pub(crate) fn index_spec(
             metric: None,
         });
     };
+    let is_bits = matches!(vector_type, DataType::BinaryVector { .. });
     let index_type = match &statement.using {
         None => "AUTOINDEX",
         Some(method) => match method_name(method).to_lowercase().as_str() {
             "hnsw" => "HNSW",
+            "hnsw_sq" => "HNSW_SQ",
+            "hnsw_pq" => "HNSW_PQ",
+            "hnsw_prq" => "HNSW_PRQ",
+            // The name that pgvector has for it, whatever the vectors are.
+            "ivfflat" if is_bits => "BIN_IVF_FLAT",
             "ivfflat" | "ivf_flat" => "IVF_FLAT",
+            "bin_ivf_flat" => "BIN_IVF_FLAT",
             "ivf_sq8" => "IVF_SQ8",
             "ivf_pq" => "IVF_PQ",
             "ivf_rabitq" => "IVF_RABITQ",
@@ -67,8 +74,8 @@ pub(crate) fn index_spec(
             "sparse_wand" => "SPARSE_WAND",
             other => {
                 return Err(QueryError::Unsupported(format!(
-                    "index method {other} on a vector column; allowed are hnsw, ivf_flat, ivf_sq8, ivf_pq, ivf_rabitq, \
-                     ivf_rabitq_fastscan, scann, flat, autoindex"
+                    "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
+                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, flat, autoindex, bin_flat, bin_ivf_flat"
                 )));
             }
         },
@@ -175,7 +182,32 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["m"], "M"),
             (&["ef_construction", "efconstruction"], "efConstruction"),
         ],
-        "IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
+        // Milvus tells links (`M`) and groups (`m`) apart by case, which SQL does not have.
+        "HNSW_SQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["sq_type"], "sq_type"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "HNSW_PQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["pq_m"], "m"),
+            (&["nbits"], "nbits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "HNSW_PRQ" => &[
+            (&["m"], "M"),
+            (&["ef_construction", "efconstruction"], "efConstruction"),
+            (&["pq_m"], "m"),
+            (&["nrq"], "nrq"),
+            (&["nbits"], "nbits"),
+            (&["refine"], "refine"),
+            (&["refine_type"], "refine_type"),
+        ],
+        "IVF_FLAT" | "BIN_IVF_FLAT" => &[(&["nlist", "lists"], "nlist")],
         "IVF_SQ8" => &[
             (&["nlist", "lists"], "nlist"),
             (&["sq_type"], "sq_type"),

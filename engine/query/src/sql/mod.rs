@@ -24,6 +24,7 @@ mod generated;
 mod insert;
 mod lateral_calls;
 mod offsets;
+mod plugins;
 mod precedence;
 mod quantified;
 mod question_marks;
@@ -171,6 +172,8 @@ fn statements_of(parser: &mut DFParser<'_>) -> Result<VecDeque<Statement>> {
             copy::parse::parse(parser).map_err(DataFusionError::from)?
         } else if snapshots::is_next(parser) {
             snapshots::parse(parser).map_err(DataFusionError::from)?
+        } else if plugins::is_next(parser) {
+            plugins::parse(parser).map_err(DataFusionError::from)?
         } else {
             parser.parse_statement()?
         });
@@ -340,6 +343,7 @@ impl<'a> Router<'a> {
             SqlStatement::AlterTable(alter) => self.alter_table(&alter).await,
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
             SqlStatement::CreateView(view) => self.create_view(&view).await,
+            SqlStatement::Call(call) if plugins::is_ours(&call) => self.plugin(&call).await,
             SqlStatement::Call(call) => self.snapshot(&call).await,
             SqlStatement::CreateSchema {
                 schema_name,
@@ -499,8 +503,24 @@ impl<'a> Router<'a> {
 
     async fn plan_as_is(&self, statement: Statement) -> Result<LogicalPlan> {
         let _held = as_of::open(self.collections, &self.database(), &statement).await?;
-        let plan = planning(self.session.state().statement_to_plan(statement)).await;
+        let plugins = &self.resources.plugins;
+        plugins
+            .make_ready(self.collections, || self.texts_of(&statement))
+            .await;
+        let state = plugins.with_functions(self.collections, self.session.state())?;
+        let plan = planning(state.statement_to_plan(statement)).await;
         plan.map_err(|error| self.with_near_tables(error.into()))
+    }
+
+    /// Texts that name all plugins that a statement may need: its own, and the definitions of views.
+    fn texts_of(&self, statement: &Statement) -> Vec<String> {
+        let databases = self.collections.databases();
+        let relations = databases
+            .iter()
+            .filter_map(|database| self.collections.relations(&database.name).ok())
+            .flatten();
+        let definitions = relations.map(|relation| relation.definition);
+        definitions.chain([statement.to_string()]).collect()
     }
 
     /// Adds the names that an unknown table's name may have meant.

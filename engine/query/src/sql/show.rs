@@ -1,4 +1,4 @@
-//! `SHOW INDEXES`, `SHOW SNAPSHOTS`, `SHOW CREATE TABLE`, `SHOW COLUMNS`, `SHOW ALL`: queries over what the catalog knows.
+//! `SHOW INDEXES`, `SHOW SNAPSHOTS`, `SHOW RERANKERS`, `SHOW CREATE TABLE`, `SHOW COLUMNS`, `SHOW ALL`: queries over what the catalog knows.
 
 use std::fmt::Write;
 
@@ -31,6 +31,7 @@ impl Router<'_> {
                 database,
                 table,
             ] => self.show_indexes(database, Some(table)).map(Some),
+            ["rerankers"] => self.show_rerankers().map(Some),
             ["snapshots"] => self.show_snapshots(&self.database(), None).map(Some),
             ["snapshots", "from" | "in" | "on", table] => {
                 self.show_snapshots(&self.database(), Some(table)).map(Some)
@@ -80,6 +81,13 @@ impl Router<'_> {
             "SELECT collection AS table, snapshot, version, created, rows \
              FROM {INFO_SCHEMA}.snapshots WHERE database = {}{only} ORDER BY 1, 3",
             quoted(database)
+        ))
+    }
+
+    fn show_rerankers(&self) -> Result<Statement> {
+        self.text(&format!(
+            "SELECT name, plugin, version, digest, calls, rows, time_ms, peak_memory, traps, last_error \
+             FROM {INFO_SCHEMA}.plugins WHERE kind = 'reranker' ORDER BY 1"
         ))
     }
 

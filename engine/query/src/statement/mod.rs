@@ -145,6 +145,8 @@ struct Planned {
     lasting: bool,
     /// The settings that it was made under; every SET makes a new one.
     options: Arc<ConfigOptions>,
+    /// The plugins that there were, which are in the plan.
+    plugins: u64,
     /// The views that there were: those that it reads are not in the plan any more, only what they read.
     relations: u64,
 }
@@ -354,11 +356,11 @@ impl Form {
         let (statement, resources) = (statement.clone(), Arc::clone(place.resources));
         let make = async move {
             // Taken first: a view that changes meanwhile makes the plan stale.
-            let relations = collections.relations_stamp();
+            let (relations, plugins) = (collections.relations_stamp(), collections.plugins_stamp());
             let schema = sql::command_schema(&statement);
             Ok(
                 match sql::plan(&collections, &resources, &session, statement).await? {
-                    Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan, relations)?)),
+                    Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan, (relations, plugins))?)),
                     None => Self::Command(schema),
                 },
             )
@@ -379,6 +381,7 @@ impl Form {
                 })
         };
         !planned.lasting
+            || planned.plugins != place.collections.plugins_stamp()
             || planned.relations != place.collections.relations_stamp()
             || !Arc::ptr_eq(&planned.options, &options(place.session))
             || planned.tables.iter().any(moved)
@@ -386,7 +389,7 @@ impl Form {
 }
 
 impl Planned {
-    fn new(session: &SessionContext, plan: LogicalPlan, relations: u64) -> Result<Self> {
+    fn new(session: &SessionContext, plan: LogicalPlan, (relations, plugins): (u64, u64)) -> Result<Self> {
         let (plan, parameters) = Parameters::infer(plan)?;
         let writes = matches!(plan, LogicalPlan::Dml(_));
         let inserts = matches!(&plan, LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)));
@@ -406,6 +409,7 @@ impl Planned {
             writes,
             options,
             relations,
+            plugins,
             parameters,
         })
     }

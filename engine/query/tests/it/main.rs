@@ -11,6 +11,7 @@ mod files;
 mod json_casts;
 mod kinds;
 mod limits;
+mod plugins;
 mod pruning;
 mod random_filters;
 mod requests;

@@ -222,3 +222,87 @@ async fn a_request_is_of_the_type_of_its_field() {
         "{error}"
     );
 }
+
+/// Lists on every type that has them: what they find is what a table without an index finds.
+#[tokio::test]
+async fn indexes_of_lists_are_made_and_searched() {
+    let engine = engine().await;
+    for (kind, method, class, options, operator) in [
+        ("HALFVEC(8)", "ivf_flat", "halfvec_l2_ops", "nlist = 4", "<->"),
+        (
+            "HALFVEC(8)",
+            "ivf_pq",
+            "halfvec_cosine_ops",
+            "nlist = 4, m = 4",
+            "<=>",
+        ),
+        (
+            "BFLOAT16_VECTOR(8)",
+            "ivf_sq8",
+            "bfloat16_vector_ip_ops",
+            "nlist = 4",
+            "<#>",
+        ),
+        (
+            "BFLOAT16_VECTOR(8)",
+            "scann",
+            "bfloat16_vector_l2_ops",
+            "nlist = 4",
+            "<->",
+        ),
+        ("BIT(8)", "ivfflat", "bit_hamming_ops", "lists = 4", "<~>"),
+        ("BIT(8)", "bin_ivf_flat", "bit_jaccard_ops", "nlist = 4", "<%>"),
+    ] {
+        sql(
+            &engine,
+            &format!("CREATE TABLE l (id BIGINT PRIMARY KEY, v {kind})"),
+        )
+        .await;
+        sql(
+            &engine,
+            &format!("CREATE INDEX i ON l USING {method} (v {class}) WITH ({options})"),
+        )
+        .await;
+        let value = |id: u8| {
+            if operator == "<~>" || operator == "<%>" {
+                return format!("{id:08b}");
+            }
+            let numbers: Vec<String> = (0..8).map(|bit| (id >> bit & 1).to_string()).collect();
+            format!("[{}]", numbers.join(","))
+        };
+        let rows: Vec<String> = (1..=200).map(|id| format!("({id}, '{}')", value(id))).collect();
+        sql(&engine, &format!("INSERT INTO l VALUES {}", rows.join(", "))).await;
+        let wanted = value(77);
+        let found = sql(
+            &engine,
+            &format!("SELECT id FROM l ORDER BY v {operator} '{wanted}', id LIMIT 1"),
+        )
+        .await;
+        assert_eq!(ints(&found.batches), [77], "{kind} {method}");
+        sql(&engine, "DROP TABLE l").await;
+    }
+    sql(
+        &engine,
+        "CREATE TABLE l (id BIGINT PRIMARY KEY, v INT8_VECTOR(8), h HALFVEC(8), b BIT(8))",
+    )
+    .await;
+    for (statement, message) in [
+        ("ivf_flat (v)", "not supported: index type IVF_FLAT on field 'v'"),
+        ("ivf_flat (b)", "not supported: index type IVF_FLAT on field 'b'"),
+        (
+            "bin_ivf_flat (h)",
+            "not supported: index type BIN_IVF_FLAT on field 'h'",
+        ),
+        (
+            "ivf_pq (h) WITH (m = 3)",
+            "the dimension should be a multiple of 'm'",
+        ),
+        (
+            "ivf_flat (h) WITH (nlist = 0)",
+            "param 'nlist' (0) should be in range [1, 65536]",
+        ),
+    ] {
+        let error = sql_error(&engine, &format!("CREATE INDEX i ON l USING {statement}")).await;
+        assert!(error.contains(message), "{statement}: {error}");
+    }
+}

@@ -1,9 +1,11 @@
 //! Where statements run: an engine in this process, or a server over Flight SQL.
 
 use arrow::array::RecordBatch;
+use arrow_flight::Action;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::prelude::SessionContext;
 use elanus_query::{Engine, FileAccess, SqlOutput};
+use flight_tonic::Status;
 use flight_tonic::transport::{Channel, Endpoint};
 use futures::TryStreamExt;
 
@@ -13,7 +15,7 @@ use crate::server::{Database, Limits};
 const MAX_MESSAGE_BYTES: usize = 512 << 20;
 
 /// A session on an engine.
-pub(super) enum Backend {
+pub enum Backend {
     /// The engine is in this process.
     Embedded {
         database: Box<Database>,
@@ -32,6 +34,7 @@ impl Backend {
         // A person's own process may do what that person may.
         let limits = Limits {
             files: FileAccess::Everywhere,
+            allow_plugins: true,
             ..Limits::default()
         };
         let database = Database::open(directory, &limits).await.map_err(explain_lock)?;
@@ -110,6 +113,26 @@ impl Backend {
         }
     }
 
+    /// Sends the file of a plugin, and gives the path that statements register it by.
+    pub async fn upload_plugin(&mut self, file: Vec<u8>) -> anyhow::Result<String> {
+        match self {
+            Self::Embedded { database, .. } => {
+                let digest = database.engine.upload_plugin(file.into()).await?;
+                Ok(format!("sha256:{digest}"))
+            }
+            Self::Remote { client, .. } => {
+                let action = Action::new("elanus.UploadPlugin", file);
+                let answers = client.inner_mut().do_action(action).await;
+                let refused = |status: Status| anyhow::anyhow!("{}", status.message());
+                let mut answers = answers.map_err(refused)?.into_inner();
+                let answer = answers.message().await.map_err(refused)?;
+                let answer =
+                    answer.ok_or_else(|| anyhow::anyhow!("the server has not answered an upload"))?;
+                Ok(String::from_utf8(answer.body.to_vec())?)
+            }
+        }
+    }
+
     /// Closes the data directory or the connection.
     pub async fn close(self) {
         match self {
@@ -120,7 +143,7 @@ impl Backend {
 }
 
 /// The same engine as a [`Backend`]'s, while that is busy.
-pub(super) enum Beside {
+pub enum Beside {
     Embedded {
         engine: Box<Engine>,
         session: Box<SessionContext>,

@@ -21,7 +21,7 @@ use clap::Args;
 use elanus_query::{DEFAULT_DATABASE, SqlOutput, check_syntax, split};
 
 use crate::{console, logging};
-use backend::Backend;
+pub use backend::Backend;
 use output::{Format, Printer};
 
 /// Options of `elanus sql`.

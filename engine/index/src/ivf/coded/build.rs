@@ -1,29 +1,46 @@
-//! Building lists with codes: lists first, then codes of what rows differ by from their list's base, list by list.
+//! Building codes of what rows differ by from their list's base, list by list.
 
 use rayon::prelude::*;
 
-use super::IvfCoded;
+use super::list_codes::{ListCodes, base_of, units_of};
 use super::quantizer::{Kept, Quantizer};
 use crate::blob::Array;
 use crate::error::BuildError;
-use crate::indexed_rows::IndexedRows;
+use crate::ivf::bounds::BOUNDS;
 use crate::ivf::lists::Lists;
-use crate::ivf::params::CodedParams;
+use crate::ivf::params::Code;
 use crate::metric::Metric;
-use crate::progress::{BuildOptions, Progress};
+use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::scorer::Space;
-use crate::vectors::Vectors;
 
 /// Seeds that draws of codes start from, so that they differ from those of the lists.
 const SEED: u64 = 0x0c0d_e5ee_d000_0001;
+/// Lengths that can be squared and added.
+const LARGE: f32 = 1e15;
 /// Rows between two looks at the cancel flag.
 const SLAB_ROWS: usize = 16_384;
 
 /// One half of a build reports as if it were the whole.
-struct Half<'a> {
+pub(in crate::ivf) struct Half<'a> {
     progress: &'a dyn Progress,
     second: bool,
+}
+
+impl<'a> Half<'a> {
+    pub(in crate::ivf) fn first(progress: &'a dyn Progress) -> Self {
+        Self {
+            progress,
+            second: false,
+        }
+    }
+
+    pub(in crate::ivf) fn second(progress: &'a dyn Progress) -> Self {
+        Self {
+            progress,
+            second: true,
+        }
+    }
 }
 
 impl Progress for Half<'_> {
@@ -52,38 +69,35 @@ struct Encoded {
     full: Vec<f32>,
 }
 
-impl IvfCoded {
-    pub(crate) fn build(
-        params: CodedParams,
-        rows: IndexedRows,
-        vectors: Vectors<'_>,
-        options: &BuildOptions<'_>,
+impl ListCodes {
+    /// Trains a code on the rows in `lists`, and encodes them.
+    pub(in crate::ivf) fn build(
+        code: Code,
+        space: &Space<'_>,
+        lists: &Lists,
+        seed: u64,
+        progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let half = |second| Half {
-            progress: options.progress,
-            second,
-        };
-        let lists = Lists::build(params.nlist, &rows, vectors, options, &half(false))?;
-        let space = rows.space(vectors);
-        let bases = match rows.metric {
+        let (metric, dim) = (space.metric, space.vectors.dim());
+        let bases = match metric {
             Metric::L2 => Vec::new(),
-            Metric::Ip | Metric::Cosine => means(&lists, &space),
+            Metric::Ip | Metric::Cosine => means(lists, space),
         };
         let source = Source {
-            space: &space,
-            lists: &lists,
+            space,
+            lists,
             bases: &bases,
         };
         let mean = source.mean();
-        let seed = options.seed ^ SEED;
-        let sample = source.sample(Quantizer::sample_rows(params.code, rows.dim), seed);
-        let quantizer = Quantizer::train(params.code, rows.dim, &sample, seed, options.progress)?;
+        let seed = seed ^ SEED;
+        let sample = source.sample(Quantizer::sample_rows(code, dim), seed);
+        let quantizer = Quantizer::train(code, dim, &sample, seed, progress)?;
         drop(sample);
         let mut all = Encoded::default();
-        let (total, second) = (lists.rows() as u64, half(true));
+        let total = lists.rows() as u64;
         let mut first = 0;
         while first < lists.count() {
-            if options.progress.cancelled() {
+            if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
             // Whole lists, about as many rows as a slab has.
@@ -105,20 +119,18 @@ impl IvfCoded {
                 all.full.extend(list.full);
             }
             first = last;
-            second.advance(lists.span(last as u32 - 1).end as u64, total);
+            progress.advance(lists.span(last as u32 - 1).end as u64, total);
         }
         if total == 0 {
-            second.advance(0, 0);
+            progress.advance(0, 0);
         }
-        let units = Self::units_of(&lists, quantizer.packing());
         Ok(Self {
-            rows,
-            params,
-            lists,
+            metric,
+            dim,
+            units: units_of(lists, quantizer.packing()),
             quantizer,
             bases: Array::Owned(bases),
             mean: Array::Owned(mean),
-            units,
             codes: Array::Owned(all.codes),
             adds: Array::Owned(all.adds),
             muls: Array::Owned(all.muls),
@@ -126,6 +138,63 @@ impl IvfCoded {
             planes: Array::Owned(all.planes),
             full: Array::Owned(all.full),
         })
+    }
+
+    /// Bounds of the errors of every list's codes; `None` unless they are levels, and every number is finite.
+    pub(in crate::ivf) fn bounds(&self, space: &Space<'_>, lists: &Lists) -> Option<Vec<f32>> {
+        let Quantizer::Scalar(quantizer) = &self.quantizer else {
+            return None;
+        };
+        let source = Source {
+            space,
+            lists,
+            bases: &self.bases,
+        };
+        let of_list = |list: usize| {
+            let base = source.base(list as u32);
+            let [mut error, mut spread, mut longest] = [0.0f64; 3];
+            let (mut residual, mut code, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
+            let mut row_of = Vec::new();
+            for &row in lists.list(list as u32) {
+                source.residual(row, base, &mut residual);
+                quantizer.encode(&residual, &mut code);
+                quantizer.decode(&code, &mut decoded);
+                let values = match self.metric {
+                    Metric::L2 => &residual,
+                    Metric::Ip | Metric::Cosine => {
+                        row_of.clear();
+                        row_of.extend(residual.iter().zip(base).map(|(residual, base)| residual + base));
+                        &row_of
+                    }
+                };
+                let square = values
+                    .iter()
+                    .map(|&value| f64::from(value) * f64::from(value))
+                    .sum();
+                longest = longest.max(square);
+                let differences = residual.iter().zip(&decoded).map(|(r, d)| f64::from(r - d));
+                error = error.max(differences.map(|difference| difference * difference).sum());
+                let levels = code.iter().map(|&level| f64::from(level) - 127.5);
+                spread = spread.max(levels.map(|level| level * level).sum());
+            }
+            let adds = self.adds.get(self.places(list)).unwrap_or(&[]);
+            let add = adds.iter().fold(0.0f32, |most, add| most.max(add.abs()));
+            let [error, spread, longest] =
+                [error, spread, longest].map(|square| square.sqrt() as f32 * (1.0 + 1e-6));
+            [error, spread, add, longest]
+        };
+        let all: Vec<[f32; BOUNDS]> = (0..lists.count()).into_par_iter().map(of_list).collect();
+        let finite = all.iter().flatten().all(|number| *number < LARGE);
+        finite.then(|| all.into_iter().flatten().collect())
+    }
+
+    /// Places of the units of a list.
+    fn places(&self, list: usize) -> std::ops::Range<usize> {
+        let unit = self.quantizer.packing().unit();
+        match *self.units.get(list..).unwrap_or(&[]) {
+            [start, end, ..] => start as usize * unit..end as usize * unit,
+            _ => 0..0,
+        }
     }
 }
 
@@ -168,7 +237,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn base(&self, list: u32) -> &[f32] {
-        super::base_of(self.lists, self.bases, self.space.vectors.dim(), list)
+        base_of(self.lists, self.bases, self.space.vectors.dim(), list)
     }
 
     fn residual(&self, row: u32, base: &[f32], out: &mut Vec<f32>) {

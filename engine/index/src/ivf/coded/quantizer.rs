@@ -45,7 +45,7 @@ pub(super) struct Kept {
 
 /// A query as the scan of any list takes it.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(in crate::ivf) struct Prepared {
     pub(super) operand: Operand,
     /// Scale and bias with the factor of the metric, for codes without one per row.
     pub(super) line: Line,

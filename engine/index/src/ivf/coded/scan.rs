@@ -1,12 +1,13 @@
 //! The scan of a list's codes: sums of whole units, distances from them, and only what is below the bound is looked at.
 
-use super::IvfCoded;
+use super::list_codes::ListCodes;
 use super::quantizer::{Prepared, Quantizer, Refiner};
 use crate::bitset::Bitset;
 use crate::codes::estimate::{Line, Terms, below, distances};
 use crate::codes::level::Level;
 use crate::codes::packing::Packing;
-use crate::ivf::lists::ListScan;
+use crate::ivf::lists::Lists;
+use crate::ivf::members::ListScan;
 use crate::ivf::reservoir::Reservoir;
 use crate::kernels::{kernels, prefetch};
 use crate::metric::Metric;
@@ -17,8 +18,42 @@ const CHUNK: usize = 256;
 const AHEAD: usize = 1024;
 const AHEAD_PARTS: usize = 16;
 
-pub(super) struct CodedScan<'a> {
-    index: &'a IvfCoded,
+/// What keeps the rows that a scan comes by.
+pub(in crate::ivf) trait Keep {
+    /// Hears that the rows of list `index` are next, whose base is `distance` away.
+    fn enter(&mut self, index: u32, distance: f32);
+
+    /// What estimates must be below to be of interest.
+    fn bound(&self) -> f32;
+
+    /// Takes a row with its estimate.
+    fn push(&mut self, estimate: f32, row: u32);
+
+    /// Rows held that may be results.
+    fn len(&self) -> usize;
+}
+
+impl Keep for Reservoir {
+    fn enter(&mut self, _index: u32, _distance: f32) {}
+
+    #[inline]
+    fn bound(&self) -> f32 {
+        Reservoir::bound(self)
+    }
+
+    #[inline]
+    fn push(&mut self, estimate: f32, row: u32) {
+        Reservoir::push(self, estimate, row);
+    }
+
+    fn len(&self) -> usize {
+        Reservoir::len(self)
+    }
+}
+
+pub(in crate::ivf) struct CodedScan<'a, K> {
+    index: &'a ListCodes,
+    lists: &'a Lists,
     query: &'a [f32],
     norm: f32,
     prepared: &'a Prepared,
@@ -26,19 +61,19 @@ pub(super) struct CodedScan<'a> {
     packing: Packing,
     level: Level,
     allow: Option<&'a Bitset>,
-    pub(super) best: Reservoir,
+    pub(in crate::ivf) best: K,
     sums: [i32; CHUNK],
     distances: [f32; CHUNK],
 }
 
-impl<'a> CodedScan<'a> {
-    /// A scan for `query`, prepared, that keeps `limit` rows.
-    pub(super) fn new(
-        index: &'a IvfCoded,
+impl<'a, K: Keep> CodedScan<'a, K> {
+    /// A scan for `query`, prepared, of the rows in `allow`.
+    pub(in crate::ivf) fn new(
+        (index, lists): (&'a ListCodes, &'a Lists),
         query: &'a [f32],
         prepared: &'a Prepared,
-        limit: usize,
         allow: Option<&'a Bitset>,
+        best: K,
     ) -> Self {
         let refiner = match (&index.quantizer, &prepared.rabitq) {
             (Quantizer::Rabitq(quantizer), Some(query)) if quantizer.plane_bytes() > 0 => Some(Refiner {
@@ -52,6 +87,7 @@ impl<'a> CodedScan<'a> {
         };
         Self {
             index,
+            lists,
             query,
             norm: kernels().dot(query, query).sqrt(),
             prepared,
@@ -59,7 +95,7 @@ impl<'a> CodedScan<'a> {
             packing: index.quantizer.packing(),
             level: Level::best(),
             allow,
-            best: Reservoir::new(limit, index.lists.rows()),
+            best,
             sums: [0; CHUNK],
             distances: [0.0; CHUNK],
         }
@@ -67,9 +103,12 @@ impl<'a> CodedScan<'a> {
 
     /// The line of list `index`, whose centroid is `distance` away.
     fn line(&self, index: u32, distance: f32) -> Line {
-        let (list, spread) = match self.index.rows.metric {
+        let (list, spread) = match self.index.metric {
             Metric::L2 => (distance, distance.max(0.0).sqrt()),
-            Metric::Ip | Metric::Cosine => (-kernels().dot(self.query, self.index.base(index)), self.norm),
+            Metric::Ip | Metric::Cosine => (
+                -kernels().dot(self.query, self.index.base(self.lists, index)),
+                self.norm,
+            ),
         };
         Line {
             list,
@@ -115,7 +154,7 @@ impl Refiner<'_> {
     }
 }
 
-impl ListScan for CodedScan<'_> {
+impl<K: Keep> ListScan for CodedScan<'_, K> {
     fn expect(&self, index: u32) {
         let packing = self.packing;
         let units = self.index.units.get(index as usize..);
@@ -141,13 +180,14 @@ impl ListScan for CodedScan<'_> {
 
     fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize {
         let line = self.line(index, distance);
+        self.best.enter(index, line.list);
         let (unit, unit_bytes) = (self.packing.unit(), self.packing.unit_bytes());
         let first_unit = self
             .index
             .units
             .get(index as usize)
             .map_or(0, |&unit| unit as usize);
-        let first_member = self.index.lists.span(index).start;
+        let first_member = self.lists.span(index).start;
         let terms = Terms {
             adds: &self.index.adds,
             muls: &self.index.muls,

@@ -9,7 +9,7 @@ use sqlparser::ast::{
     Array, Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, UnaryOperator, Value, ValueWithSpan,
 };
 
-use crate::error::{QueryError, did_you_mean, external};
+use crate::error::did_you_mean;
 
 /// What can be called, and how.
 #[derive(Debug)]
@@ -68,11 +68,6 @@ impl Arguments {
             };
             // As the clause is called.
             let name = if name == "limit" { "k".to_string() } else { name };
-            if name == "rerank" {
-                return Err(external(QueryError::Unsupported(format!(
-                    "rerank of {of}; its rows can be ordered by any expression, as in ORDER BY _distance * 2 - boost"
-                ))));
-            }
             if !known.contains(&name.as_str()) {
                 let known = did_you_mean(&name, known, "arguments");
                 return plan_err!("{of} has no argument '{name}'{known}");

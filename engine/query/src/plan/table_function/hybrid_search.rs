@@ -17,7 +17,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, Result, TableReference, plan_datafusion_err, plan_err};
 use datafusion::datasource::{TableProvider, provider_as_source};
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, lit};
 use elanus_collection::Collection;
 use sqlparser::ast::{
     Expr as SqlExpr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -28,15 +28,28 @@ use super::arguments::{Arguments, Function};
 use super::{Call, Columns};
 use crate::error::{QueryError, external};
 use crate::fusion::Fusion;
-use crate::plan::hybrid_search::{Arm, HybridSearch};
+use crate::plan::hybrid_search::{Arm, HybridSearch, RerankBy};
 use crate::request::SCORE_COLUMN;
 use crate::table::{ADDRESS_COLUMN, CollectionTable, SearchOptions};
 
 pub(super) const HYBRID_SEARCH: Function = Function {
     name: "hybrid_search",
-    arguments: &["table", "k", "ranker", "rrf_k", "weights", "norm_score", "filter"],
+    arguments: &[
+        "table",
+        "k",
+        "ranker",
+        "rrf_k",
+        "weights",
+        "norm_score",
+        "filter",
+        "rerank",
+        "rerank_params",
+        "rerank_k",
+        "rerank_text",
+    ],
     usage: "hybrid_search(table, search(..), search(..), .., k => .., ranker => 'rrf' or 'weighted', rrf_k => .., \
-            weights => [..], norm_score => .., filter => ..)",
+            weights => [..], norm_score => .., filter => .., rerank => .., rerank_params => .., rerank_k => .., \
+            rerank_text => ..)",
 };
 
 /// One of the searches of a hybrid search.
@@ -69,14 +82,33 @@ impl Call<'_> {
         }
         let fusion = fusion(&mut arguments, searches.len())?;
         let filter = arguments.named.remove("filter");
+        let rerank = self.rerank(&mut arguments)?;
+        // A search finds as many rows as the reranker sees, unless it says itself how many.
+        let of_arm = match rerank.as_ref().map(|rerank| rerank.candidates(&k)).transpose()? {
+            Some(Some(candidates)) => lit(candidates),
+            Some(None) | None => k.clone(),
+        };
         self.function = &SEARCH;
-        self.fused(&table, &collection, filter, fusion, |call, schema| {
-            let arms = searches.into_iter().map(|arguments| {
-                let arguments = Arguments::read(&SEARCH, arguments, call.context)?;
-                call.search(arguments, Columns::All, &table, &collection, schema, Some(&k))
-            });
-            Ok((arms.collect::<Result<_>>()?, k.clone()))
-        })
+        self.fused(
+            &table,
+            &collection,
+            filter,
+            (Some(fusion), rerank),
+            |call, schema| {
+                let arms = searches.into_iter().map(|arguments| {
+                    let arguments = Arguments::read(&SEARCH, arguments, call.context)?;
+                    call.search(
+                        arguments,
+                        Columns::All,
+                        &table,
+                        &collection,
+                        schema,
+                        Some(&of_arm),
+                    )
+                });
+                Ok((arms.collect::<Result<_>>()?, k.clone()))
+            },
+        )
     }
 
     /// The node of several searches of a table, which `searches` gives over its columns, with the number of rows wanted.
@@ -85,7 +117,7 @@ impl Call<'_> {
         table: &TableReference,
         collection: &Arc<Collection>,
         filter: Option<SqlExpr>,
-        fusion: Fusion,
+        (fusion, rerank): (Option<Fusion>, Option<RerankBy>),
         searches: impl FnOnce(&mut Self, &DFSchema) -> Result<(Vec<Arm>, Expr)>,
     ) -> Result<LogicalPlan> {
         self.check_free(collection, table, SCORE_COLUMN)?;
@@ -108,7 +140,12 @@ impl Call<'_> {
             }
         }
         let (arms, k) = searches(self, scan.schema())?;
-        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, fusion, k, table)?;
+        let rerank = match rerank {
+            Some(rerank) => Some(Self::checked(collection, &arms, &k, rerank, scan.schema())?),
+            None => None,
+        };
+        let order = (fusion, rerank);
+        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, order, k, table)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 

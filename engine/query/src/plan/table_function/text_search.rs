@@ -17,8 +17,21 @@ use crate::fusion::{Fusion, ScoreMode};
 
 pub(super) const TEXT_SEARCH: Function = Function {
     name: "text_search",
-    arguments: &["table", "column", "query", "k", "filter", "params", "exact"],
-    usage: "text_search(table, [column,] query, k, filter => .., params => .., exact => ..)",
+    arguments: &[
+        "table",
+        "column",
+        "query",
+        "k",
+        "filter",
+        "params",
+        "exact",
+        "rerank",
+        "rerank_params",
+        "rerank_k",
+        "rerank_text",
+    ],
+    usage: "text_search(table, [column,] query, k, filter => .., params => .., exact => .., rerank => .., \
+            rerank_params => .., rerank_k => .., rerank_text => ..)",
 };
 
 impl Call<'_> {
@@ -31,7 +44,11 @@ impl Call<'_> {
             normalize: false,
         };
         let filter = arguments.named.remove("filter");
-        self.fused(&table, &collection, filter, fusion, |call, schema| {
+        let order = match self.rerank(&mut arguments)? {
+            Some(rerank) => (None, Some(rerank)),
+            None => (Some(fusion), None),
+        };
+        self.fused(&table, &collection, filter, order, |call, schema| {
             let arm = call.search(arguments, Columns::OfTexts, &table, &collection, schema, None)?;
             let k = arm.k.clone();
             Ok((vec![arm], k))

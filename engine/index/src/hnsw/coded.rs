@@ -1,0 +1,346 @@
+//! A graph that may be walked by codes: estimates on the way, exact distances at the end.
+//!
+//! ```text
+//!   query ──> walk over codes ──> the best R by estimate ──> exact distances ──> the best k
+//! ```
+//!
+//! A hop reads codes instead of vectors: a quarter of the bytes or less. The links are those of exact distances, so codes
+//! cost no quality of the graph. What is within a window of distances, only exact distances can tell; such a search walks
+//! by them, as it does where codes say too little or overflow.
+//!
+//! HNSW_SQ, HNSW_PQ and HNSW_PRQ have the codes that were asked for. Plain HNSW over long 32-bit floats has 8 bits per
+//! dimension, if they tell near rows apart almost as well as exact distances do: that is tried on the finished graph.
+
+use super::graph::{Allowed, Degrees, Graph};
+use super::params::{GraphCode, HnswCodedParams, ScalarFormat};
+use super::points::{Distances, Points};
+use crate::bitset::Bitset;
+use crate::blob::{Reader, Writer};
+use crate::codes::rows::{RowCodes, RowSource};
+use crate::error::{BuildError, OpenError};
+use crate::index::SearchStats;
+use crate::metric::Metric;
+use crate::neighbor::{Neighbor, TopK};
+use crate::params::{BuildParams, SearchParams};
+use crate::progress::BuildOptions;
+
+/// Rows of fewer dimensions are walked by exact distances: that is as quick, and codes would say little.
+const MIN_DIM: usize = 8;
+/// Dimensions from which on plain HNSW over 32-bit floats has codes: four cache lines.
+const MIN_PLAIN_DIM: usize = 64;
+/// The code of plain HNSW.
+const PLAIN_CODE: GraphCode = GraphCode::Scalar(ScalarFormat::Sq8);
+/// Rows whose links show whether a code is good enough.
+const TRIED_ROWS: usize = 200;
+/// Largest error of an estimate, in parts of what the distances of a row's links differ by.
+const LARGEST_ERROR: f64 = 0.1;
+
+/// Links of all rows, and codes where there are any.
+#[derive(Debug)]
+pub(crate) struct CodedGraph {
+    params: BuildParams,
+    graph: Graph,
+    codes: Option<RowCodes>,
+}
+
+/// Rows as 32-bit floats, for codes of them.
+#[derive(Debug)]
+pub(crate) struct Numbers<'a, S> {
+    pub(crate) metric: Metric,
+    pub(crate) rows: &'a S,
+    /// Whether they are stored as 32-bit floats.
+    pub(crate) wide: bool,
+}
+
+/// Both of the graph, and the code that was asked for.
+fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
+    match params {
+        BuildParams::Hnsw { m, ef_construction } => Some((Degrees { m, ef_construction }, None)),
+        BuildParams::HnswCoded(HnswCodedParams {
+            m,
+            ef_construction,
+            code,
+            ..
+        }) => Some((Degrees { m, ef_construction }, Some(code))),
+        BuildParams::Flat
+        | BuildParams::IvfFlat { .. }
+        | BuildParams::IvfCoded(_)
+        | BuildParams::Sparse(_) => None,
+    }
+}
+
+/// Whether estimates of near rows are good enough to walk by: tried on the links of some of `members`.
+fn is_faithful<P: Points, S: RowSource>(
+    codes: &RowCodes,
+    graph: &Graph,
+    points: &P,
+    rows: &S,
+    members: &[u32],
+) -> bool {
+    let (mut error, mut spread) = (0.0, 0.0);
+    let step = (members.len() / TRIED_ROWS).max(1);
+    for &row in members.iter().step_by(step) {
+        let links = graph.neighbors(row);
+        let mut query = Vec::new();
+        rows.read(row, &mut query);
+        let (mut exact, mut estimates) = (vec![0.0; links.len()], vec![0.0; links.len()]);
+        points.row(row).gather(&links, &mut exact);
+        codes.scorer(query).gather(&links, &mut estimates);
+        let mean = exact.iter().map(|&distance| f64::from(distance)).sum::<f64>() / links.len().max(1) as f64;
+        for (&exact, &estimate) in exact.iter().zip(&estimates) {
+            error += (f64::from(exact) - f64::from(estimate)).abs();
+            spread += (f64::from(exact) - mean).abs();
+        }
+    }
+    // Numbers that are not finite fail.
+    error <= LARGEST_ERROR * spread
+}
+
+impl CodedGraph {
+    /// Links `members`, rows of `points`, and writes their codes; `None` when `params` are of no graph, or of codes of rows
+    /// that are no `numbers`. Runs on the current thread pool.
+    pub(crate) fn build<P: Points, S: RowSource>(
+        params: BuildParams,
+        points: &P,
+        numbers: Option<&Numbers<'_, S>>,
+        members: &[u32],
+        options: &BuildOptions<'_>,
+    ) -> Result<Option<Self>, BuildError> {
+        let Some((degrees, asked)) = parts(params) else {
+            return Ok(None);
+        };
+        if asked.is_some() && numbers.is_none() {
+            return Ok(None);
+        }
+        let plain = |numbers: &Numbers<'_, S>| numbers.wide && numbers.rows.dim() >= MIN_PLAIN_DIM;
+        let code = asked.or_else(|| numbers.filter(|numbers| plain(numbers)).map(|_| PLAIN_CODE));
+        let mut codes = match (code, numbers) {
+            (Some(code), Some(numbers)) => Some(RowCodes::build(
+                code,
+                numbers.metric,
+                numbers.rows,
+                members,
+                options.seed,
+                options.progress,
+            )?),
+            _ => None,
+        };
+        let graph = Graph::build(degrees, points, members.to_vec(), options)?;
+        if let (None, Some(made), Some(numbers)) = (asked, &codes, numbers)
+            && !is_faithful(made, &graph, points, numbers.rows, members)
+        {
+            codes = None;
+        }
+        Ok(Some(Self { params, graph, codes }))
+    }
+
+    /// Opens what [`CodedGraph::write`] wrote as arrays `first` and following; the rows in `valid` (all, when `None`) have a
+    /// vector, `nodes` of them. `metric` is that of rows of numbers.
+    pub(crate) fn open(
+        reader: &Reader,
+        first: usize,
+        metric: Option<Metric>,
+        valid: Option<&Bitset>,
+        nodes: usize,
+    ) -> Result<Self, OpenError> {
+        let (params, dim) = (reader.header().params, reader.header().dim);
+        let no_graph = || OpenError::corrupt(format!("{} is no graph of these vectors", params.kind()));
+        let (_, asked) = parts(params).ok_or_else(no_graph)?;
+        params
+            .check_dim(dim)
+            .map_err(|error| OpenError::corrupt(error.to_string()))?;
+        let graph = Graph::open(reader, first, valid, nodes)?;
+        let after = first + graph.arrays();
+        let codes = match reader.arrays() - after {
+            0 if asked.is_none() => None,
+            RowCodes::ARRAYS => {
+                let metric = metric.ok_or_else(no_graph)?;
+                Some(RowCodes::open(
+                    reader,
+                    after,
+                    asked.unwrap_or(PLAIN_CODE),
+                    metric,
+                    dim,
+                )?)
+            }
+            count => {
+                return Err(OpenError::corrupt(format!(
+                    "{count} arrays after the links of {}",
+                    params.kind()
+                )));
+            }
+        };
+        Ok(Self { params, graph, codes })
+    }
+
+    /// Adds the arrays to a blob: those of the graph, those of the codes.
+    pub(crate) fn write<'a>(&'a self, writer: &mut Writer<'a>) {
+        self.graph.write(writer);
+        if let Some(codes) = &self.codes {
+            codes.write(writer);
+        }
+    }
+
+    /// The parameters it was built with.
+    pub(crate) fn params(&self) -> BuildParams {
+        self.params
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.graph.memory_bytes() + self.codes.as_ref().map_or(0, RowCodes::memory_bytes)
+    }
+
+    /// The rows nearest to what `exact` scores, with exact distances; `None` when they should be scanned instead. `query` is
+    /// the same query as 32-bit floats, asked for where there are codes.
+    pub(crate) fn search(
+        &self,
+        exact: &impl Distances,
+        query: impl FnOnce() -> Vec<f32>,
+        allowed: Allowed<'_>,
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        if let Some(codes) = &self.codes
+            && params.within.is_open()
+        {
+            let query = query();
+            if query.len() >= MIN_DIM {
+                let found = self.by_codes(codes, exact, query, allowed, k, params, stats);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        self.graph.search(exact, allowed, k, params, stats)
+    }
+
+    /// How many of the best rows by their codes are scored again for `k` results.
+    fn rescored(&self, k: usize, params: &SearchParams) -> usize {
+        match self.params {
+            BuildParams::HnswCoded(coded) => coded.rescored(k, params),
+            // Estimates of plain HNSW are close: rows change places with a few others only.
+            BuildParams::Hnsw { .. }
+            | BuildParams::Flat
+            | BuildParams::IvfFlat { .. }
+            | BuildParams::IvfCoded(_)
+            | BuildParams::Sparse(_) => k.saturating_add(k.min(16 + k / 16)),
+        }
+    }
+
+    /// `None` when codes find too few rows, or overflow.
+    #[expect(clippy::too_many_arguments, reason = "a search, and what it is walked by")]
+    fn by_codes(
+        &self,
+        codes: &RowCodes,
+        exact: &impl Distances,
+        query: Vec<f32>,
+        allowed: Allowed<'_>,
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        let limit = self.rescored(k, params);
+        let found = self
+            .graph
+            .search(&codes.scorer(query), allowed, limit, params, stats)?;
+        if found.iter().any(|neighbor| !neighbor.distance.is_finite()) {
+            return None;
+        }
+        let rows: Vec<u32> = found.iter().map(|neighbor| neighbor.row).collect();
+        let mut distances = vec![0.0; rows.len()];
+        exact.gather(&rows, &mut distances);
+        stats.distances += rows.len() as u64;
+        let mut top = TopK::new(k, rows.len());
+        for (&row, &distance) in rows.iter().zip(&distances) {
+            top.push(distance, row);
+        }
+        Some(top.into_sorted())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indexed_rows::IndexedRows;
+    use crate::rng::Rng;
+    use crate::vectors::Vectors;
+
+    fn built(params: BuildParams, data: &[f32], dim: usize, check: impl Fn(&CodedGraph, Vectors<'_>)) {
+        let vectors = Vectors::new(data, dim).unwrap();
+        let indexed = IndexedRows::new(Metric::L2, vectors, None);
+        let space = indexed.space(vectors);
+        let numbers = Numbers {
+            metric: Metric::L2,
+            rows: &space,
+            wide: true,
+        };
+        let (members, options) = (indexed.numbers(), BuildOptions::default());
+        let graph = CodedGraph::build(params, &space, Some(&numbers), &members, &options);
+        check(&graph.unwrap().unwrap(), vectors);
+    }
+
+    /// The nearest rows to row 17, and whether codes were read.
+    fn nearest_to_17(graph: &CodedGraph, vectors: Vectors<'_>) -> Vec<Neighbor> {
+        let indexed = IndexedRows::new(Metric::L2, vectors, None);
+        let (space, query) = (indexed.space(vectors), vectors.row(17));
+        let allowed = Allowed {
+            filter: None,
+            count: None,
+        };
+        let stats = &mut SearchStats::default();
+        let search = SearchParams::default();
+        let found = graph.search(
+            &space.scorer(query),
+            || query.to_vec(),
+            allowed,
+            3,
+            &search,
+            stats,
+        );
+        found.unwrap()
+    }
+
+    const PLAIN: BuildParams = BuildParams::Hnsw {
+        m: 8,
+        ef_construction: 40,
+    };
+
+    fn normal(rows: usize, dim: usize) -> Vec<f32> {
+        let mut rng = Rng::new(3);
+        (0..rows * dim).map(|_| rng.normal()).collect()
+    }
+
+    #[test]
+    fn rows_beyond_what_a_code_holds_are_walked_by_exact_distances() {
+        let data: Vec<f32> = normal(4_000, 16).iter().map(|value| value * 1e19).collect();
+        let params = BuildParams::HnswCoded(HnswCodedParams {
+            m: 8,
+            ef_construction: 40,
+            code: GraphCode::Scalar(ScalarFormat::Fp16),
+            refine: false,
+            refine_type: None,
+        });
+        built(params, &data, 16, |graph, vectors| {
+            assert!(graph.codes.is_some());
+            assert_eq!(nearest_to_17(graph, vectors)[0].row, 17);
+        });
+    }
+
+    #[test]
+    fn a_plain_graph_has_codes_where_they_pay() {
+        let long = normal(3_000, 64);
+        built(PLAIN, &long, 64, |graph, vectors| {
+            assert!(graph.codes.is_some());
+            assert_eq!(nearest_to_17(graph, vectors)[0].row, 17);
+        });
+        built(PLAIN, &long, 32, |graph, _| assert!(graph.codes.is_none()));
+        // One row far away stretches the levels until they say nothing of the others.
+        let mut stretched = long;
+        stretched[..64].fill(1e4);
+        built(PLAIN, &stretched, 64, |graph, vectors| {
+            assert!(graph.codes.is_none());
+            assert_eq!(nearest_to_17(graph, vectors)[0].row, 17);
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Codes of the rows of all lists, and what is kept beside them.
+
+use super::quantizer::{Kept, Prepared, Quantizer};
+use crate::blob::{Array, Number, Reader, Writer};
+use crate::codes::packing::Packing;
+use crate::error::OpenError;
+use crate::ivf::bounds::QueryBounds;
+use crate::ivf::lists::Lists;
+use crate::ivf::params::Code;
+use crate::kernels::kernels;
+use crate::metric::Metric;
+
+/// Lengths that can be squared and added.
+const LARGE: f32 = 1e15;
+
+/// Codes, list after list.
+#[derive(Debug)]
+pub(in crate::ivf) struct ListCodes {
+    pub(super) metric: Metric,
+    pub(super) dim: usize,
+    pub(super) quantizer: Quantizer,
+    /// Lists x dim; empty under L2, where centroids are the bases.
+    pub(super) bases: Array<f32>,
+    /// What is taken from queries and bases under L2, see [`super::quantizer::Encoder::encode`]; else empty.
+    pub(super) mean: Array<f32>,
+    /// First unit of every list.
+    pub(super) units: Vec<u32>,
+    /// Units of all lists.
+    pub(super) codes: Array<u8>,
+    /// Of every place of a unit, or empty.
+    pub(super) adds: Array<f32>,
+    pub(super) muls: Array<f32>,
+    pub(super) errs: Array<f32>,
+    /// Of every member, or empty: bits after the first, and add and mul by all bits.
+    pub(super) planes: Array<u8>,
+    pub(super) full: Array<f32>,
+}
+
+fn bytes_of<T: Number>(arrays: &[&Array<T>]) -> usize {
+    arrays.iter().map(|array| array.bytes()).sum()
+}
+
+/// First unit of every list, and the end.
+pub(super) fn units_of(lists: &Lists, packing: Packing) -> Vec<u32> {
+    let mut end = 0;
+    let mut units = vec![0];
+    units.extend((0..lists.count() as u32).map(|list| {
+        end += lists.span(list).len().div_ceil(packing.unit()) as u32;
+        end
+    }));
+    units
+}
+
+/// The base of a list.
+pub(super) fn base_of<'a>(lists: &'a Lists, bases: &'a [f32], dim: usize, list: u32) -> &'a [f32] {
+    if bases.is_empty() {
+        return lists.centroid(list);
+    }
+    let start = list as usize * dim;
+    bases.get(start..start + dim).unwrap_or(&[])
+}
+
+impl ListCodes {
+    /// Arrays of a blob that [`ListCodes::write`] puts.
+    pub(in crate::ivf) const ARRAYS: usize = 8 + Quantizer::ARRAYS;
+
+    /// Reads what [`ListCodes::write`] put as array `first` and the next.
+    pub(in crate::ivf) fn open(
+        reader: &Reader,
+        first: usize,
+        code: Code,
+        metric: Metric,
+        dim: usize,
+        lists: &Lists,
+    ) -> Result<Self, OpenError> {
+        let at = first + 2 + Quantizer::ARRAYS;
+        let is_l2 = metric == Metric::L2;
+        let base_floats = if is_l2 { 0 } else { lists.count() * dim };
+        let bases = reader.array_of(first, base_floats, "base floats")?;
+        let mean = reader.array_of(first + 1, if is_l2 { dim } else { 0 }, "mean floats")?;
+        let quantizer = Quantizer::open(reader, first + 2, code, dim)?;
+        let packing = quantizer.packing();
+        let units = units_of(lists, packing);
+        let Kept { adds, muls, planes } = quantizer.kept(metric);
+        let total = units.last().map_or(0, |&end| end as usize);
+        let code_bytes = total
+            .checked_mul(packing.unit_bytes())
+            .ok_or_else(|| OpenError::corrupt(format!("{total} units of codes")))?;
+        let places = |kept: bool| if kept { total * packing.unit() } else { 0 };
+        let members = |bytes: usize| lists.rows().saturating_mul(bytes);
+        let full = members(if planes > 0 { 2 } else { 0 });
+        Ok(Self {
+            metric,
+            dim,
+            codes: reader.array_of(at, code_bytes, "code bytes")?,
+            adds: reader.array_of(at + 1, places(adds), "terms of rows")?,
+            muls: reader.array_of(at + 2, places(muls), "factors of rows")?,
+            errs: reader.array_of(at + 3, places(planes > 0), "errors of rows")?,
+            planes: reader.array_of(at + 4, members(planes), "bytes of bits")?,
+            full: reader.array_of(at + 5, full, "numbers of rows")?,
+            quantizer,
+            bases,
+            mean,
+            units,
+        })
+    }
+
+    pub(in crate::ivf) fn write<'a>(&'a self, writer: &mut Writer<'a>) {
+        writer.put(&*self.bases);
+        writer.put(&*self.mean);
+        self.quantizer.write(writer);
+        writer.put(&*self.codes);
+        writer.put(&*self.adds);
+        writer.put(&*self.muls);
+        writer.put(&*self.errs);
+        writer.put(&*self.planes);
+        writer.put(&*self.full);
+    }
+
+    pub(in crate::ivf) fn memory_bytes(&self) -> usize {
+        let terms = bytes_of(&[
+            &self.adds,
+            &self.muls,
+            &self.errs,
+            &self.full,
+            &self.bases,
+            &self.mean,
+        ]);
+        let codes = bytes_of(&[&self.codes, &self.planes]) + size_of_val(self.units.as_slice());
+        self.quantizer.memory_bytes() + terms + codes
+    }
+
+    pub(super) fn base<'a>(&'a self, lists: &'a Lists, list: u32) -> &'a [f32] {
+        base_of(lists, &self.bases, self.dim, list)
+    }
+
+    /// What a row of a list costs to scan, in distances of a scan of vectors: about its part of the bytes.
+    pub(in crate::ivf) fn row_cost(&self) -> f64 {
+        let packing = self.quantizer.packing();
+        let Kept { adds, muls, planes } = self.quantizer.kept(self.metric);
+        let kept = u8::from(adds) + u8::from(muls) + u8::from(planes > 0);
+        let bytes = packing.unit_bytes() as f64 / packing.unit() as f64 + 4.0 * f64::from(kept);
+        bytes / (4 * self.dim) as f64
+    }
+
+    /// `query` less the mean of all rows, which codes are relative to under L2.
+    pub(super) fn centred(&self, query: &[f32]) -> Vec<f32> {
+        if self.mean.is_empty() {
+            return query.to_vec();
+        }
+        query
+            .iter()
+            .zip(self.mean.iter())
+            .map(|(q, mean)| q - mean)
+            .collect()
+    }
+
+    /// `query` as a scan takes it; `query_bits` are those of RaBitQ.
+    pub(in crate::ivf) fn prepare(&self, query: &[f32], query_bits: u32) -> Prepared {
+        self.quantizer
+            .prepare(self.metric, &self.centred(query), query_bits)
+    }
+
+    /// What bounds of distances need of a query, prepared; `None` where the codes are no levels, or numbers are too large.
+    pub(in crate::ivf) fn query_bounds(&self, query: &[f32], prepared: &Prepared) -> Option<QueryBounds> {
+        let Quantizer::Scalar(quantizer) = &self.quantizer else {
+            return None;
+        };
+        let (kernels, [lows, steps]) = (kernels(), quantizer.arrays());
+        let centred = self.centred(query);
+        let exact: Vec<f32> = centred.iter().zip(steps).map(|(q, step)| q * step).collect();
+        let weights = prepared.operand.bytes.iter();
+        let rounded: Vec<f32> = weights
+            .map(|weight| prepared.operand.scale * f32::from(weight.cast_signed()))
+            .collect();
+        let length = |values: &[f32]| kernels.dot(values, values).sqrt();
+        let levels = length(lows) + 255.0 * length(steps);
+        let found = QueryBounds {
+            rounding: kernels.l2(&exact, &rounded).sqrt() * (1.0 + 1e-3),
+            sums: 2e-6 * length(&centred) * levels,
+            length: length(query),
+        };
+        let sound = found.rounding < LARGE && found.sums < LARGE && found.length < LARGE;
+        sound.then_some(found)
+    }
+}

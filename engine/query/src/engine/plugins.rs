@@ -1,0 +1,42 @@
+//! Plugins, for doors that are not SQL: rerankers of searches, and uploads.
+
+use bytes::Bytes;
+use elanus_plugins::Digest;
+
+use super::Engine;
+use crate::error::{QueryError, Result};
+use crate::plugins::{MAX_PLUGIN_BYTES, PluginRerank};
+
+impl Engine {
+    /// The reranker that is registered as `name`, with parameters out of a JSON object, which it has looked at.
+    ///
+    /// # Errors
+    /// No such reranker, one that cannot be loaded, and parameters that it does not take.
+    pub async fn plugin_rerank(&self, name: &str, parameters: Option<&str>) -> Result<PluginRerank> {
+        let plugins = &self.inner.resources.plugins;
+        let reranker = plugins.reranker(self.collections(), name).await?;
+        let rerank = PluginRerank::new(name, reranker, parameters)?;
+        let looks = rerank.clone();
+        let looked = tokio::task::spawn_blocking(move || looks.configure()).await;
+        looked.map_err(|error| QueryError::Internal(format!("a reranker stopped: {error}")))??;
+        Ok(rerank)
+    }
+
+    /// Keeps the file of a plugin, for a statement to register it `FROM 'sha256:..'`. Gives that digest. A file that no
+    /// statement registers goes with the next start, or when many others have come.
+    ///
+    /// # Errors
+    /// Nobody may register plugins here; an empty file, or one that is too large.
+    pub async fn upload_plugin(&self, bytes: Bytes) -> Result<String> {
+        self.inner.resources.plugins.check_registration()?;
+        if bytes.is_empty() || bytes.len() as u64 > MAX_PLUGIN_BYTES {
+            return Err(QueryError::InvalidParameter(format!(
+                "the file of a plugin has {} bytes: allowed are 1 to {MAX_PLUGIN_BYTES}",
+                bytes.len()
+            )));
+        }
+        let digest = Digest::of(&bytes).to_string();
+        self.collections().upload_plugin(&digest, bytes).await?;
+        Ok(digest)
+    }
+}

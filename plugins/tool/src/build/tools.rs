@@ -1,0 +1,84 @@
+//! Compilers: where they are, and what they say when they fail.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::{BuildError, Language};
+
+/// A program that a build needs.
+pub(super) struct Tool {
+    /// As it is called on the command line.
+    pub(super) name: &'static str,
+    /// Names the program when it is elsewhere, or called otherwise.
+    pub(super) variable: &'static str,
+    pub(super) language: Language,
+    /// How to get it.
+    pub(super) advice: &'static str,
+}
+
+impl Tool {
+    /// The program that the environment names, or that is in one of `folders`, or on the path.
+    pub(super) fn find(&self, folders: &[PathBuf]) -> Result<PathBuf, BuildError> {
+        if let Some(named) = std::env::var_os(self.variable).filter(|named| !named.is_empty()) {
+            return Ok(named.into());
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        folders
+            .iter()
+            .cloned()
+            .chain(std::env::split_paths(&path))
+            .map(|folder| folder.join(self.name))
+            .find(|program| program.is_file())
+            .ok_or_else(|| self.missing())
+    }
+
+    /// A command of the program, in a folder.
+    pub(super) fn command(&self, folders: &[PathBuf], directory: &Path) -> Result<Command, BuildError> {
+        let mut command = Command::new(self.find(folders)?);
+        command.current_dir(directory);
+        Ok(command)
+    }
+
+    pub(super) fn missing(&self) -> BuildError {
+        BuildError::Missing {
+            tool: self.name.to_owned(),
+            language: self.language,
+            advice: format!("{} (or name the program in {})", self.advice, self.variable),
+        }
+    }
+
+    /// Runs a command of this program to its end.
+    pub(super) fn run(&self, command: &mut Command) -> Result<Output, BuildError> {
+        let output = command.output().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(),
+            _ => BuildError::file(Path::new(command.get_program()))(error),
+        })?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said = [&output.stdout, &output.stderr]
+            .map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned())
+            .join("\n");
+        Err(BuildError::Failed {
+            tool: self.name.to_owned(),
+            output: match said.trim() {
+                "" => format!("it ended with {}", output.status),
+                said => said.to_owned(),
+            },
+        })
+    }
+}
+
+/// The last words of a command that succeeded, as lines.
+pub(super) fn lines(output: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(output)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether a file name ends so.
+pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().and_then(OsStr::to_str) == Some(extension)
+}
