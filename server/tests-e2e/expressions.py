@@ -1,21 +1,52 @@
 """Random collections and random filters over them, each from a seed.
 
-Every filter is one that the grammar of Milvus takes. What is left out on purpose is where `milvus-lite` and Milvus itself are
+Every filter is one that the grammar of Milvus takes. What `milvus-lite` does not read is said to it in other words: a range as
+two comparisons, a list as several, bits and remainders as the values that have them, a regular expression as `like`, a whole
+array by its elements, a template as the constant. What is left out on purpose is where `milvus-lite` and Milvus itself are
 known to part; `test_milvus_lite.py` has these cases one by one, with the rule.
 """
 
 from __future__ import annotations
 
+import ast
+import math
 import random
+import re
+from typing import NamedTuple
 
 INTEGERS = ("INT8", "INT16", "INT32", "INT64")
 FLOATS = ("FLOAT", "DOUBLE")
-KINDS = ("BOOL", *INTEGERS, *FLOATS, "VARCHAR", "JSON", *(f"ARRAY:{item}" for item in ("INT64", "INT8", "DOUBLE", "BOOL", "VARCHAR")))
+KINDS = ("BOOL", *INTEGERS, *FLOATS, "VARCHAR", "JSON", "TIMESTAMPTZ", *(f"ARRAY:{item}" for item in ("INT64", "INT8", "DOUBLE", "BOOL", "VARCHAR")))
 TEXTS = ("alpha", "beta", "Alpha", "al_ha", "100%", "", "a", "ab", "abc", "zeta")
 NUMBERS = {False: (-100, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 10, 100), True: (-2.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 10.25)}
+INSTANTS = (
+    "1969-12-31T23:59:59Z", "2024-02-29T00:00:00Z", "2025-01-01T00:00:00Z", "2025-01-01T00:00:00.000001Z", "2025-01-01T08:30:00+08:00",
+)  # fmt: skip
+SPANS = ("P1D", "PT24H", "PT30M", "P31D", "P1DT1H")
 # Keys of documents and what is under them: a comparison of values of different types is one of the known differences.
 KEYS = {"a": "NUMBER", "b": "BOOL", "c": "VARCHAR", "d": "NESTED"}
 DYNAMIC = {"x": "NUMBER", "y": "BOOL", "z": "VARCHAR", "w": "NESTED"}
+
+
+class Filter(NamedTuple):
+    """A filter, or a part of one, as it is asked here and as it is asked there."""
+
+    here: str
+    there: str
+
+
+def form(pattern: str, *parts: str | Filter) -> Filter:
+    sides = [part if isinstance(part, Filter) else Filter(part, part) for part in parts]
+    return Filter(pattern.format(*(side.here for side in sides)), pattern.format(*(side.there for side in sides)))
+
+
+def remainder(a: int, b: int) -> int:
+    return int(math.fmod(a, b))
+
+
+# As Milvus has them: a quotient is cut off toward zero, a remainder has the sign of what is divided.
+OF_INTEGERS = {"/": lambda a, b: (a - remainder(a, b)) // b, "%": remainder, "&": int.__and__, "|": int.__or__, "^": int.__xor__}
+COMPARE = {"==": int.__eq__, "!=": int.__ne__, "<": int.__lt__, "<=": int.__le__, ">": int.__gt__, ">=": int.__ge__}
 
 
 class Expressions:
@@ -25,6 +56,7 @@ class Expressions:
         self.random = random.Random(seed)
         self.fields = {f"f{i}": (self.random.choice(KINDS), self.random.random() < 0.5) for i in range(self.random.randint(5, 9))}
         self.dynamic = self.random.random() < 0.7
+        self.templates: dict = {}
 
     # Rows.
 
@@ -42,7 +74,7 @@ class Expressions:
             return self._document(KEYS)
         if kind.startswith("ARRAY:"):
             return [self._scalar(kind[6:]) for _ in range(self.random.randint(0, 4))]
-        return self._scalar(kind)
+        return self._of(INSTANTS) if kind == "TIMESTAMPTZ" else self._scalar(kind)
 
     def _document(self, keys: dict, depth: int = 0) -> dict:
         return {key: self._under(kind, depth) for key, kind in keys.items() if self._chance(0.7)}
@@ -61,100 +93,164 @@ class Expressions:
 
     # Filters.
 
-    def filter(self, depth: int | None = None, negated: bool = False) -> str:
-        if depth is None:
-            depth = self._of((0, 0, 1, 1, 2, 3))
+    def filter(self) -> tuple[Filter, dict]:
+        """A filter, and the values of its templates."""
+        self.templates = {}
+        return self._condition(self._of((0, 0, 1, 1, 2, 3))), self.templates
+
+    def _condition(self, depth: int, negated: bool = False) -> Filter:
         if depth == 0:
             return self._predicate(negated)
         if self._chance(0.2):
-            return f"{self._of(('not', '!', 'NOT'))} ({self.filter(depth - 1, True)})"
-        sides = [self.filter(depth - 1, negated), self.filter(self.random.randint(0, depth - 1), negated)]
-        return f" {self._of(('and', 'or', '&&', '||', 'AND', 'OR'))} ".join(f"({side})" if self._chance(0.7) else side for side in sides)
+            return form(f"{self._of(('not', '!', 'NOT'))} ({{}})", self._condition(depth - 1, True))
+        sides = [self._condition(depth - 1, negated), self._condition(self.random.randint(0, depth - 1), negated)]
+        word = self._of(("and", "or", "&&", "||", "AND", "OR"))
+        return form(f" {word} ".join("({})" if self._chance(0.7) else "{}" for _ in sides), *sides)
 
-    def _predicate(self, negated: bool) -> str:
+    def _predicate(self, negated: bool) -> Filter:
         forms = (
-            self._comparison, self._comparison, self._comparison, self._range, self._member, self._arithmetic, self._like,
-            self._presence, self._contains, self._length, self._two_fields,
+            self._comparison, self._comparison, self._comparison, self._range, self._range, self._member, self._member,
+            self._arithmetic, self._of_integers, self._like, self._regex, self._presence, self._contains, self._contains_at,
+            self._length, self._whole, self._two_fields, self._instant,
         )  # fmt: skip
         while True:
             made = self._of(forms)(negated)
             if made:
                 return made
 
-    def _comparison(self, _: bool) -> str:
+    def _comparison(self, _: bool) -> Filter:
         what, kind = self._operand()
         op = self._operator(kind)
-        literal = self._literal(kind)
-        return f"{what} {op} {literal}" if self._chance(0.8) else f"{literal} {op} {what}"
+        literal = self._constant(kind)
+        return form(f"{what} {op} {{}}", literal) if self._chance(0.8) else form(f"{{}} {op} {what}", literal)
 
-    def _range(self, _: bool) -> str | None:
+    def _range(self, _: bool) -> Filter | None:
         what, kind = self._operand()
         low, high = sorted((self._scalar(kind), self._scalar(kind)))
-        if kind == "BOOL" or low == high or self._is_path(what):
+        if kind == "BOOL" or low == high:
             return None
-        low, high = (f'"{low}"', f'"{high}"') if kind == "VARCHAR" else (low, high)
+        low, high = (self._template(f'"{end}"' if kind == "VARCHAR" else repr(end)) for end in (low, high))
         first, second = self._of(("<", "<=")), self._of(("<", "<="))
-        if self._chance(0.7):
-            return f"{low} {first} {what} {second} {high}"
-        return f"{high} {first.replace('<', '>')} {what} {second.replace('<', '>')} {low}"
+        if self._chance(0.3):
+            low, high = high, low
+            first, second = first.replace("<", ">"), second.replace("<", ">")
+        there = f"({low.there} {first} {what} and {what} {second} {high.there})"
+        return Filter(f"{low.here} {first} {what} {second} {high.here}", there)
 
-    def _member(self, negated: bool) -> str | None:
+    def _member(self, negated: bool) -> Filter | None:
         what, kind = self._operand()
-        if "[" in what or self._is_path(what):
+        items = [self._literal(kind, exact=True) for _ in range(self.random.randint(0, 4))]
+        word = self._of(("in", "not in"))
+        listed = self._template(f"[{', '.join(items)}]") if items else Filter("[]", "[]")
+        if "[" not in what and not self._is_path(what):
+            if self._may_be_null(what):
+                return None if negated else form(f"{what} in {{}}", listed)
+            return form(f"{what} {word} {{}}", listed)
+        if not items:
             return None
-        items = ", ".join(self._literal(kind, exact=True) for _ in range(self.random.randint(0, 4)))
-        if self._may_be_null(what):
-            return None if negated else f"{what} in [{items}]"
-        return f"{what} {self._of(('in', 'not in'))} [{items}]"
+        equal, between = ("==", " or ") if word == "in" else ("!=", " and ")
+        return Filter(f"{what} {word} {listed.here}", f"({between.join(f'{what} {equal} {item}' for item in items)})")
 
-    def _arithmetic(self, _: bool) -> str | None:
+    def _arithmetic(self, _: bool) -> Filter | None:
         what, kind = self._operand()
         if kind in INTEGERS:
-            op, by, to = self._of("+-*"), self._of((1, 2, 3, -2, 5)), self._literal("INT64")
+            op, by, to = self._of("+-*"), self._of((1, 2, 3, -2, 5)), self._constant("INT64")
         elif kind in FLOATS:
-            op, by, to = self._of("+-*/"), self._of((0.5, 2.0, 1.5)), self._literal("DOUBLE")
+            op, by, to = self._of("+-*/"), self._of((0.5, 2.0, 1.5)), self._constant("DOUBLE")
         else:
             return None
-        return f"{what} {op} {by} {self._operator(kind)} {to}"
+        return form(f"{what} {op} {by} {self._operator(kind)} {{}}", to)
 
-    def _like(self, _: bool) -> str | None:
+    def _of_integers(self, _: bool) -> Filter | None:
+        what, kind = self._operand()
+        if kind not in INTEGERS or what == "id" or self._is_path(what):
+            return None
+        op, by, compare, to = self._of(tuple(OF_INTEGERS)), self._of((1, 2, 3, 4, 7, -2)), self._of(tuple(COMPARE)), self._scalar("INT64")
+        having = [value for value in NUMBERS[False] if COMPARE[compare](OF_INTEGERS[op](value, by), to)]
+        there = " or ".join(f"{what} == {value}" for value in having) or f"{what} == 0 and {what} == 1"
+        return Filter(f"({what} {op} {by}) {compare} {to}", f"({there})")
+
+    def _like(self, _: bool) -> Filter | None:
         what, kind = self._operand()
         if kind != "VARCHAR":
             return None
         parts = ("%", "_", "a", "al", "b", "A", "pha", "c") + (() if "[" in what else (r"\\%", r"\\_"))
         pattern = "".join(self._of(parts) for _ in range(self.random.randint(1, 3)))
-        return f'{what} like "{pattern}"'
+        return form(f'{what} like "{pattern}"')
 
-    def _presence(self, _: bool) -> str:
+    def _regex(self, _: bool) -> Filter | None:
+        what, kind = self._operand()
+        if kind != "VARCHAR":
+            return None
+        parts = [self._of((("a", "a"), ("al", "al"), ("b", "b"), ("ha", "ha"), (".", "_"), (".*", "%"))) for _ in range(self.random.randint(1, 3))]
+        start, end = self._of((("^", ""), ("", "%"))), self._of((("$", ""), ("", "%")))
+        regex, like = ("".join(part[side] for part in (start, *parts, end)) for side in (0, 1))
+        # In JSON `!~` is no negation of `=~`: it is true of what is no text.
+        if self._chance(0.3) and not self._is_path(what):
+            return Filter(f'{what} !~ "{regex}"', f'(not ({what} like "{like}"))')
+        return Filter(f'{what} =~ "{regex}"', f'{what} like "{like}"')
+
+    def _presence(self, _: bool) -> Filter:
         path = self._path()
         if path and self._chance(0.6):
-            return self._of((f"exists {path[0]}", f"{path[0]} is null", f"{path[0]} is not null"))
-        return f"{self._of(tuple(self.fields))} {self._of(('is null', 'is not null', 'IS NULL', 'IS NOT NULL'))}"
+            return form(self._of((f"exists {path[0]}", f"{path[0]} is null", f"{path[0]} is not null")))
+        return form(f"{self._of(tuple(self.fields))} {self._of(('is null', 'is not null', 'IS NULL', 'IS NOT NULL'))}")
 
-    def _contains(self, negated: bool) -> str | None:
+    def _contains(self, negated: bool) -> Filter | None:
         name = self._field(lambda kind: kind.startswith("ARRAY"))
         if not name or (negated and self._may_be_null(name)):
             return None
-        item = self.fields[name][0][6:]
-        call = self._of(("json_contains", "array_contains", "JSON_CONTAINS", "ARRAY_CONTAINS"))
-        if self._chance(0.4):
-            literal = self._literal(item, exact=True)
-            return None if literal.startswith("-") else f"{call}({name}, {literal})"
-        items = ", ".join(self._literal(item, exact=True) for _ in range(self.random.randint(1, 3)))
-        which = self._of(("_all", "_any"))
-        return f"{call}{which if call.islower() else which.upper()}({name}, [{items}])"
+        return self._call_contains(name, self.fields[name][0][6:])
 
-    def _length(self, _: bool) -> str | None:
+    def _contains_at(self, negated: bool) -> Filter | None:
+        path = self._path()
+        if negated or not path or path[1] != "NESTED":
+            return None
+        return self._call_contains(path[0], "INT64")
+
+    def _call_contains(self, what: str, item: str) -> Filter:
+        call, there = self._of(("json_contains", "array_contains", "JSON_CONTAINS", "ARRAY_CONTAINS")), what.replace('$meta["w"]', "w")
+        if self._chance(0.4):
+            literal = self._constant(item, exact=True)
+            return Filter(f"{call}({what}, {literal.here})", f"{call}_any({there}, [{literal.there}])")
+        items = ", ".join(self._literal(item, exact=True) for _ in range(self.random.randint(1, 3)))
+        which, listed = self._of(("_all", "_any")), self._template(f"[{items}]")
+        call += which if call.islower() else which.upper()
+        return Filter(f"{call}({what}, {listed.here})", f"{call}({there}, {listed.there})")
+
+    def _length(self, negated: bool) -> Filter | None:
+        call = self._of(("array_length", "ARRAY_LENGTH"))
+        if self.dynamic and not negated and self._chance(0.2):
+            return form(f"{call}(w) {self._of(('== 3', '> 2', '>= 1', '== 2'))}")
         name = self._field(lambda kind: kind.startswith("ARRAY"))
         if not name or self._may_be_null(name):
             return None
-        return f"{self._of(('array_length', 'ARRAY_LENGTH'))}({name}) {self._operator('INT64')} {self.random.randint(0, 4)}"
+        return form(f"{call}({name}) {self._operator('INT64')} {self.random.randint(0, 4)}")
 
-    def _two_fields(self, _: bool) -> str | None:
+    def _whole(self, negated: bool) -> Filter | None:
+        name = self._field(lambda kind: kind.startswith("ARRAY"))
+        if not name or self._may_be_null(name):
+            return None
+        items = [self._literal(self.fields[name][0][6:], exact=True) for _ in range(self.random.randint(0, 2))]
+        there = " and ".join([f"array_length({name}) == {len(items)}", *(f"{name}[{i}] == {item}" for i, item in enumerate(items))])
+        if self._chance(0.3):
+            return Filter(f"{name} != [{', '.join(items)}]", f"(not ({there}))")
+        return Filter(f"{name} == [{', '.join(items)}]", f"({there})")
+
+    def _two_fields(self, _: bool) -> Filter | None:
         text = self._chance(0.3)
         fits = (lambda kind: kind == "VARCHAR") if text else (lambda kind: kind in INTEGERS + FLOATS)
         left, right = self._field(fits), self._field(fits)
-        return f"{left} {self._operator('INT64')} {right}" if left and right else None
+        return form(f"{left} {self._operator('INT64')} {right}") if left and right else None
+
+    def _instant(self, _: bool) -> Filter | None:
+        name = self._field(lambda kind: kind == "TIMESTAMPTZ")
+        if not name:
+            return None
+        op, literal = self._operator("TIMESTAMPTZ"), f"ISO '{self._of(INSTANTS)}'"
+        if self._chance(0.4):
+            return form(f"{name} {self._of('+-')} INTERVAL '{self._of(SPANS)}' {op} {literal}")
+        return form(f"{name} {op} {literal}" if self._chance(0.8) else f"{literal} {op} {name}")
 
     # Parts of filters.
 
@@ -166,7 +262,7 @@ class Expressions:
         array = self._field(lambda kind: kind.startswith("ARRAY")) if self._chance(0.25) else None
         if array:
             return f"{array}[{self.random.randint(0, 4)}]", self.fields[array][0][6:]
-        name = self._field(lambda kind: kind != "JSON" and not kind.startswith("ARRAY"))
+        name = self._field(lambda kind: kind not in ("JSON", "TIMESTAMPTZ") and not kind.startswith("ARRAY"))
         return (name, self.fields[name][0]) if name else ("id", "INT64")
 
     def _path(self) -> tuple[str, str] | None:
@@ -197,6 +293,17 @@ class Expressions:
         if kind == "BOOL":
             return self._of(("true", "True", "TRUE") if value else ("false", "False", "FALSE"))
         return self._of((f'"{value}"', f"'{value}'")) if kind == "VARCHAR" else repr(value)
+
+    def _constant(self, kind: str, exact: bool = False) -> Filter:
+        return self._template(self._literal(kind, exact))
+
+    def _template(self, text: str) -> Filter:
+        """A constant, now and then by the name of a template that stands for it."""
+        if not self._chance(0.15):
+            return Filter(text, text)
+        name = f"t{len(self.templates)}"
+        self.templates[name] = ast.literal_eval(re.sub(r"\b(true|false)\b", lambda word: word[0].title(), text, flags=re.I))
+        return Filter(f"{{{name}}}", text)
 
     def _operator(self, kind: str) -> str:
         return self._of(("==", "!=") if kind == "BOOL" else ("==", "!=", "<", "<=", ">", ">="))

@@ -1,11 +1,12 @@
 //! The engine in this process, over a store in memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
 use elanus_collection::{Collections, Options};
-use elanus_query::{DEFAULT_DATABASE, Engine, EngineOptions, QueryError};
+use elanus_query::{DEFAULT_DATABASE, Engine, EngineOptions, FileAccess, QueryError};
 use object_store::memory::InMemory;
 use sqllogictest::{AsyncDB, DBOutput};
 
@@ -30,8 +31,8 @@ impl From<QueryError> for EngineError {
 }
 
 /// An engine over an empty store. Background work runs only when a statement asks for it, so that plans
-/// and counts are the same in every run.
-pub(crate) async fn open() -> Result<(Arc<Collections>, Engine), EngineError> {
+/// and counts are the same in every run. Statements may read and write files in `files`, and nowhere else.
+pub(crate) async fn open(files: PathBuf) -> Result<(Arc<Collections>, Engine), EngineError> {
     let options = Options {
         background: false,
         build_threads: 1,
@@ -43,6 +44,7 @@ pub(crate) async fn open() -> Result<(Arc<Collections>, Engine), EngineError> {
     let options = EngineOptions {
         query_threads: 2,
         sql_threads: 1,
+        files: FileAccess::Within(vec![files]),
         ..EngineOptions::default()
     };
     let engine = Engine::new(Arc::clone(&collections), &options)?;
@@ -57,12 +59,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts an engine.
+    /// Starts an engine whose statements may use the files in `files`.
     ///
     /// # Errors
     /// When the engine cannot be opened.
-    pub async fn start() -> Result<Self, EngineError> {
-        let (collections, engine) = open().await?;
+    pub async fn start(files: PathBuf) -> Result<Self, EngineError> {
+        let (collections, engine) = open(files).await?;
         let session = engine.session(DEFAULT_DATABASE)?;
         Ok(Self {
             collections,

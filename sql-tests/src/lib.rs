@@ -3,7 +3,8 @@
 //!
 //! A file has an engine of its own, empty at the start, and one session, so that settings last
 //! within the file. Files run in parallel. Volatile pieces of an expected result are written
-//! `<slt:ignore>`; what only one of the two can do is marked `onlyif embedded` or `onlyif flight`.
+//! `<slt:ignore>`; what only one of the two can do is marked `onlyif embedded` or `onlyif flight`. After
+//! `control substitution on`, `$FILES` is an empty folder whose files the statements may read and write.
 //!
 //! ```text
 //!   cargo test -p elanus-sql-tests                    all files, both ways

@@ -1,5 +1,6 @@
 //! The engine behind its Flight SQL door: a server on a free port of this machine, and one connection to it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -42,12 +43,12 @@ pub struct OverFlight {
 }
 
 impl OverFlight {
-    /// Starts a server and connects to it.
+    /// Starts a server whose statements may use the files in `files`, and connects to it.
     ///
     /// # Errors
     /// When the engine cannot be opened, or the server not be reached.
-    pub async fn start() -> Result<Self, EngineError> {
-        let (collections, engine) = open().await?;
+    pub async fn start(files: PathBuf) -> Result<Self, EngineError> {
+        let (collections, engine) = open(files).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(EngineError::new)?;
         let address = listener.local_addr().map_err(EngineError::new)?;
         let (stop, stopped) = oneshot::channel();

@@ -47,14 +47,16 @@ fn run<D, F, M>(file: &Path, engine: M, complete: bool) -> Result<(), Failed>
 where
     D: AsyncDB<Error = EngineError, ColumnType = ColumnKind>,
     F: Future<Output = Result<D, EngineError>>,
-    M: Fn() -> F,
+    M: Fn(PathBuf) -> F,
 {
+    let files = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut runner = Runner::new(engine);
+        let mut runner = Runner::new(|| engine(files.path().to_path_buf()));
+        runner.set_var("FILES".to_string(), files.path().display().to_string());
         runner.with_column_validator(strict_column_validator);
         let result = if complete {
             runner
