@@ -12,6 +12,8 @@ use crate::metric::Metric;
 
 /// Lengths that can be squared and added.
 const LARGE: f32 = 1e15;
+/// The square of the rounding of a weight of this scale is still a normal number.
+const SMALL: f32 = 1e-16;
 
 /// Codes, list after list.
 #[derive(Debug)]
@@ -161,7 +163,8 @@ impl ListCodes {
             .prepare(self.metric, &self.centred(query), query_bits)
     }
 
-    /// What bounds of distances need of a query, prepared; `None` where the codes are no levels, or numbers are too large.
+    /// What bounds of distances need of a query, prepared; `None` where the codes are no levels, or numbers are too
+    /// large or too small.
     pub(in crate::ivf) fn query_bounds(&self, query: &[f32], prepared: &Prepared) -> Option<QueryBounds> {
         let Quantizer::Scalar(quantizer) = &self.quantizer else {
             return None;
@@ -180,7 +183,13 @@ impl ListCodes {
             sums: 2e-6 * length(&centred) * levels,
             length: length(query),
         };
-        let sound = found.rounding < LARGE && found.sums < LARGE && found.length < LARGE;
-        sound.then_some(found)
+        let scale = prepared.operand.scale;
+        let large = found.rounding >= LARGE || found.sums >= LARGE || found.length >= LARGE;
+        let small = scale > 0.0 && scale < SMALL;
+        // Written so that what is no number is not sound.
+        let sound = [found.rounding, found.sums, found.length, scale]
+            .iter()
+            .all(|number| number.is_finite());
+        (sound && !large && !small).then_some(found)
     }
 }
