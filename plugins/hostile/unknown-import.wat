@@ -1,6 +1,6 @@
 ;; Imports what is in no contract.
 ;; fails: load
-;; says: no component
+;; says: declared and not there
 
 (import "env" "system" (func $system (param i32) (result i32)))
 (func (export "elanus:plugin/reranking@1.0.0#rerank") (param $call i32) (result i32)

@@ -110,6 +110,8 @@ fn wrapping_error(text: &str) -> String {
         )
     } else if text.contains("`env`") || text.contains("env::") {
         format!("it calls a function that is declared and not there: define it, or do not call it ({shown})")
+    } else if text.contains("failed to find export") {
+        format!("it lacks a function of its world: build it with the SDK, or define it ({shown})")
     } else {
         format!("its module is no component: {shown}")
     }

@@ -214,7 +214,7 @@ fn from_text<const N: usize>(text: &str) -> Result<Vec<u8>, String> {
         let pairs = text.as_bytes().chunks_exact(2);
         return Ok(pairs
             .filter_map(|pair| <[u8; 2]>::try_from(pair).ok())
-            .map(|[high, low]| digit(high) << 4 | digit(low))
+            .map(|[high, low]| (digit(high) << 4) | digit(low))
             .collect());
     }
     BASE64_STANDARD

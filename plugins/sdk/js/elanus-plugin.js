@@ -49,7 +49,7 @@ export function reranker(plugin) {
     }),
     configure: (given) =>
       told(() => {
-        const values = Object.fromEntries(given.map(({ name, value }) => [name, plain(value.val)]));
+        const values = Object.fromEntries(given.map(({ name, value }) => [name, value.val]));
         prepared = prepare ? prepare(values) : values;
       }),
     rerank: (request, candidates) =>
@@ -71,8 +71,8 @@ export function reranker(plugin) {
           prepared,
         );
         return {
-          order: Uint32Array.from(places, ({ index }) => index),
-          scores: Float32Array.from(places, ({ score }) => score),
+          order: places.map(({ index }) => index),
+          scores: places.map(({ score }) => score),
         };
       }),
   };
@@ -121,22 +121,15 @@ function kindOf(kind) {
 }
 
 function parameter(kind, fallback, description = "") {
-  const val = kind === "integer" && fallback !== undefined ? BigInt(fallback) : fallback;
-  return { kind, description, default: val === undefined ? undefined : { tag: kind, val } };
-}
-
-/** Integers that JavaScript's numbers hold become numbers. */
-function plain(value) {
-  return typeof value === "bigint" && BigInt(Number(value)) === value ? Number(value) : value;
+  return { kind, description, default: fallback === undefined ? undefined : { tag: kind, val: fallback } };
 }
 
 function texts({ offsets, bytes }) {
   return Array.from({ length: offsets.length - 1 }, (_, row) => utf8(bytes, offsets[row], offsets[row + 1]));
 }
 
-/** Views of the rows, nothing is copied. */
 function vectorsOf({ dim, values }) {
-  return Array.from({ length: dim ? values.length / dim : 0 }, (_, row) => values.subarray(row * dim, (row + 1) * dim));
+  return Array.from({ length: dim ? values.length / dim : 0 }, (_, row) => values.slice(row * dim, (row + 1) * dim));
 }
 
 /** The rows of a column, and which of them are not null. */
@@ -165,28 +158,25 @@ function columnOf(kind, rows) {
 function dataOf(kind, rows) {
   switch (kind) {
     case "f32s":
-      return Float32Array.from(rows, (row) => row ?? 0);
     case "f64s":
-      return Float64Array.from(rows, (row) => row ?? 0);
     case "s64s":
-      return BigInt64Array.from(rows, (row) => BigInt(row ?? 0));
+      return rows.map((row) => row ?? 0);
     case "bools":
       return Uint8Array.from(rows, (row) => (row ? 1 : 0));
     case "text": {
-      const offsets = new Uint32Array(rows.length + 1);
+      const offsets = [0];
       const bytes = [];
-      rows.forEach((row, at) => {
+      for (const row of rows) {
         if (row !== null) pushUtf8(bytes, String(row));
-        offsets[at + 1] = bytes.length;
-      });
+        offsets.push(bytes.length);
+      }
       return { offsets, bytes: Uint8Array.from(bytes) };
     }
     default: {
       const dim = rows.find((row) => row !== null)?.length ?? 0;
-      const flat = new Float32Array(rows.length * dim);
-      rows.forEach((row, at) => {
+      const flat = rows.flatMap((row) => {
         if (row !== null && row.length !== dim) throw new RangeError(`vectors of ${dim} and of ${row.length} dimensions`);
-        if (row !== null) flat.set(row, at * dim);
+        return row ?? new Array(dim).fill(0);
       });
       return { dim, values: flat };
     }
@@ -207,4 +197,34 @@ function errorOf(thrown) {
   if (thrown instanceof Unsupported) return { tag: "unsupported", val: thrown.message };
   const place = thrown?.stack?.split("\n")[0]?.trim();
   return { tag: "internal", val: place ? `${thrown} (${place})` : String(thrown) };
+}
+
+/** The text in valid UTF-8. QuickJS has no TextDecoder. */
+function utf8(bytes, start, end) {
+  let text = "";
+  for (let at = start; at < end; ) {
+    const first = bytes[at++];
+    if (first < 0x80) {
+      text += String.fromCharCode(first);
+      continue;
+    }
+    const more = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    let code = first & (0x3f >> more);
+    for (let left = more; left > 0; left--) code = (code << 6) | (bytes[at++] & 0x3f);
+    text += String.fromCodePoint(code);
+  }
+  return text;
+}
+
+/** Appends a text in UTF-8; half of a surrogate pair becomes the replacement character. */
+function pushUtf8(bytes, text) {
+  for (const character of text) {
+    let code = character.codePointAt(0);
+    if (code >= 0xd800 && code < 0xe000) code = 0xfffd;
+    if (code < 0x80) bytes.push(code);
+    else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
+    else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+    else
+      bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 0x3f), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+  }
 }

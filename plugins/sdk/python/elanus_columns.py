@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from elanus_plugin import Refused, Row, Unsupported, Vector
 from wit_world.imports import types
 
+try:
+    # In the worlds with rights. Where there are no files, what is imported later has to be there before.
+    from wit_world.imports import clock, log, random  # noqa: F401
+except ImportError:
+    pass
+
 KINDS = {
     "f64s": types.ColumnKind_F64s(),
     "s64s": types.ColumnKind_S64s(),

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 
+use elanus_plugin_tool::{BuildError, BuildOptions, build};
 use elanus_plugins::{
     Argument, Candidates, Column, ColumnData, Failure, Functions, Host, Keys, LoadOptions, OwnedData, Plugin,
     Ranking, Refusal, Request, Reranker, Rights, TextData, Value, VectorData, check,
@@ -31,28 +31,19 @@ static FILES: LazyLock<BTreeMap<String, Vec<Vec<u8>>>> = LazyLock::new(|| {
     files
 });
 
-/// Builds all plugins of a workspace.
+/// Builds all plugins of a crate or workspace; none where there is no compiler for WebAssembly.
 fn built(directory: &Path) -> Vec<PathBuf> {
-    let output = Command::new(plugins().join("build-guest"))
-        .arg(directory)
-        .env(
-            "CARGO_TARGET_DIR",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/guests"),
-        )
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    match output.status.code() {
-        Some(0) => String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .map(Into::into)
-            .collect(),
-        Some(77) => {
-            eprintln!("no compiler for WebAssembly: nothing is built from source");
+    let options = BuildOptions {
+        target_dir: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/guests").into()),
+        ..BuildOptions::default()
+    };
+    match build(directory, &options) {
+        Ok(plugins) => plugins,
+        Err(error @ BuildError::Missing { .. }) => {
+            eprintln!("nothing is built from source: {error}");
             Vec::new()
         }
-        _ => panic!("the examples do not build: {}", output.status),
+        Err(error) => panic!("the examples do not build: {error}"),
     }
 }
 

@@ -55,7 +55,10 @@ fn files_of_guests_are_what_their_texts_make() {
             std::fs::write(&path, &guest.module).unwrap();
         }
         let file = std::fs::read(&path).unwrap_or_default();
-        assert!(file == guest.module, "{name}: ELANUS_WRITE_HOSTILE=1 cargo test writes it anew");
+        assert!(
+            file == guest.module,
+            "{name}: ELANUS_WRITE_HOSTILE=1 cargo test writes it anew"
+        );
     }
 }
 

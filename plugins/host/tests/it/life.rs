@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use elanus_plugins::{
     Candidates, Failure, Host, HostConfig, Keys, Limits, LoadOptions, Plugin, Registry, Request, Reranker,
-    TextData, Value, VectorData, check,
+    TextData, Value, VectorData,
 };
 
 use crate::calls::{call, host, invoke, limits, options, rerank, reranker};
@@ -261,30 +261,6 @@ fn calls_that_do_not_fit_the_description_do_not_reach_the_plugin() {
         .parameters(&[("k".to_owned(), Value::Integer(1))])
         .unwrap_err();
     assert!(wrong.to_string().contains("it takes none"), "{wrong}");
-}
-
-#[test]
-fn a_check_tells_what_is_there_and_what_is_wrong() {
-    let host = host();
-    let (options, _) = options();
-    let good = check(&host, &guest("reranker", ""), &options);
-    assert!(good.is_good(), "{good}");
-    assert!(
-        good.to_string()
-            .starts_with("guest 1.0.0: a plugin of world reranker"),
-        "{good}"
-    );
-    let functions = check(&host, &guest("udf", ""), &options);
-    assert!(functions.is_good() && functions.to_string().contains("function copy(f32s) returns f32s"));
-    let garbage = check(&host, b"hello", &options);
-    assert!(
-        !garbage.is_good() && garbage.to_string().contains("it is no WebAssembly file"),
-        "{garbage}"
-    );
-    let logs = r#"(import "elanus:plugin/log@1.0.0" "write" (func $write (param i32 i32 i32)))"#;
-    let logs = check(&host, &guest("reranker", logs), &options);
-    assert!(logs.is_good(), "{logs}");
-    assert!(logs.to_string().contains("needs the rights: log"), "{logs}");
 }
 
 #[test]

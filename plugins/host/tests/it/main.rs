@@ -6,11 +6,11 @@
 )]
 
 mod calls;
+mod checks;
 mod contract;
 mod examples;
 mod fuzz;
 mod guests;
 mod hostile;
 mod life;
-mod python;
 mod twins;

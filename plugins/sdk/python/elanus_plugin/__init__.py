@@ -21,6 +21,9 @@ __all__ = [
     "by_score",
     "function",
     "library",
+    "log",
+    "now",
+    "random_bits",
     "relevance",
     "reranker",
 ]
@@ -122,6 +125,27 @@ def relevance(distance: float) -> float:
 def by_score(scores: Iterable[float]) -> list[tuple[int, float]]:
     """All candidates by their scores, the largest first; of equal ones the earlier first."""
     return sorted(enumerate(scores), key=lambda place: -place[1])
+
+
+def now() -> int:
+    """Milliseconds since 1970 (UTC). Needs the right `clock`, and a plugin built with rights."""
+    from wit_world.imports import clock
+
+    return clock.now()
+
+
+def random_bits() -> int:
+    """64 bits that are not for secrets. Needs the right `random`, and a plugin built with rights."""
+    from wit_world.imports import random
+
+    return random.next()
+
+
+def log(message: str, level: str = "info") -> None:
+    """A line in the host's log: error, warn, info or debug. Needs the right `log`, and a plugin built with rights."""
+    from wit_world.imports import log as contract
+
+    contract.write(contract.Level[level.upper()], message)
 
 
 @dataclass

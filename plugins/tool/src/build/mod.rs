@@ -1,15 +1,27 @@
 //! From a folder to a plugin: which language it is, and the compiler of that language.
 //!
 //! ```text
-//!   Cargo.toml    Rust    cargo
+//!   Cargo.toml                     Rust        cargo
+//!   reranker.py or functions.py    Python      componentize-py
+//!   reranker.js or functions.js    JavaScript  componentize-qjs
+//!   reranker.c or functions.c      C           clang and lld, without a C library
 //! ```
+//!
+//! The name of the main file says which world it is written for. The contract and the SDKs of the three are part of this crate:
+//! a project needs no copy of them.
 
+mod c;
+mod javascript;
+mod python;
 mod rust;
 mod tools;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use elanus_plugins::{WIT_V1, World};
+use tempfile::TempDir;
 
 /// How to build.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +33,8 @@ pub struct BuildOptions {
     pub with_rights: bool,
     /// Packages of a workspace in Rust, all if there are none.
     pub packages: Vec<String>,
+    /// Where cargo keeps what it has compiled; without one, where it does by itself.
+    pub target_dir: Option<PathBuf>,
 }
 
 /// The languages that there is an SDK for.
@@ -95,11 +109,134 @@ impl BuildError {
 pub fn build(folder: &Path, options: &BuildOptions) -> Result<Vec<PathBuf>, BuildError> {
     // The compilers are run in folders of their own.
     let folder = &fs::canonicalize(folder).map_err(BuildError::file(folder))?;
-    if !folder.join("Cargo.toml").is_file() {
+    let project = Project::find(folder)?;
+    let build = match project.language {
+        Language::Rust => return rust::build(folder, options),
+        Language::Python => python::build,
+        Language::JavaScript => javascript::build,
+        Language::C => c::build,
+    };
+    if !options.packages.is_empty() {
         return Err(BuildError::Project(format!(
-            "{} is no project of a plugin: it has no Cargo.toml",
-            folder.display()
+            "packages are chosen in workspaces of Rust, and {} is a project in {}",
+            folder.display(),
+            project.language
         )));
     }
-    rust::build(folder, options)
+    let output = match &options.output {
+        Some(output) => std::path::absolute(output).map_err(BuildError::file(output))?,
+        None => {
+            let name = folder
+                .file_name()
+                .map_or_else(|| "plugin".into(), |name| name.to_string_lossy());
+            folder.join(format!("{name}.wasm"))
+        }
+    };
+    let bytes = build(&project, options)?;
+    fs::write(&output, bytes).map_err(BuildError::file(&output))?;
+    Ok(vec![output])
+}
+
+/// What is in a folder.
+#[derive(Debug)]
+struct Project {
+    folder: PathBuf,
+    language: Language,
+    /// The file named after its world; of a project in Rust its `Cargo.toml`.
+    main: PathBuf,
+    world: World,
+}
+
+/// The files that make a folder a project. The worlds of Rust are those of the macro in its source.
+const MAIN_FILES: [(&str, Language, World); 7] = [
+    ("Cargo.toml", Language::Rust, World::Reranker),
+    ("reranker.py", Language::Python, World::Reranker),
+    ("functions.py", Language::Python, World::Udf),
+    ("reranker.js", Language::JavaScript, World::Reranker),
+    ("functions.js", Language::JavaScript, World::Udf),
+    ("reranker.c", Language::C, World::Reranker),
+    ("functions.c", Language::C, World::Udf),
+];
+
+impl Project {
+    fn find(folder: &Path) -> Result<Self, BuildError> {
+        let found: Vec<_> = MAIN_FILES
+            .into_iter()
+            .filter(|(name, ..)| folder.join(name).is_file())
+            .collect();
+        match found.as_slice() {
+            [(name, language, world)] => Ok(Self {
+                folder: folder.to_owned(),
+                language: *language,
+                main: folder.join(name),
+                world: *world,
+            }),
+            [] => {
+                let names: Vec<&str> = MAIN_FILES.iter().map(|(name, ..)| *name).collect();
+                Err(BuildError::Project(format!(
+                    "{} is no project of a plugin: it has none of {}",
+                    folder.display(),
+                    names.join(", ")
+                )))
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|(name, ..)| *name).collect();
+                Err(BuildError::Project(format!(
+                    "{} has {}: a folder has one plugin, a plugin one world",
+                    folder.display(),
+                    names.join(" and ")
+                )))
+            }
+        }
+    }
+
+    /// The world that this is built for.
+    fn world_name(&self, options: &BuildOptions) -> String {
+        let ending = if options.with_rights { "-with-rights" } else { "" };
+        format!("{}{ending}", self.world.name())
+    }
+}
+
+/// A folder for one build, with the contract in `wit/` and the given files; gone when it is dropped.
+fn workshop(files: &[(&str, &str)]) -> Result<TempDir, BuildError> {
+    let folder = TempDir::new().map_err(BuildError::file(&std::env::temp_dir()))?;
+    let wit = WIT_V1.iter().map(|(name, text)| (format!("wit/{name}"), *text));
+    let others = files.iter().map(|(name, text)| ((*name).to_owned(), *text));
+    for (name, text) in wit.chain(others) {
+        let path = folder.path().join(name);
+        let parent = path.parent().unwrap_or(folder.path());
+        fs::create_dir_all(parent).map_err(BuildError::file(parent))?;
+        fs::write(&path, text).map_err(BuildError::file(&path))?;
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[&str]) -> Result<Project, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        Project::find(folder.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_project_is_known_by_its_files() {
+        let project = found(&["functions.py", "README.md"]).unwrap();
+        assert_eq!((project.language, project.world), (Language::Python, World::Udf));
+        assert_eq!(found(&["Cargo.toml"]).unwrap().language, Language::Rust);
+        let error = found(&["README.md"]).unwrap_err();
+        assert!(
+            error.contains("it has none of Cargo.toml, reranker.py"),
+            "{error}"
+        );
+        let error = found(&["reranker.js", "functions.js"]).unwrap_err();
+        assert!(
+            error.contains("has reranker.js and functions.js: a folder has one plugin"),
+            "{error}"
+        );
+    }
 }

@@ -37,6 +37,10 @@ pub(super) fn build(folder: &Path, options: &BuildOptions) -> Result<Vec<PathBuf
     for variable in OF_OTHER_BUILDS {
         cargo.env_remove(variable);
     }
+    if let Some(target_dir) = &options.target_dir {
+        let absolute = std::path::absolute(target_dir).map_err(BuildError::file(target_dir))?;
+        cargo.env("CARGO_TARGET_DIR", absolute);
+    }
     for package in &options.packages {
         cargo.args(["--package", package]);
     }

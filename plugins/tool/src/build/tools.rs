@@ -50,9 +50,12 @@ impl Tool {
 
     /// Runs a command of this program to its end.
     pub(super) fn run(&self, command: &mut Command) -> Result<Output, BuildError> {
-        let output = command.output().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.missing(),
-            _ => BuildError::file(Path::new(command.get_program()))(error),
+        let output = command.output().map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                self.missing()
+            } else {
+                BuildError::file(Path::new(command.get_program()))(error)
+            }
         })?;
         if output.status.success() {
             return Ok(output);

@@ -77,6 +77,8 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         sql_memory_limit: None,
         allow_files: Vec::new(),
         services: Services::default(),
+        allow_plugins: false,
+        plugin_keys: None,
         threads: None,
         log: String::new(),
     };
