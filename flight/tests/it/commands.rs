@@ -115,6 +115,7 @@ async fn actions_that_are_listed_are_there() {
             "GetSessionOptions",
             "RenewFlightEndpoint",
             "SetSessionOptions",
+            "elanus.UploadPlugin",
         ]
     );
     for name in names {

@@ -137,7 +137,7 @@ fn created(parser: &mut Parser<'_>, object: Object, replace: bool) -> Result<ser
                 clauses.arguments = Some(argument_types(parser)?);
             }
             while clauses.next(parser)? {}
-            if !clauses.is_wasm {
+            if clauses.language.is_none() {
                 return parser.expected("LANGUAGE WASM", parser.peek_token());
             }
         }
@@ -149,6 +149,7 @@ fn created(parser: &mut Parser<'_>, object: Object, replace: bool) -> Result<ser
         "reranker": object == Object::Reranker,
         "name": clauses.name,
         "symbol": clauses.symbol,
+        "language": clauses.language,
         "path": path,
         "settings": clauses.settings.unwrap_or_default(),
         "replace": replace,
@@ -168,7 +169,7 @@ struct Clauses {
     returns: Option<String>,
     volatility: Option<&'static str>,
     settings: Option<BTreeMap<String, String>>,
-    is_wasm: bool,
+    language: Option<String>,
 }
 
 impl Clauses {
@@ -182,15 +183,9 @@ impl Clauses {
         if is("returns") && self.returns.is_none() {
             parser.next_token();
             self.returns = Some(parser.parse_data_type()?.to_string());
-        } else if is("language") && !self.is_wasm {
+        } else if is("language") && self.language.is_none() {
             parser.next_token();
-            let language = parser.parse_identifier()?;
-            if !language.value.eq_ignore_ascii_case("wasm") {
-                return Err(ParserError::ParserError(format!(
-                    "functions are written in the LANGUAGE WASM, not {language}"
-                )));
-            }
-            self.is_wasm = true;
+            self.language = Some(parser.parse_identifier()?.value);
         } else if is("as") && self.path.is_none() {
             parser.next_token();
             self.path = Some(parser.parse_literal_string()?);
@@ -312,6 +307,12 @@ impl Router<'_> {
     }
 
     async fn create_plugin(&self, kind: PluginKind, given: &serde_json::Value) -> Result<()> {
+        let language = given.get("language").and_then(serde_json::Value::as_str);
+        if let Some(other) = language.filter(|language| !language.eq_ignore_ascii_case("wasm")) {
+            return Err(QueryError::Unsupported(format!(
+                "functions in the LANGUAGE {other}; those of plugins are there, in the LANGUAGE WASM"
+            )));
+        }
         self.resources.plugins.check_registration()?;
         let text = |name: &str| {
             given

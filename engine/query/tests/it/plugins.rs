@@ -225,7 +225,7 @@ async fn functions_are_called_by_batches_wherever_sql_has_expressions() {
         ),
         (
             "CREATE FUNCTION g LANGUAGE sql AS '{}'",
-            "written in the LANGUAGE WASM, not sql",
+            "not supported: functions in the LANGUAGE sql",
         ),
         ("CREATE FUNCTION g AS '{}'", "LANGUAGE WASM"),
         (
