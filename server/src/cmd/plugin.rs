@@ -167,6 +167,7 @@ fn built(arguments: &BuildArgs) -> anyhow::Result<()> {
         output: arguments.output.clone(),
         with_rights: arguments.with_rights,
         packages: arguments.packages.clone(),
+        target_dir: None,
     };
     let plugins = build(&arguments.folder, &options)?;
     plugins
