@@ -321,10 +321,12 @@ def test_languages_choose_analyzers(own_server):
     client = MilvusClient(own_server.uri)
     english = "The foxes were running through the quiet forests"
     params = {"tokenizer": {
-        "type": "language_identifier", "identifier": {"type": "whatlang", "confidence": 0.1},
+        "type": "language_identifier", "identifier": {"type": "whatlang", "confidence": 0},
         "analyzers": {"default": {"tokenizer": "whitespace"}, "en": {"type": "english"}}, "mapping": {"English": "en"},
     }}  # fmt: skip
     assert client.run_analyzer(english, params).tokens == ["fox", "were", "run", "through", "quiet", "forest"]
+    params["tokenizer"]["identifier"]["confidence"] = 1
+    assert client.run_analyzer(english, params).tokens == english.split()
     assert client.run_analyzer("Быстрая лиса.", params).tokens == ["Быстрая", "лиса."]
     assert client.run_analyzer("ฐานข้อมูล และ ๒๕๖๙", {"type": "thai"}).tokens[-1] == "2569"
     assert "في" not in client.run_analyzer("المكتبة في القاهرة", {"type": "arabic"}).tokens
