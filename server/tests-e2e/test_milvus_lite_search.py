@@ -12,6 +12,7 @@ import os
 import random
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -173,6 +174,9 @@ def test_searches(collections, field):
                 kind = made.filters.fields[asked][0]
                 if kind in ("FLOAT", "ARRAY:FLOAT"):
                     assert hit["entity"][asked] == (None if row[asked] is None else np.float32(row[asked]))
+                elif kind == "TIMESTAMPTZ" and row[asked] is not None:
+                    # The instant that was written, in the zone of the collection.
+                    assert datetime.fromisoformat(hit["entity"][asked]) == datetime.fromisoformat(row[asked]), where
                 else:
                     assert hit["entity"][asked] == row[asked], where
         decimals = made.random.randint(0, 6)
