@@ -33,7 +33,7 @@ HOSTILE = ["endless-loop", "memory-bomb", "deep-recursion", "score-nan", "order-
 
 
 def wasm(name: str, **params) -> Function:
-    given = {"reranker": "wasm", "name": name}
+    given = {"reranker": "wasm", "name": name, "rerank_k": CANDIDATES}
     if params:
         given["params"] = params
     return Function(name="r", function_type=FunctionType.RERANK, input_field_names=[], params=given)
