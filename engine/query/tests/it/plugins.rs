@@ -55,7 +55,7 @@ async fn ready() -> Engine {
     engine
 }
 
-const NEWEST: &str = r#"rerank => 'newest', rerank_params => '{"now": 500, "half_life": 1}'"#;
+const NEWEST: &str = r#"rerank => 'newest', rerank_params => '{"now": 500, "half_life": 50}'"#;
 
 #[tokio::test]
 async fn a_reranker_says_in_which_order_rows_come() {
