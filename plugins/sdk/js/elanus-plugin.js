@@ -199,32 +199,20 @@ function errorOf(thrown) {
   return { tag: "internal", val: place ? `${thrown} (${place})` : String(thrown) };
 }
 
-/** The text in valid UTF-8. QuickJS has no TextDecoder. */
+/** Bytes that become characters in one call. */
+const CHUNK = 4096;
+
+/** The text of valid UTF-8. QuickJS has no TextDecoder; what there is instead runs in its own code, not in this module's. */
 function utf8(bytes, start, end) {
   let text = "";
-  for (let at = start; at < end; ) {
-    const first = bytes[at++];
-    if (first < 0x80) {
-      text += String.fromCharCode(first);
-      continue;
-    }
-    const more = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
-    let code = first & (0x3f >> more);
-    for (let left = more; left > 0; left--) code = (code << 6) | (bytes[at++] & 0x3f);
-    text += String.fromCodePoint(code);
+  for (let at = start; at < end; at += CHUNK) {
+    text += String.fromCharCode.apply(null, bytes.slice(at, Math.min(at + CHUNK, end)));
   }
-  return text;
+  return /[\x80-\xff]/.test(text) ? decodeURIComponent(escape(text)) : text;
 }
 
 /** Appends a text in UTF-8; half of a surrogate pair becomes the replacement character. */
 function pushUtf8(bytes, text) {
-  for (const character of text) {
-    let code = character.codePointAt(0);
-    if (code >= 0xd800 && code < 0xe000) code = 0xfffd;
-    if (code < 0x80) bytes.push(code);
-    else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
-    else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-    else
-      bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 0x3f), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-  }
+  const encoded = /[^\x00-\x7f]/.test(text) ? unescape(encodeURIComponent(text.toWellFormed())) : text;
+  for (let at = 0; at < encoded.length; at++) bytes.push(encoded.charCodeAt(at));
 }
