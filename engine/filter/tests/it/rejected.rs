@@ -311,7 +311,7 @@ fn type_rules_are_milvus_own() {
         ),
         (
             "ts > ISO 'soon'",
-            "invalid timestamp \"soon\"; one is written like 2025-01-01T00:00:00Z or 2025-01-01T08:00:00+08:00 (line 1, column 1)",
+            "invalid timestamp \"soon\"; one is written like 2025-01-01T00:00:00Z or 2025-01-01T08:00:00+08:00, or without an offset, in the time zone UTC (line 1, column 1)",
         ),
         (
             "ts + INTERVAL 'day' > ISO '2025-01-01'",
