@@ -16,9 +16,12 @@ impl Collection {
     /// # Errors
     /// An unknown field, a type or parameter the field does not allow, or another index on it.
     pub async fn create_index(&self, spec: &IndexSpec) -> Result<()> {
-        let field = self.field(&spec.field)?;
+        let field = match self.schema.vector_column(&spec.field) {
+            Some(column) => column,
+            None => self.field(&spec.field)?.clone(),
+        };
         let of_texts = self.schema.function_of(&spec.field).is_some();
-        let mut def = IndexDef::check(spec, field, of_texts)?;
+        let mut def = IndexDef::check(spec, &field, of_texts)?;
         validate_name(NameKind::Index, &def.name)?;
         def.created_ts = self.oracle.next();
         let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
