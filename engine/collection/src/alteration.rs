@@ -15,6 +15,7 @@ use crate::rows::{UNIQUE_KEY, near};
 use crate::schema::CollectionSchema;
 use crate::state::CollectionState;
 use crate::stored_names::name_of_added;
+use crate::structs::{split_sub_field_name, sub_field_name, vector_columns};
 use crate::types::{DataType, Field};
 
 /// One change. Several are made together or not at all, each on what the ones before it leave.
@@ -294,16 +295,25 @@ impl Draft<'_> {
             )));
         }
         self.not_of_a_function(name, "dropped")?;
-        if field.data_type.is_vector() {
-            if self.schema.vector_fields().count() == 1 {
+        let vectors: Vec<String> = if field.data_type.is_vector() {
+            vec![name.to_owned()]
+        } else {
+            vector_columns(&field).map(|column| column.name).collect()
+        };
+        if !vectors.is_empty() {
+            if self.schema.vector_columns().count() == vectors.len() {
                 return Err(Error::InvalidParameter(format!(
                     "field '{name}' cannot be dropped: it is the last vector field of collection '{}'",
                     self.collection
                 )));
             }
-            self.drop_vector_index(name, with_vector_index)?;
+            for column in &vectors {
+                self.drop_vector_index(column, with_vector_index)?;
+            }
         }
-        self.state.indexes.retain(|index| index.field != name);
+        self.state
+            .indexes
+            .retain(|index| index.field != name && !vectors.contains(&index.field));
         self.schema.fields.retain(|field| field.name != name);
         Ok(())
     }
@@ -357,8 +367,14 @@ impl Draft<'_> {
         let stored = field.stored_name().to_string();
         field.stored_name = (stored != to).then_some(stored);
         field.name = to.to_string();
-        for index in self.state.indexes.iter_mut().filter(|index| index.field == from) {
-            index.field = to.to_string();
+        for index in &mut self.state.indexes {
+            if index.field == from {
+                index.field = to.to_string();
+            } else if let Some((field, sub)) = split_sub_field_name(&index.field)
+                && field == from
+            {
+                index.field = sub_field_name(to, sub);
+            }
         }
         Ok(())
     }

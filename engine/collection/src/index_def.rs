@@ -287,6 +287,13 @@ fn check_dim(build: &BuildParams, data_type: &DataType) -> Result<()> {
 /// Kind in words, default metric and allowed metrics of a vector type.
 fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
     match data_type {
+        DataType::VectorArray { element } if matches!(**element, DataType::BinaryVector { .. }) => {
+            ("array of binary", &["MAX_SIM_HAMMING", "MAX_SIM_JACCARD"])
+        }
+        DataType::VectorArray { .. } => (
+            "array of",
+            &["MAX_SIM_COSINE", "MAX_SIM_L2", "MAX_SIM_IP", "MAX_SIM"],
+        ),
         DataType::BinaryVector { .. } => ("binary", &["HAMMING", "JACCARD"]),
         DataType::SparseFloatVector => ("sparse float", &["IP"]),
         DataType::Int8Vector { .. } => ("int", &["COSINE", "L2", "IP"]),
@@ -329,6 +336,16 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
         }
         (Some(_) | None, false) => {}
     }
+    if let (DataType::VectorArray { element }, Some(metric)) = (&field.data_type, given) {
+        let (_, of_elements) = metrics_of(element);
+        if of_elements.iter().any(|known| known.eq_ignore_ascii_case(metric)) {
+            return Err(Error::InvalidParameter(format!(
+                "not supported: metric {metric} on '{}', which would search its vectors one by one; allowed are {}",
+                field.name,
+                metrics_of(&field.data_type).1.join(", ")
+            )));
+        }
+    }
     let (kind, allowed) = metrics_of(&field.data_type);
     let text = match spec.metric.as_deref() {
         None | Some("") => allowed.first().copied().unwrap_or_default(),
@@ -349,12 +366,23 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
 
 /// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
 fn check_type(index_type: &str, field: &Field) -> Result<()> {
-    let allowed: &[&str] = match &field.data_type {
+    let allowed = types_of(&field.data_type);
+    if allowed.contains(&index_type) {
+        return Ok(());
+    }
+    Err(not_on(index_type, field, allowed))
+}
+
+/// Types of indexes on vectors of a type.
+fn types_of(data_type: &DataType) -> &'static [&'static str] {
+    match data_type {
+        DataType::VectorArray { element } => types_of(element),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. } => OF_FLOATS,
         DataType::BinaryVector { .. } => &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
-        DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } => OF_FLOATS,
         DataType::Int8Vector { .. }
-        | DataType::FloatVector { .. }
         | DataType::Bool
         | DataType::Int8
         | DataType::Int16
@@ -369,11 +397,7 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => &["FLAT", "HNSW", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "AUTOINDEX"],
-    };
-    if allowed.contains(&index_type) {
-        return Ok(());
     }
-    Err(not_on(index_type, field, allowed))
 }
 
 fn not_on(index_type: &str, field: &Field, allowed: &[&str]) -> Error {

@@ -10,6 +10,8 @@ use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::load::{LoadScope, LoadState};
 use crate::state::CollectionState;
+use crate::structs::split_sub_field_name;
+use crate::types::Field;
 use crate::unit::{Block, Unit};
 
 /// Memory promised to loaded collections.
@@ -95,11 +97,12 @@ impl Collection {
     /// As [`Collection::load`]; only the vector fields among `fields` need an index.
     pub async fn load_fields(&self, partitions: Option<&[String]>, fields: Option<&[String]>) -> Result<()> {
         let state = self.shared.state.load_full();
-        let wanted = self
-            .schema()
-            .vector_fields()
-            .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)));
-        let vectors: Vec<String> = wanted.map(|field| field.name.clone()).collect();
+        let is_wanted = |field: &Field| {
+            let of = split_sub_field_name(&field.name).map_or(field.name.as_str(), |(field, _)| field);
+            fields.is_none_or(|fields| fields.iter().any(|name| *name == field.name || name == of))
+        };
+        let wanted = self.schema().vector_columns().filter(is_wanted);
+        let vectors: Vec<String> = wanted.map(|field| field.name).collect();
         need_indexes(&self.name(), &vectors, &state)?;
         let ids = partitions.map(|names| state.partition_ids(names)).transpose()?;
         let scope = match &ids {

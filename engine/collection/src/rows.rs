@@ -437,7 +437,8 @@ pub(crate) fn default_array(field: &Field, value: &Value, rows: usize) -> Result
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => return Err(bad()),
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => return Err(bad()),
     };
     check_values(field, &array).map_err(|e| Error::InvalidSchema(e.to_string()))?;
     Ok(array)

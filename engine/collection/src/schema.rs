@@ -14,7 +14,7 @@ use crate::function::{
 };
 use crate::names::{NameKind, validate_name};
 use crate::rows::default_array;
-use crate::structs;
+use crate::structs::{self, split_sub_field_name};
 use crate::types::{DataType, Field, MAX_ARRAY_CAPACITY, MAX_VARCHAR_LENGTH};
 
 /// Name of the hidden JSON column that holds what the schema does not name.
@@ -91,11 +91,7 @@ impl CollectionSchema {
             validate_field(field)?;
         }
         self.validate_keys()?;
-        let vectors = self
-            .fields
-            .iter()
-            .filter(|field| field.data_type.is_vector())
-            .count();
+        let vectors = self.vector_columns().count();
         if vectors > MAX_VECTOR_FIELDS {
             return Err(Error::LimitExceeded(format!(
                 "maximum vector field's number should be limited to {MAX_VECTOR_FIELDS}, got {vectors}"
@@ -271,6 +267,7 @@ impl CollectionSchema {
         field.primary_key
             || field.partition_key
             || field.data_type.is_vector()
+            || structs::vector_columns(field).next().is_some()
             || self
                 .functions
                 .iter()
@@ -351,6 +348,21 @@ impl CollectionSchema {
     pub fn vector_fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| field.data_type.is_vector())
     }
+
+    /// What can be searched for near vectors: the vector fields, and the vectors in arrays of structs under names like
+    /// `chunks[embedding]`.
+    pub fn vector_columns(&self) -> impl Iterator<Item = Field> + '_ {
+        let in_structs = self.fields.iter().flat_map(structs::vector_columns);
+        self.vector_fields().cloned().chain(in_structs)
+    }
+
+    /// The one of [`CollectionSchema::vector_columns`] with this name.
+    pub fn vector_column(&self, name: &str) -> Option<Field> {
+        match split_sub_field_name(name) {
+            None => self.field(name).filter(|field| field.data_type.is_vector()).cloned(),
+            Some((field, _)) => structs::vector_columns(self.field(field)?).find(|column| column.name == name),
+        }
+    }
 }
 
 fn validate_field(field: &Field) -> Result<()> {
@@ -387,7 +399,8 @@ fn validate_field(field: &Field) -> Result<()> {
                 | DataType::BFloat16Vector { .. }
                 | DataType::Int8Vector { .. }
                 | DataType::BinaryVector { .. }
-                | DataType::SparseFloatVector => {
+                | DataType::SparseFloatVector
+                | DataType::VectorArray { .. } => {
                     return bad(format!(
                         "element type {} is not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar",
                         element.name()
@@ -411,31 +424,15 @@ fn validate_field(field: &Field) -> Result<()> {
             }
             structs::validate(&field.name, fields)?;
         }
-        DataType::BinaryVector { dim } if !BIT_RANGE.contains(dim) || dim % 8 != 0 => {
-            return bad(format!(
-                "invalid dimension: {dim}. binary vector dimension should be a multiple of 8 in range {} ~ {}",
-                BIT_RANGE.start(),
-                BIT_RANGE.end()
-            ));
-        }
-        DataType::FloatVector { dim }
-        | DataType::Float16Vector { dim }
-        | DataType::BFloat16Vector { dim }
-        | DataType::Int8Vector { dim }
-            if !DIM_RANGE.contains(dim) =>
-        {
-            return bad(format!(
-                "invalid dimension: {dim}. should be in range {} ~ {}",
-                DIM_RANGE.start(),
-                DIM_RANGE.end()
-            ));
-        }
         DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector
+        | DataType::BinaryVector { .. } => validate_dim(&field.name, &field.data_type)?,
+        DataType::VectorArray { .. } => {
+            return bad("vectors in lists are sub-fields of an array of structs".into());
+        }
+        DataType::SparseFloatVector
         | DataType::VarChar { .. }
         | DataType::Text
         | DataType::Bool
@@ -467,6 +464,29 @@ fn validate_field(field: &Field) -> Result<()> {
         default_array(field, default, 1)?;
     }
     Ok(())
+}
+
+/// Refuses a dimension that dense vectors of this type cannot have.
+///
+/// # Errors
+/// [`Error::InvalidSchema`] naming the field, the dimension and what is allowed.
+pub(crate) fn validate_dim(name: &str, data_type: &DataType) -> Result<()> {
+    let Some(dim) = data_type.dim() else { return Ok(()) };
+    let bits = matches!(data_type, DataType::BinaryVector { .. });
+    let what = if bits && (!BIT_RANGE.contains(&dim) || dim % 8 != 0) {
+        format!(
+            "binary vector dimension should be a multiple of 8 in range {} ~ {}",
+            BIT_RANGE.start(),
+            BIT_RANGE.end()
+        )
+    } else if !bits && !DIM_RANGE.contains(&dim) {
+        format!("should be in range {} ~ {}", DIM_RANGE.start(), DIM_RANGE.end())
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidSchema(format!(
+        "field '{name}': invalid dimension: {dim}. {what}"
+    )))
 }
 
 #[cfg(test)]

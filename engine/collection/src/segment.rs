@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::error::{Error, Result};
 use crate::key_index::KeyIndex;
 use crate::stored_names::{StoredNames, may_be_missing, missing_column};
+use crate::structs::{split_sub_field_name, values_of, vector_columns};
 use crate::types::Field;
 use crate::vector_column::VectorColumn;
 
@@ -26,7 +27,10 @@ pub(crate) struct SealedSegment {
     pub meta: SegmentMeta,
     files: SegmentFiles,
     schema: SchemaRef,
+    /// Those in arrays of structs go by names like `chunks[embedding]`.
     vectors: HashMap<String, VectorColumn>,
+    /// Arrays of structs that hold vectors, mapped as a whole.
+    structs: HashMap<String, ArrayRef>,
     columns: RwLock<HashMap<String, ArrayRef>>,
     reading: tokio::sync::Mutex<()>,
     key_index: Arc<tokio::sync::OnceCell<KeyIndex>>,
@@ -47,7 +51,7 @@ impl SealedSegment {
         schema: SchemaRef,
         primary_key: &str,
     ) -> Result<Self> {
-        let mut vectors = HashMap::new();
+        let (mut vectors, mut structs) = (HashMap::new(), HashMap::new());
         let wanted = |field: &&String| schema.column_with_name(field).is_some();
         for field in meta.vector_fields.iter().filter(wanted) {
             let array = files.map_vectors(&meta, field).await?;
@@ -59,16 +63,17 @@ impl SealedSegment {
                     array.len()
                 )));
             }
-            let data_type = Field::from_arrow(schema.field_with_name(field)?)?.data_type;
-            vectors.insert(field.clone(), VectorColumn::new(&data_type, &array)?);
+            let field = Field::from_arrow(schema.field_with_name(field)?)?;
+            add_vectors(&field, array, &mut vectors, &mut structs)?;
         }
-        add_missing_vectors(&schema, &meta, &mut vectors)?;
+        add_missing_vectors(&schema, &meta, &mut vectors, &mut structs)?;
         let names = StoredNames::of(&schema);
         Ok(Self {
             meta,
             files,
             schema,
             vectors,
+            structs,
             columns: RwLock::default(),
             reading: tokio::sync::Mutex::new(()),
             key_index: Arc::default(),
@@ -83,9 +88,13 @@ impl SealedSegment {
     /// The same segment as another schema of its collection sees it. What is in memory is shared.
     pub fn with_schema(&self, schema: &SchemaRef) -> Result<Self> {
         let is_there = |name: &String| schema.column_with_name(name).is_some();
-        let mut vectors = self.vectors.clone();
-        vectors.retain(|name, _| is_there(name));
-        add_missing_vectors(schema, &self.meta, &mut vectors)?;
+        let (mut vectors, mut structs) = (self.vectors.clone(), self.structs.clone());
+        vectors.retain(|name, _| match split_sub_field_name(name) {
+            Some((field, _)) => schema.column_with_name(field).is_some(),
+            None => is_there(name),
+        });
+        structs.retain(|name, _| is_there(name));
+        add_missing_vectors(schema, &self.meta, &mut vectors, &mut structs)?;
         let mut columns = self.columns.read().clone();
         columns.retain(|name, _| is_there(name));
         Ok(Self {
@@ -93,6 +102,7 @@ impl SealedSegment {
             files: self.files.clone(),
             schema: Arc::clone(schema),
             vectors,
+            structs,
             columns: RwLock::new(columns),
             reading: tokio::sync::Mutex::new(()),
             key_index: Arc::clone(&self.key_index),
@@ -121,7 +131,7 @@ impl SealedSegment {
             .iter()
             .map(|name| match self.vectors.get(*name) {
                 Some(vector) => Some(Arc::clone(vector.array())),
-                None => cache.get(*name).cloned(),
+                None => self.structs.get(*name).or_else(|| cache.get(*name)).cloned(),
             })
             .collect();
         Some(batch_of(&self.schema, names, arrays?, self.meta.rows as usize))
@@ -136,8 +146,11 @@ impl SealedSegment {
             let _one_reader = self.reading.lock().await;
             let absent: Vec<String> = {
                 let cache = self.columns.read();
-                let is_absent =
-                    |name: &&&str| !self.vectors.contains_key(**name) && !cache.contains_key(**name);
+                let is_absent = |name: &&&str| {
+                    !self.vectors.contains_key(**name)
+                        && !self.structs.contains_key(**name)
+                        && !cache.contains_key(**name)
+                };
                 names.iter().filter(is_absent).map(ToString::to_string).collect()
             };
             if absent.is_empty() {
@@ -270,11 +283,8 @@ impl GrowingChunk {
         let mut vectors = HashMap::new();
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             // Hidden columns are of no field's type.
-            if let Ok(field) = Field::from_arrow(field)
-                && field.data_type.is_vector()
-            {
-                let vector = VectorColumn::new(&field.data_type, column)?;
-                vectors.insert(field.name, vector);
+            if let Ok(field) = Field::from_arrow(field) {
+                add_vectors(&field, Arc::clone(column), &mut vectors, &mut HashMap::new())?;
             }
         }
         let bytes = batch.columns().iter().map(bytes_of).sum();
@@ -332,18 +342,49 @@ impl GrowingChunk {
     }
 }
 
+/// Adds the vectors of a column to those that are searched; arrays of structs that hold some are kept as well.
+fn add_vectors(
+    field: &Field,
+    array: ArrayRef,
+    vectors: &mut HashMap<String, VectorColumn>,
+    structs: &mut HashMap<String, ArrayRef>,
+) -> Result<()> {
+    if field.data_type.is_vector() {
+        vectors.insert(field.name.clone(), VectorColumn::new(&field.data_type, &array)?);
+        return Ok(());
+    }
+    let mut holds = false;
+    for column in vector_columns(field) {
+        let Some((_, sub)) = split_sub_field_name(&column.name) else {
+            continue;
+        };
+        let lists = VectorColumn::new(&column.data_type, &values_of(&array, sub)?)?;
+        vectors.insert(column.name.clone(), lists);
+        holds = true;
+    }
+    if holds {
+        structs.insert(field.name.clone(), array);
+    }
+    Ok(())
+}
+
 /// Columns of NULLs for the vector fields that a segment is older than.
 fn add_missing_vectors(
     schema: &SchemaRef,
     meta: &SegmentMeta,
     vectors: &mut HashMap<String, VectorColumn>,
+    structs: &mut HashMap<String, ArrayRef>,
 ) -> Result<()> {
-    for field in schema.fields().iter().filter(|field| may_be_missing(field)) {
-        let is_missing = !meta.vector_fields.contains(field.name()) && !vectors.contains_key(field.name());
-        let data_type = Field::from_arrow(field)?.data_type;
-        if is_missing && data_type.is_vector() {
-            let nulls = missing_column(field, meta.rows as usize)?;
-            vectors.insert(field.name().clone(), VectorColumn::new(&data_type, &nulls)?);
+    for column in schema.fields().iter().filter(|field| may_be_missing(field)) {
+        let name = column.name();
+        let is_there = vectors.contains_key(name) || structs.contains_key(name);
+        if meta.vector_fields.contains(name) || is_there {
+            continue;
+        }
+        let field = Field::from_arrow(column)?;
+        if field.data_type.is_vector() || vector_columns(&field).next().is_some() {
+            let nulls = missing_column(column, meta.rows as usize)?;
+            add_vectors(&field, nulls, vectors, structs)?;
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, Schem
 use crate::error::{Error, Result};
 use crate::rows::default_array;
 use crate::schema::TIMESTAMP_COLUMN;
+use crate::structs::sub_field_name;
 use crate::types::{Field, metadata_keys};
 
 /// Metadata of a field in the stored form of a schema: what statements call it.
@@ -95,13 +96,17 @@ impl StoredNames {
         if !stored.fields().iter().any(|field| may_be_missing(field)) {
             return Self::default();
         }
-        let names = stored.fields().iter().map(|field| {
+        let mut names = HashMap::new();
+        for field in stored.fields() {
             let name = field.metadata().get(LOGICAL_NAME).unwrap_or(field.name());
-            (name.clone(), field.name().clone())
-        });
-        Self {
-            by_name: Some(names.collect()),
+            names.insert(name.clone(), field.name().clone());
+            // The vectors in an array of structs are searched under names of their own.
+            for sub in Field::from_arrow(field).iter().flat_map(Field::sub_fields) {
+                let stored = sub_field_name(field.name(), &sub.name);
+                names.insert(sub_field_name(name, &sub.name), stored);
+            }
         }
+        Self { by_name: Some(names) }
     }
 
     /// The stored name of a column; `None` when there is no such column any more. A name that was never there comes back

@@ -5,13 +5,17 @@
 //! in every comparison.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::names::{NameKind, validate_name};
-use crate::types::{DataType, MAX_VARCHAR_LENGTH, scalar_from_arrow};
+use crate::schema::validate_dim;
+use crate::types::metadata_keys::BFLOAT16_EXTENSION;
+use crate::types::{DataType, Field, MAX_VARCHAR_LENGTH, scalar_from_arrow, vector_from_arrow};
 
 /// One field of the structs of an array.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +26,7 @@ pub struct SubField {
     pub name: String,
     /// Free text.
     pub description: String,
-    /// A scalar type other than JSON, TIMESTAMPTZ and GEOMETRY.
+    /// A scalar type other than TEXT, JSON, TIMESTAMPTZ and GEOMETRY, or a dense vector.
     pub data_type: DataType,
 }
 
@@ -47,6 +51,45 @@ pub fn sub_field_name(field: &str, sub: &str) -> String {
 pub fn split_sub_field_name(name: &str) -> Option<(&str, &str)> {
     let (field, sub) = name.strip_suffix(']')?.split_once('[')?;
     (!field.is_empty() && !sub.is_empty()).then_some((field, sub))
+}
+
+/// The sub-fields of a field that are vectors, each as the column of lists that a search sees.
+pub(crate) fn vector_columns(field: &Field) -> impl Iterator<Item = Field> + '_ {
+    let vectors = field.sub_fields().iter().filter(|sub| sub.data_type.is_vector());
+    vectors.map(|sub| {
+        let data_type = DataType::VectorArray {
+            element: Box::new(sub.data_type.clone()),
+        };
+        Field {
+            id: sub.id,
+            description: sub.description.clone(),
+            nullable: field.nullable,
+            stored_name: field
+                .stored_name
+                .as_ref()
+                .map(|stored| sub_field_name(stored, &sub.name)),
+            ..Field::new(sub_field_name(&field.name, &sub.name), data_type)
+        }
+    })
+}
+
+/// The values of one sub-field: a list for each row.
+///
+/// # Errors
+/// [`Error::InvalidSchema`] for a column that is no list of structs with this sub-field.
+pub(crate) fn values_of(column: &ArrayRef, sub: &str) -> Result<ArrayRef> {
+    let lists = column.as_list_opt::<i32>();
+    let structs = lists.and_then(|lists| lists.values().as_struct_opt());
+    let values = structs.and_then(|structs| structs.column_by_name(sub));
+    let (Some(lists), Some(values)) = (lists, values) else {
+        return Err(Error::InvalidSchema(format!(
+            "a column of type {} has no sub-field '{sub}'",
+            column.data_type()
+        )));
+    };
+    let item = Arc::new(ArrowField::new_list_field(values.data_type().clone(), true));
+    let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+    Ok(Arc::new(ListArray::try_new(item, offsets, Arc::clone(values), nulls)?))
 }
 
 /// The children of the Arrow struct.
@@ -96,19 +139,21 @@ fn validate_type(name: &str, data_type: &DataType) -> Result<()> {
         | DataType::Int64
         | DataType::Float
         | DataType::Double => Ok(()),
+        DataType::FloatVector { .. }
+        | DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. } => validate_dim(name, data_type),
         DataType::Text
         | DataType::Json
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry
-        | DataType::FloatVector { .. }
-        | DataType::Float16Vector { .. }
-        | DataType::BFloat16Vector { .. }
-        | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => Err(Error::InvalidSchema(format!(
-            "field '{name}': sub-fields of type {} are not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar",
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => Err(Error::InvalidSchema(format!(
+            "field '{name}': sub-fields of type {} are not supported: allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, \
+             VarChar, FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector",
             data_type.name()
         ))),
     }
@@ -120,6 +165,9 @@ pub(crate) fn to_metadata(fields: &[SubField]) -> String {
         let mut entry = json!({"id": sub.id, "name": sub.name, "description": sub.description});
         if let DataType::VarChar { max_length } = sub.data_type {
             entry["max_length"] = json!(max_length);
+        }
+        if let DataType::BFloat16Vector { .. } = sub.data_type {
+            entry["type"] = json!(sub.data_type.name());
         }
         entry
     });
@@ -146,8 +194,14 @@ pub(crate) fn from_arrow(arrow: &ArrowType, metadata: Option<&str>) -> Option<Ve
             id: number("id").unwrap_or(0),
             name: child.name().clone(),
             description: description.unwrap_or_default().to_string(),
-            data_type: scalar_from_arrow(child.data_type(), max_length)
-                .filter(|scalar| *scalar != DataType::TimestampTz)?,
+            data_type: match scalar_from_arrow(child.data_type(), max_length) {
+                Some(scalar) => Some(scalar).filter(|scalar| *scalar != DataType::TimestampTz)?,
+                None => {
+                    let bfloat16 = entry.is_some_and(|entry| entry["type"] == "BFloat16Vector");
+                    let extension = bfloat16.then_some(BFLOAT16_EXTENSION);
+                    vector_from_arrow(child.data_type(), extension).filter(DataType::is_dense_vector)?
+                }
+            },
         })
     };
     children.iter().map(|child| sub_field(child)).collect()

@@ -89,7 +89,7 @@ pub enum DataType {
         /// Limit in elements, 1 to 4,096.
         max_capacity: u32,
     },
-    /// A list of structs of scalars, all of the same sub-fields.
+    /// A list of structs of scalars and vectors, all of the same sub-fields.
     StructArray {
         /// The sub-fields, at least one.
         fields: Vec<SubField>,
@@ -127,6 +127,12 @@ pub enum DataType {
     },
     /// 32-bit floats at ascending indexes, all others zero; there is no fixed dimension.
     SparseFloatVector,
+    /// A list of vectors: what a sub-field of an array of structs holds in a row. No field of a schema is of this type, see
+    /// [`CollectionSchema::vector_column`](crate::CollectionSchema::vector_column).
+    VectorArray {
+        /// Type of the elements: a dense vector.
+        element: Box<DataType>,
+    },
 }
 
 impl DataType {
@@ -153,6 +159,7 @@ impl DataType {
             Self::Int8Vector { .. } => "Int8Vector",
             Self::BinaryVector { .. } => "BinaryVector",
             Self::SparseFloatVector => "SparseFloatVector",
+            Self::VectorArray { .. } => "ArrayOfVector",
         }
     }
 
@@ -166,7 +173,13 @@ impl DataType {
                 | Self::Int8Vector { .. }
                 | Self::BinaryVector { .. }
                 | Self::SparseFloatVector
+                | Self::VectorArray { .. }
         )
+    }
+
+    /// Whether this is a vector type that has a dimension, and is no list of vectors.
+    pub fn is_dense_vector(&self) -> bool {
+        self.is_vector() && !matches!(self, Self::SparseFloatVector | Self::VectorArray { .. })
     }
 
     /// Whether values are free text: VARCHAR or TEXT.
@@ -185,7 +198,7 @@ impl DataType {
         }
     }
 
-    /// The dimension of a vector type that has one.
+    /// The dimension of a vector type that has one, or of the elements of lists of such vectors.
     pub fn dim(&self) -> Option<u32> {
         match self {
             Self::FloatVector { dim }
@@ -193,6 +206,7 @@ impl DataType {
             | Self::BFloat16Vector { dim }
             | Self::Int8Vector { dim }
             | Self::BinaryVector { dim } => Some(*dim),
+            Self::VectorArray { element } => element.dim(),
             Self::SparseFloatVector
             | Self::Bool
             | Self::Int8
@@ -244,6 +258,9 @@ impl DataType {
                 ArrowType::Struct(sparse_fields()),
                 false,
             ))),
+            Self::VectorArray { element } => {
+                ArrowType::List(Arc::new(ArrowField::new_list_field(element.to_arrow(), true)))
+            }
         }
     }
 }
@@ -428,7 +445,8 @@ impl Field {
             | DataType::Float16Vector { .. }
             | DataType::Int8Vector { .. }
             | DataType::BinaryVector { .. }
-            | DataType::SparseFloatVector => {}
+            | DataType::SparseFloatVector
+            | DataType::VectorArray { .. } => {}
         }
         ArrowField::new(&self.name, self.data_type.to_arrow(), self.nullable).with_metadata(metadata)
     }
@@ -534,7 +552,7 @@ fn type_from_arrow(
 }
 
 /// The vector type of this Arrow form; the name of items and lists does not matter.
-fn vector_from_arrow(arrow: &ArrowType, extension: Option<&str>) -> Option<DataType> {
+pub(crate) fn vector_from_arrow(arrow: &ArrowType, extension: Option<&str>) -> Option<DataType> {
     if let ArrowType::FixedSizeList(item, dim) = arrow {
         let dim = u32::try_from(*dim).ok()?;
         let vectors = [

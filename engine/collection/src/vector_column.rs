@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, ListArray};
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Int8Type, UInt32Type};
-use elanus_index::{Bitset, Rows, SparseVectors, Vectors, VectorsRef};
+use elanus_index::{Bitset, Elements, Rows, SparseVectors, VectorLists, Vectors, VectorsRef};
 
 use crate::error::{Error, Result};
 use crate::text_statistics::ColumnTerms;
@@ -36,6 +36,10 @@ enum Values {
         indices: ScalarBuffer<u32>,
         values: ScalarBuffer<f32>,
     },
+    Lists {
+        offsets: ScalarBuffer<i32>,
+        elements: Box<VectorColumn>,
+    },
 }
 
 impl VectorColumn {
@@ -51,10 +55,23 @@ impl VectorColumn {
                 data_type.name()
             ))
         })?;
-        let valid = column
-            .nulls()
-            .filter(|nulls| nulls.null_count() > 0)
-            .map(|nulls| Arc::new(Bitset::from_fn(column.len(), |row| nulls.is_valid(row))));
+        let valid = match &values {
+            // A list of none is as good as no list.
+            Values::Lists { offsets, .. } => {
+                let filled = |row: usize| column.is_valid(row) && offsets.get(row) != offsets.get(row + 1);
+                let filled = Bitset::from_fn(column.len(), filled);
+                (filled.count() < column.len()).then(|| Arc::new(filled))
+            }
+            Values::Floats(_)
+            | Values::Halves(_)
+            | Values::BFloat16s(_)
+            | Values::Int8s(_)
+            | Values::Bits(_)
+            | Values::Sparse { .. } => {
+                let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+                nulls.map(|nulls| Arc::new(Bitset::from_fn(column.len(), |row| nulls.is_valid(row))))
+            }
+        };
         Ok(Self {
             array: Arc::clone(column),
             values,
@@ -88,6 +105,11 @@ impl VectorColumn {
                 indices,
                 values,
             } => VectorsRef::Sparse(SparseVectors::new(offsets, indices, values).map_err(bad)?),
+            Values::Lists { offsets, elements } => {
+                let elements = Elements::of(elements.vectors()?)
+                    .ok_or_else(|| Error::InvalidSchema("lists hold dense vectors only".into()))?;
+                VectorsRef::Lists(VectorLists::new(offsets, elements).map_err(bad)?)
+            }
         })
     }
 
@@ -132,7 +154,7 @@ impl VectorColumn {
         &self.array
     }
 
-    /// Elements per vector; 0 for sparse vectors, which have no fixed number.
+    /// Elements per vector, of a list each of its vectors; 0 for sparse vectors, which have no fixed number.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -162,6 +184,13 @@ fn values_of(data_type: &DataType, column: &ArrayRef) -> Option<Values> {
             wide(bytes.value_length() * 8).then(|| Values::Bits(bytes.values().clone()))
         }
         DataType::SparseFloatVector => sparse(column.as_list_opt::<i32>()?),
+        DataType::VectorArray { element } => {
+            let lists = column.as_list_opt::<i32>()?;
+            Some(Values::Lists {
+                offsets: lists.offsets().inner().clone(),
+                elements: Box::new(VectorColumn::new(element, lists.values()).ok()?),
+            })
+        }
         DataType::Bool
         | DataType::Int8
         | DataType::Int16

@@ -15,7 +15,7 @@ use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::sparse::SparseIndex;
-use crate::typed::{ElementType, TypedIndex, VectorRef, VectorsRef};
+use crate::typed::{ElementType, ListIndex, TypedIndex, VectorRef, VectorsRef};
 
 /// An index over the vectors of one segment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub enum AnyIndex {
     BitLists(Arc<BitLists>),
     /// Of sparse vectors.
     Sparse(Arc<SparseIndex>),
+    /// Of lists of dense vectors.
+    Lists(Arc<ListIndex>),
 }
 
 impl AnyIndex {
@@ -62,6 +64,11 @@ impl AnyIndex {
                 })?;
                 Ok(Self::Sparse(Arc::new(index)))
             }
+            (VectorsRef::Lists(lists), _, AnyMetric::MaxSim(metric)) => {
+                ListIndex::build(params, metric, lists, options)
+                    .map(Arc::new)
+                    .map(Self::Lists)
+            }
             _ => {
                 if let Some(index) = TypedLists::build(params, metric, vectors, valid, options) {
                     return index.map(Arc::new).map(Self::TypedLists);
@@ -86,6 +93,9 @@ impl AnyIndex {
     /// Bytes that are no index, are damaged, or were written by a newer version.
     pub fn open(blob: Bytes) -> Result<Self, OpenError> {
         let reader: Reader = Reader::new(blob)?;
+        if let AnyMetric::MaxSim(metric) = reader.header().metric {
+            return ListIndex::open(&reader, metric).map(Arc::new).map(Self::Lists);
+        }
         if let Some(index) = TypedLists::open(&reader) {
             return index.map(Arc::new).map(Self::TypedLists);
         }
@@ -113,6 +123,7 @@ impl AnyIndex {
             Self::TypedLists(index) => index.serialize(),
             Self::BitLists(index) => index.serialize(),
             Self::Sparse(index) => index.serialize(),
+            Self::Lists(index) => index.serialize(),
         }
     }
 
@@ -124,6 +135,7 @@ impl AnyIndex {
             Self::TypedLists(index) => index.kind(),
             Self::BitLists(index) => index.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
+            Self::Lists(index) => index.kind(),
         }
     }
 
@@ -135,6 +147,7 @@ impl AnyIndex {
             Self::TypedLists(index) => index.metric().into(),
             Self::BitLists(index) => index.metric().into(),
             Self::Sparse(index) => index.metric(),
+            Self::Lists(index) => index.metric(),
         }
     }
 
@@ -146,6 +159,7 @@ impl AnyIndex {
             Self::TypedLists(index) => index.rows(),
             Self::BitLists(index) => index.rows(),
             Self::Sparse(index) => index.rows(),
+            Self::Lists(index) => index.rows(),
         }
     }
 
@@ -157,6 +171,7 @@ impl AnyIndex {
             Self::TypedLists(index) => index.memory_bytes(),
             Self::BitLists(index) => index.memory_bytes(),
             Self::Sparse(index) => index.memory_bytes(),
+            Self::Lists(index) => index.memory_bytes(),
         }
     }
 
@@ -164,7 +179,7 @@ impl AnyIndex {
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {
             Self::Sparse(index) => Some(index),
-            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) => None,
+            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) | Self::Lists(_) => None,
         }
     }
 
@@ -189,6 +204,9 @@ impl AnyIndex {
             (Self::Typed(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             (Self::TypedLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             (Self::BitLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
+            (Self::Lists(index), VectorsRef::Lists(lists), VectorRef::List(query)) => {
+                index.search(lists, query, k, params, allow, stats)
+            }
             // Postings do not tell how far a row is before it is scored.
             (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
                 index.search(vectors, query, k, params, allow, stats)

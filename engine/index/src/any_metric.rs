@@ -30,6 +30,25 @@ impl BitMetric {
     }
 }
 
+/// A metric of the elements of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ElementMetric {
+    /// Of vectors of numbers.
+    Numbers(Metric),
+    /// Of bit vectors.
+    Bits(BitMetric),
+}
+
+impl ElementMetric {
+    /// The same metric of vectors that are no elements.
+    pub fn of_vectors(self) -> AnyMetric {
+        match self {
+            Self::Numbers(metric) => AnyMetric::Numbers(metric),
+            Self::Bits(metric) => AnyMetric::Bits(metric),
+        }
+    }
+}
+
 /// A metric of any kind of vector. A distance is always *smaller is better*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AnyMetric {
@@ -37,18 +56,26 @@ pub enum AnyMetric {
     Numbers(Metric),
     /// Of bit vectors.
     Bits(BitMetric),
+    /// Of lists of vectors, see [`crate::typed::VectorLists`]: the sum, over the vectors of the query, of the distance to the
+    /// nearest vector of the row.
+    MaxSim(ElementMetric),
     /// Of texts whose terms are counted in sparse vectors, see [`crate::typed::Bm25`]; the distance is `-score`.
     Bm25,
 }
 
 impl AnyMetric {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 11] = [
         Self::Numbers(Metric::L2),
         Self::Numbers(Metric::Ip),
         Self::Numbers(Metric::Cosine),
         Self::Bits(BitMetric::Hamming),
         Self::Bits(BitMetric::Jaccard),
         Self::Bm25,
+        Self::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
+        Self::MaxSim(ElementMetric::Numbers(Metric::Ip)),
+        Self::MaxSim(ElementMetric::Numbers(Metric::L2)),
+        Self::MaxSim(ElementMetric::Bits(BitMetric::Hamming)),
+        Self::MaxSim(ElementMetric::Bits(BitMetric::Jaccard)),
     ];
 
     /// The number shown to clients, see [`Metric::score`]; the distance itself for bits.
@@ -58,6 +85,7 @@ impl AnyMetric {
             Self::Numbers(metric) => metric.score(distance),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => distance,
             Self::Bm25 => Metric::Ip.score(distance),
+            Self::MaxSim(metric) => metric.of_vectors().score(distance),
         }
     }
 
@@ -67,6 +95,7 @@ impl AnyMetric {
             Self::Numbers(metric) => metric.larger_is_better(),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => false,
             Self::Bm25 => true,
+            Self::MaxSim(metric) => metric.of_vectors().larger_is_better(),
         }
     }
 }
@@ -102,6 +131,7 @@ impl fmt::Display for AnyMetric {
             Self::Bits(BitMetric::Hamming) => f.write_str("HAMMING"),
             Self::Bits(BitMetric::Jaccard) => f.write_str("JACCARD"),
             Self::Bm25 => f.write_str("BM25"),
+            Self::MaxSim(metric) => write!(f, "MAX_SIM_{}", metric.of_vectors()),
         }
     }
 }
@@ -110,6 +140,9 @@ impl FromStr for AnyMetric {
     type Err = ParamError;
 
     fn from_str(text: &str) -> Result<Self, ParamError> {
+        if text.eq_ignore_ascii_case("MAX_SIM") {
+            return Ok(Self::MaxSim(ElementMetric::Numbers(Metric::Cosine)));
+        }
         Self::ALL
             .into_iter()
             .find(|metric| metric.to_string().eq_ignore_ascii_case(text))
@@ -128,10 +161,13 @@ mod tests {
         for metric in AnyMetric::ALL {
             assert_eq!(metric.to_string().to_lowercase().parse(), Ok(metric));
         }
-        let error = "MAX_SIM".parse::<AnyMetric>().unwrap_err().to_string();
+        let max_sim = AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Cosine));
+        assert_eq!("max_sim".parse(), Ok(max_sim));
+        let error = "DTW".parse::<AnyMetric>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "metric type not found or not supported: MAX_SIM, supported: [L2 IP COSINE HAMMING JACCARD BM25]"
+            "metric type not found or not supported: DTW, supported: [L2 IP COSINE HAMMING JACCARD BM25 MAX_SIM MAX_SIM_COSINE \
+             MAX_SIM_IP MAX_SIM_L2 MAX_SIM_HAMMING MAX_SIM_JACCARD]"
         );
     }
 

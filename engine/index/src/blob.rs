@@ -22,7 +22,7 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
-use crate::any_metric::{AnyMetric, BitMetric};
+use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::error::OpenError;
 use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
@@ -254,13 +254,18 @@ impl Heading for Header {
 }
 
 /// Metrics of indexes, by their codes.
-const METRICS: [AnyMetric; 6] = [
+const METRICS: [AnyMetric; 11] = [
     AnyMetric::Numbers(Metric::L2),
     AnyMetric::Numbers(Metric::Ip),
     AnyMetric::Numbers(Metric::Cosine),
     AnyMetric::Bm25,
     AnyMetric::Bits(BitMetric::Hamming),
     AnyMetric::Bits(BitMetric::Jaccard),
+    AnyMetric::MaxSim(ElementMetric::Numbers(Metric::L2)),
+    AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Ip)),
+    AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
+    AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Hamming)),
+    AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Jaccard)),
 ];
 
 fn encode_metric(metric: AnyMetric) -> u8 {
@@ -514,6 +519,13 @@ impl<H: Heading> Reader<H> {
             )));
         }
         Ok(Array::from_bytes(bytes))
+    }
+
+    /// The bytes of array `index`; `what` names it in errors.
+    pub(crate) fn bytes_of(&self, index: usize, what: &str) -> Result<Bytes, OpenError> {
+        let range = self.arrays.get(index);
+        let range = range.ok_or_else(|| OpenError::corrupt(format!("no {what}")))?;
+        Ok(self.blob.slice(range.clone()))
     }
 
     /// Array `index` with exactly `len` numbers.

@@ -59,7 +59,7 @@ mod vectors;
 mod window;
 
 pub use any_index::AnyIndex;
-pub use any_metric::{AnyMetric, BitMetric};
+pub use any_metric::{AnyMetric, BitMetric, ElementMetric};
 pub use bitset::Bitset;
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
@@ -75,7 +75,8 @@ pub use sparse::SparseIndex;
 pub use sparse::params::{Bm25Params, SparseAlgorithm, SparseParams, SparseSearch};
 pub use strategy::Strategy;
 pub use typed::{
-    Bm25, Bm25Query, Rows, SparseVector, SparseVectors, TypedIndex, VectorRef, VectorsRef, exact_search_any,
+    Bm25, Bm25Query, Elements, ListIndex, Rows, SparseVector, SparseVectors, TypedIndex, VectorLists, VectorRef, VectorsRef,
+    exact_search_any,
 };
 pub use vectors::Vectors;
 pub use window::Window;

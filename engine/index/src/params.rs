@@ -36,6 +36,13 @@ const NPROBE: Integer = Integer {
     range: 1..=65_536,
 };
 
+/// `retrieval_ann_ratio`: elements looked for, for each row wanted.
+const RETRIEVAL_ANN_RATIO: Number = Number {
+    name: "retrieval_ann_ratio",
+    allowed: "[1, 1000]",
+    holds: |value| (1.0..=1000.0).contains(&value),
+};
+
 const DEFAULT_M: u32 = 30;
 const DEFAULT_EF_CONSTRUCTION: u32 = 360;
 const DEFAULT_NLIST: u32 = 128;
@@ -289,6 +296,9 @@ pub struct SearchParams {
     pub reorder_k: Option<u32>,
     /// RaBitQ: bits per dimension that the query is rounded to; 0, and by default, it is not.
     pub rbq_bits_query: Option<u32>,
+    /// Lists of vectors: elements looked for with each vector of the query, for each row wanted; by default 16, and 160
+    /// at least.
+    pub retrieval_ann_ratio: Option<f32>,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
     /// Distances that may be returned; no text says it, the caller sets it.
@@ -301,6 +311,14 @@ impl SearchParams {
     /// # Errors
     /// A value that is no integer or out of range, or `ef` below `k`.
     pub fn parse(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
+        let of_kind = Self::of_kind(kind, params, k)?;
+        Ok(Self {
+            retrieval_ann_ratio: RETRIEVAL_ANN_RATIO.parse(params)?,
+            ..of_kind
+        })
+    }
+
+    fn of_kind(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
         match kind {
             IndexKind::Flat => Ok(Self::default()),
             IndexKind::IvfFlat => Ok(Self {

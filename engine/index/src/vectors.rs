@@ -62,6 +62,16 @@ impl<'a> Vectors<'a> {
             .unwrap_or(&[])
     }
 
+    /// The rows from `start` to before `end`, which are there.
+    pub(crate) fn slice(&self, start: usize, end: usize) -> Self {
+        let data = self.rows(start, end.saturating_sub(start));
+        Self {
+            data,
+            dim: self.dim,
+            len: data.len() / self.dim,
+        }
+    }
+
     /// All floats, row-major.
     #[inline]
     pub fn data(&self) -> &'a [f32] {

@@ -119,6 +119,7 @@ impl Scoring {
 
 /// A score as one of which larger is better, in `[0, 1]` when it is to be `normalized` (Milvus' formulas).
 pub(crate) fn similarity(metric: AnyMetric, score: f32, normalized: bool) -> f64 {
+    let given = score;
     let score = f64::from(score);
     match metric {
         AnyMetric::Numbers(Metric::L2) | AnyMetric::Bits(BitMetric::Hamming | BitMetric::Jaccard) => {
@@ -128,6 +129,11 @@ pub(crate) fn similarity(metric: AnyMetric, score: f32, normalized: bool) -> f64
         AnyMetric::Bm25 => 2.0 * score.atan() / PI,
         AnyMetric::Numbers(Metric::Cosine) => (1.0 + score) * 0.5,
         AnyMetric::Numbers(Metric::Ip) => 0.5 + score.atan() / PI,
+        // A sum of similarities has no largest one, as an inner product has none.
+        AnyMetric::MaxSim(of) if of.of_vectors().larger_is_better() => {
+            similarity(Metric::Ip.into(), given, normalized)
+        }
+        AnyMetric::MaxSim(of) => similarity(of.of_vectors(), given, normalized),
     }
 }
 

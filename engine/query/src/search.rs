@@ -429,7 +429,8 @@ fn is_by_terms(query: VectorRef<'_>) -> bool {
         | VectorRef::Halves(_)
         | VectorRef::BFloat16s(_)
         | VectorRef::Int8s(_)
-        | VectorRef::Bits(_) => false,
+        | VectorRef::Bits(_)
+        | VectorRef::List(_) => false,
     }
 }
 

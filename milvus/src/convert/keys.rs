@@ -44,7 +44,8 @@ pub(crate) fn of_expression(text: &str, primary_key: &Field) -> Option<Keys> {
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => None,
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => None,
     };
     // `id ==`, `id == 1, 2` and `id == 1,` are mistakes, not lists.
     keys.filter(|keys| !single || (keys.len() == 1 && !list.ends_with(',')))

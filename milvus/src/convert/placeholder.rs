@@ -1,5 +1,10 @@
 //! Query vectors of a search.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, FixedSizeListArray, Float32Array, ListArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
 use elanus_collection::{DataType, Field};
 use elanus_query::Queries;
 use milvus::proto::common::{PlaceholderGroup, PlaceholderType};
@@ -33,6 +38,7 @@ struct Floats {
 /// When the bytes are not a placeholder group, hold another kind of query or another dimension.
 pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     let wanted = match &field.data_type {
+        DataType::VectorArray { element } => return lists(bytes, field, element),
         DataType::Float16Vector { .. } => PlaceholderType::Float16Vector,
         DataType::BFloat16Vector { .. } => PlaceholderType::BFloat16Vector,
         DataType::Int8Vector { .. } => PlaceholderType::Int8Vector,
@@ -103,6 +109,87 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     })
 }
 
+/// Embedding lists, one for each query: the bytes of its vectors, one after the other.
+fn lists(bytes: &[u8], field: &Field, element: &DataType) -> Result<QueryVectors> {
+    let wanted = match element {
+        DataType::Float16Vector { .. } => PlaceholderType::EmbListFloat16Vector,
+        DataType::BFloat16Vector { .. } => PlaceholderType::EmbListBFloat16Vector,
+        DataType::Int8Vector { .. } => PlaceholderType::EmbListInt8Vector,
+        DataType::BinaryVector { .. } => PlaceholderType::EmbListBinaryVector,
+        _ => PlaceholderType::EmbListFloatVector,
+    };
+    let dim = element.dim().unwrap_or(0) as usize;
+    let width = typed_vectors::vector_bytes(element).unwrap_or(dim * size_of::<f32>());
+    let (group, nq) = decode(bytes)?;
+    let (mut all, mut lengths) = (Vec::new(), Vec::with_capacity(nq));
+    for placeholder in &group.placeholders {
+        let kind = PlaceholderType::try_from(placeholder.r#type);
+        if placeholder.element_level || kind.is_ok_and(|kind| !is_list(kind) && kind != PlaceholderType::VarChar) {
+            return Err(Error::unsupported(format!(
+                "element-level search of {}: its metric is one of lists, send an EmbeddingList",
+                field.name
+            )));
+        }
+        if kind != Ok(wanted) {
+            return Err(wrong_kind(kind.ok(), placeholder.r#type, &field.name, element.name()));
+        }
+        for list in &placeholder.values {
+            if list.is_empty() || width == 0 || list.len() % width != 0 {
+                return Err(Error::new(
+                    Code::Unexpected,
+                    format!(
+                        "vector dimension mismatch: an embedding list for {} has {} bytes, it is one or more vectors of {dim} dimensions, {width} bytes each",
+                        field.name,
+                        list.len()
+                    ),
+                ));
+            }
+            lengths.push(list.len() / width);
+            all.extend_from_slice(list);
+        }
+    }
+    let of_element = Field::new(&field.name, element.clone());
+    let values = if let DataType::FloatVector { .. } = element {
+        let (numbers, _) = all.as_chunks::<4>();
+        let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        if let Some(bad) = numbers.iter().find(|value| !value.is_finite()) {
+            return Err(not_finite(*bad, &field.name));
+        }
+        let ArrowType::FixedSizeList(item, size) = element.to_arrow() else {
+            return Err(Error::unexpected("internal error: a float vector is no list"));
+        };
+        Arc::new(FixedSizeListArray::try_new(item, size, Arc::new(Float32Array::from(numbers)), None)?)
+    } else {
+        check_finite(&of_element, &all)?;
+        typed_vectors::from_bytes(&of_element, all, None)?
+    };
+    let item = Arc::new(ArrowField::new_list_field(values.data_type().clone(), true));
+    let column = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?;
+    Ok(QueryVectors {
+        nq,
+        values: Queries::Column(Arc::new(column)),
+    })
+}
+
+/// Whether a query is a list of vectors.
+fn is_list(kind: PlaceholderType) -> bool {
+    matches!(
+        kind,
+        PlaceholderType::EmbListBinaryVector
+            | PlaceholderType::EmbListFloatVector
+            | PlaceholderType::EmbListFloat16Vector
+            | PlaceholderType::EmbListBFloat16Vector
+            | PlaceholderType::EmbListSparseFloatVector
+            | PlaceholderType::EmbListInt8Vector
+    )
+}
+
+fn not_finite(bad: f32, field: &str) -> Error {
+    Error::invalid(format!(
+        "value '{bad}' of a query vector for field {field} is not a number or infinity: only finite values are allowed"
+    ))
+}
+
 /// Reads the texts of a placeholder group, for a field that a function fills; `analyzer` is the one that the request names.
 ///
 /// # Errors
@@ -151,7 +238,8 @@ fn check_finite(field: &Field, bytes: &[u8]) -> Result<()> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => return Ok(()),
+        | DataType::Geometry
+        | DataType::VectorArray { .. } => return Ok(()),
     };
     let (elements, _) = bytes.as_chunks::<2>();
     if elements
@@ -218,9 +306,7 @@ fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Floats> {
                 _ => f32::NAN,
             }));
             if let Some(bad) = values.iter().skip(start).find(|value| !value.is_finite()) {
-                return Err(Error::invalid(format!(
-                    "value '{bad}' of a query vector for field {field} is not a number or infinity: only finite values are allowed"
-                )));
+                return Err(not_finite(*bad, field));
             }
         }
     }
@@ -240,13 +326,16 @@ fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str, data_type: 
             "a text query needs a field that a BM25 function fills, field {field} is none; send vectors"
         )),
         Some(
-            PlaceholderType::EmbListBinaryVector
+            known @ (PlaceholderType::EmbListBinaryVector
             | PlaceholderType::EmbListFloatVector
             | PlaceholderType::EmbListFloat16Vector
             | PlaceholderType::EmbListBFloat16Vector
             | PlaceholderType::EmbListSparseFloatVector
-            | PlaceholderType::EmbListInt8Vector,
-        ) => Error::unsupported("embedding list search"),
+            | PlaceholderType::EmbListInt8Vector),
+        ) => Error::invalid(format!(
+            "vector type must be the same, field {field} is a {data_type}, the query is an embedding list ({}): lists search vectors in arrays of structs",
+            known.as_str_name()
+        )),
         Some(
             known @ (PlaceholderType::None
             | PlaceholderType::BinaryVector

@@ -166,6 +166,7 @@ pub(crate) fn column_to_wire(
             })
         }
         DataType::StructArray { .. } => return structs::to_wire(field, column, keys, zone),
+        DataType::VectorArray { element } => WireField::Vectors(lists(field, column, element)?),
     };
     Ok(FieldData {
         r#type: type_to_wire(&field.data_type) as i32,
@@ -202,6 +203,28 @@ fn vectors(field: &Field, column: &ArrayRef, dim: u32) -> Result<VectorField> {
     Ok(VectorField {
         dim: i64::from(dim),
         data: Some(vector_field::Data::FloatVector(wire::FloatArray { data })),
+        ..Default::default()
+    })
+}
+
+/// Lists of vectors, one message for each row that is there.
+fn lists(field: &Field, column: &ArrayRef, element: &DataType) -> Result<VectorField> {
+    let unexpected = || broken(&field.name, "is of an unexpected type");
+    let lists = column.as_list_opt::<i32>().ok_or_else(unexpected)?;
+    let of_element = Field::new(&field.name, element.clone());
+    let of_row = |row: usize| match (element, lists.value(row)) {
+        (DataType::FloatVector { dim }, list) => vectors(&of_element, &list, *dim),
+        (typed, list) => typed_vectors::to_wire(typed, &list).ok_or_else(unexpected),
+    };
+    let there = (0..lists.len()).filter(|row| lists.is_valid(*row));
+    let dim = i64::from(element.dim().unwrap_or(0));
+    Ok(VectorField {
+        dim,
+        data: Some(vector_field::Data::VectorArray(wire::VectorArray {
+            dim,
+            data: there.map(of_row).collect::<Result<_>>()?,
+            element_type: type_to_wire(element) as i32,
+        })),
         ..Default::default()
     })
 }
@@ -332,7 +355,8 @@ fn scalars(
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => return Err(unexpected()),
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => return Err(unexpected()),
     })
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn vector_bytes(data_type: &DataType) -> Option<usize> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => None,
+        | DataType::Geometry
+        | DataType::VectorArray { .. } => None,
     }
 }
 
@@ -261,7 +262,8 @@ pub(crate) fn to_wire(data_type: &DataType, column: &ArrayRef) -> Option<VectorF
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => return None,
+        | DataType::Geometry
+        | DataType::VectorArray { .. } => return None,
     };
     Some(VectorField {
         dim: i64::from(data_type.dim()?),

@@ -88,6 +88,7 @@ pub(crate) fn least_row_bytes(schema: &CollectionSchema, columns: &[String]) -> 
             | DataType::Json
             | DataType::Array { .. }
             | DataType::StructArray { .. }
+            | DataType::VectorArray { .. }
             | DataType::TimestampTz
             | DataType::Geometry => 1,
         })

@@ -35,13 +35,14 @@ pub(crate) async fn create(
     let mut request = request;
     let schema = collection.schema();
     let of_struct = split_sub_field_name(&request.field_name).and_then(|(of, _)| schema.field(of));
-    if of_struct.is_some_and(|field| !field.sub_fields().is_empty()) {
+    let vectors = schema.vector_column(&request.field_name);
+    if vectors.is_none() && of_struct.is_some_and(|field| !field.sub_fields().is_empty()) {
         return Err(Error::unsupported(format!(
-            "indexes on sub-fields of structs ({})",
+            "indexes on sub-fields of structs that are no vectors ({})",
             request.field_name
         )));
     }
-    if schema.field(&request.field_name).is_none() && schema.field(DYNAMIC_FIELD).is_some() {
+    if vectors.is_none() && schema.field(&request.field_name).is_none() && schema.field(DYNAMIC_FIELD).is_some() {
         // The key of a dynamic field stands for the field; without a path it is the path.
         let key = std::mem::replace(&mut request.field_name, DYNAMIC_FIELD.to_string());
         if !request
@@ -52,7 +53,7 @@ pub(crate) async fn create(
             request.extra_params.push(pair(JSON_PATH, key));
         }
     }
-    let Some(field) = schema.field(&request.field_name) else {
+    let Some(field) = vectors.or_else(|| schema.field(&request.field_name).cloned()) else {
         let known: Vec<_> = collection
             .schema()
             .fields

@@ -3,7 +3,7 @@
 //! Everything is loaded into the one node there is: asking for more replicas, or for resource groups,
 //! is refused instead of being ignored.
 
-use elanus_collection::{Collection, Error as CollectionError, LoadState};
+use elanus_collection::{Collection, Error as CollectionError, LoadState, split_sub_field_name};
 use milvus::proto::common::{LoadState as WireState, Status};
 use milvus::proto::milvus as wire;
 
@@ -239,10 +239,13 @@ fn check_indexes(collection: &Collection, fields: Option<&[String]>) -> Result<(
     }
     let unindexed: Vec<_> = collection
         .schema()
-        .vector_fields()
-        .filter(|field| fields.is_none_or(|fields| fields.contains(&field.name)))
+        .vector_columns()
+        .filter(|field| {
+            let of = split_sub_field_name(&field.name).map_or(field.name.as_str(), |(of, _)| of);
+            fields.is_none_or(|fields| fields.iter().any(|name| *name == field.name || name == of))
+        })
         .filter(|field| !indexes.iter().any(|index| index.field == field.name))
-        .map(|field| field.name.as_str())
+        .map(|field| field.name)
         .collect();
     if unindexed.is_empty() {
         return Ok(());

@@ -197,13 +197,21 @@ pub(super) async fn arm(
     params: params::SearchParams,
     request: wire::SearchRequest,
 ) -> Result<SearchRequest> {
-    let field = vector_field(collection, params.field.as_deref())?;
+    let field = &vector_field(collection, params.field.as_deref())?;
     check_metric(collection, field, params.metric)?;
     check_readable(collection, &request.partition_names)?;
     if params.group.is_some() && matches!(field.data_type, DataType::BinaryVector { .. }) {
         return Err(Error::unsupported(
             "search_group_by operation based on binary vector column",
         ));
+    }
+    let of_lists = matches!(field.data_type, DataType::VectorArray { .. });
+    if of_lists && (params.group.is_some() || params.iterator || params.page.is_some()) {
+        let what = if params.group.is_some() { "grouping" } else { "an iterator" };
+        return Err(Error::unsupported(format!(
+            "{what} together with a search by embedding lists ({})",
+            field.name
+        )));
     }
     let queries = match request.search_input {
         Some(SearchInput::PlaceholderGroup(bytes))
@@ -221,6 +229,12 @@ pub(super) async fn arm(
         Some(SearchInput::Ids(_)) if collection.schema().function_of(&field.name).is_some() => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of field {}, which a function fills: it is searched by texts",
+                field.name
+            )));
+        }
+        Some(SearchInput::Ids(_)) if of_lists => {
+            return Err(Error::unsupported(format!(
+                "search by primary keys (ids) of vectors in structs ({})",
                 field.name
             )));
         }
@@ -409,64 +423,38 @@ pub(super) fn refuse_features(request: &wire::SearchRequest) -> Result<()> {
     Ok(())
 }
 
-/// The field that is searched.
-fn vector_field<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'a Field> {
+/// The field that is searched, or the vectors of a sub-field of structs as a field of their own.
+fn vector_field(collection: &Collection, name: Option<&str>) -> Result<Field> {
     let schema = collection.schema();
     let names = || {
-        schema
-            .vector_fields()
-            .map(|field| field.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
+        let names: Vec<String> = schema.vector_columns().map(|field| field.name).collect();
+        names.join(", ")
     };
-    let field = match name {
-        Some(name) => schema.field(name).ok_or_else(|| {
-            Error::invalid(format!(
-                "failed to create query plan: failed to get field schema by name: fieldName({name}) not found; vector fields are {}",
+    let Some(name) = name else {
+        let mut fields = schema.vector_columns();
+        return match (fields.next(), fields.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(Error::invalid(format!(
+                "multiple anns_fields exist, please specify a anns_field in search_params; vector fields are {}",
                 names()
-            ))
-        })?,
-        None => {
-            let mut fields = schema.vector_fields();
-            match (fields.next(), fields.next()) {
-                (Some(only), None) => only,
-                (Some(_), Some(_)) => {
-                    return Err(Error::invalid(format!(
-                        "multiple anns_fields exist, please specify a anns_field in search_params; vector fields are {}",
-                        names()
-                    )));
-                }
-                (None, _) => return Err(Error::invalid("anns_field not found in schema")),
-            }
-        }
+            ))),
+            (None, _) => Err(Error::invalid("anns_field not found in schema")),
+        };
     };
-    match &field.data_type {
-        DataType::FloatVector { .. }
-        | DataType::Float16Vector { .. }
-        | DataType::BFloat16Vector { .. }
-        | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => Ok(field),
-        other @ (DataType::Bool
-        | DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Float
-        | DataType::Double
-        | DataType::VarChar { .. }
-        | DataType::Text
-        | DataType::Json
-        | DataType::Array { .. }
-        | DataType::StructArray { .. }
-        | DataType::TimestampTz
-        | DataType::Geometry) => Err(Error::invalid(format!(
-            "failed to create query plan: field ({}) to search is not of vector data type but {}; vector fields are {}",
-            field.name,
-            other.name(),
-            names()
-        ))),
+    if let Some(field) = schema.vector_column(name) {
+        return Ok(field);
     }
+    Err(match schema.field(name) {
+        Some(other) => Error::invalid(format!(
+            "failed to create query plan: field ({name}) to search is not of vector data type but {}; vector fields are {}",
+            other.data_type.name(),
+            names()
+        )),
+        None => Error::invalid(format!(
+            "failed to create query plan: failed to get field schema by name: fieldName({name}) not found; vector fields are {}",
+            names()
+        )),
+    })
 }
 
 /// A metric, when given, must be the one of the field's index.

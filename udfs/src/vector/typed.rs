@@ -139,6 +139,6 @@ pub(crate) fn numbers(vector: VectorRef<'_>) -> Option<Vec<f32>> {
         VectorRef::Halves(bits) => Some(bits.iter().map(|bits| half_to_f32(*bits)).collect()),
         VectorRef::BFloat16s(bits) => Some(bits.iter().map(|bits| bfloat16_to_f32(*bits)).collect()),
         VectorRef::Int8s(values) => Some(values.iter().map(|value| f32::from(*value)).collect()),
-        VectorRef::Bits(_) | VectorRef::Sparse(_) | VectorRef::Terms(_) => None,
+        VectorRef::Bits(_) | VectorRef::Sparse(_) | VectorRef::Terms(_) | VectorRef::List(_) => None,
     }
 }

@@ -90,7 +90,8 @@ impl UnaryVectorFunction {
                         | VectorRef::BFloat16s(_)
                         | VectorRef::Int8s(_)
                         | VectorRef::Bits(_)
-                        | VectorRef::Terms(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
+                        | VectorRef::Terms(_)
+                        | VectorRef::List(_)) => norm(Row::F32(&numbers(other).unwrap_or_default())),
                     })
                 });
                 Arc::new(norms.collect::<arrow::array::Float64Array>())

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::index_def::{IndexDef, IndexInfo, IndexSpec, IndexState};
 use crate::load::LoadScope;
 use crate::names::{NameKind, validate_name};
+use crate::structs::split_sub_field_name;
 
 impl Collection {
     /// Defines an index; builds run in the background.
@@ -16,12 +17,17 @@ impl Collection {
     /// # Errors
     /// An unknown field, a type or parameter the field does not allow, or another index on it.
     pub async fn create_index(&self, spec: &IndexSpec) -> Result<()> {
-        let field = self.field(&spec.field)?;
+        let field = match self.schema.vector_column(&spec.field) {
+            Some(column) => column,
+            None => self.field(&spec.field)?.clone(),
+        };
         let of_texts = self.schema.function_of(&spec.field).is_some();
-        let mut def = IndexDef::check(spec, field, of_texts)?;
-        validate_name(NameKind::Index, &def.name)?;
-        def.created_ts = self.oracle.next();
+        let mut def = IndexDef::check(spec, &field, of_texts)?;
         let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
+        if named || split_sub_field_name(&def.name).is_none() {
+            validate_name(NameKind::Index, &def.name)?;
+        }
+        def.created_ts = self.oracle.next();
         self.edit(Box::new(move |state| {
             for other in state.indexes.iter().filter(|other| !other.implied) {
                 if other.same_as(&def) {

@@ -48,7 +48,9 @@ pub(super) fn check_values(field: &Field, column: &ArrayRef) -> Result<()> {
         // read when it was brought into its form
         | DataType::Geometry
         | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. } => Ok(()),
+        | DataType::BinaryVector { .. }
+        // the elements were checked, sub-field by sub-field
+        | DataType::VectorArray { .. } => Ok(()),
     }
 }
 

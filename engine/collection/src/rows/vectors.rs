@@ -71,7 +71,8 @@ pub(super) fn conform(field: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         | DataType::Array { .. }
         | DataType::StructArray { .. }
         | DataType::TimestampTz
-        | DataType::Geometry => Err(type_mismatch(field, column.data_type())),
+        | DataType::Geometry
+        | DataType::VectorArray { .. } => Err(type_mismatch(field, column.data_type())),
     }
 }
 
@@ -268,7 +269,8 @@ pub(super) fn check(field: &Field, column: &ArrayRef) -> Result<()> {
         | DataType::TimestampTz
         | DataType::Geometry
         | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. } => Ok(()),
+        | DataType::BinaryVector { .. }
+        | DataType::VectorArray { .. } => Ok(()),
     }
 }
 

@@ -67,7 +67,11 @@ impl TypedLists {
                 valid,
                 options,
             )),
-            VectorsRef::Floats(_) | VectorsRef::Int8s(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) => {
+            VectorsRef::Floats(_)
+            | VectorsRef::Int8s(_)
+            | VectorsRef::Bits(_)
+            | VectorsRef::Sparse(_)
+            | VectorsRef::Lists(_) => {
                 None
             }
         }

@@ -64,7 +64,8 @@ fn weights_of<'a>(query: &VectorRef<'a>) -> Option<SparseVector<'a>> {
         | VectorRef::Halves(_)
         | VectorRef::BFloat16s(_)
         | VectorRef::Int8s(_)
-        | VectorRef::Bits(_) => None,
+        | VectorRef::Bits(_)
+        | VectorRef::List(_) => None,
     }
 }
 
@@ -84,7 +85,7 @@ impl SparseIndex {
         let with_lengths = match metric {
             AnyMetric::Numbers(Metric::Ip) => false,
             AnyMetric::Bm25 => true,
-            AnyMetric::Numbers(Metric::L2 | Metric::Cosine) | AnyMetric::Bits(_) => {
+            AnyMetric::Numbers(Metric::L2 | Metric::Cosine) | AnyMetric::Bits(_) | AnyMetric::MaxSim(_) => {
                 return Err(BuildError::Metric {
                     kind: "an inverted index",
                     metric: metric.to_string(),
@@ -240,7 +241,8 @@ impl SparseIndex {
             | VectorRef::Halves(_)
             | VectorRef::BFloat16s(_)
             | VectorRef::Int8s(_)
-            | VectorRef::Bits(_) => VectorRef::Sparse(kept),
+            | VectorRef::Bits(_)
+            | VectorRef::List(_) => VectorRef::Sparse(kept),
         };
         let candidates = run(
             kept,
@@ -282,7 +284,8 @@ impl SparseIndex {
             | VectorRef::Halves(_)
             | VectorRef::BFloat16s(_)
             | VectorRef::Int8s(_)
-            | VectorRef::Bits(_) => Vec::new(),
+            | VectorRef::Bits(_)
+            | VectorRef::List(_) => Vec::new(),
         }
     }
 

@@ -31,7 +31,7 @@ impl ElementType {
         match metric {
             AnyMetric::Numbers(_) => self != Self::Bit,
             AnyMetric::Bits(_) => self == Self::Bit,
-            AnyMetric::Bm25 => false,
+            AnyMetric::Bm25 | AnyMetric::MaxSim(_) => false,
         }
     }
 

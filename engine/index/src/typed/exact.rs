@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::list_index::exact_lists;
 use super::scorer::Scorer;
 use super::{VectorRef, VectorsRef};
 use crate::any_metric::AnyMetric;
@@ -33,6 +34,9 @@ pub fn exact_search_any(
     allow: Option<&Bitset>,
     stats: &mut SearchStats,
 ) -> Result<Vec<Neighbor>, PairError> {
+    if let (VectorsRef::Lists(lists), VectorRef::List(query)) = (vectors, query) {
+        return exact_lists(metric, lists, query, k, within, allow, stats);
+    }
     let scorer = Scorer::new(metric, query)?;
     if !vectors.is_empty() {
         scorer.check(vectors.row(0))?;

@@ -176,7 +176,7 @@ impl TypedIndex {
         let inverse_norms = reader.array_of(1, norms, "inverse norms")?;
         let of_numbers = match metric {
             AnyMetric::Numbers(metric) => Some(metric),
-            AnyMetric::Bits(_) | AnyMetric::Bm25 => None,
+            AnyMetric::Bits(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => None,
         };
         let graph = match params {
             BuildParams::Flat => None,
@@ -319,7 +319,7 @@ fn element_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)> {
         VectorsRef::BFloat16s(rows) => Some((ElementType::BFloat16, rows.width())),
         VectorsRef::Int8s(rows) => Some((ElementType::Int8, rows.width())),
         VectorsRef::Bits(rows) => Some((ElementType::Bit, rows.width() * 8)),
-        VectorsRef::Floats(_) | VectorsRef::Sparse(_) => None,
+        VectorsRef::Floats(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => None,
     }
 }
 
@@ -330,6 +330,8 @@ fn norms_of(metric: AnyMetric, vectors: VectorsRef<'_>) -> Vec<f32> {
         VectorsRef::Halves(rows) => inverse_norms::<Half>(rows),
         VectorsRef::BFloat16s(rows) => inverse_norms::<BFloat16>(rows),
         VectorsRef::Int8s(rows) => inverse_norms::<Int8>(rows),
-        VectorsRef::Floats(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) => Vec::new(),
+        VectorsRef::Floats(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
+            Vec::new()
+        }
     }
 }

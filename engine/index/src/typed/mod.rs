@@ -10,11 +10,14 @@
 //! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
 //! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
+//! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics | those of the elements |
 
 mod bm25;
 mod element;
 mod exact;
 mod index;
+mod list_index;
+mod lists;
 mod points;
 mod scorer;
 mod sparse;
@@ -26,6 +29,8 @@ pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
 pub(crate) use element::ElementType;
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
+pub use list_index::ListIndex;
+pub use lists::{Elements, VectorLists};
 pub(crate) use points::{BitPoints, BitScorer, Narrow, NumberPoints, inverse_norms};
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
@@ -72,6 +77,16 @@ impl<'a, T> Rows<'a, T> {
         self.data
     }
 
+    /// The rows from `start` to before `end`, which are there.
+    pub(crate) fn slice(&self, start: usize, end: usize) -> Self {
+        let range = start.saturating_mul(self.width)..end.saturating_mul(self.width);
+        let data = self.data.get(range).unwrap_or(&[]);
+        Self {
+            data,
+            width: self.width,
+        }
+    }
+
     /// Row `index`; empty when there is no such row.
     #[inline]
     pub fn row(&self, index: usize) -> &'a [T] {
@@ -99,6 +114,8 @@ pub enum VectorRef<'a> {
     Sparse(SparseVector<'a>),
     /// A query of BM25, for rows that are sparse.
     Terms(Bm25Query<'a>),
+    /// Any number of dense vectors.
+    List(Elements<'a>),
 }
 
 impl VectorRef<'_> {
@@ -111,10 +128,11 @@ impl VectorRef<'_> {
             Self::Int8s(_) => "int8",
             Self::Bits(_) => "bit",
             Self::Sparse(_) | Self::Terms(_) => "sparse",
+            Self::List(elements) => elements.kind(),
         }
     }
 
-    /// The dimension; 0 for a sparse vector, which has none.
+    /// The dimension, of each element of a list; 0 for a sparse vector, which has none.
     pub fn dim(&self) -> usize {
         match self {
             Self::Floats(values) => values.len(),
@@ -122,6 +140,7 @@ impl VectorRef<'_> {
             Self::Int8s(values) => values.len(),
             Self::Bits(bytes) => bytes.len() * 8,
             Self::Sparse(_) | Self::Terms(_) => 0,
+            Self::List(elements) => elements.dim(),
         }
     }
 
@@ -135,6 +154,7 @@ impl VectorRef<'_> {
             Self::Bits(bytes) => bytes.iter().all(|byte| *byte == 0),
             Self::Sparse(vector) => vector.values().iter().all(|value| *value == 0.0),
             Self::Terms(query) => query.weights.values().iter().all(|weight| *weight == 0.0),
+            Self::List(elements) => (0..elements.len()).all(|index| elements.element(index).is_zero()),
         }
     }
 }
@@ -160,6 +180,8 @@ pub enum VectorsRef<'a> {
     Bits(Rows<'a, u8>),
     /// Rows of the elements that are not zero.
     Sparse(SparseVectors<'a>),
+    /// Rows of any number of dense vectors.
+    Lists(VectorLists<'a>),
 }
 
 impl<'a> VectorsRef<'a> {
@@ -171,6 +193,7 @@ impl<'a> VectorsRef<'a> {
             Self::Int8s(rows) => rows.len(),
             Self::Bits(rows) => rows.len(),
             Self::Sparse(rows) => rows.len(),
+            Self::Lists(rows) => rows.len(),
         }
     }
 
@@ -189,6 +212,7 @@ impl<'a> VectorsRef<'a> {
             Self::Int8s(rows) => VectorRef::Int8s(rows.row(index)),
             Self::Bits(rows) => VectorRef::Bits(rows.row(index)),
             Self::Sparse(rows) => VectorRef::Sparse(rows.row(index)),
+            Self::Lists(rows) => VectorRef::List(rows.row(index)),
         }
     }
 
@@ -201,6 +225,7 @@ impl<'a> VectorsRef<'a> {
             // A word of bits costs about what a float does.
             Self::Bits(rows) => rows.width().div_ceil(8),
             Self::Sparse(rows) => rows.mean_len() + 1,
+            Self::Lists(rows) => rows.mean_len() * rows.elements().vectors().row_cost() + 1,
         }
     }
 }

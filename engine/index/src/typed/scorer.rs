@@ -1,7 +1,7 @@
 //! Distances from one query to vectors of its type.
 
-use super::{Bm25Query, SparseVector, VectorRef};
-use crate::any_metric::{AnyMetric, BitMetric};
+use super::{Bm25Query, Elements, SparseVector, VectorRef};
+use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::error::PairError;
 use crate::kernels::narrow::{BFloat16, Format, Half, Single};
 use crate::kernels::{narrow, sparse};
@@ -43,6 +43,10 @@ enum Kind<'a> {
         inverse: f32,
     },
     Terms(Bm25Query<'a>),
+    List {
+        query: Elements<'a>,
+        vectors: Vec<Scorer<'a>>,
+    },
 }
 
 impl<'a> Scorer<'a> {
@@ -58,7 +62,7 @@ impl<'a> Scorer<'a> {
         };
         let numbers = match metric {
             AnyMetric::Numbers(metric) => Ok(metric),
-            AnyMetric::Bits(_) | AnyMetric::Bm25 => Err(wrong("L2, IP, COSINE")),
+            AnyMetric::Bits(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => Err(wrong("L2, IP, COSINE")),
         };
         Ok(Self(match query {
             VectorRef::Floats(query) => Kind::Floats {
@@ -88,12 +92,22 @@ impl<'a> Scorer<'a> {
             },
             VectorRef::Bits(query) => match metric {
                 AnyMetric::Bits(metric) => Kind::Bits { metric, query },
-                AnyMetric::Numbers(_) | AnyMetric::Bm25 => return Err(wrong("HAMMING, JACCARD")),
+                AnyMetric::Numbers(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => {
+                    return Err(wrong("HAMMING, JACCARD"));
+                }
             },
             VectorRef::Terms(query) => match metric {
                 AnyMetric::Bm25 => Kind::Terms(query),
-                AnyMetric::Numbers(_) | AnyMetric::Bits(_) => return Err(wrong("BM25 for a query of texts")),
+                AnyMetric::Numbers(_) | AnyMetric::Bits(_) | AnyMetric::MaxSim(_) => {
+                    return Err(wrong("BM25 for a query of texts"));
+                }
             },
+            VectorRef::List(query) => {
+                let metric = metric_of_elements(metric, VectorRef::List(query))?.of_vectors();
+                let vectors = (0..query.len()).map(|index| Scorer::new(metric, query.element(index)));
+                let vectors = vectors.collect::<Result<_, PairError>>()?;
+                Kind::List { query, vectors }
+            }
             VectorRef::Sparse(query) => Kind::Sparse {
                 metric: numbers?,
                 query,
@@ -138,6 +152,7 @@ impl<'a> Scorer<'a> {
             Kind::Int8s { query, .. } => ("int8", query.len()),
             Kind::Bits { query, .. } => ("bit", query.len() * 8),
             Kind::Sparse { .. } | Kind::Terms(_) => ("sparse", 0),
+            Kind::List { query, .. } => (query.kind(), query.dim()),
         }
     }
 
@@ -198,6 +213,13 @@ impl<'a> Scorer<'a> {
                 }
             },
             (Kind::Terms(query), VectorRef::Sparse(row)) => ip_distance(query.score(row) as f32),
+            (Kind::List { vectors, .. }, VectorRef::List(row)) => {
+                let nearest = |vector: &Scorer<'_>| {
+                    let distances = (0..row.len()).map(|index| vector.one(row.element(index)));
+                    f64::from(distances.fold(f32::INFINITY, f32::min))
+                };
+                vectors.iter().map(nearest).sum::<f64>() as f32
+            }
             (
                 Kind::Floats { .. }
                 | Kind::Halves { .. }
@@ -205,10 +227,26 @@ impl<'a> Scorer<'a> {
                 | Kind::Int8s { .. }
                 | Kind::Bits { .. }
                 | Kind::Sparse { .. }
-                | Kind::Terms(_),
+                | Kind::Terms(_)
+                | Kind::List { .. },
                 _,
             ) => f32::INFINITY,
         }
+    }
+}
+
+/// The metric of the elements, of a metric of lists.
+pub(super) fn metric_of_elements(
+    metric: AnyMetric,
+    query: VectorRef<'_>,
+) -> Result<ElementMetric, PairError> {
+    match metric {
+        AnyMetric::MaxSim(metric) => Ok(metric),
+        AnyMetric::Numbers(_) | AnyMetric::Bits(_) | AnyMetric::Bm25 => Err(PairError::Metric {
+            kind: query.kind(),
+            metric: metric.to_string(),
+            allowed: "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2 for numbers, MAX_SIM_HAMMING, MAX_SIM_JACCARD for bits",
+        }),
     }
 }
 

@@ -8,6 +8,7 @@ mod data;
 mod edges;
 mod exact;
 mod filtered;
+mod lists;
 mod range;
 mod recall;
 mod reproducible;

@@ -345,10 +345,10 @@ impl Engine {
             return Err(QueryError::InvalidParameter(format!(
                 "no metric given and field '{}' has no index to take it from; allowed are {}",
                 request.field,
-                if matches!(data_type, DataType::BinaryVector { .. }) {
-                    "HAMMING, JACCARD"
-                } else {
-                    "L2, IP, COSINE"
+                match &data_type {
+                    DataType::BinaryVector { .. } => "HAMMING, JACCARD",
+                    DataType::VectorArray { .. } => "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
+                    _ => "L2, IP, COSINE",
                 }
             )));
         };
@@ -463,20 +463,17 @@ pub(super) fn page(mut hits: Vec<Hit>, offset: usize, limit: usize) -> Vec<Hit> 
 
 fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
     let schema = collection.schema();
-    match schema.field(name).map(|field| &field.data_type) {
-        Some(vector) if vector.is_vector() => Ok(vector.clone()),
-        Some(other) => Err(QueryError::InvalidParameter(format!(
-            "field '{name}' is {}, not a vector field",
-            other.name()
-        ))),
-        None => {
-            let known: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
-            let known = did_you_mean(name, &known, "vector fields");
-            Err(QueryError::InvalidParameter(format!(
-                "field '{name}' not found{known}"
-            )))
-        }
+    if let Some(column) = schema.vector_column(name) {
+        return Ok(column.data_type);
     }
+    Err(QueryError::InvalidParameter(match schema.field(name) {
+        Some(other) => format!("field '{name}' is {}, not a vector field", other.data_type.name()),
+        None => {
+            let known: Vec<String> = schema.vector_columns().map(|field| field.name).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            format!("field '{name}' not found{}", did_you_mean(name, &known, "vector fields"))
+        }
+    }))
 }
 
 fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKind) {

@@ -442,6 +442,9 @@ impl Call<'_> {
             AnyMetric::Numbers(Metric::Ip) => "negative_inner_product",
             AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
             AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
+            AnyMetric::MaxSim(_) => {
+                return Err(external(QueryError::Internal(format!("no column has metric {metric}"))));
+            }
             AnyMetric::Bm25 => {
                 let query = of_type(query, "query", ArrowType::Utf8);
                 return Ok(bm25::function().call(vec![vector, query]));

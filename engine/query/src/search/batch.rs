@@ -22,7 +22,7 @@ pub(super) fn search_together(
 ) -> Result<(Vec<Vec<Hit>>, Totals), QueryError> {
     let floats = match spec.metric {
         AnyMetric::Numbers(metric) => Floats::of(queries).map(|floats| (metric, floats)),
-        AnyMetric::Bits(_) | AnyMetric::Bm25 => None,
+        AnyMetric::Bits(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => None,
     };
     let batches = |target: &&Target| {
         let metric = floats.as_ref().map(|(metric, _)| *metric);

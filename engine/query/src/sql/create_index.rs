@@ -148,6 +148,7 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::Json
         | DataType::Array { .. }
         | DataType::StructArray { .. }
+        | DataType::VectorArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("vector", NUMBERS),
     }

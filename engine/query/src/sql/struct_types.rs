@@ -110,11 +110,6 @@ pub(super) fn struct_array(sql: &SqlType) -> Result<Option<DataType>> {
     for (name, sql) in subs {
         let name = normalized(&name);
         let data_type = column_type(&sql)?.bounded();
-        if data_type.is_vector() {
-            return Err(QueryError::Unsupported(format!(
-                "vectors in structs (sub-field '{name}' of type {sql})"
-            )));
-        }
         fields.push(SubField::new(name, data_type));
     }
     Ok(Some(DataType::StructArray {

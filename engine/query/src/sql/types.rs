@@ -142,6 +142,7 @@ pub(crate) fn vector_sql(data_type: &DataType) -> Option<SqlType> {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::StructArray { .. }
+        | DataType::VectorArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => None,
     }
@@ -182,6 +183,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
             max_capacity: DEFAULT_CAPACITY,
         } => format!("{}[]", struct_name(fields)),
         DataType::StructArray { fields, max_capacity } => format!("{}[{max_capacity}]", struct_name(fields)),
+        DataType::VectorArray { element } => format!("{}[]", type_name(element)),
         DataType::FloatVector { .. }
         | DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }

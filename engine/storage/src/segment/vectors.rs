@@ -21,8 +21,8 @@ const ALIGNMENT: usize = 64;
 const FOOTER_TAIL: usize = 10;
 
 /// True for columns that go to a vector file: fixed-size lists of fixed-width numbers, bytes of a fixed width (bits and
-/// bfloat16s), and lists of indexes and values (sparse vectors). No scalar has unsigned indexes, so no other list of structs
-/// is taken for one.
+/// bfloat16s), lists of indexes and values (sparse vectors), and lists of structs with a vector among their fields, as a whole.
+/// No scalar has unsigned indexes, so no other list of structs is taken for a sparse vector.
 pub(crate) fn is_vector(data_type: &DataType) -> bool {
     let is_list =
         |list: &DataType| matches!(list, DataType::FixedSizeList(item, _) if item.data_type().is_primitive());
@@ -34,7 +34,15 @@ pub(crate) fn is_vector(data_type: &DataType) -> bool {
         let types = fields.iter().map(|field| field.data_type());
         types.eq([&DataType::UInt32, &DataType::Float32])
     };
-    is_list(data_type) || is_sparse(data_type) || matches!(data_type, DataType::FixedSizeBinary(_))
+    let is_dense = |vector: &DataType| is_list(vector) || matches!(vector, DataType::FixedSizeBinary(_));
+    let has_vectors = |list: &DataType| {
+        let DataType::List(item) = list else { return false };
+        let DataType::Struct(fields) = item.data_type() else {
+            return false;
+        };
+        fields.iter().any(|field| is_dense(field.data_type()))
+    };
+    is_dense(data_type) || is_sparse(data_type) || has_vectors(data_type)
 }
 
 /// The file of one column.

@@ -72,7 +72,8 @@ pub(super) fn from_wire(
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => {
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => {
             return Err(mismatch(field, element.name()));
         }
     };

@@ -119,6 +119,7 @@ fn filled_bytes(field: &Field) -> u64 {
         | DataType::Json
         | DataType::Array { .. }
         | DataType::StructArray { .. }
+        | DataType::VectorArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => {
             let default = field.default.as_ref().and_then(serde_json::Value::as_str);

@@ -10,7 +10,7 @@ use milvus::proto::schema::FieldData;
 use milvus::proto::schema::field_data::Field as WireField;
 
 use super::nulls::Nulls;
-use super::{mismatch, scalars};
+use super::{mismatch, scalars, vectors};
 use crate::status::{Error, Result};
 
 /// The rows of an array of structs.
@@ -64,6 +64,14 @@ pub(super) fn from_wire(
                 },
             )
         };
+        if definition.data_type.is_vector() {
+            let valid = Some(sub.valid_data).filter(|valid| !valid.is_empty());
+            let valid = valid.unwrap_or_else(|| data.valid_data.clone());
+            let nulls = Nulls::of(&as_array, valid, rows)?;
+            let of_element = Field::new(&sub.field_name, definition.data_type.clone());
+            *place = Some(vectors::lists_from_wire(&of_element, sub.field, &nulls)?);
+            continue;
+        }
         let mut payload = match sub.field {
             Some(WireField::Scalars(scalars)) => scalars,
             None => Default::default(),

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array};
-use arrow::datatypes::DataType as ArrowType;
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, ListArray, new_empty_array};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
 use elanus_collection::{DataType, Field};
+use milvus::proto::schema::field_data::Field as WireField;
 use milvus::proto::schema::{VectorField, vector_field};
 
 use super::mismatch;
@@ -120,6 +123,64 @@ pub(super) fn typed_from_wire(field: &Field, vectors: VectorField, nulls: &Nulls
         }
     };
     typed_vectors::from_bytes(field, bytes, nulls.buffer())
+}
+
+/// A list of dense vectors for each row: what a sub-field of an array of structs holds. `element` is a field of the elements'
+/// type.
+pub(super) fn lists_from_wire(element: &Field, payload: Option<WireField>, nulls: &Nulls) -> Result<ListArray> {
+    let rows = match payload {
+        Some(WireField::Vectors(VectorField {
+            data: Some(vector_field::Data::VectorArray(lists)),
+            ..
+        })) => lists.data,
+        None | Some(WireField::Vectors(VectorField { data: None, .. })) => Vec::new(),
+        Some(WireField::Vectors(VectorField { data: Some(other), .. })) => {
+            return Err(mismatch(element, kind(&other)));
+        }
+        Some(WireField::Scalars(_)) => return Err(mismatch(element, "scalar")),
+        Some(WireField::StructArrays(_)) => return Err(mismatch(element, "struct")),
+    };
+    nulls.check(element, rows.len())?;
+    let lists = rows.into_iter().map(|row| one_list(element, row));
+    let lists = lists.collect::<Result<Vec<ArrayRef>>>()?;
+    let lengths: Vec<Option<usize>> = nulls.options(lists.iter().map(|list| list.len())).collect();
+    let parts: Vec<&dyn Array> = lists.iter().map(AsRef::as_ref).collect();
+    let arrow = element.data_type.to_arrow();
+    let values = if parts.is_empty() {
+        new_empty_array(&arrow)
+    } else {
+        concat(&parts)?
+    };
+    let valid = NullBuffer::from_iter(lengths.iter().map(Option::is_some));
+    let item = Arc::new(ArrowField::new_list_field(arrow, true));
+    let offsets = OffsetBuffer::from_lengths(lengths.into_iter().map(Option::unwrap_or_default));
+    let nulls = (valid.null_count() > 0).then_some(valid);
+    Ok(ListArray::try_new(item, offsets, values, nulls)?)
+}
+
+/// The vectors of one row.
+fn one_list(element: &Field, row: VectorField) -> Result<ArrayRef> {
+    let dim = element.data_type.dim().unwrap_or(0);
+    let width = dim.max(1) as usize;
+    let bytes = typed_vectors::vector_bytes(&element.data_type).unwrap_or(width).max(1);
+    let count = match &row.data {
+        None => 0,
+        Some(vector_field::Data::FloatVector(floats)) => floats.data.len() / width,
+        Some(
+            vector_field::Data::Float16Vector(data)
+            | vector_field::Data::Bfloat16Vector(data)
+            | vector_field::Data::Int8Vector(data)
+            | vector_field::Data::BinaryVector(data),
+        ) => data.len() / bytes,
+        Some(other @ (vector_field::Data::SparseFloatVector(_) | vector_field::Data::VectorArray(_))) => {
+            return Err(mismatch(element, kind(other)));
+        }
+    };
+    let nulls = Nulls::of(element, Vec::new(), count)?;
+    match &element.data_type {
+        DataType::FloatVector { dim } => from_wire(element, *dim, row, &nulls),
+        _ => typed_from_wire(element, row, &nulls),
+    }
 }
 
 fn sparse_from_wire(field: &Field, rows: &[Vec<u8>], nulls: &Nulls) -> Result<ArrayRef> {

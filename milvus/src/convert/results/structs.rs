@@ -32,16 +32,19 @@ pub(super) fn to_wire(
         let item = Arc::new(ArrowField::new_list_field(child.data_type().clone(), true));
         let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
         let list: ArrayRef = Arc::new(ListArray::try_new(item, offsets, Arc::clone(child), nulls)?);
+        let element = Box::new(sub.data_type.clone());
+        let list_type = if sub.data_type.is_vector() {
+            DataType::VectorArray { element }
+        } else {
+            DataType::Array {
+                element,
+                max_capacity: 0,
+            }
+        };
         let of_lists = Field {
             id: sub.id,
             nullable: field.nullable,
-            ..Field::new(
-                &sub.name,
-                DataType::Array {
-                    element: Box::new(sub.data_type.clone()),
-                    max_capacity: 0,
-                },
-            )
+            ..Field::new(&sub.name, list_type)
         };
         fields.push(column_to_wire(&of_lists, &list, None, zone)?);
     }

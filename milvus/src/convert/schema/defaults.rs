@@ -105,7 +105,8 @@ pub(super) fn default_to_wire(data_type: &DataType, value: &Value) -> Option<wir
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => return None,
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => return None,
     };
     Some(wire::ValueField { data: Some(data) })
 }

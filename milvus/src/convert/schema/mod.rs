@@ -152,7 +152,8 @@ fn can_cluster(data_type: &DataType) -> bool {
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
         | DataType::BinaryVector { .. }
-        | DataType::SparseFloatVector => false,
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. } => false,
     }
 }
 

@@ -3,8 +3,8 @@
 use elanus_collection::{DataType, Field, SubField};
 use milvus::proto::schema as wire;
 
-use super::types::{params_to_wire, type_from_wire};
-use crate::convert::{to_map, to_pairs};
+use super::types::{MAX_CAPACITY, max_capacity, params_to_wire, type_from_wire, type_to_wire};
+use crate::convert::{pair, to_map, to_pairs};
 use crate::status::{Error, Result};
 
 /// Parameters of a sub-field that only tune Milvus' own machinery.
@@ -58,12 +58,7 @@ fn sub_field(collection: &str, of: &str, sub: wire::FieldSchema) -> Result<(SubF
     let name = sub.name;
     let known = wire::DataType::try_from(sub.data_type);
     match known {
-        Ok(wire::DataType::Array) => {}
-        Ok(wire::DataType::ArrayOfVector) => {
-            return Err(Error::unsupported(format!(
-                "vectors in structs (sub-field {name} of {of}); allowed are Bool, Int8, Int16, Int32, Int64, Float, Double, VarChar"
-            )));
-        }
+        Ok(wire::DataType::Array | wire::DataType::ArrayOfVector) => {}
         _ => {
             let shown = known.map_or_else(
                 |_| sub.data_type.to_string(),
@@ -92,6 +87,19 @@ fn sub_field(collection: &str, of: &str, sub: wire::FieldSchema) -> Result<(SubF
     }
     let mut params = to_map(sub.type_params);
     let data_type = type_from_wire(collection, &name, sub.data_type, sub.element_type, &mut params)?;
+    let (element, capacity) = match data_type {
+        DataType::Array {
+            element,
+            max_capacity,
+        } => (*element, max_capacity),
+        DataType::VectorArray { element } => (*element, max_capacity(collection, &name, &mut params)?),
+        other => {
+            return Err(Error::unexpected(format!(
+                "internal error: sub-field {name} is {}, no array",
+                other.name()
+            )));
+        }
+    };
     if let Some((key, value)) = params
         .iter()
         .find(|(key, _)| !WITHOUT_EFFECT.contains(&key.as_str()))
@@ -100,20 +108,11 @@ fn sub_field(collection: &str, of: &str, sub: wire::FieldSchema) -> Result<(SubF
             "{key}={value} of sub-field {name} of {of}"
         )));
     }
-    let DataType::Array {
-        element,
-        max_capacity,
-    } = data_type
-    else {
-        return Err(Error::unexpected(format!(
-            "internal error: sub-field {name} is no array"
-        )));
-    };
     let sub = SubField {
         description: sub.description,
-        ..SubField::new(name, *element)
+        ..SubField::new(name, element)
     };
-    Ok((sub, max_capacity))
+    Ok((sub, capacity))
 }
 
 /// The field as DescribeCollection shows it; none for one that is no array of structs.
@@ -122,17 +121,19 @@ pub(super) fn to_wire(field: &Field) -> Option<wire::StructArrayFieldSchema> {
         return None;
     };
     let sub_field = |sub: &SubField| {
-        let array = DataType::Array {
-            element: Box::new(sub.data_type.clone()),
-            max_capacity: *max_capacity,
+        let (_, mut type_params) = params_to_wire(&sub.data_type);
+        type_params.push(pair(MAX_CAPACITY, max_capacity.to_string()));
+        let list = if sub.data_type.is_vector() {
+            wire::DataType::ArrayOfVector
+        } else {
+            wire::DataType::Array
         };
-        let (element_type, type_params) = params_to_wire(&array);
         wire::FieldSchema {
             field_id: sub.id,
             name: sub.name.clone(),
             description: sub.description.clone(),
-            data_type: wire::DataType::Array as i32,
-            element_type: element_type as i32,
+            data_type: list as i32,
+            element_type: type_to_wire(&sub.data_type) as i32,
             type_params,
             nullable: field.nullable,
             ..Default::default()

@@ -114,12 +114,23 @@ pub(super) fn type_from_wire(
                 "data type None is not valid (field {field})"
             )));
         }
+        W::ArrayOfVector => {
+            let element = type_from_wire(collection, field, element_type, 0, params)?;
+            if !element.is_dense_vector() {
+                return Err(Error::invalid(format!(
+                    "element type {} is not supported (field {field}); allowed are FloatVector, Float16Vector, BFloat16Vector, Int8Vector, BinaryVector",
+                    name(element_type)
+                )));
+            }
+            DataType::VectorArray {
+                element: Box::new(element),
+            }
+        }
         W::Mol
         | W::Date
         | W::Time
         | W::Decimal
         | W::Uuid
-        | W::ArrayOfVector
         | W::ArrayOfStruct
         | W::Struct => return unsupported(),
     })
@@ -232,6 +243,7 @@ pub(crate) fn type_to_wire(data_type: &DataType) -> wire::DataType {
         DataType::Int8Vector { .. } => wire::DataType::Int8Vector,
         DataType::BinaryVector { .. } => wire::DataType::BinaryVector,
         DataType::SparseFloatVector => wire::DataType::SparseFloatVector,
+        DataType::VectorArray { .. } => wire::DataType::ArrayOfVector,
     }
 }
 
@@ -268,5 +280,6 @@ pub(super) fn params_to_wire(data_type: &DataType) -> (wire::DataType, Vec<KeyVa
         | DataType::Geometry
         | DataType::StructArray { .. }
         | DataType::SparseFloatVector => (wire::DataType::None, Vec::new()),
+        DataType::VectorArray { element } => (type_to_wire(element), params_to_wire(element).1),
     }
 }
