@@ -377,9 +377,9 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
 fn types_of(data_type: &DataType) -> &'static [&'static str] {
     match data_type {
         DataType::VectorArray { element } => types_of(element),
-        DataType::FloatVector { .. }
-        | DataType::Float16Vector { .. }
-        | DataType::BFloat16Vector { .. } => OF_FLOATS,
+        DataType::FloatVector { .. } | DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } => {
+            OF_FLOATS
+        }
         DataType::BinaryVector { .. } => &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", "AUTOINDEX"],
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
         DataType::Int8Vector { .. }

@@ -359,8 +359,13 @@ impl CollectionSchema {
     /// The one of [`CollectionSchema::vector_columns`] with this name.
     pub fn vector_column(&self, name: &str) -> Option<Field> {
         match split_sub_field_name(name) {
-            None => self.field(name).filter(|field| field.data_type.is_vector()).cloned(),
-            Some((field, _)) => structs::vector_columns(self.field(field)?).find(|column| column.name == name),
+            None => self
+                .field(name)
+                .filter(|field| field.data_type.is_vector())
+                .cloned(),
+            Some((field, _)) => {
+                structs::vector_columns(self.field(field)?).find(|column| column.name == name)
+            }
         }
     }
 }

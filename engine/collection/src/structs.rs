@@ -89,7 +89,12 @@ pub(crate) fn values_of(column: &ArrayRef, sub: &str) -> Result<ArrayRef> {
     };
     let item = Arc::new(ArrowField::new_list_field(values.data_type().clone(), true));
     let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
-    Ok(Arc::new(ListArray::try_new(item, offsets, Arc::clone(values), nulls)?))
+    Ok(Arc::new(ListArray::try_new(
+        item,
+        offsets,
+        Arc::clone(values),
+        nulls,
+    )?))
 }
 
 /// The children of the Arrow struct.

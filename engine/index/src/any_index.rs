@@ -179,7 +179,9 @@ impl AnyIndex {
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {
             Self::Sparse(index) => Some(index),
-            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) | Self::Lists(_) => None,
+            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) | Self::Lists(_) => {
+                None
+            }
         }
     }
 

@@ -111,12 +111,16 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
 
 /// Embedding lists, one for each query: the bytes of its vectors, one after the other.
 fn lists(bytes: &[u8], field: &Field, element: &DataType) -> Result<QueryVectors> {
-    let wanted = match element {
-        DataType::Float16Vector { .. } => PlaceholderType::EmbListFloat16Vector,
-        DataType::BFloat16Vector { .. } => PlaceholderType::EmbListBFloat16Vector,
-        DataType::Int8Vector { .. } => PlaceholderType::EmbListInt8Vector,
-        DataType::BinaryVector { .. } => PlaceholderType::EmbListBinaryVector,
-        _ => PlaceholderType::EmbListFloatVector,
+    let wanted = if matches!(element, DataType::Float16Vector { .. }) {
+        PlaceholderType::EmbListFloat16Vector
+    } else if matches!(element, DataType::BFloat16Vector { .. }) {
+        PlaceholderType::EmbListBFloat16Vector
+    } else if matches!(element, DataType::Int8Vector { .. }) {
+        PlaceholderType::EmbListInt8Vector
+    } else if matches!(element, DataType::BinaryVector { .. }) {
+        PlaceholderType::EmbListBinaryVector
+    } else {
+        PlaceholderType::EmbListFloatVector
     };
     let dim = element.dim().unwrap_or(0) as usize;
     let width = typed_vectors::vector_bytes(element).unwrap_or(dim * size_of::<f32>());
@@ -124,14 +128,21 @@ fn lists(bytes: &[u8], field: &Field, element: &DataType) -> Result<QueryVectors
     let (mut all, mut lengths) = (Vec::new(), Vec::with_capacity(nq));
     for placeholder in &group.placeholders {
         let kind = PlaceholderType::try_from(placeholder.r#type);
-        if placeholder.element_level || kind.is_ok_and(|kind| !is_list(kind) && kind != PlaceholderType::VarChar) {
+        if placeholder.element_level
+            || kind.is_ok_and(|kind| !is_list(kind) && kind != PlaceholderType::VarChar)
+        {
             return Err(Error::unsupported(format!(
                 "element-level search of {}: its metric is one of lists, send an EmbeddingList",
                 field.name
             )));
         }
         if kind != Ok(wanted) {
-            return Err(wrong_kind(kind.ok(), placeholder.r#type, &field.name, element.name()));
+            return Err(wrong_kind(
+                kind.ok(),
+                placeholder.r#type,
+                &field.name,
+                element.name(),
+            ));
         }
         for list in &placeholder.values {
             if list.is_empty() || width == 0 || list.len() % width != 0 {
@@ -158,7 +169,12 @@ fn lists(bytes: &[u8], field: &Field, element: &DataType) -> Result<QueryVectors
         let ArrowType::FixedSizeList(item, size) = element.to_arrow() else {
             return Err(Error::unexpected("internal error: a float vector is no list"));
         };
-        Arc::new(FixedSizeListArray::try_new(item, size, Arc::new(Float32Array::from(numbers)), None)?)
+        Arc::new(FixedSizeListArray::try_new(
+            item,
+            size,
+            Arc::new(Float32Array::from(numbers)),
+            None,
+        )?)
     } else {
         check_finite(&of_element, &all)?;
         typed_vectors::from_bytes(&of_element, all, None)?

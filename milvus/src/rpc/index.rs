@@ -42,7 +42,10 @@ pub(crate) async fn create(
             request.field_name
         )));
     }
-    if vectors.is_none() && schema.field(&request.field_name).is_none() && schema.field(DYNAMIC_FIELD).is_some() {
+    if vectors.is_none()
+        && schema.field(&request.field_name).is_none()
+        && schema.field(DYNAMIC_FIELD).is_some()
+    {
         // The key of a dynamic field stands for the field; without a path it is the path.
         let key = std::mem::replace(&mut request.field_name, DYNAMIC_FIELD.to_string());
         if !request

@@ -207,7 +207,11 @@ pub(super) async fn arm(
     }
     let of_lists = matches!(field.data_type, DataType::VectorArray { .. });
     if of_lists && (params.group.is_some() || params.iterator || params.page.is_some()) {
-        let what = if params.group.is_some() { "grouping" } else { "an iterator" };
+        let what = if params.group.is_some() {
+            "grouping"
+        } else {
+            "an iterator"
+        };
         return Err(Error::unsupported(format!(
             "{what} together with a search by embedding lists ({})",
             field.name

@@ -499,6 +499,10 @@ fn text_of(vector: VectorRef<'_>) -> String {
                 '}',
             )
         }
+        VectorRef::List(elements) => {
+            let elements = (0..elements.len()).map(|index| text_of(elements.element(index)));
+            enclosed('[', elements, ']')
+        }
         other @ (VectorRef::Floats(_)
         | VectorRef::Halves(_)
         | VectorRef::BFloat16s(_)

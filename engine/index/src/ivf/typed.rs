@@ -71,9 +71,7 @@ impl TypedLists {
             | VectorsRef::Int8s(_)
             | VectorsRef::Bits(_)
             | VectorsRef::Sparse(_)
-            | VectorsRef::Lists(_) => {
-                None
-            }
+            | VectorsRef::Lists(_) => None,
         }
     }
 

@@ -8,7 +8,6 @@
 //! Fewer rows than wanted, because near elements share rows, make the search go on with twice as many elements. The blob of an
 //! index holds the header of the elements' index under the metric of lists, and that index as its one array.
 
-
 use rayon::prelude::*;
 
 use super::scorer::{Scorer as AnyScorer, metric_of_elements};
@@ -62,9 +61,9 @@ impl<'a> ListScorer<'a> {
             });
         }
         let scorer = |vector: VectorRef<'a>| match (metric, lists.elements(), vector) {
-            (ElementMetric::Numbers(metric), Elements::Floats(rows), VectorRef::Floats(vector)) => {
-                Ok(ElementScorer::Floats(Space::new(metric, rows, None).scorer(vector)))
-            }
+            (ElementMetric::Numbers(metric), Elements::Floats(rows), VectorRef::Floats(vector)) => Ok(
+                ElementScorer::Floats(Space::new(metric, rows, None).scorer(vector)),
+            ),
             _ => AnyScorer::new(metric.of_vectors(), vector).map(ElementScorer::Other),
         };
         let vectors = (0..query.len()).map(|index| scorer(query.element(index)));
@@ -101,7 +100,6 @@ impl<'a> ListScorer<'a> {
 }
 
 /// [`crate::exact_search_any`] in lists; empty lists are not found.
-#[expect(clippy::too_many_arguments, reason = "as the search of other vectors")]
 pub(super) fn exact_lists(
     metric: AnyMetric,
     lists: VectorLists<'_>,
@@ -306,7 +304,9 @@ impl ListIndex {
         let mut rows = Vec::new();
         for index in 0..query.len() {
             let vector = query.element(index);
-            let found = self.elements.search(vectors, vector, wanted, &params, filter, stats)?;
+            let found = self
+                .elements
+                .search(vectors, vector, wanted, &params, filter, stats)?;
             for element in found.iter().map(|near| near.row as usize) {
                 let row = lists.row_of(element);
                 // Elements outside of all lists belong to no row.

@@ -186,7 +186,9 @@ mod tests {
         assert_eq!((lists.len(), lists.mean_len(), elements.dim()), (3, 2, 2));
         assert_eq!(lists.range(2), 2..6);
         assert!(lists.row(1).is_empty() && lists.row(9).is_empty());
-        let Elements::Floats(row) = lists.row(0) else { panic!("floats") };
+        let Elements::Floats(row) = lists.row(0) else {
+            panic!("floats")
+        };
         assert_eq!(row.data(), [0.0, 1.0, 2.0, 3.0]);
         assert_eq!([0, 1, 2, 5].map(|element| lists.row_of(element)), [0, 0, 2, 2]);
     }

@@ -31,7 +31,9 @@ fn offsets(rows: usize, seed: u64) -> Vec<i32> {
 
 /// The same formula, one number after the other.
 fn formula(metric: AnyMetric, query: Elements<'_>, row: Elements<'_>) -> f32 {
-    let AnyMetric::MaxSim(metric) = metric else { panic!("a metric of lists") };
+    let AnyMetric::MaxSim(metric) = metric else {
+        panic!("a metric of lists")
+    };
     let distance = |a: VectorRef<'_>, b: VectorRef<'_>| {
         let scorer = elanus_index::typed::Scorer::new(metric.of_vectors(), a).unwrap();
         scorer.distance(b).unwrap()
@@ -40,7 +42,9 @@ fn formula(metric: AnyMetric, query: Elements<'_>, row: Elements<'_>) -> f32 {
         let of_row = (0..row.len()).map(|element| distance(vector, row.element(element)));
         of_row.fold(f32::INFINITY, f32::min)
     };
-    (0..query.len()).map(|vector| nearest(query.element(vector))).sum()
+    (0..query.len())
+        .map(|vector| nearest(query.element(vector)))
+        .sum()
 }
 
 fn exact(
@@ -70,16 +74,25 @@ fn exact_search_is_the_formula_for_every_type_and_metric() {
     let count = ends[rows] as usize;
     let mut mixture = Mixture::new(dim, 8, 5);
     let (base, wanted) = (mixture.draw(count), mixture.draw(4));
-    let plain = [(Vectors::new(&base, dim).unwrap(), Vectors::new(&wanted, dim).unwrap())];
+    let plain = [(
+        Vectors::new(&base, dim).unwrap(),
+        Vectors::new(&wanted, dim).unwrap(),
+    )];
     let mut all: Vec<(VectorsRef<'_>, VectorsRef<'_>, Vec<ElementMetric>)> = Vec::new();
     let of_numbers = [Metric::L2, Metric::Ip, Metric::Cosine].map(ElementMetric::Numbers);
     for (base, wanted) in plain {
-        all.push((VectorsRef::Floats(base), VectorsRef::Floats(wanted), of_numbers.to_vec()));
+        all.push((
+            VectorsRef::Floats(base),
+            VectorsRef::Floats(wanted),
+            of_numbers.to_vec(),
+        ));
     }
     let columns = (Column::of_all_types(&base), Column::of_all_types(&wanted));
     for (base, wanted) in columns.0.iter().zip(&columns.1) {
         let metrics = match base {
-            Column::Bits(_) => [BitMetric::Hamming, BitMetric::Jaccard].map(ElementMetric::Bits).to_vec(),
+            Column::Bits(_) => [BitMetric::Hamming, BitMetric::Jaccard]
+                .map(ElementMetric::Bits)
+                .to_vec(),
             Column::Halves(_) | Column::BFloat16s(_) | Column::Int8s(_) => of_numbers.to_vec(),
         };
         all.push((base.vectors(dim), wanted.vectors(dim), metrics));
@@ -94,7 +107,10 @@ fn exact_search_is_the_formula_for_every_type_and_metric() {
             for hit in &found {
                 let expected = formula(metric, query, lists.row(hit.row as usize));
                 let off = (hit.distance - expected).abs();
-                assert!(off <= 1e-4 * expected.abs().max(1.0), "{metric} {hit:?} {expected}");
+                assert!(
+                    off <= 1e-4 * expected.abs().max(1.0),
+                    "{metric} {hit:?} {expected}"
+                );
             }
             assert!(found.is_sorted_by(|a, b| a.distance <= b.distance));
         }
@@ -136,7 +152,10 @@ fn indexes_of_the_elements_find_what_exact_search_finds() {
         for family in families() {
             let vectors = VectorsRef::Lists(lists);
             let built = AnyIndex::build(&family, metric, vectors, None, &BuildOptions::default()).unwrap();
-            assert_eq!((built.metric(), built.kind(), built.rows()), (metric, family.kind(), rows));
+            assert_eq!(
+                (built.metric(), built.kind(), built.rows()),
+                (metric, family.kind(), rows)
+            );
             let opened = AnyIndex::open(Bytes::from(built.serialize())).unwrap();
             assert_eq!(opened.serialize(), built.serialize());
             for allow in [None, Some(&half), Some(&few)] {
@@ -145,7 +164,9 @@ fn indexes_of_the_elements_find_what_exact_search_finds() {
                     let query = floats(query);
                     let mut stats = SearchStats::default();
                     let search = |index: &AnyIndex, stats: &mut SearchStats| {
-                        index.search(vectors, VectorRef::List(query), K, &params, allow, stats).unwrap()
+                        index
+                            .search(vectors, VectorRef::List(query), K, &params, allow, stats)
+                            .unwrap()
                     };
                     let found = search(&opened, &mut stats);
                     assert_eq!(found, search(&built, &mut SearchStats::default()));
@@ -174,9 +195,14 @@ fn indexes_of_the_elements_find_what_exact_search_finds() {
                     let mut stats = SearchStats::default();
                     for query in &queries {
                         let query = VectorRef::List(floats(query));
-                        opened.search(vectors, query, K, &params, None, &mut stats).unwrap();
+                        opened
+                            .search(vectors, query, K, &params, None, &mut stats)
+                            .unwrap();
                     }
-                    assert!(fewer.sum::<u64>() < stats.distances, "fewer elements are less work");
+                    assert!(
+                        fewer.sum::<u64>() < stats.distances,
+                        "fewer elements are less work"
+                    );
                 }
             }
         }
@@ -197,7 +223,9 @@ fn ranges_large_limits_and_lists_without_rows_are_exact() {
     let expected = exact(metric, lists, query, 5_000, None);
     let mut stats = SearchStats::default();
     let mut search = |k: usize, params: &SearchParams| {
-        index.search(vectors, VectorRef::List(query), k, params, None, &mut stats).unwrap()
+        index
+            .search(vectors, VectorRef::List(query), k, params, None, &mut stats)
+            .unwrap()
     };
     assert_eq!(search(5_000, &SearchParams::default()), expected);
     let within = Window::new(Some(expected[20].distance), Some(expected[40].distance));
@@ -209,7 +237,14 @@ fn ranges_large_limits_and_lists_without_rows_are_exact() {
     assert!(search(0, &SearchParams::default()).is_empty());
 
     let none = VectorLists::new(&[0, 0, 0], floats(&[])).unwrap();
-    let empty = AnyIndex::build(&HNSW, metric, VectorsRef::Lists(none), None, &BuildOptions::default()).unwrap();
+    let empty = AnyIndex::build(
+        &HNSW,
+        metric,
+        VectorsRef::Lists(none),
+        None,
+        &BuildOptions::default(),
+    )
+    .unwrap();
     let found = empty.search(
         VectorsRef::Lists(none),
         VectorRef::List(query),
@@ -227,14 +262,25 @@ fn what_does_not_fit_is_refused_with_its_reason() {
     let lists = VectorLists::new(&[0, 1, 4], floats(&data)).unwrap();
     let search = |metric: AnyMetric, query: VectorRef<'_>| {
         let mut stats = SearchStats::default();
-        exact_search_any(metric, VectorsRef::Lists(lists), query, 1, Window::default(), None, &mut stats)
-            .unwrap_err()
-            .to_string()
+        exact_search_any(
+            metric,
+            VectorsRef::Lists(lists),
+            query,
+            1,
+            Window::default(),
+            None,
+            &mut stats,
+        )
+        .unwrap_err()
+        .to_string()
     };
     let two = VectorRef::List(floats(&data[..2 * DIM]));
     assert!(search(Metric::L2.into(), two).starts_with("vectors of type list of float have no metric L2"));
     let short = VectorRef::List(Elements::Floats(Vectors::new(&data[..4], 4).unwrap()));
-    assert_eq!(search(numbers(Metric::L2), short), "vectors have different dimensions, 4 and 16");
+    assert_eq!(
+        search(numbers(Metric::L2), short),
+        "vectors have different dimensions, 4 and 16"
+    );
     let single = search(numbers(Metric::L2), VectorRef::Floats(&data[..DIM]));
     assert!(single.contains("MAX_SIM_L2"), "{single}");
     let error = AnyIndex::build(

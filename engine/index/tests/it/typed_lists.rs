@@ -36,7 +36,9 @@ fn families(vectors: VectorsRef<'_>) -> Vec<BuildParams> {
             coded(64, Code::Scann { sub_dim: 2 }),
         ],
         VectorsRef::Bits(_) => vec![FLAT],
-        VectorsRef::Floats(_) | VectorsRef::Int8s(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => Vec::new(),
+        VectorsRef::Floats(_) | VectorsRef::Int8s(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
+            Vec::new()
+        }
     }
 }
 

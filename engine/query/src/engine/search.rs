@@ -347,7 +347,8 @@ impl Engine {
                 request.field,
                 match &data_type {
                     DataType::BinaryVector { .. } => "HAMMING, JACCARD",
-                    DataType::VectorArray { .. } => "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
+                    DataType::VectorArray { .. } =>
+                        "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
                     _ => "L2, IP, COSINE",
                 }
             )));
@@ -471,7 +472,10 @@ fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
         None => {
             let known: Vec<String> = schema.vector_columns().map(|field| field.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            format!("field '{name}' not found{}", did_you_mean(name, &known, "vector fields"))
+            format!(
+                "field '{name}' not found{}",
+                did_you_mean(name, &known, "vector fields")
+            )
         }
     }))
 }

@@ -443,7 +443,9 @@ impl Call<'_> {
             AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
             AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
             AnyMetric::MaxSim(_) => {
-                return Err(external(QueryError::Internal(format!("no column has metric {metric}"))));
+                return Err(external(QueryError::Internal(format!(
+                    "no column has metric {metric}"
+                ))));
             }
             AnyMetric::Bm25 => {
                 let query = of_type(query, "query", ArrowType::Utf8);

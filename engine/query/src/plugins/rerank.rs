@@ -400,7 +400,9 @@ fn floats(vectors: &QueryVectors, query: usize, dim: u32) -> Result<Vec<f32>> {
             .map(|bits| f32::from_bits(u32::from(*bits) << 16))
             .collect(),
         Some(VectorRef::Int8s(values)) => values.iter().map(|value| f32::from(*value)).collect(),
-        Some(other @ (VectorRef::Bits(_) | VectorRef::Sparse(_) | VectorRef::Terms(_) | VectorRef::List(_))) => {
+        Some(
+            other @ (VectorRef::Bits(_) | VectorRef::Sparse(_) | VectorRef::Terms(_) | VectorRef::List(_)),
+        ) => {
             return Err(QueryError::Internal(format!(
                 "a query of type {} for vectors of {dim} numbers",
                 other.kind()

@@ -127,14 +127,20 @@ pub(super) fn typed_from_wire(field: &Field, vectors: VectorField, nulls: &Nulls
 
 /// A list of dense vectors for each row: what a sub-field of an array of structs holds. `element` is a field of the elements'
 /// type.
-pub(super) fn lists_from_wire(element: &Field, payload: Option<WireField>, nulls: &Nulls) -> Result<ListArray> {
+pub(super) fn lists_from_wire(
+    element: &Field,
+    payload: Option<WireField>,
+    nulls: &Nulls,
+) -> Result<ListArray> {
     let rows = match payload {
         Some(WireField::Vectors(VectorField {
             data: Some(vector_field::Data::VectorArray(lists)),
             ..
         })) => lists.data,
         None | Some(WireField::Vectors(VectorField { data: None, .. })) => Vec::new(),
-        Some(WireField::Vectors(VectorField { data: Some(other), .. })) => {
+        Some(WireField::Vectors(VectorField {
+            data: Some(other), ..
+        })) => {
             return Err(mismatch(element, kind(&other)));
         }
         Some(WireField::Scalars(_)) => return Err(mismatch(element, "scalar")),
@@ -162,7 +168,9 @@ pub(super) fn lists_from_wire(element: &Field, payload: Option<WireField>, nulls
 fn one_list(element: &Field, row: VectorField) -> Result<ArrayRef> {
     let dim = element.data_type.dim().unwrap_or(0);
     let width = dim.max(1) as usize;
-    let bytes = typed_vectors::vector_bytes(&element.data_type).unwrap_or(width).max(1);
+    let bytes = typed_vectors::vector_bytes(&element.data_type)
+        .unwrap_or(width)
+        .max(1);
     let count = match &row.data {
         None => 0,
         Some(vector_field::Data::FloatVector(floats)) => floats.data.len() / width,
@@ -177,9 +185,10 @@ fn one_list(element: &Field, row: VectorField) -> Result<ArrayRef> {
         }
     };
     let nulls = Nulls::of(element, Vec::new(), count)?;
-    match &element.data_type {
-        DataType::FloatVector { dim } => from_wire(element, *dim, row, &nulls),
-        _ => typed_from_wire(element, row, &nulls),
+    if let DataType::FloatVector { dim } = &element.data_type {
+        from_wire(element, *dim, row, &nulls)
+    } else {
+        typed_from_wire(element, row, &nulls)
     }
 }
 

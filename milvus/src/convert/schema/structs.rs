@@ -87,18 +87,18 @@ fn sub_field(collection: &str, of: &str, sub: wire::FieldSchema) -> Result<(SubF
     }
     let mut params = to_map(sub.type_params);
     let data_type = type_from_wire(collection, &name, sub.data_type, sub.element_type, &mut params)?;
-    let (element, capacity) = match data_type {
-        DataType::Array {
-            element,
-            max_capacity,
-        } => (*element, max_capacity),
-        DataType::VectorArray { element } => (*element, max_capacity(collection, &name, &mut params)?),
-        other => {
-            return Err(Error::unexpected(format!(
-                "internal error: sub-field {name} is {}, no array",
-                other.name()
-            )));
-        }
+    let (element, capacity) = if let DataType::VectorArray { element } = data_type {
+        (*element, max_capacity(collection, &name, &mut params)?)
+    } else if let DataType::Array {
+        element,
+        max_capacity,
+    } = data_type
+    {
+        (*element, max_capacity)
+    } else {
+        return Err(Error::unexpected(format!(
+            "internal error: sub-field {name} is no array"
+        )));
     };
     if let Some((key, value)) = params
         .iter()

@@ -126,13 +126,9 @@ pub(super) fn type_from_wire(
                 element: Box::new(element),
             }
         }
-        W::Mol
-        | W::Date
-        | W::Time
-        | W::Decimal
-        | W::Uuid
-        | W::ArrayOfStruct
-        | W::Struct => return unsupported(),
+        W::Mol | W::Date | W::Time | W::Decimal | W::Uuid | W::ArrayOfStruct | W::Struct => {
+            return unsupported();
+        }
     })
 }
 
