@@ -103,6 +103,9 @@ const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 /// Lists of bit vectors.
 const BIN_IVF_FLAT: &str = "BIN_IVF_FLAT";
 
+/// The way in which lists of vectors are searched: by their elements, then the lists that these belong to.
+const TOKENANN: &str = "tokenann";
+
 /// The types of indexes on vectors of floats, of 32 and of 16 bits.
 const OF_FLOATS: &[&str] = &[
     "FLAT",
@@ -142,6 +145,7 @@ impl IndexDef {
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
+            check_list_strategy(spec, field)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
             if !exact {
@@ -371,6 +375,18 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
         return Ok(());
     }
     Err(not_on(index_type, field, allowed))
+}
+
+/// Refuses other ways to search lists of vectors than by their elements.
+fn check_list_strategy(spec: &IndexSpec, field: &Field) -> Result<()> {
+    let strategy = spec.params.get("emb_list_strategy").map_or(TOKENANN, String::as_str);
+    if strategy == TOKENANN || !matches!(field.data_type, DataType::VectorArray { .. }) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter(format!(
+        "not supported: emb_list_strategy {strategy} on field '{}'; allowed is {TOKENANN}",
+        field.name
+    )))
 }
 
 /// Types of indexes on vectors of a type.
