@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::disk::params::{DiskParams, DiskSearch};
 use crate::error::ParamError;
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
@@ -54,7 +55,6 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 
 /// Float vector index types of Milvus that are not built here.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "DISKANN",
     "AISAQ",
     "FAISS",
     "GPU_BRUTE_FORCE",
@@ -147,6 +147,8 @@ pub enum BuildParams {
     },
     /// The same graph with codes, which it is walked by.
     HnswCoded(HnswCodedParams),
+    /// Graph on disk, walked by codes in memory.
+    Disk(DiskParams),
     /// Inverted index of sparse vectors.
     Sparse(SparseParams),
 }
@@ -167,6 +169,7 @@ impl BuildParams {
                 let [m, ef_construction] = degrees(params)?;
                 Ok(Self::Hnsw { m, ef_construction })
             }
+            "DISKANN" => DiskParams::parse(params).map(Self::Disk),
             "SPARSE_INVERTED_INDEX" => {
                 SparseParams::parse(params, SparseAlgorithm::DaatMaxScore).map(Self::Sparse)
             }
@@ -202,7 +205,7 @@ impl BuildParams {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
             Self::HnswCoded(params) => params.check_dim(dim),
-            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Sparse(_) => Ok(()),
+            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Disk(_) | Self::Sparse(_) => Ok(()),
         }
     }
 
@@ -219,6 +222,7 @@ impl BuildParams {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
             }
             Self::HnswCoded(params) => params.check(),
+            Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
         }
     }
@@ -231,6 +235,7 @@ impl BuildParams {
             Self::IvfCoded(params) => params.kind(),
             Self::Hnsw { .. } => IndexKind::Hnsw,
             Self::HnswCoded(params) => params.kind(),
+            Self::Disk(_) => IndexKind::DiskAnn,
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
@@ -250,6 +255,7 @@ impl BuildParams {
                 (EF_CONSTRUCTION.name, ef_construction.to_string()),
             ],
             Self::HnswCoded(params) => params.to_pairs(),
+            Self::Disk(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
         };
         pairs
@@ -289,6 +295,8 @@ pub struct SearchParams {
     pub reorder_k: Option<u32>,
     /// RaBitQ: bits per dimension that the query is rounded to; 0, and by default, it is not.
     pub rbq_bits_query: Option<u32>,
+    /// DISKANN.
+    pub disk: DiskSearch,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
     /// Distances that may be returned; no text says it, the caller sets it.
@@ -324,6 +332,10 @@ impl SearchParams {
                 refine_k: refine_k(params)?,
                 ..Self::default()
             }),
+            IndexKind::DiskAnn => Ok(Self {
+                disk: DiskSearch::parse(params, k)?,
+                ..Self::default()
+            }),
             IndexKind::SparseInverted => Ok(Self {
                 sparse: SparseSearch::parse(params)?,
                 ..Self::default()
@@ -333,12 +345,21 @@ impl SearchParams {
 
     /// The candidate list to use for `k` results, of some rows or of all.
     pub(crate) fn ef_for(&self, k: usize, filtered: bool) -> usize {
+        self.list_for(self.ef, k, filtered)
+    }
+
+    /// The candidate list of DISKANN to use for `k` results, of some rows or of all.
+    pub(crate) fn search_list_for(&self, k: usize, filtered: bool) -> usize {
+        self.list_for(self.disk.search_list, k, filtered)
+    }
+
+    fn list_for(&self, given: Option<u32>, k: usize, filtered: bool) -> usize {
         let default = match (self.within.is_open(), filtered) {
             (false, _) => DEFAULT_RANGE_EF,
             (true, true) => FILTERED_EF,
             (true, false) => MIN_DEFAULT_EF,
         };
-        self.ef.map_or(default, |ef| ef as usize).max(k)
+        given.map_or(default, |given| given as usize).max(k)
     }
 
     /// The lists to probe out of `lists`, for some rows or for all.
@@ -418,7 +439,7 @@ mod tests {
 
     #[test]
     fn types_from_elsewhere_and_typos_are_told_apart() {
-        assert!(build_error("DISKANN", "m", "8").starts_with("not supported: index type DISKANN"));
+        assert!(build_error("AISAQ", "m", "8").starts_with("not supported: index type AISAQ"));
         assert!(build_error("hnsw", "M", "8").starts_with("invalid index type: hnsw, supported: FLAT"));
     }
 

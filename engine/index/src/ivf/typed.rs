@@ -112,6 +112,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_)
                 | BuildParams::Sparse(_) => {
                     return Err(BuildError::Kind {
                         index: params.kind().to_string(),
@@ -137,6 +138,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_)
                 | BuildParams::Sparse(_) => {
                     return Err(OpenError::corrupt("no index of lists"));
                 }
