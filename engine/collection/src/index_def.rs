@@ -116,6 +116,7 @@ const OF_FLOATS: &[&str] = &[
     "HNSW_SQ",
     "HNSW_PQ",
     "HNSW_PRQ",
+    "DISKANN",
     "AUTOINDEX",
 ];
 
@@ -447,7 +448,8 @@ mod tests {
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }
-                | BuildParams::HnswCoded(_) => {
+                | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_) => {
                     panic!("{params:?}")
                 }
             });
@@ -483,6 +485,7 @@ mod tests {
                 ("IVF_SQ8", IndexKind::IvfSq8),
                 ("IVF_RABITQ", IndexKind::IvfRabitq),
                 ("SCANN", IndexKind::Scann),
+                ("DISKANN", IndexKind::DiskAnn),
             ] {
                 let def = check(data_type.clone(), index_type, None).unwrap();
                 assert_eq!(def.build().map(|(_, params)| params.kind()), Some(kind));

@@ -524,9 +524,11 @@ impl Unit {
     fn dense_index(&self, field: &str, metric: Metric, exact: bool) -> Option<&Arc<dyn VectorIndex>> {
         match self.index(field)? {
             AnyIndex::Dense(index) => Some(index).filter(|index| !exact && metric == index.metric()),
-            AnyIndex::Typed(_) | AnyIndex::TypedLists(_) | AnyIndex::BitLists(_) | AnyIndex::Sparse(_) => {
-                None
-            }
+            AnyIndex::Typed(_)
+            | AnyIndex::TypedLists(_)
+            | AnyIndex::BitLists(_)
+            | AnyIndex::Disk(_)
+            | AnyIndex::Sparse(_) => None,
         }
     }
 

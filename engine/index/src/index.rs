@@ -163,13 +163,8 @@ pub fn build(
         return Err(BuildError::Cancelled);
     }
     if let BuildParams::Disk(params) = *params
-        && let Some(index) = DiskIndex::build(
-            params,
-            metric.into(),
-            VectorsRef::Floats(vectors),
-            valid,
-            options,
-        )
+        && let Some(index) =
+            DiskIndex::build(params, metric.into(), VectorsRef::Floats(vectors), valid, options)
     {
         return Ok(Arc::new(index?));
     }

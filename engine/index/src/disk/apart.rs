@@ -148,11 +148,7 @@ mod tests {
         let members: Vec<u32> = (0..rows as u32).collect();
         let apart = Apart::new(Metric::Ip, &space, &members);
         let square = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>();
-        let longest = vectors
-            .data()
-            .chunks(dim)
-            .map(square)
-            .fold(0.0, f32::max);
+        let longest = vectors.data().chunks(dim).map(square).fold(0.0, f32::max);
         let longer = |row: u32| {
             let mut row = vectors.row(row as usize).to_vec();
             row.push((longest - square(&row)).max(0.0).sqrt());

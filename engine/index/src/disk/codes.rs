@@ -191,10 +191,7 @@ impl Distances for NodeScorer<'_> {
 fn prepare(metric: Metric, padded: usize, mean: &[f32], row: &mut Vec<f32>) {
     row.resize(padded, 0.0);
     match metric {
-        Metric::L2 => row
-            .iter_mut()
-            .zip(mean)
-            .for_each(|(value, mean)| *value -= mean),
+        Metric::L2 => row.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean),
         Metric::Ip => {}
         Metric::Cosine => normalize(row),
     }

@@ -78,11 +78,7 @@ fn open_direct(path: &Path, offset: u64) -> Option<File> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let mut options = File::options();
-    let file = options
-        .read(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(path)
-        .ok()?;
+    let file = options.read(true).custom_flags(libc::O_DIRECT).open(path).ok()?;
     // Some file systems open such a file and then refuse to read from it.
     let mut pages = Pages::default();
     pages.resize(1);

@@ -252,9 +252,7 @@ impl DiskIndex {
         let nodes = index.valid.count();
         let budget = index.params.cache_ratio.part_of(nodes * index.vector_bytes());
         let first = budget / index.layout.block_bytes();
-        let kept = index
-            .blocks
-            .keep_first(first.min(index.layout.blocks(nodes)));
+        let kept = index.blocks.keep_first(first.min(index.layout.blocks(nodes)));
         kept.map_err(|error| OpenError::corrupt(error.to_string()))?;
         Ok(index)
     }
@@ -459,12 +457,9 @@ impl VectorIndex for DiskIndex {
         let mut pages = self.blocks.take();
         for block in 0..blocks {
             match self.blocks.fetch(&[block], &mut pages) {
-                Ok(()) => blob.extend_from_slice(
-                    pages
-                        .bytes()
-                        .get(..self.layout.block_bytes())
-                        .unwrap_or_default(),
-                ),
+                Ok(()) => {
+                    blob.extend_from_slice(pages.bytes().get(..self.layout.block_bytes()).unwrap_or_default())
+                }
                 Err(error) => {
                     // The blob is short by a block, so nobody will open it.
                     tracing::error!(%error, "nodes of a DISKANN index cannot be read, nor written");

@@ -134,9 +134,9 @@ impl Blocks {
         match &self.source {
             Source::Memory(bytes) => {
                 for (room, &block) in pages.bytes_mut().chunks_exact_mut(size).zip(blocks) {
-                    let found = block.checked_mul(size).and_then(|start| {
-                        bytes.get(start..start.checked_add(size)?)
-                    });
+                    let found = block
+                        .checked_mul(size)
+                        .and_then(|start| bytes.get(start..start.checked_add(size)?));
                     room.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
                 }
             }

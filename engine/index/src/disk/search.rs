@@ -216,9 +216,7 @@ impl Walk<'_> {
                 break;
             }
             self.expand(&beam, &mut top, &mut read, stats)?;
-            let Scratch {
-                nodes, distances, ..
-            } = &mut self.scratch;
+            let Scratch { nodes, distances, .. } = &mut self.scratch;
             distances.resize(nodes.len(), 0.0);
             self.estimate.gather(nodes, distances);
             stats.distances += nodes.len() as u64;

@@ -1,7 +1,8 @@
 //! Searches under a filter: k rows whenever k are allowed, and good ones.
 
 use elanus_index::{
-    Bitset, BuildOptions, BuildParams, DiskSearch, Metric, SearchParams, SearchStats, Strategy, Vectors, build,
+    Bitset, BuildOptions, BuildParams, DiskSearch, Metric, SearchParams, SearchStats, Strategy, Vectors,
+    build,
 };
 
 use crate::data::{Mixture, allow_percent, check_sound, on_disk, oracle, recall};
