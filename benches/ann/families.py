@@ -1,6 +1,9 @@
 """What is swept by default, in the names that Milvus has for it; every contender translates to its own."""
 
 WALK = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256)]
+# Codes of a sixteenth of the vectors' bytes and kept blocks of a fiftieth: all in all less than a tenth.
+ON_DISK = {"max_degree": 48, "search_list_size": 128, "pq_code_budget_gb_ratio": 0.0625, "search_cache_budget_gb_ratio": 0.02}
+BEAM = [{"search_list": length, "beamwidth": 8} for length in (10, 16, 24, 32, 48, 64, 96, 128)]
 PROBE = [{"nprobe": count} for count in (4, 8, 16, 32, 64, 128)]
 
 
@@ -19,6 +22,7 @@ def sweep(index, rows, dim):
         "IVF_SQ8": ({"nlist": nlist}, PROBE),
         "IVF_PQ": ({"nlist": nlist, "m": quarter, "nbits": 8, "refine": "true", "refine_type": "flat"}, refined),
         "IVF_RABITQ": ({"nlist": nlist, "refine": "true", "refine_type": "flat"}, [{**step, "refine_k": 10} for step in PROBE]),
+        "DISKANN": (ON_DISK, BEAM),
         "SCANN": ({"nlist": nlist}, [{**step, "reorder_k": 100} for step in PROBE]),
     }
     return sweeps.get(index, ({}, [{}]))
@@ -41,7 +45,7 @@ def chosen(index, rows, dim, build, search):
 def deep(params, k):
     """The same search for `k` results: a candidate list reaches them."""
     grown = dict(params)
-    for name in ("ef", "reorder_k"):
+    for name in ("ef", "reorder_k", "search_list"):
         if name in grown:
             grown[name] = max(int(grown[name]), k)
     return grown

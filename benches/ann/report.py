@@ -39,7 +39,7 @@ def show(result, k):
         built = found["built"]
         held = built["held_bytes"] / max(result["rows"], 1)
         rows.append([name, number(built["seconds"], 1), number(built["peak_growth"] / 1e6), number(held)])
-    print(table(["contender", f"build s ({threads(result['build_threads'])})", "peak MB", "bytes/vector, the vector included"], rows))
+    print(table(["contender", f"build s ({threads(result['build_threads'])})", "peak MB", "bytes/vector, the vector included where it is in memory"], rows))
     rows = []
     for name, found in contenders.items():
         for step in found["settings"]:

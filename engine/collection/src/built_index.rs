@@ -59,7 +59,7 @@ pub(crate) fn vectors_blob(
     Ok(index.serialize())
 }
 
-/// Maps the file of an index that `def` defines.
+/// Maps the file of an index that `def` defines; one that is meant to stay on disk reads its file itself.
 pub(crate) async fn open_index(
     files: &SegmentFiles,
     segment: SegmentId,
@@ -67,7 +67,16 @@ pub(crate) async fn open_index(
     def: &IndexDef,
 ) -> Result<BuiltIndex> {
     let blob = files.map_index(segment, file).await?;
-    let index = open_blob(blob, def)
+    let path = if def.metric.is_some() && AnyIndex::belongs_in_file(&blob) {
+        files.index_file(segment, file).await?
+    } else {
+        None
+    };
+    let opened = match path {
+        Some(path) => AnyIndex::open_file(&path).map(FieldIndex::Vectors),
+        None => open_blob(blob, def),
+    };
+    let index = opened
         .map_err(|e| Error::IndexBuild(format!("index of '{}' on segment {segment}: {e}", file.field)))?;
     Ok(BuiltIndex {
         name: def.name.as_str().into(),

@@ -103,6 +103,9 @@ const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 /// Lists of bit vectors.
 const BIN_IVF_FLAT: &str = "BIN_IVF_FLAT";
 
+/// A graph on disk.
+const DISKANN: &str = "DISKANN";
+
 /// The way in which lists of vectors are searched: by their elements, then the lists that these belong to.
 const TOKENANN: &str = "tokenann";
 
@@ -119,6 +122,7 @@ const OF_FLOATS: &[&str] = &[
     "HNSW_SQ",
     "HNSW_PQ",
     "HNSW_PRQ",
+    DISKANN,
     "AUTOINDEX",
 ];
 
@@ -145,7 +149,7 @@ impl IndexDef {
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
-            check_list_strategy(spec, field)?;
+            check_lists(spec, index_type, field)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
             if !exact {
@@ -377,10 +381,19 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
     Err(not_on(index_type, field, allowed))
 }
 
-/// Refuses other ways to search lists of vectors than by their elements.
-fn check_list_strategy(spec: &IndexSpec, field: &Field) -> Result<()> {
+/// Refuses other ways to search lists of vectors than by an index of their elements in memory.
+fn check_lists(spec: &IndexSpec, index_type: &str, field: &Field) -> Result<()> {
+    if !matches!(field.data_type, DataType::VectorArray { .. }) {
+        return Ok(());
+    }
+    if index_type == DISKANN {
+        return Err(Error::InvalidParameter(format!(
+            "not supported: index type {DISKANN} on lists of vectors, field '{}'; HNSW with codes takes the least memory",
+            field.name
+        )));
+    }
     let strategy = spec.params.get("emb_list_strategy").map_or(TOKENANN, String::as_str);
-    if strategy == TOKENANN || !matches!(field.data_type, DataType::VectorArray { .. }) {
+    if strategy == TOKENANN {
         return Ok(());
     }
     Err(Error::InvalidParameter(format!(
@@ -487,7 +500,8 @@ mod tests {
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }
-                | BuildParams::HnswCoded(_) => {
+                | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_) => {
                     panic!("{params:?}")
                 }
             });
@@ -523,6 +537,7 @@ mod tests {
                 ("IVF_SQ8", IndexKind::IvfSq8),
                 ("IVF_RABITQ", IndexKind::IvfRabitq),
                 ("SCANN", IndexKind::Scann),
+                ("DISKANN", IndexKind::DiskAnn),
             ] {
                 let def = check(data_type.clone(), index_type, None).unwrap();
                 assert_eq!(def.build().map(|(_, params)| params.kind()), Some(kind));

@@ -527,6 +527,7 @@ impl Unit {
             AnyIndex::Typed(_)
             | AnyIndex::TypedLists(_)
             | AnyIndex::BitLists(_)
+            | AnyIndex::Disk(_)
             | AnyIndex::Sparse(_)
             | AnyIndex::Lists(_) => None,
         }

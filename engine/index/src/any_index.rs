@@ -1,12 +1,15 @@
 //! Indexes of every kind of vector: the dense families behind [`VectorIndex`], and the inverted index of sparse vectors.
 
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
-use crate::blob::Reader;
+use crate::blob::{self, Reader};
+use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
@@ -16,6 +19,9 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::sparse::SparseIndex;
 use crate::typed::{ElementType, ListIndex, TypedIndex, VectorRef, VectorsRef};
+
+/// As many bytes of a blob as tell what it is.
+const FIRST_BYTES: u64 = 16;
 
 /// An index over the vectors of one segment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +34,8 @@ pub enum AnyIndex {
     TypedLists(Arc<TypedLists>),
     /// Lists of bit vectors.
     BitLists(Arc<BitLists>),
+    /// On disk, of 16-bit floats; that of 32-bit floats is [`AnyIndex::Dense`].
+    Disk(Arc<DiskIndex>),
     /// Of sparse vectors.
     Sparse(Arc<SparseIndex>),
     /// Of lists of dense vectors.
@@ -69,6 +77,15 @@ impl AnyIndex {
                     .map(Arc::new)
                     .map(Self::Lists)
             }
+            (_, &BuildParams::Disk(params), _) => {
+                match DiskIndex::build(params, metric, vectors, valid, options) {
+                    Some(index) => index.map(Arc::new).map(Self::Disk),
+                    None => Err(BuildError::Kind {
+                        index: IndexKind::DiskAnn.to_string(),
+                        metric: metric.to_string(),
+                    }),
+                }
+            }
             _ => {
                 if let Some(index) = TypedLists::build(params, metric, vectors, valid, options) {
                     return index.map(Arc::new).map(Self::TypedLists);
@@ -103,6 +120,9 @@ impl AnyIndex {
             return index.map(Arc::new).map(Self::BitLists);
         }
         if reader.header().element != ElementType::Float {
+            if let BuildParams::Disk(_) = reader.header().params {
+                return DiskIndex::open(&reader).map(Arc::new).map(Self::Disk);
+            }
             return TypedIndex::open(&reader).map(Arc::new).map(Self::Typed);
         }
         match reader.header().params {
@@ -111,8 +131,40 @@ impl AnyIndex {
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Hnsw { .. }
-            | BuildParams::HnswCoded(_) => open_dense(&reader).map(Self::Dense),
+            | BuildParams::HnswCoded(_)
+            | BuildParams::Disk(_) => open_dense(&reader).map(Self::Dense),
         }
+    }
+
+    /// Whether a blob is of an index that is meant to stay on disk: [`AnyIndex::open_file`] takes the memory that its
+    /// parameters say, [`AnyIndex::open`] all of the blob.
+    pub fn belongs_in_file(blob: &[u8]) -> bool {
+        blob::belongs_in_file(blob)
+    }
+
+    /// Opens the file of a blob. Indexes that are meant for it read what they need when they need it, for as long as they
+    /// live: the file must not change, but may be removed. Other indexes are read as a whole.
+    ///
+    /// # Errors
+    /// As [`AnyIndex::open`], and a file that cannot be read.
+    pub fn open_file(path: &Path) -> Result<Self, OpenError> {
+        let failed = |error: std::io::Error| OpenError::Read {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let mut head = Vec::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(FIRST_BYTES).read_to_end(&mut head).map_err(failed)?;
+        if !Self::belongs_in_file(&head) {
+            return Self::open(std::fs::read(path).map_err(failed)?.into());
+        }
+        let index = Arc::new(DiskIndex::open_file(path)?);
+        Ok(match index.element() {
+            ElementType::Float => Self::Dense(index),
+            ElementType::Half | ElementType::BFloat16 | ElementType::Int8 | ElementType::Bit => {
+                Self::Disk(index)
+            }
+        })
     }
 
     /// The index as bytes that [`AnyIndex::open`] reads. Equal indexes give equal bytes.
@@ -122,6 +174,7 @@ impl AnyIndex {
             Self::Typed(index) => index.serialize(),
             Self::TypedLists(index) => index.serialize(),
             Self::BitLists(index) => index.serialize(),
+            Self::Disk(index) => index.serialize(),
             Self::Sparse(index) => index.serialize(),
             Self::Lists(index) => index.serialize(),
         }
@@ -134,6 +187,7 @@ impl AnyIndex {
             Self::Typed(index) => index.kind(),
             Self::TypedLists(index) => index.kind(),
             Self::BitLists(index) => index.kind(),
+            Self::Disk(index) => index.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
             Self::Lists(index) => index.kind(),
         }
@@ -146,6 +200,7 @@ impl AnyIndex {
             Self::Typed(index) => index.metric(),
             Self::TypedLists(index) => index.metric().into(),
             Self::BitLists(index) => index.metric().into(),
+            Self::Disk(index) => index.metric().into(),
             Self::Sparse(index) => index.metric(),
             Self::Lists(index) => index.metric(),
         }
@@ -158,6 +213,7 @@ impl AnyIndex {
             Self::Typed(index) => index.rows(),
             Self::TypedLists(index) => index.rows(),
             Self::BitLists(index) => index.rows(),
+            Self::Disk(index) => index.rows(),
             Self::Sparse(index) => index.rows(),
             Self::Lists(index) => index.rows(),
         }
@@ -170,6 +226,7 @@ impl AnyIndex {
             Self::Typed(index) => index.memory_bytes(),
             Self::TypedLists(index) => index.memory_bytes(),
             Self::BitLists(index) => index.memory_bytes(),
+            Self::Disk(index) => index.memory_bytes(),
             Self::Sparse(index) => index.memory_bytes(),
             Self::Lists(index) => index.memory_bytes(),
         }
@@ -179,9 +236,12 @@ impl AnyIndex {
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {
             Self::Sparse(index) => Some(index),
-            Self::Dense(_) | Self::Typed(_) | Self::TypedLists(_) | Self::BitLists(_) | Self::Lists(_) => {
-                None
-            }
+            Self::Dense(_)
+            | Self::Typed(_)
+            | Self::TypedLists(_)
+            | Self::BitLists(_)
+            | Self::Disk(_)
+            | Self::Lists(_) => None,
         }
     }
 
@@ -209,6 +269,7 @@ impl AnyIndex {
             (Self::Lists(index), VectorsRef::Lists(lists), VectorRef::List(query)) => {
                 index.search(lists, query, k, params, allow, stats)
             }
+            (Self::Disk(index), _, _) => index.search_any(vectors, query, k, params, allow, stats),
             // Postings do not tell how far a row is before it is scored.
             (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
                 index.search(vectors, query, k, params, allow, stats)

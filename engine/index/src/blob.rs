@@ -13,16 +13,21 @@
 //!   ..  arrays, each at a multiple of 64, zeros between
 //! ```
 //!
+//! Some indexes have more after that, from the next page on, which is not in the checksum of the header and has its own: see
+//! [`crate::disk`].
+//!
 //! All numbers are little-endian. Arrays are used in place: [`Array`] keeps the bytes alive and views them as numbers.
 //!
 //! What the header's codes and numbers mean is up to the family of indexes, see [`Heading`]: [`Header`] is that of indexes
 //! on vectors, [`crate::scalar`] has its own.
 
+use std::io::{self, Read};
 use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
 use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
+use crate::disk::params::{DiskParams, Ratio};
 use crate::error::OpenError;
 use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
@@ -38,6 +43,10 @@ const VERSION: u32 = 2;
 const OLD_VERSION: u32 = 1;
 const HEADER: usize = 64;
 const ALIGN: usize = 64;
+/// What comes after the arrays starts at a multiple of this.
+const TAIL_ALIGN: usize = 4096;
+/// The code of the kind that has more after its arrays.
+const DISK: u8 = 13;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -56,6 +65,11 @@ pub(crate) struct Shape {
 pub(crate) trait Heading: Sized {
     fn to_shape(&self) -> Shape;
     fn from_shape(shape: &Shape) -> Result<Self, OpenError>;
+
+    /// Whether a blob of this kind has more after its arrays.
+    fn has_tail(_kind: u8) -> bool {
+        false
+    }
 }
 
 /// What the blob of an index on vectors says about itself.
@@ -176,12 +190,18 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
+        self.finish_before(0, 1)
+    }
+
+    /// The blob up to where a tail starts, at a multiple of `align`, with room for `tail` more bytes.
+    pub(crate) fn finish_before(self, tail: usize, align: usize) -> Vec<u8> {
         let table = (HEADER + 16 * self.arrays.len()).next_multiple_of(ALIGN);
         let sizes = self
             .arrays
             .iter()
             .map(|array| array.bytes().next_multiple_of(ALIGN));
-        let mut blob = Vec::with_capacity(table + sizes.sum::<usize>());
+        let bytes = (table + sizes.sum::<usize>()).next_multiple_of(align);
+        let mut blob = Vec::with_capacity(bytes + tail);
         blob.resize(HEADER, 0);
         let mut offset = table;
         for array in &self.arrays {
@@ -197,6 +217,7 @@ impl<'a> Writer<'a> {
         if let Some(room) = blob.get_mut(..HEADER) {
             room.copy_from_slice(&header);
         }
+        blob.resize(blob.len().next_multiple_of(align), 0);
         blob
     }
 
@@ -251,6 +272,10 @@ impl Heading for Header {
             rows: shape.rows,
         })
     }
+
+    fn has_tail(kind: u8) -> bool {
+        kind == DISK
+    }
 }
 
 /// Metrics of indexes, by their codes.
@@ -289,6 +314,15 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         }
         BuildParams::IvfCoded(params) => encode_coded(params),
         BuildParams::HnswCoded(params) => encode_hnsw_coded(params),
+        BuildParams::Disk(params) => (
+            DISK,
+            [
+                params.max_degree,
+                params.search_list_size,
+                params.code_ratio.0,
+                params.cache_ratio.0,
+            ],
+        ),
     }
 }
 
@@ -311,9 +345,15 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }
         4..=7 => BuildParams::IvfCoded(decode_coded(code, numbers)?),
         10..=12 => BuildParams::HnswCoded(decode_hnsw_coded(code, numbers)?),
+        DISK => BuildParams::Disk(DiskParams {
+            max_degree: numbers[0],
+            search_list_size: numbers[1],
+            code_ratio: Ratio(numbers[2]),
+            cache_ratio: Ratio(numbers[3]),
+        }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 12)"
+                "index kind code {code} (known: 0 to 7, 10 to 13)"
             )));
         }
     };
@@ -430,6 +470,24 @@ pub(crate) fn kind_of(blob: &[u8]) -> Option<u8> {
     blob.get(12).copied()
 }
 
+/// Whether this is the beginning of a blob that is best opened from its file.
+pub(crate) fn belongs_in_file(blob: &[u8]) -> bool {
+    blob.starts_with(MAGIC) && kind_of(blob) == Some(DISK)
+}
+
+/// Length of a blob without its tail, by its first bytes; `None` when they are none of a blob.
+///
+/// # Errors
+/// When there are fewer, or they cannot be read.
+pub(crate) fn head_bytes(file: &mut impl Read) -> io::Result<Option<u64>> {
+    let mut head = [0; HEADER];
+    file.read_exact(&mut head)?;
+    let body: u64 = number_at(&head, 48);
+    Ok(body
+        .checked_add(HEADER as u64)
+        .filter(|_| head.starts_with(MAGIC)))
+}
+
 /// A blob whose checksums hold and whose arrays lie inside it.
 #[derive(Debug)]
 pub(crate) struct Reader<H = Header> {
@@ -437,6 +495,8 @@ pub(crate) struct Reader<H = Header> {
     blob: Bytes,
     /// Where each array lies in the blob.
     arrays: Vec<Range<usize>>,
+    /// What comes after the arrays.
+    tail: Bytes,
 }
 
 /// Number at `at`; the caller made sure that it is there.
@@ -466,6 +526,11 @@ impl<H: Heading> Reader<H> {
             return Err(OpenError::corrupt("header checksum differs"));
         }
         let expected: u64 = number_at(head, 48);
+        let end = usize::try_from(expected).ok().filter(|&end| end < body.len());
+        let (body, tail) = match end {
+            Some(end) if H::has_tail(head[12]) => (&body[..end], cut_tail(&blob, HEADER + end)?),
+            _ => (body, Bytes::new()),
+        };
         if body.len() as u64 != expected {
             return Err(OpenError::corrupt(format!(
                 "{} bytes after the header, expected {expected}",
@@ -492,12 +557,24 @@ impl<H: Heading> Reader<H> {
             rows,
             numbers: [32, 36, 40, 44].map(|at| number_at(head, at)),
         })?;
-        let arrays = read_table(&blob, number_at::<u32>(head, 20) as usize)?;
-        Ok(Self { header, arrays, blob })
+        let count = number_at::<u32>(head, 20) as usize;
+        let blob = blob.slice(..HEADER + body.len());
+        let arrays = read_table(&blob, count)?;
+        Ok(Self {
+            header,
+            arrays,
+            tail,
+            blob,
+        })
     }
 
     pub(crate) fn header(&self) -> &H {
         &self.header
+    }
+
+    /// What comes after the arrays, from the next page on.
+    pub(crate) fn tail(&self) -> &Bytes {
+        &self.tail
     }
 
     /// Number of arrays.
@@ -543,6 +620,17 @@ impl<H: Heading> Reader<H> {
             )));
         }
         Ok(array)
+    }
+}
+
+/// What comes from the first page after `end` on; only zeros come before it.
+fn cut_tail(blob: &Bytes, end: usize) -> Result<Bytes, OpenError> {
+    let start = end.next_multiple_of(TAIL_ALIGN);
+    match blob.get(end..start) {
+        Some(between) if between.iter().all(|&byte| byte == 0) => Ok(blob.slice(start..)),
+        _ => Err(OpenError::corrupt(format!(
+            "no zeros from byte {end} to the next page"
+        ))),
     }
 }
 

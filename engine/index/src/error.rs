@@ -94,6 +94,14 @@ pub enum ParamError {
         /// Wanted results.
         k: usize,
     },
+    /// `search_list` below the number of wanted results.
+    #[error("search_list_size({search_list}) should be larger than k({k})")]
+    SearchListBelowK {
+        /// `search_list` as given.
+        search_list: u32,
+        /// Wanted results.
+        k: usize,
+    },
     /// A parameter that has no default.
     #[error("param '{name}' not exist in json")]
     Missing {
@@ -138,7 +146,7 @@ pub enum ParamError {
     },
     /// An index type that exists elsewhere but not here.
     #[error(
-        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
+        "not supported: index type {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, DISKANN, AUTOINDEX"
     )]
     UnsupportedIndexType {
         /// The type given.
@@ -146,7 +154,7 @@ pub enum ParamError {
     },
     /// An index type nobody knows.
     #[error(
-        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, AUTOINDEX"
+        "invalid index type: {given}, supported: FLAT, IVF_FLAT, IVF_SQ8, IVF_PQ, IVF_RABITQ, IVF_RABITQ_FASTSCAN, SCANN, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, DISKANN, AUTOINDEX"
     )]
     UnknownIndexType {
         /// The type given.
@@ -267,6 +275,14 @@ pub enum OpenError {
         found: u32,
         /// Version understood here.
         known: u32,
+    },
+    /// The file cannot be read.
+    #[error("cannot read index file {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
     },
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::bitset::Bitset;
 use crate::blob::Reader;
+use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
 use crate::hnsw::Hnsw;
@@ -17,6 +18,7 @@ use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::strategy::Strategy;
+use crate::typed::VectorsRef;
 use crate::vectors::Vectors;
 
 /// Rows an index can hold: a graph packs a row number and one mark into 32 bits.
@@ -47,6 +49,8 @@ pub enum IndexKind {
     HnswPq,
     /// Graph with sums of codewords for groups of dimensions.
     HnswPrq,
+    /// Graph on disk.
+    DiskAnn,
     /// Inverted index of sparse vectors.
     SparseInverted,
 }
@@ -65,6 +69,7 @@ impl fmt::Display for IndexKind {
             Self::HnswSq => "HNSW_SQ",
             Self::HnswPq => "HNSW_PQ",
             Self::HnswPrq => "HNSW_PRQ",
+            Self::DiskAnn => "DISKANN",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
         })
     }
@@ -79,6 +84,8 @@ pub struct SearchStats {
     pub hops: u64,
     /// Inverted lists scanned.
     pub lists: u64,
+    /// Blocks read from disk.
+    pub reads: u64,
     /// How the last search was carried out.
     pub strategy: Strategy,
 }
@@ -155,6 +162,12 @@ pub fn build(
     if options.progress.cancelled() {
         return Err(BuildError::Cancelled);
     }
+    if let BuildParams::Disk(params) = *params
+        && let Some(index) =
+            DiskIndex::build(params, metric.into(), VectorsRef::Floats(vectors), valid, options)
+    {
+        return Ok(Arc::new(index?));
+    }
     in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {
         let rows = IndexedRows::new(metric, vectors, valid);
         match *params {
@@ -164,7 +177,7 @@ pub fn build(
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
-            BuildParams::Sparse(_) => Err(BuildError::Kind {
+            BuildParams::Disk(_) | BuildParams::Sparse(_) => Err(BuildError::Kind {
                 index: params.kind().to_string(),
                 metric: metric.to_string(),
             }),
@@ -199,14 +212,17 @@ pub fn open(blob: Bytes) -> Result<Arc<dyn VectorIndex>, OpenError> {
 
 /// Opens an index of 32-bit floats.
 pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenError> {
+    if let BuildParams::Disk(_) = reader.header().params {
+        return Ok(Arc::new(DiskIndex::open(reader)?));
+    }
     let rows = IndexedRows::open(reader)?;
     match reader.header().params {
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),
-        BuildParams::Sparse(_) => Err(OpenError::corrupt(
-            "an index of sparse vectors, not of 32-bit floats",
-        )),
+        BuildParams::Disk(_) | BuildParams::Sparse(_) => {
+            Err(OpenError::corrupt("an index that is not one of 32-bit floats"))
+        }
     }
 }

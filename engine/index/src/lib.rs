@@ -1,7 +1,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 //! Vector indexes and the distance kernels under them, and indexes on scalar columns.
 //!
-//! This crate knows slices and bitsets, nothing of Arrow, files or async: a segment hands over its stored rows as
+//! This crate knows slices and bitsets, nothing of Arrow or async: a segment hands over its stored rows as
 //! [`Vectors`], gets back row numbers with distances, and keeps the serialized index as bytes wherever it likes.
 //!
 //! ```text
@@ -12,13 +12,14 @@
 //!
 //! One convention holds everywhere: a distance is one `f32` and *smaller is better*; [`Metric::score`] turns it into the
 //! number a client sees. Vectors are stored once, in the segment: an index keeps only structure (lists, links, inverse
-//! norms) and reads the rows it needs.
+//! norms) and reads the rows it needs. The exception is the graph on disk, which has them beside its links, and is opened
+//! from its file.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`kernels`] | distances: scalar, AVX2, AVX-512, NEON; the tier is chosen once |
 //! | [`index`] | the family trait, `build` and `open` |
-//! | `flat`, `ivf`, `hnsw` | one family each |
+//! | `flat`, `ivf`, `hnsw`, `disk` | one family each |
 //! | `codes` | vectors in few bits, laid out for scans |
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
@@ -36,6 +37,7 @@ mod any_metric;
 mod bitset;
 mod blob;
 mod codes;
+mod disk;
 mod error;
 pub mod exact;
 mod flat;
@@ -61,6 +63,8 @@ mod window;
 pub use any_index::AnyIndex;
 pub use any_metric::{AnyMetric, BitMetric, ElementMetric};
 pub use bitset::Bitset;
+pub use disk::DiskIndex;
+pub use disk::params::{DiskParams, DiskSearch, Ratio};
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
 pub use hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};

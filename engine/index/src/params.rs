@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::disk::params::{DiskParams, DiskSearch};
 use crate::error::ParamError;
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
@@ -61,7 +62,6 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 
 /// Float vector index types of Milvus that are not built here.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "DISKANN",
     "AISAQ",
     "FAISS",
     "GPU_BRUTE_FORCE",
@@ -154,6 +154,8 @@ pub enum BuildParams {
     },
     /// The same graph with codes, which it is walked by.
     HnswCoded(HnswCodedParams),
+    /// Graph on disk, walked by codes in memory.
+    Disk(DiskParams),
     /// Inverted index of sparse vectors.
     Sparse(SparseParams),
 }
@@ -174,6 +176,7 @@ impl BuildParams {
                 let [m, ef_construction] = degrees(params)?;
                 Ok(Self::Hnsw { m, ef_construction })
             }
+            "DISKANN" => DiskParams::parse(params).map(Self::Disk),
             "SPARSE_INVERTED_INDEX" => {
                 SparseParams::parse(params, SparseAlgorithm::DaatMaxScore).map(Self::Sparse)
             }
@@ -209,7 +212,7 @@ impl BuildParams {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
             Self::HnswCoded(params) => params.check_dim(dim),
-            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Sparse(_) => Ok(()),
+            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Disk(_) | Self::Sparse(_) => Ok(()),
         }
     }
 
@@ -226,6 +229,7 @@ impl BuildParams {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
             }
             Self::HnswCoded(params) => params.check(),
+            Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
         }
     }
@@ -238,6 +242,7 @@ impl BuildParams {
             Self::IvfCoded(params) => params.kind(),
             Self::Hnsw { .. } => IndexKind::Hnsw,
             Self::HnswCoded(params) => params.kind(),
+            Self::Disk(_) => IndexKind::DiskAnn,
             Self::Sparse(_) => IndexKind::SparseInverted,
         }
     }
@@ -257,6 +262,7 @@ impl BuildParams {
                 (EF_CONSTRUCTION.name, ef_construction.to_string()),
             ],
             Self::HnswCoded(params) => params.to_pairs(),
+            Self::Disk(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
         };
         pairs
@@ -299,6 +305,8 @@ pub struct SearchParams {
     /// Lists of vectors: elements looked for with each vector of the query, for each row wanted; by default 16, and 160
     /// at least.
     pub retrieval_ann_ratio: Option<f32>,
+    /// DISKANN.
+    pub disk: DiskSearch,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
     /// Distances that may be returned; no text says it, the caller sets it.
@@ -342,6 +350,10 @@ impl SearchParams {
                 refine_k: refine_k(params)?,
                 ..Self::default()
             }),
+            IndexKind::DiskAnn => Ok(Self {
+                disk: DiskSearch::parse(params, k)?,
+                ..Self::default()
+            }),
             IndexKind::SparseInverted => Ok(Self {
                 sparse: SparseSearch::parse(params)?,
                 ..Self::default()
@@ -351,12 +363,21 @@ impl SearchParams {
 
     /// The candidate list to use for `k` results, of some rows or of all.
     pub(crate) fn ef_for(&self, k: usize, filtered: bool) -> usize {
+        self.list_for(self.ef, k, filtered)
+    }
+
+    /// The candidate list of DISKANN to use for `k` results, of some rows or of all.
+    pub(crate) fn search_list_for(&self, k: usize, filtered: bool) -> usize {
+        self.list_for(self.disk.search_list, k, filtered)
+    }
+
+    fn list_for(&self, given: Option<u32>, k: usize, filtered: bool) -> usize {
         let default = match (self.within.is_open(), filtered) {
             (false, _) => DEFAULT_RANGE_EF,
             (true, true) => FILTERED_EF,
             (true, false) => MIN_DEFAULT_EF,
         };
-        self.ef.map_or(default, |ef| ef as usize).max(k)
+        given.map_or(default, |given| given as usize).max(k)
     }
 
     /// The lists to probe out of `lists`, for some rows or for all.
@@ -436,7 +457,7 @@ mod tests {
 
     #[test]
     fn types_from_elsewhere_and_typos_are_told_apart() {
-        assert!(build_error("DISKANN", "m", "8").starts_with("not supported: index type DISKANN"));
+        assert!(build_error("AISAQ", "m", "8").starts_with("not supported: index type AISAQ"));
         assert!(build_error("hnsw", "M", "8").starts_with("invalid index type: hnsw, supported: FLAT"));
     }
 

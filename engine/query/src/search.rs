@@ -195,6 +195,11 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                         .max(16) as u64;
                     (width * 32).min(rows)
                 }
+                Some(IndexKind::DiskAnn) => {
+                    let list = spec.params.disk.search_list;
+                    let width = list.map_or(spec.k, |list| list as usize).max(spec.k).max(16) as u64;
+                    (width * 48).min(rows)
+                }
                 Some(IndexKind::IvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
                 Some(
                     IndexKind::IvfSq8

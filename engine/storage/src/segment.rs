@@ -11,6 +11,7 @@ mod updates;
 mod vectors;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -224,6 +225,16 @@ impl SegmentFiles {
     pub async fn map_index(&self, segment: SegmentId, index: &IndexFile) -> Result<Bytes> {
         let (_, bytes) = self.open(segment, &index.file).await?;
         Ok(bytes)
+    }
+
+    /// The file of an index blob, for an index that reads parts of it when it needs them; `None` where the store has no
+    /// files.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or when the store fails.
+    pub async fn index_file(&self, segment: SegmentId, index: &IndexFile) -> Result<Option<PathBuf>> {
+        let path = self.path(segment, &index.file.name);
+        fetch::file_of(self.shared.store.as_ref(), &path).await
     }
 
     /// Writes a delete bitmap: the row offsets that are deleted. It counts once a commit puts the result into the

@@ -136,6 +136,11 @@ impl ProductQuantizer {
         &self.books
     }
 
+    /// Squared length of every codeword: groups x codewords.
+    pub(crate) fn norms(&self) -> &[f32] {
+        &self.norms
+    }
+
     fn words(&self) -> usize {
         1 << self.bits
     }

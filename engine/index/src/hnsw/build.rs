@@ -43,10 +43,55 @@ const MAX_BATCH: usize = 1024;
 /// What the graph should be like.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// Links per node above the base; twice as many on it.
-    pub(crate) m: usize,
+    pub(crate) form: Form,
     pub(crate) ef_construction: usize,
     pub(crate) seed: u64,
+}
+
+/// Layers or one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    /// HNSW with `m` links per node above the base and twice as many on it.
+    Hierarchy { m: usize },
+    /// Vamana (Subramanya et al., DiskANN, 2019): one layer with at most `degree` links per node, entered at the row
+    /// `entry`. Its distances are not negative.
+    Flat { degree: usize, entry: u32 },
+}
+
+/// How much nearer to a kept neighbour a candidate of a flat graph must be to be left out.
+const FLAT_ALPHA: f32 = 1.2;
+
+impl Form {
+    /// Links that a node chooses when it enters.
+    fn chosen(self) -> usize {
+        match self {
+            Self::Hierarchy { m } => m,
+            Self::Flat { degree, .. } => degree,
+        }
+    }
+
+    /// Most links of a node on the base of the finished graph.
+    fn kept(self) -> usize {
+        match self {
+            Self::Hierarchy { m } => 2 * m,
+            Self::Flat { degree, .. } => degree,
+        }
+    }
+
+    /// Most links while building. A flat graph has some to spare, so that not every link back makes a node choose anew.
+    fn room(self) -> usize {
+        match self {
+            Self::Hierarchy { m } => 2 * m,
+            Self::Flat { degree, .. } => degree + degree / 3 + 1,
+        }
+    }
+
+    fn alpha(self) -> f32 {
+        match self {
+            Self::Hierarchy { .. } => 1.0,
+            Self::Flat { .. } => FLAT_ALPHA,
+        }
+    }
 }
 
 /// Builds the graph over `members`, rows of `points`. Runs on the current thread pool.
@@ -62,8 +107,8 @@ pub(crate) fn build<P: Points>(
     let graph = Graph {
         points,
         ef: settings.ef_construction.min(total.max(1)),
-        m: settings.m,
-        layers: plan.layers(rows, settings.m),
+        form: settings.form,
+        layers: plan.layers(rows, settings.form),
         down: plan.down(),
         entry: plan.order.first().copied().unwrap_or(super::layers::NONE),
     };
@@ -81,6 +126,7 @@ pub(crate) fn build<P: Points>(
         done += size;
         progress.advance(done as u64, total as u64);
     }
+    graph.trim();
     Ok(graph.freeze())
 }
 
@@ -105,10 +151,20 @@ impl Plan {
     fn new(mut order: Vec<u32>, settings: Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
         rng.shuffle(&mut order);
-        // Each layer holds 1/M of the one below (paper, section 4.1).
-        let scale = 1.0 / (settings.m as f64).ln();
-        let level = |_: &u32| ((-rng.unit().ln() * scale) as usize).min(MAX_UPPER) as u8;
-        let levels: Vec<u8> = order.iter().map(level).collect();
+        let levels: Vec<u8> = match settings.form {
+            Form::Hierarchy { m } => {
+                // Each layer holds 1/M of the one below (paper, section 4.1).
+                let scale = 1.0 / (m as f64).ln();
+                let level = |_: &u32| ((-rng.unit().ln() * scale) as usize).min(MAX_UPPER) as u8;
+                order.iter().map(level).collect()
+            }
+            Form::Flat { entry, .. } => {
+                if let Some(place) = order.iter().position(|&row| row == entry) {
+                    order.swap(0, place);
+                }
+                vec![0; order.len()]
+            }
+        };
         let top = levels.iter().copied().max().unwrap_or(0);
         let members = |layer: u8| {
             order
@@ -126,13 +182,13 @@ impl Plan {
         }
     }
 
-    fn layers(&self, rows: usize, m: usize) -> Vec<GrowingLayer> {
+    fn layers(&self, rows: usize, form: Form) -> Vec<GrowingLayer> {
         let room = |max: usize, nodes: usize| max.min(nodes.saturating_sub(1)).max(1);
-        let base = GrowingLayer::new(rows, room(2 * m, self.order.len()), None);
+        let base = GrowingLayer::new(rows, room(form.room(), self.order.len()), None);
         let upper = self
             .upper_rows
             .iter()
-            .map(|rows| GrowingLayer::new(0, room(m, rows.len()), Some(rows.clone())));
+            .map(|rows| GrowingLayer::new(0, room(form.chosen(), rows.len()), Some(rows.clone())));
         std::iter::once(base).chain(upper).collect()
     }
 
@@ -181,7 +237,7 @@ struct BackLink {
 struct Graph<'a, P> {
     points: &'a P,
     ef: usize,
-    m: usize,
+    form: Form,
     /// From the base up.
     layers: Vec<GrowingLayer>,
     /// Per upper layer.
@@ -256,7 +312,8 @@ impl<P: Points> Graph<'_, P> {
             if let Some(list) = chosen.get_mut(index) {
                 let walked = if walkable { near.as_slice() } else { &[] };
                 let all = candidates.merge(walked, index, self.ef, &scorer);
-                select(self.points, layer, item.row, &all, self.m, list);
+                let (max, alpha) = (self.form.chosen(), self.form.alpha());
+                select(self.points, layer, item.row, &all, max, alpha, list);
             }
             if walkable && let Some(down) = index.checked_sub(1).and_then(|below| self.down.get(below)) {
                 for neighbor in &mut near {
@@ -315,11 +372,11 @@ impl<P: Points> Graph<'_, P> {
         targets
             .into_par_iter()
             .with_min_len(16)
-            .for_each(|links| self.link_one_back(layer, links));
+            .for_each(|links| self.link_one_back(index, layer, links));
     }
 
     /// Adds the sources of `links`, which all have the same target, to its list.
-    fn link_one_back(&self, layer: &GrowingLayer, links: &[BackLink]) {
+    fn link_one_back(&self, index: usize, layer: &GrowingLayer, links: &[BackLink]) {
         let Some(&BackLink { target, .. }) = links.first() else {
             return;
         };
@@ -338,11 +395,28 @@ impl<P: Points> Graph<'_, P> {
             );
             return;
         }
+        let max = if index == 0 {
+            self.form.kept().min(layer.stride)
+        } else {
+            layer.stride
+        };
+        self.choose_anew(layer, target, &existing, fresh, max);
+    }
+
+    /// Replaces the `existing` links of a node by at most `max` of them and of `candidates`.
+    fn choose_anew(
+        &self,
+        layer: &GrowingLayer,
+        target: u32,
+        existing: &[u32],
+        mut candidates: Vec<Neighbor>,
+        max: usize,
+    ) {
+        let view = layer.view();
         let row = view.row(target);
         let existing_rows: Vec<u32> = existing.iter().map(|&node| view.row(node)).collect();
         let mut distances = vec![0.0; existing.len()];
         self.points.row(row).gather(&existing_rows, &mut distances);
-        let mut candidates = fresh;
         candidates.extend(
             existing
                 .iter()
@@ -350,9 +424,34 @@ impl<P: Points> Graph<'_, P> {
                 .map(|(&node, &distance)| Neighbor { distance, row: node }),
         );
         candidates.sort_unstable();
-        let mut kept = Vec::with_capacity(layer.stride);
-        select(self.points, view, row, &candidates, layer.stride, &mut kept);
+        let mut kept = Vec::with_capacity(max);
+        select(
+            self.points,
+            view,
+            row,
+            &candidates,
+            max,
+            self.form.alpha(),
+            &mut kept,
+        );
         layer.set(target, kept.iter().map(|neighbor| neighbor.row));
+    }
+
+    /// Takes from the base what nodes have beyond the links they may keep.
+    fn trim(&self) {
+        let (Some(base), max) = (self.layers.first(), self.form.kept()) else {
+            return;
+        };
+        if base.stride <= max {
+            return;
+        }
+        let rows = self.points.len() as u32;
+        (0..rows).into_par_iter().with_min_len(64).for_each(|node| {
+            let existing: Vec<u32> = base.view().neighbors(node).collect();
+            if existing.len() > max {
+                self.choose_anew(base, node, &existing, Vec::new(), max);
+            }
+        });
     }
 
     fn freeze(self) -> Layers {

@@ -65,6 +65,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
         BuildParams::Flat
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
+        | BuildParams::Disk(_)
         | BuildParams::Sparse(_) => None,
     }
 }
@@ -224,6 +225,7 @@ impl CodedGraph {
             | BuildParams::Flat
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
+            | BuildParams::Disk(_)
             | BuildParams::Sparse(_) => k.saturating_add(k.min(16 + k / 16)),
         }
     }

@@ -1,6 +1,6 @@
 //! A graph over the rows of a segment, and the search through it: the whole of HNSW but the vectors.
 
-use super::build::{self, Settings};
+use super::build::{self, Form, Settings};
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
 use super::layers::{LayerRef, Layers, Link};
 use super::points::{Distances, Points};
@@ -54,7 +54,9 @@ impl Graph {
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let settings = Settings {
-            m: degrees.m as usize,
+            form: Form::Hierarchy {
+                m: degrees.m as usize,
+            },
             ef_construction: degrees.ef_construction as usize,
             seed: options.seed,
         };

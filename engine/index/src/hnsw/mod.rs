@@ -22,7 +22,8 @@
 //! | `coded` | the same with codes beside the links: HNSW_SQ, HNSW_PQ, HNSW_PRQ |
 //! | `params` | the parameters of those |
 //!
-//! Here is the index of 32-bit floats; [`crate::typed`] has that of other vectors.
+//! Here is the index of 32-bit floats; [`crate::typed`] has that of other vectors. [`crate::disk`] builds a graph of one
+//! layer with the same parts.
 
 mod build;
 mod coded;
@@ -47,10 +48,14 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
 
+pub(crate) use build::{Form, Settings, build as build_links};
 pub(crate) use coded::{CodedGraph, Numbers};
 pub(crate) use companions::GatheredCompanions;
+pub(crate) use frontier::{Frontier, HeapFrontier, SortedFrontier};
 pub(crate) use graph::Allowed;
-pub(crate) use points::{Distances, Points};
+pub(crate) use layers::{Layers, NONE};
+pub(crate) use points::{Companions, Distances, Points};
+pub(crate) use scratch::{Scratch, ScratchPool};
 
 #[derive(Debug)]
 pub(crate) struct Hnsw {

@@ -3,6 +3,9 @@
 //! Candidates come nearest first; one is kept unless it is nearer to a kept one than to the node itself. So links point in
 //! different directions and long ones survive, which keeps the graph connected and walks short.
 //!
+//! With a slack `alpha` above 1 it must be nearer by that factor (Subramanya et al., DiskANN, 2019, algorithm 2): more and
+//! longer links, so that a walk gets there in fewer hops. That needs distances that are not negative.
+//!
 //! Copies of the node's own vector pass that test always (they are at distance zero of everything that matters), and
 //! would fill the list: a group of copies would become an island. They get half of the room at most.
 
@@ -17,6 +20,7 @@ pub(crate) fn select<P: Points, L: Link>(
     row: u32,
     candidates: &[Neighbor],
     max: usize,
+    alpha: f32,
     kept: &mut Vec<Neighbor>,
 ) {
     kept.clear();
@@ -38,7 +42,7 @@ pub(crate) fn select<P: Points, L: Link>(
         let scorer = points.row(layer.row(candidate.row));
         if kept
             .iter()
-            .all(|other| scorer.one(layer.row(other.row)) >= candidate.distance)
+            .all(|other| alpha * scorer.one(layer.row(other.row)) >= candidate.distance)
         {
             copies += usize::from(is_copy);
             kept.push(candidate);
@@ -54,6 +58,10 @@ mod tests {
     use crate::vectors::Vectors;
 
     fn kept(data: &[f32], max: usize) -> Vec<u32> {
+        kept_with(1.0, data, max)
+    }
+
+    fn kept_with(alpha: f32, data: &[f32], max: usize) -> Vec<u32> {
         let vectors = Vectors::new(data, 2).unwrap();
         let space = Space::new(Metric::L2, vectors, None);
         let layer = LayerRef::<u32> {
@@ -70,7 +78,7 @@ mod tests {
             .collect();
         candidates.sort();
         let mut kept = Vec::new();
-        select(&space, layer, 0, &candidates, max, &mut kept);
+        select(&space, layer, 0, &candidates, max, alpha, &mut kept);
         kept.iter().map(|neighbor| neighbor.row).collect()
     }
 
@@ -78,6 +86,14 @@ mod tests {
     fn a_candidate_behind_a_kept_one_is_left_out() {
         // Rows 1 and 2 lie in one direction, row 3 in another.
         assert_eq!(kept(&[0.0, 0.0, 1.0, 0.0, 2.0, 0.1, 0.0, 3.0], 3), [1, 3]);
+    }
+
+    #[test]
+    fn slack_keeps_a_candidate_that_is_hardly_nearer_to_a_kept_one() {
+        // Row 2 is at 9 of the node and at 8 of row 1.
+        let data = [0.0, 0.0, 1.0, 0.0, 1.0, 2.83, 0.0, -4.0];
+        assert_eq!(kept(&data, 3), [1, 3]);
+        assert_eq!(kept_with(1.2, &data, 3), [1, 2, 3]);
     }
 
     #[test]

@@ -308,6 +308,7 @@ pub(crate) fn parse_search(
         | IndexKind::HnswSq
         | IndexKind::HnswPq
         | IndexKind::HnswPrq
+        | IndexKind::DiskAnn
         | IndexKind::SparseInverted => {}
     }
     Ok(search)

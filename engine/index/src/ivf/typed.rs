@@ -114,6 +114,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_)
                 | BuildParams::Sparse(_) => {
                     return Err(BuildError::Kind {
                         index: params.kind().to_string(),
@@ -139,6 +140,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
+                | BuildParams::Disk(_)
                 | BuildParams::Sparse(_) => {
                     return Err(OpenError::corrupt("no index of lists"));
                 }

@@ -6,7 +6,7 @@
 //! | type | one element | metrics | indexes |
 //! |---|---|---|---|
 //! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN |
 //! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
 //! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |

@@ -98,9 +98,19 @@ fn cut_blobs_and_flipped_bits_are_errors() {
     );
 }
 
-/// Writes right checksums over a damaged body: what remains is the checks of the content itself.
+/// Writes right checksums over a damaged body: what remains is the checks of the content itself. The blocks after the
+/// arrays of an index on disk are sealed as well.
 pub fn reseal(blob: &mut [u8]) {
-    let body = crc32c::crc32c(&blob[64..]);
+    let body = u64::from_le_bytes(blob[48..56].try_into().unwrap());
+    let end = body.saturating_add(64).min(blob.len() as u64) as usize;
+    if blob[12] == 13 {
+        let tail = end.next_multiple_of(4096).min(blob.len());
+        for block in blob[tail..].chunks_exact_mut(4096) {
+            let sum = crc32c::crc32c(&block[..4092]);
+            block[4092..].copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+    let body = crc32c::crc32c(&blob[64..end]);
     blob[56..60].copy_from_slice(&body.to_le_bytes());
     let header = crc32c::crc32c(&blob[..60]);
     blob[60..64].copy_from_slice(&header.to_le_bytes());

@@ -1,8 +1,8 @@
 //! Seeded test data and the oracle that needs no index.
 
 use elanus_index::{
-    Bitset, BuildParams, Code, CodedParams, GraphCode, HnswCodedParams, Metric, Neighbor, ScalarFormat,
-    Vectors,
+    Bitset, BuildParams, Code, CodedParams, DiskParams, GraphCode, HnswCodedParams, Metric, Neighbor, Ratio,
+    ScalarFormat, Vectors,
 };
 
 /// SplitMix64, as small as a generator gets.
@@ -123,8 +123,18 @@ pub const fn graph(code: GraphCode) -> BuildParams {
     })
 }
 
+/// A small graph on disk with codes of a quarter of the bytes.
+pub const fn on_disk() -> BuildParams {
+    BuildParams::Disk(DiskParams {
+        max_degree: 24,
+        search_list_size: 60,
+        code_ratio: Ratio(250_000),
+        cache_ratio: Ratio(50_000),
+    })
+}
+
 /// Small parameters of every family, for any dimension.
-pub const FAMILIES: [BuildParams; 12] = [
+pub const FAMILIES: [BuildParams; 13] = [
     BuildParams::Flat,
     BuildParams::IvfFlat { nlist: 32 },
     BuildParams::Hnsw {
@@ -156,6 +166,7 @@ pub const FAMILIES: [BuildParams; 12] = [
         nrq: 3,
         nbits: 6,
     }),
+    on_disk(),
 ];
 
 /// Part of `expected` that `found` reaches, by distance: of rows equally far any will do.

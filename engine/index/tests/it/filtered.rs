@@ -1,10 +1,11 @@
 //! Searches under a filter: k rows whenever k are allowed, and good ones.
 
 use elanus_index::{
-    Bitset, BuildOptions, BuildParams, Metric, SearchParams, SearchStats, Strategy, Vectors, build,
+    Bitset, BuildOptions, BuildParams, DiskSearch, Metric, SearchParams, SearchStats, Strategy, Vectors,
+    build,
 };
 
-use crate::data::{Mixture, allow_percent, check_sound, oracle, recall};
+use crate::data::{Mixture, allow_percent, check_sound, on_disk, oracle, recall};
 
 const ROWS: usize = 20_000;
 const DIM: usize = 32;
@@ -24,6 +25,7 @@ fn every_selectivity_returns_k_good_rows() {
             m: 8,
             ef_construction: 60,
         },
+        on_disk(),
     ];
     for params in families {
         let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
@@ -52,7 +54,9 @@ fn every_selectivity_returns_k_good_rows() {
         let expected = match params {
             BuildParams::Flat => Strategy::ExactFiltered,
             BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) => Strategy::ListsFiltered,
-            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Strategy::GraphFiltered,
+            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) | BuildParams::Disk(_) => {
+                Strategy::GraphFiltered
+            }
             BuildParams::Sparse(_) => unreachable!("no family of 32-bit floats"),
         };
         assert_eq!(strategies.first(), Some(&Strategy::ExactFiltered));
@@ -76,12 +80,17 @@ fn allowed_rows_far_from_the_query_are_found_too() {
             m: 4,
             ef_construction: 20,
         },
+        on_disk(),
     ] {
         let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
         let mut stats = SearchStats::default();
         let search = SearchParams {
             nprobe: Some(1),
             ef: Some(10),
+            disk: DiskSearch {
+                search_list: Some(10),
+                ..DiskSearch::default()
+            },
             ..SearchParams::default()
         };
         let found = index.search(vectors, &query, 10, &search, Some(&allow), &mut stats);
@@ -109,6 +118,7 @@ fn a_filter_that_leaves_little_near_the_query_keeps_recall() {
             m: 8,
             ef_construction: 60,
         },
+        on_disk(),
     ] {
         let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
         for (ef, stray) in [

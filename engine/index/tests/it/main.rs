@@ -5,6 +5,7 @@ mod blobs;
 mod coded;
 mod coded_graph;
 mod data;
+mod disk;
 mod edges;
 mod exact;
 mod filtered;

@@ -4,7 +4,7 @@ use elanus_index::{
     BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, Strategy, Vectors, Window, build,
 };
 
-use crate::data::{Mixture, allow_percent, check_sound, oracle, recall};
+use crate::data::{Mixture, allow_percent, check_sound, on_disk, oracle, recall};
 
 const ROWS: usize = 4_000;
 const DIM: usize = 16;
@@ -56,6 +56,7 @@ fn every_family_finds_the_rows_of_a_window_and_no_others() {
             },
             0.9,
         ),
+        (on_disk(), 0.9),
     ];
     for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
         for (params, least) in families {

@@ -67,6 +67,7 @@ pub(crate) fn index_spec(
             "ivf_rabitq" => "IVF_RABITQ",
             "ivf_rabitq_fastscan" => "IVF_RABITQ_FASTSCAN",
             "scann" => "SCANN",
+            "diskann" => "DISKANN",
             "flat" => "FLAT",
             "autoindex" => "AUTOINDEX",
             "bin_flat" => "BIN_FLAT",
@@ -75,7 +76,8 @@ pub(crate) fn index_spec(
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
-                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, flat, autoindex, bin_flat, bin_ivf_flat"
+                     ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, diskann, flat, autoindex, bin_flat, \
+                     bin_ivf_flat"
                 )));
             }
         },
@@ -232,6 +234,12 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["nlist", "lists"], "nlist"),
             (&["sub_dim"], "sub_dim"),
             (&["with_raw_data"], "with_raw_data"),
+        ],
+        "DISKANN" => &[
+            (&["max_degree"], "max_degree"),
+            (&["search_list_size"], "search_list_size"),
+            (&["pq_code_budget_gb_ratio"], "pq_code_budget_gb_ratio"),
+            (&["search_cache_budget_gb_ratio"], "search_cache_budget_gb_ratio"),
         ],
         "SPARSE_INVERTED_INDEX" => &[
             (&["inverted_index_algo"], "inverted_index_algo"),

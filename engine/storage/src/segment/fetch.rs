@@ -1,5 +1,7 @@
 //! Getting the bytes of an object: mapped into memory where the store has files, read otherwise.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use memmap2::Mmap;
 use object_store::path::Path;
@@ -45,6 +47,17 @@ pub(crate) async fn map(store: &dyn ObjectStore, path: &Path) -> Result<Bytes> {
     Ok(bytes)
 }
 
+/// The file that holds an object; `None` where the store has no files.
+///
+/// # Errors
+/// [`Error::NotFound`], or when the store fails.
+pub(crate) async fn file_of(store: &dyn ObjectStore, path: &Path) -> Result<Option<PathBuf>> {
+    Ok(match get(store, path).await?.payload {
+        GetResultPayload::File(_, name) => Some(name),
+        GetResultPayload::Stream(_) => None,
+    })
+}
+
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<object_store::GetResult> {
     match store.get(path).await {
         Err(object_store::Error::NotFound { .. }) => Err(Error::NotFound {
@@ -79,6 +92,8 @@ mod tests {
         let path = Path::from("a/b");
         store.put(&path, vec![7_u8; 10_000].into()).await.unwrap();
         let mapped = map(&store, &path).await.unwrap();
+        let file = file_of(&store, &path).await.unwrap().unwrap();
+        assert_eq!(std::fs::read(file).unwrap(), mapped);
         store.delete(&path).await.unwrap();
         assert!(mapped.iter().all(|byte| *byte == 7));
         assert_eq!(mapped.as_ptr().align_offset(4096), 0, "mappings start on a page");

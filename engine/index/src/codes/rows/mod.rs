@@ -36,10 +36,10 @@ use crate::error::OpenError;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
 use crate::metric::Metric;
 use levels::Levels;
-use records::Records;
-use words::Words;
 
-pub(crate) use train::RowSource;
+pub(crate) use records::{Line, Records};
+pub(crate) use train::{RowSource, normalize};
+pub(crate) use words::Words;
 
 /// Bytes of a row's term.
 const TERM: usize = 4;

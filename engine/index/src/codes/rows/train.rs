@@ -236,7 +236,7 @@ impl Preparation {
 }
 
 /// Gives a vector unit length; the zero vector stays.
-pub(super) fn normalize(vector: &mut [f32]) {
+pub(crate) fn normalize(vector: &mut [f32]) {
     let square: f64 = vector
         .iter()
         .map(|&value| f64::from(value) * f64::from(value))

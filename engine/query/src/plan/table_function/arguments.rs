@@ -253,7 +253,7 @@ pub(super) fn text(function: &Function, given: &SqlExpr, argument: &str, example
 }
 
 /// What `params` may name.
-const SEARCH_PARAMS: [&str; 9] = [
+const SEARCH_PARAMS: [&str; 11] = [
     "ef",
     "nprobe",
     "refine_k",
@@ -263,6 +263,8 @@ const SEARCH_PARAMS: [&str; 9] = [
     "drop_ratio_search",
     "refine_factor",
     "dim_max_score_ratio",
+    "search_list",
+    "beamwidth",
 ];
 
 /// `ef=200, nprobe=16`.
@@ -289,6 +291,7 @@ fn search_params(function: &Function, text: &str) -> Result<SearchParams> {
         refine_k: of_kind(IndexKind::IvfPq)?.refine_k,
         reorder_k: of_kind(IndexKind::Scann)?.reorder_k,
         rbq_bits_query: of_kind(IndexKind::IvfRabitq)?.rbq_bits_query,
+        disk: of_kind(IndexKind::DiskAnn)?.disk,
         sparse: of_kind(IndexKind::SparseInverted)?.sparse,
         ..SearchParams::default()
     })
