@@ -284,12 +284,14 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         }
         BuildParams::IvfCoded(params) => encode_coded(params),
         BuildParams::HnswCoded(params) => encode_hnsw_coded(params),
+        BuildParams::GpuBruteForce => (13, [0; 4]),
     }
 }
 
 fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> {
     let params = match code {
         0 => BuildParams::Flat,
+        13 => BuildParams::GpuBruteForce,
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -308,7 +310,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         10..=12 => BuildParams::HnswCoded(decode_hnsw_coded(code, numbers)?),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 12)"
+                "index kind code {code} (known: 0 to 7, 10 to 13)"
             )));
         }
     };

@@ -54,7 +54,10 @@ impl TypedIndex {
         let has = match params {
             BuildParams::Flat | BuildParams::Hnsw { .. } => true,
             BuildParams::HnswCoded(_) => element != ElementType::Bit,
-            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => false,
+            BuildParams::IvfFlat { .. }
+            | BuildParams::IvfCoded(_)
+            | BuildParams::Sparse(_)
+            | BuildParams::GpuBruteForce => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -184,7 +187,10 @@ impl TypedIndex {
                 let (set, count) = (valid.set(), valid.count());
                 Some(CodedGraph::open(reader, ARRAYS, of_numbers, set, count)?)
             }
-            BuildParams::IvfFlat { .. } | BuildParams::IvfCoded(_) | BuildParams::Sparse(_) => {
+            BuildParams::IvfFlat { .. }
+            | BuildParams::IvfCoded(_)
+            | BuildParams::Sparse(_)
+            | BuildParams::GpuBruteForce => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()
