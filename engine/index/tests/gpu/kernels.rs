@@ -111,7 +111,7 @@ fn candidates_are_those_of_the_twin() {
     let mut rng = Rng(1);
     let mut case_number = 0;
     for query_count in [1, 2, 4, 5, 31, 48, 49, 130] {
-        for (row_count, stride) in [(1, 4), (127, 12), (300, 36), (140, 132)] {
+        for (row_count, stride) in [(1usize, 4usize), (127, 12), (300, 36), (140, 132)] {
             for comparison in COMPARISONS {
                 case_number += 1;
                 lent.set_seed(case_number % 4);
@@ -243,7 +243,7 @@ fn selections_are_those_of_the_twin() {
     let Some(lent) = lend() else { return };
     let mut rng = Rng(3);
     for (round, (room, k)) in [
-        (1, 1),
+        (1usize, 1usize),
         (40, 1),
         (300, 10),
         (300, 299),

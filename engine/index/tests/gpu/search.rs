@@ -141,6 +141,7 @@ fn awkward_rows<B: Backend>(device: &Arc<Device<B>>) -> Vec<Rounds> {
     let mut all = Vec::new();
     for (scale, offset, repeated) in [
         (1.0, 0.0, 600),
+        (1.0, 0.0, 40),
         (1.0, 0.0, 3),
         (1.0, 1e4, 1),
         (1e18, 0.0, 1),
