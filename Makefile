@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 ANN ?= --rounds 3 --seconds 0.2
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo test bench fuzz expressions fmt build lint rust-tests e2e venv counts
+.PHONY: help demo test bench fuzz expressions fmt build lint rust-tests e2e venv nvrtc counts
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ help: ## what there is
 demo: build ## see it work on real data
 	@'$(BINARY)' demo
 
-test: venv lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
+test: venv nvrtc lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
 bench: venv ## kernels, then indexes next to other libraries: make bench ANN='--set syn128 --peers faiss' (python3 benches/ann/ann.py --help)
 	$(call step,cargo bench of the kernels)
@@ -83,6 +83,10 @@ venv: ## check what the end-to-end tests need from the system
 	@python3 --version
 	@if command -v npm >/dev/null; then echo "node $$(node --version)"; \
 	    else echo 'no node: the test of the Node SDK is skipped'; fi
+
+nvrtc: ## the compiler of the GPU's kernels, which their tests use; needs no GPU
+	$(call step,nvrtc)
+	@engine/index/tests/gpu/nvrtc.sh
 
 counts:
 	$(call step,counts)

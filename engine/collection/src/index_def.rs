@@ -497,6 +497,7 @@ mod tests {
             let algorithm = def.build().map(|(_, params)| match params {
                 BuildParams::Sparse(params) => params.algorithm,
                 BuildParams::Flat
+                | BuildParams::GpuBruteForce
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }

@@ -128,6 +128,7 @@ impl AnyIndex {
         match reader.header().params {
             BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
             BuildParams::Flat
+            | BuildParams::GpuBruteForce
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Hnsw { .. }

@@ -47,6 +47,8 @@ const ALIGN: usize = 64;
 const TAIL_ALIGN: usize = 4096;
 /// The code of the kind that has more after its arrays.
 const DISK: u8 = 13;
+/// Kind of the exact search on a device.
+const GPU_BRUTE_FORCE: u8 = 14;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -323,12 +325,14 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
                 params.cache_ratio.0,
             ],
         ),
+        BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
     }
 }
 
 fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> {
     let params = match code {
         0 => BuildParams::Flat,
+        GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -353,7 +357,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 13)"
+                "index kind code {code} (known: 0 to 7, 10 to 14)"
             )));
         }
     };

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::gpu::GpuError;
+
 /// Row-major data whose length is no multiple of its dimension, or whose dimension is zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -160,6 +162,9 @@ pub enum ParamError {
         /// The type given.
         given: String,
     },
+    /// A type of index on a device, which cannot be had here.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A metric nobody knows.
     #[error("metric type not found or not supported: {given}, supported: [L2 IP COSINE]")]
     UnknownMetric {
@@ -249,6 +254,9 @@ pub enum BuildError {
         /// Row number in the segment.
         row: usize,
     },
+    /// An index of a device, without one.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// The worker threads could not be started.
     #[error("cannot start {threads} index build threads: {reason}")]
     Threads {

@@ -10,6 +10,7 @@ use crate::blob::Reader;
 use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
+use crate::gpu::GpuBruteForce;
 use crate::hnsw::Hnsw;
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::{IvfCoded, IvfFlat};
@@ -53,6 +54,8 @@ pub enum IndexKind {
     DiskAnn,
     /// Inverted index of sparse vectors.
     SparseInverted,
+    /// No structure: exact search on a device.
+    GpuBruteForce,
 }
 
 impl fmt::Display for IndexKind {
@@ -71,6 +74,7 @@ impl fmt::Display for IndexKind {
             Self::HnswPrq => "HNSW_PRQ",
             Self::DiskAnn => "DISKANN",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
+            Self::GpuBruteForce => "GPU_BRUTE_FORCE",
         })
     }
 }
@@ -143,7 +147,7 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
 /// The result depends on the input and the seed alone: any number of threads builds the same bytes.
 ///
 /// # Errors
-/// Parameters out of range, too many rows, cancellation, or threads that cannot be started.
+/// Parameters out of range, too many rows, cancellation, threads that cannot be started, or a device that is not there.
 pub fn build(
     params: &BuildParams,
     metric: Metric,
@@ -172,6 +176,7 @@ pub fn build(
         let rows = IndexedRows::new(metric, vectors, valid);
         match *params {
             BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
+            BuildParams::GpuBruteForce => Ok(Arc::new(GpuBruteForce::build(rows, options)?)),
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
                 Ok(Arc::new(Hnsw::build(*params, rows, vectors, options)?))
             }
@@ -218,6 +223,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
     let rows = IndexedRows::open(reader)?;
     match reader.header().params {
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
+        BuildParams::GpuBruteForce => Ok(Arc::new(GpuBruteForce::open(rows))),
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),

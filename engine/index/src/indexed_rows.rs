@@ -263,7 +263,8 @@ impl Candidates<'_> {
         self.filter.as_deref()
     }
 
-    fn scanned(&self) -> Option<&Bitset> {
+    /// The rows that a scan looks at; all, when `None`.
+    pub(crate) fn scanned(&self) -> Option<&Bitset> {
         self.filter().or(self.valid)
     }
 

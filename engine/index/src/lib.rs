@@ -24,6 +24,7 @@
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
+//! | [`gpu`] | indexes on devices, and the types of Milvus that ask for them |
 //! | `panels` | batches of queries as a matrix product |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
 //! | [`strategy`] | graph or exact scan? a pure function |
@@ -41,6 +42,7 @@ mod disk;
 mod error;
 pub mod exact;
 mod flat;
+pub mod gpu;
 mod hnsw;
 pub mod index;
 mod indexed_rows;

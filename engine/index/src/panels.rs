@@ -186,7 +186,7 @@ fn length(square: f32) -> f32 {
 }
 
 /// Whether rows are much longer than their differences.
-fn lie_far_out(vectors: Vectors<'_>) -> bool {
+pub(crate) fn lie_far_out(vectors: Vectors<'_>) -> bool {
     let kernels = kernels();
     let step = (vectors.len() / SAMPLE_ROWS).max(1);
     let sample = (0..vectors.len()).step_by(step).take(SAMPLE_ROWS);

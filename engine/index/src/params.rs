@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::disk::params::{DiskParams, DiskSearch};
 use crate::error::ParamError;
+use crate::gpu::GpuIndex;
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
 use crate::ivf::params::{CodedParams, parse_search};
@@ -29,6 +30,11 @@ const NLIST: Integer = Integer {
 /// `ef`: candidate list while searching.
 const EF: Integer = Integer {
     name: "ef",
+    range: 1..=i32::MAX as u32,
+};
+/// `itopk_size`: what a search of GPU_CAGRA calls it.
+const ITOPK_SIZE: Integer = Integer {
+    name: "itopk_size",
     range: 1..=i32::MAX as u32,
 };
 /// `nprobe`: lists looked at while searching.
@@ -61,16 +67,7 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 };
 
 /// Float vector index types of Milvus that are not built here.
-const KNOWN_ELSEWHERE: &[&str] = &[
-    "AISAQ",
-    "FAISS",
-    "GPU_BRUTE_FORCE",
-    "GPU_IVF_FLAT",
-    "GPU_IVF_PQ",
-    "GPU_CAGRA",
-    "BIN_FLAT",
-    "MINHASH_LSH",
-];
+const KNOWN_ELSEWHERE: &[&str] = &["AISAQ", "FAISS", "BIN_FLAT", "MINHASH_LSH"];
 
 /// A whole number and where it lies.
 pub(crate) struct Integer {
@@ -158,14 +155,20 @@ pub enum BuildParams {
     Disk(DiskParams),
     /// Inverted index of sparse vectors.
     Sparse(SparseParams),
+    /// No structure; every search is exact, on a device where there is one.
+    GpuBruteForce,
 }
 
 impl BuildParams {
     /// Reads an index type and its parameters; parameters that the type does not know are ignored, as Milvus does.
     ///
     /// # Errors
-    /// An unknown or unsupported type, a value that is no integer, or one out of range.
+    /// An unknown or unsupported type, one that needs a device where there is none, a value that is no integer, or one out of
+    /// range.
     pub fn parse(index_type: &str, params: &BTreeMap<String, String>) -> Result<Self, ParamError> {
+        if let Some(index) = GpuIndex::parse(index_type, params) {
+            return Ok(index?.take()?);
+        }
         match index_type {
             "FLAT" => Ok(Self::Flat),
             "AUTOINDEX" => Ok(AUTOINDEX),
@@ -212,7 +215,12 @@ impl BuildParams {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
             Self::HnswCoded(params) => params.check_dim(dim),
-            Self::Flat | Self::IvfFlat { .. } | Self::Hnsw { .. } | Self::Disk(_) | Self::Sparse(_) => Ok(()),
+            Self::Flat
+            | Self::IvfFlat { .. }
+            | Self::Hnsw { .. }
+            | Self::Disk(_)
+            | Self::Sparse(_)
+            | Self::GpuBruteForce => Ok(()),
         }
     }
 
@@ -222,7 +230,7 @@ impl BuildParams {
     /// A value out of range.
     pub fn check(&self) -> Result<(), ParamError> {
         match *self {
-            Self::Flat => Ok(()),
+            Self::Flat | Self::GpuBruteForce => Ok(()),
             Self::IvfFlat { nlist } => NLIST.check(nlist),
             Self::IvfCoded(params) => NLIST.check(params.nlist).and_then(|()| params.check()),
             Self::Hnsw { m, ef_construction } => {
@@ -244,13 +252,14 @@ impl BuildParams {
             Self::HnswCoded(params) => params.kind(),
             Self::Disk(_) => IndexKind::DiskAnn,
             Self::Sparse(_) => IndexKind::SparseInverted,
+            Self::GpuBruteForce => IndexKind::GpuBruteForce,
         }
     }
 
     /// The parameters under their client names; [`BuildParams::parse`] reads them back.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let pairs = match *self {
-            Self::Flat => Vec::new(),
+            Self::Flat | Self::GpuBruteForce => Vec::new(),
             Self::IvfFlat { nlist } => vec![(NLIST.name, nlist.to_string())],
             Self::IvfCoded(params) => {
                 let mut pairs = params.to_pairs();
@@ -280,10 +289,13 @@ fn degrees(params: &BTreeMap<String, String>) -> Result<[u32; 2], ParamError> {
     ])
 }
 
-/// `ef` of a search for `k` results.
+/// `ef` of a search for `k` results, or `itopk_size` where a graph on the processor stands in for one on a device.
 fn candidate_list(params: &BTreeMap<String, String>, k: usize) -> Result<Option<u32>, ParamError> {
     match EF.parse(params)? {
         Some(ef) if (ef as usize) < k => Err(ParamError::EfBelowK { ef, k }),
+        None => Ok(ITOPK_SIZE
+            .parse(params)?
+            .map(|list| list.max(k.min(i32::MAX as usize) as u32))),
         ef => Ok(ef),
     }
 }
@@ -328,7 +340,7 @@ impl SearchParams {
 
     fn of_kind(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
         match kind {
-            IndexKind::Flat => Ok(Self::default()),
+            IndexKind::Flat | IndexKind::GpuBruteForce => Ok(Self::default()),
             IndexKind::IvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
                 ..Self::default()

@@ -208,7 +208,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                     | IndexKind::IvfRabitqFastScan
                     | IndexKind::Scann,
                 ) => rows / 16 + 1,
-                Some(IndexKind::Flat) | None => rows,
+                Some(IndexKind::Flat | IndexKind::GpuBruteForce) | None => rows,
             };
             visited * dim
         })

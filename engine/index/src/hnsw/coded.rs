@@ -63,6 +63,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
             ..
         }) => Some((Degrees { m, ef_construction }, Some(code))),
         BuildParams::Flat
+        | BuildParams::GpuBruteForce
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
         | BuildParams::Disk(_)
@@ -223,6 +224,7 @@ impl CodedGraph {
             // Estimates of plain HNSW are close: rows change places with a few others only.
             BuildParams::Hnsw { .. }
             | BuildParams::Flat
+            | BuildParams::GpuBruteForce
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)

@@ -303,6 +303,7 @@ pub(crate) fn parse_search(
             };
         }
         IndexKind::Flat
+        | IndexKind::GpuBruteForce
         | IndexKind::IvfFlat
         | IndexKind::Hnsw
         | IndexKind::HnswSq

@@ -112,6 +112,7 @@ impl TypedLists {
                     Widened::Flat(IvfFlat::build(nlist, indexed, vectors, options)?)
                 }
                 BuildParams::Flat
+                | BuildParams::GpuBruteForce
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
@@ -138,6 +139,7 @@ impl TypedLists {
                 BuildParams::IvfCoded(params) => Widened::Coded(IvfCoded::open(reader, params, rows)?),
                 BuildParams::IvfFlat { nlist } => Widened::Flat(IvfFlat::open(reader, nlist, rows)?),
                 BuildParams::Flat
+                | BuildParams::GpuBruteForce
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)

@@ -57,7 +57,8 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
-            | BuildParams::Sparse(_) => false,
+            | BuildParams::Sparse(_)
+            | BuildParams::GpuBruteForce => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -190,7 +191,8 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
-            | BuildParams::Sparse(_) => {
+            | BuildParams::Sparse(_)
+            | BuildParams::GpuBruteForce => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()

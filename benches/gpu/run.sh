@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Measures exact search on the GPU of this machine, which needs a driver and the CUDA toolkit (or the Python package
+# nvidia-cuda-nvrtc-cu12), and neither Rust nor anything else of this repository:
+#
+#   cargo build --release -p elanus-gpu-bench              where there is Rust; makes target/release/gpu-bench
+#   scp target/release/gpu-bench benches/gpu/run.sh benches/gpu/peer.py MACHINE:
+#   ./run.sh [arguments of gpu-bench]                      there; ./gpu-bench --help lists them
+#
+# Four steps, of which the last two are left out, with a message, where their tool is not there: answers next to sums in
+# 64 bits and the measurement; the same in PyTorch; and the kernels under compute-sanitizer's tools.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bench=${GPU_BENCH:-$here/gpu-bench}
+
+# NVRTC and cuBLAS, where they lie outside of what the system searches.
+python=${PYTHON:-python3}
+packages=$("$python" -c 'import nvidia, os; print(os.pathsep.join(nvidia.__path__))' 2>/dev/null || true)
+folders=/usr/local/cuda/lib64:/usr/local/cuda/targets/x86_64-linux/lib
+for package in ${packages//:/ }; do
+    for folder in "$package"/*/lib; do
+        folders=$folders:$folder
+    done
+done
+export LD_LIBRARY_PATH=$folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv || true
+printf '\n==> %s\n' "gpu-bench $*"
+"$bench" "$@"
+
+printf '\n==> the same in PyTorch\n'
+if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    "$python" "$here/peer.py" "$@"
+else
+    echo 'skipped: no PyTorch that sees a GPU'
+fi
+
+printf '\n==> compute-sanitizer\n'
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck synccheck; do
+        echo "$tool:"
+        compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 | tail -n 3
+    done
+else
+    echo 'skipped: no compute-sanitizer'
+fi

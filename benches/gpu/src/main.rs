@@ -1,0 +1,117 @@
+//! Exact search on a GPU, measured on fresh random rows: is it right, how fast is it, and how much of what the device can do
+//! is that? Everything is in this one file of a few megabytes, which runs on a machine that has a driver and NVRTC and
+//! nothing else. `--cpu` runs the same through the kernels' twins in plain Rust, to see that it works; its speed says nothing.
+//!
+//! ```text
+//!   ceilings   how fast the device copies its memory and multiplies matrices, measured
+//!   right      searches of every metric next to sums in 64 bits
+//!   speed      batches of several sizes; bytes and operations per second as shares of the ceilings
+//! ```
+#![expect(clippy::print_stdout, reason = "a command line tool")]
+
+mod ceilings;
+mod data;
+mod speed;
+mod truth;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Parser;
+use elanus_index::Metric;
+use elanus_index::gpu::cuda::{Options, open};
+use elanus_index::gpu::twin::Twin;
+use elanus_index::gpu::{Backend, Device};
+
+use crate::ceilings::Ceilings;
+
+/// Exact search on a GPU: is it right, and how near to what the device can do?
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Rows of the measurement.
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: usize,
+    /// Dimensions of the measurement.
+    #[arg(long, default_value_t = 128)]
+    dim: usize,
+    /// Rows wanted for each query.
+    #[arg(long, default_value_t = 10)]
+    k: usize,
+    /// Metric of the measurement: L2, IP or COSINE.
+    #[arg(long, default_value = "L2")]
+    metric: Metric,
+    /// Sizes of the batches.
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000,10000")]
+    queries: Vec<usize>,
+    /// Least seconds for each size.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Rows that are compared with sums in 64 bits.
+    #[arg(long, default_value_t = 20_000)]
+    check_rows: usize,
+    /// Stop after the comparison: for tools that make everything slow.
+    #[arg(long)]
+    check_only: bool,
+    /// Start of the random numbers; by default another one each time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The library of NVRTC, where it is not where CUDA puts it.
+    #[arg(long)]
+    nvrtc: Option<PathBuf>,
+    /// Run the twins of the kernels on the processor instead.
+    #[arg(long)]
+    cpu: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(data::fresh_seed);
+    println!("seed {seed}");
+    if arguments.cpu {
+        let device = Device::new(Twin::new(), 8 << 30);
+        println!("device: twins of the kernels, on the processor");
+        return measure(&arguments, seed, &device, None);
+    }
+    let device = open(&Options {
+        nvrtc: arguments.nvrtc.clone(),
+        ..Options::default()
+    })?;
+    let info = device.backend.info();
+    println!(
+        "device: {}, compute capability {}, {} multiprocessors, {:.1} GiB, {:.1} GiB of them used at most",
+        info.name,
+        info.capability,
+        info.multiprocessors,
+        info.memory as f64 / f64::from(1 << 30),
+        device.budget.limit() as f64 / f64::from(1 << 30),
+    );
+    let ceilings = if arguments.check_only {
+        None
+    } else {
+        let ceilings = Ceilings::measure()?;
+        println!("{ceilings}");
+        Some(ceilings)
+    };
+    measure(&arguments, seed, &device, ceilings.as_ref())
+}
+
+fn measure<B: Backend>(
+    arguments: &Arguments,
+    seed: u64,
+    device: &Arc<Device<B>>,
+    ceilings: Option<&Ceilings>,
+) -> Result<()> {
+    truth::check(device, arguments.check_rows, arguments.k, seed)?;
+    if arguments.check_only {
+        return Ok(());
+    }
+    let shape = speed::Shape {
+        rows: arguments.rows,
+        dim: arguments.dim,
+        k: arguments.k,
+        metric: arguments.metric,
+        seconds: arguments.seconds,
+    };
+    speed::measure(device, &shape, &arguments.queries, seed, ceilings)
+}

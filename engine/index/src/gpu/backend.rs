@@ -1,0 +1,214 @@
+//! What a search asks of a device: buffers, and one method for each kernel.
+//!
+//! [`super::cuda`] runs the kernels on a device; [`super::twin`] does the same in plain Rust. Everything above this trait,
+//! such as which rows are compared when, how much memory is used, and what is asked again, is the same for both.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::budget::Budget;
+use super::error::GpuError;
+use crate::metric::Metric;
+
+/// What buffers hold: 32 bits, any of which are a value.
+pub trait Word: Copy + Default + Send + Sync + 'static + private::Sealed {
+    /// Its bits.
+    fn to_word(self) -> u32;
+    /// The value of these bits.
+    fn from_word(word: u32) -> Self;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for u32 {}
+    impl Sealed for f32 {}
+}
+
+impl Word for u32 {
+    fn to_word(self) -> u32 {
+        self
+    }
+
+    fn from_word(word: u32) -> Self {
+        word
+    }
+}
+
+impl Word for f32 {
+    fn to_word(self) -> u32 {
+        self.to_bits()
+    }
+
+    fn from_word(word: u32) -> Self {
+        Self::from_bits(word)
+    }
+}
+
+/// How kernels compare; the codes of `kernels/common.cuh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Comparison {
+    /// Squared lengths and a product.
+    L2 = 0,
+    /// A product.
+    Ip = 1,
+    /// A product and inverse lengths.
+    Cosine = 2,
+    /// L2 by squared differences, for rows that are much longer than their differences.
+    L2Direct = 3,
+}
+
+impl Comparison {
+    /// The one of a metric; `far` when rows are much longer than their differences.
+    pub fn new(metric: Metric, far: bool) -> Self {
+        match (metric, far) {
+            (Metric::L2, false) => Self::L2,
+            (Metric::L2, true) => Self::L2Direct,
+            (Metric::Ip, _) => Self::Ip,
+            (Metric::Cosine, _) => Self::Cosine,
+        }
+    }
+}
+
+/// Rows that lie on a device: `count` x `stride`, row-major.
+#[derive(Debug)]
+pub struct RowsOf<'a, B> {
+    /// The rows, zeros after the dimension.
+    pub data: &'a B,
+    /// One number for each, see [`Backend::row_terms`].
+    pub terms: &'a B,
+    /// One bit for each, set when it may be found; all may be when `None`.
+    pub allow: Option<&'a B>,
+    /// Number of the first row.
+    pub base: u32,
+}
+
+/// A batch of queries on a device: `count` x `stride`, row-major.
+#[derive(Debug)]
+pub struct QueriesOf<'a, B> {
+    /// The queries, zeros after the dimension.
+    pub data: &'a B,
+    /// Squared length under L2, inverse length under COSINE.
+    pub terms: &'a B,
+    /// What a distance must not exceed.
+    pub bounds: &'a B,
+    /// How many.
+    pub count: u32,
+    /// Floats of a query and of a row, a multiple of 4.
+    pub stride: u32,
+}
+
+/// A list of neighbours for each query of a batch: `room` places for each, of which `counts` are in use. Counts above
+/// `room` say that entries were lost.
+#[derive(Debug)]
+pub struct ListsOf<B> {
+    /// Distances, as far as the kernels know them.
+    pub distances: B,
+    /// Row numbers.
+    pub rows: B,
+    /// Entries of each query.
+    pub counts: B,
+    /// Places for each query.
+    pub room: u32,
+}
+
+/// A device, or what stands in for one. Calls are carried out in their order.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// 32-bit words on the device.
+    type Buffer: Send + Sync + fmt::Debug;
+
+    /// Room for `words` words, at least 1, whose contents are not known.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn allocate(&self, words: usize) -> Result<Self::Buffer, GpuError>;
+
+    /// Copies to the device, from word `at` on.
+    ///
+    /// # Errors
+    /// When the buffer is too small, or as the driver says.
+    fn write<W: Word>(&self, to: &mut Self::Buffer, at: usize, values: &[W]) -> Result<(), GpuError>;
+
+    /// Copies from the device the first words of a buffer, when all that was asked for before is done.
+    ///
+    /// # Errors
+    /// When the buffer is too small, or as the driver says.
+    fn read<W: Word>(&self, from: &Self::Buffer, values: &mut [W]) -> Result<(), GpuError>;
+
+    /// Copies a buffer to another of the same size.
+    ///
+    /// # Errors
+    /// When the sizes differ, or as the driver says.
+    fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer) -> Result<(), GpuError>;
+
+    /// What comparisons need of `count` rows besides products: squared lengths, or under COSINE inverse lengths (0 for a
+    /// row of zeros, no number where the squared length is below 1e-30). `largest[0]` grows to the bits of the largest
+    /// squared length.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn row_terms(
+        &self,
+        comparison: Comparison,
+        rows: &Self::Buffer,
+        count: u32,
+        stride: u32,
+        terms: &mut Self::Buffer,
+        largest: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// Compares all queries with the rows `first..first + count` and appends the pairs that are allowed and not beyond the
+    /// query's bound. Row numbers of the result start at `rows.base`. What is no number counts as infinitely near.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn candidates(
+        &self,
+        comparison: Comparison,
+        rows: &RowsOf<'_, Self::Buffer>,
+        first: u32,
+        count: u32,
+        queries: &QueriesOf<'_, Self::Buffer>,
+        lists: &mut ListsOf<Self::Buffer>,
+    ) -> Result<(), GpuError>;
+
+    /// The best `k` of each list of `queries` queries by distance, then row, in any order. `bounds` becomes the worst
+    /// distance of a list with `k` entries, infinity for a shorter one. `overflow[0]` becomes 1 when a list had lost
+    /// entries; then the result is worth nothing.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn select(
+        &self,
+        lists: &ListsOf<Self::Buffer>,
+        queries: u32,
+        k: u32,
+        best: &mut ListsOf<Self::Buffer>,
+        bounds: &mut Self::Buffer,
+        overflow: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+}
+
+/// A device and how it is shared.
+#[derive(Debug)]
+pub struct Device<B> {
+    /// Runs the kernels.
+    pub backend: B,
+    /// Its memory.
+    pub budget: Arc<Budget>,
+    /// Held while a search is on the device, so that searches do not need memory at the same time.
+    pub(crate) turn: Mutex<()>,
+}
+
+impl<B: Backend> Device<B> {
+    /// A device of which `limit` bytes may be used.
+    pub fn new(backend: B, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            backend,
+            budget: Budget::new(limit),
+            turn: Mutex::new(()),
+        })
+    }
+}

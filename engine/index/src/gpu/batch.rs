@@ -1,0 +1,224 @@
+//! The lists of a batch of queries on the device, and how ranges of rows bring them up to date.
+
+use super::backend::{Backend, ListsOf, QueriesOf, RowsOf};
+use super::brute::{BruteForce, Rounds, Task};
+use super::budget::Reservation;
+use super::error::GpuError;
+use super::parts::{Part, filter_words, padded, stride_of};
+use super::ranges::{next_count, range_end};
+use crate::kernels::kernels;
+use crate::metric::{Metric, inverse_norm};
+
+/// The lists of a batch on the device.
+pub(super) struct State<B: Backend> {
+    width: usize,
+    queries: B::Buffer,
+    terms: B::Buffer,
+    bounds: B::Buffer,
+    front: ListsOf<B::Buffer>,
+    back: ListsOf<B::Buffer>,
+    /// Entries of the front that selections left.
+    kept: B::Buffer,
+    overflow: B::Buffer,
+    /// Rows seen that may be found.
+    seen: usize,
+    _held: Reservation,
+}
+
+/// Candidates of a batch: `width` rows for each query, of which `counts` are in use.
+pub(super) struct Found {
+    pub(super) width: usize,
+    pub(super) rows: Vec<u32>,
+    pub(super) counts: Vec<u32>,
+    pub(super) bounds: Vec<f32>,
+    pub(super) largest: f32,
+}
+
+impl<B: Backend> BruteForce<B> {
+    pub(super) fn state(&self, task: &Task<'_>, batch: &[u32], width: usize) -> Result<State<B>, GpuError> {
+        let backend = &self.device.backend;
+        let (dim, stride, count) = (task.vectors.dim(), stride_of(task.vectors.dim()), batch.len());
+        let room = self.room(width);
+        let bytes = count * self.query_bytes(width, dim);
+        let held = self.device.budget.reserve("a batch of queries", bytes)?;
+        let rows = batch.iter().map(|&query| task.queries.row(query as usize));
+        let mut queries = backend.allocate(count * stride)?;
+        backend.write(&mut queries, 0, &padded(rows.clone(), stride))?;
+        let of_query = |row: &[f32]| {
+            let square = kernels().dot(row, row);
+            match self.metric {
+                Metric::L2 | Metric::Ip => square,
+                Metric::Cosine => inverse_norm(square),
+            }
+        };
+        let mut terms = backend.allocate(count)?;
+        backend.write(&mut terms, 0, &rows.map(of_query).collect::<Vec<f32>>())?;
+        let mut bounds = backend.allocate(count)?;
+        backend.write(&mut bounds, 0, &vec![f32::INFINITY; count])?;
+        let mut front = self.lists(count, room)?;
+        let mut kept = backend.allocate(count)?;
+        backend.write(&mut front.counts, 0, &vec![0u32; count])?;
+        backend.write(&mut kept, 0, &vec![0u32; count])?;
+        let mut overflow = backend.allocate(1)?;
+        backend.write(&mut overflow, 0, &[0u32])?;
+        Ok(State {
+            width,
+            queries,
+            terms,
+            bounds,
+            front,
+            back: self.lists(count, room)?,
+            kept,
+            overflow,
+            seen: 0,
+            _held: held,
+        })
+    }
+
+    fn lists(&self, queries: usize, room: usize) -> Result<ListsOf<B::Buffer>, GpuError> {
+        let backend = &self.device.backend;
+        Ok(ListsOf {
+            distances: backend.allocate(queries * room)?,
+            rows: backend.allocate(queries * room)?,
+            counts: backend.allocate(queries)?,
+            room: room as u32,
+        })
+    }
+
+    /// Brings the lists up to date with the rows of a part.
+    pub(super) fn compare(
+        &self,
+        task: &Task<'_>,
+        part: &Part<B>,
+        state: &mut State<B>,
+        queries: usize,
+        rounds: &mut Rounds,
+    ) -> Result<(), GpuError> {
+        let backend = &self.device.backend;
+        let (room, end) = (state.front.room as usize, part.first + part.count);
+        let _held;
+        let allow = match task.allow {
+            None => None,
+            Some(allow) => {
+                let words = filter_words(allow, part.first, part.count);
+                _held = self
+                    .device
+                    .budget
+                    .reserve("the filter of a search", 4 * words.len())?;
+                let mut buffer = backend.allocate(words.len())?;
+                backend.write(&mut buffer, 0, &words)?;
+                Some(buffer)
+            }
+        };
+        let rows = RowsOf {
+            data: &part.data,
+            terms: &part.terms,
+            allow: allow.as_ref(),
+            base: part.first as u32,
+        };
+        let stride = stride_of(task.vectors.dim()) as u32;
+        let mut from = part.first;
+        // The end of a range that is compared again, piece by piece.
+        let mut pieces_to = part.first;
+        while from < end {
+            let certain = room - state.width.min(state.seen);
+            let wanted = if from < pieces_to {
+                certain
+            } else {
+                next_count(state.seen, room, state.width)
+            };
+            let limit = if from < pieces_to { pieces_to } else { end };
+            let (to, held) = range_end(task.allow, from, limit, wanted);
+            if held > 0 {
+                let batch = QueriesOf {
+                    data: &state.queries,
+                    terms: &state.terms,
+                    bounds: &state.bounds,
+                    count: queries as u32,
+                    stride,
+                };
+                let (first, count) = ((from - part.first) as u32, (to - from) as u32);
+                backend.candidates(task.comparison, &rows, first, count, &batch, &mut state.front)?;
+                rounds.ranges += 1;
+                if !self.select(state, queries, held > certain)? {
+                    rounds.overflows += 1;
+                    pieces_to = to;
+                    continue;
+                }
+                state.seen += held;
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Keeps the best of every list; false, and the lists as before, when one had lost entries, which only those that
+    /// `may_overflow` can.
+    fn select(&self, state: &mut State<B>, queries: usize, may_overflow: bool) -> Result<bool, GpuError> {
+        let backend = &self.device.backend;
+        let width = state.width as u32;
+        if may_overflow {
+            // The bounds that hold until now are needed again.
+            let mut bounds = backend.allocate(queries)?;
+            backend.select(
+                &state.front,
+                queries as u32,
+                width,
+                &mut state.back,
+                &mut bounds,
+                &mut state.overflow,
+            )?;
+            let mut overflow = [0u32];
+            backend.read(&state.overflow, &mut overflow)?;
+            if overflow != [0] {
+                backend.write(&mut state.overflow, 0, &[0u32])?;
+                backend.copy(&state.kept, &mut state.front.counts)?;
+                return Ok(false);
+            }
+            state.bounds = bounds;
+        } else {
+            backend.select(
+                &state.front,
+                queries as u32,
+                width,
+                &mut state.back,
+                &mut state.bounds,
+                &mut state.overflow,
+            )?;
+        }
+        std::mem::swap(&mut state.front, &mut state.back);
+        backend.copy(&state.front.counts, &mut state.kept)?;
+        Ok(true)
+    }
+
+    /// Reads the lists, packed.
+    pub(super) fn collect(
+        &self,
+        mut state: State<B>,
+        queries: usize,
+        largest: f32,
+    ) -> Result<Found, GpuError> {
+        let backend = &self.device.backend;
+        let width = state.width;
+        let mut packed = self.lists(queries, width)?;
+        backend.select(
+            &state.front,
+            queries as u32,
+            width as u32,
+            &mut packed,
+            &mut state.bounds,
+            &mut state.overflow,
+        )?;
+        let mut found = Found {
+            width,
+            rows: vec![0; queries * width],
+            counts: vec![0; queries],
+            bounds: vec![0.0; queries],
+            largest,
+        };
+        backend.read(&packed.rows, &mut found.rows)?;
+        backend.read(&packed.counts, &mut found.counts)?;
+        backend.read(&state.bounds, &mut found.bounds)?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,346 @@
+//! A device of NVIDIA behind [`Backend`], and the probe for it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
+    sys,
+};
+use cudarc::nvrtc::Ptx;
+
+use super::compiler::Compiler;
+use super::source::source;
+use crate::gpu::backend::{Backend, Comparison, Device, ListsOf, QueriesOf, RowsOf, Word};
+use crate::gpu::error::GpuError;
+
+/// Threads of a block of the comparing kernels.
+const THREADS: u32 = 256;
+/// Rows of a tile; queries of a large and of a small one.
+const TILE_ROWS: u32 = 128;
+const LARGE_TILE: u32 = 128;
+const SMALL_TILE: u32 = 32;
+/// Up to so many queries small tiles waste less than large ones do.
+const MOST_OF_SMALL: u32 = 48;
+/// Queries of the kernel for few, and rows that a block of it takes at a time.
+const FEW: u32 = 4;
+const STRIPE_ROWS: u32 = THREADS / 32 * 4;
+/// Blocks for each multiprocessor of a kernel that takes any number of them.
+const WAVES: u32 = 16;
+/// Entries of lists from which on a block for each of them has all the threads that it can.
+const LONG_LIST: u32 = 32 * 1024;
+
+/// How a device is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which of them, 0 being the first.
+    pub ordinal: usize,
+    /// The part of its free memory that may be used.
+    pub memory_share: f64,
+    /// Where compiled kernels are kept; nowhere, when `None`.
+    pub cache: Option<PathBuf>,
+    /// Where the library of NVRTC is; where CUDA puts it, when `None`.
+    pub nvrtc: Option<PathBuf>,
+    /// The kernels, compiled elsewhere for this device; compiled here, when `None`.
+    pub image: Option<Vec<u8>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ordinal: 0,
+            memory_share: 0.8,
+            cache: None,
+            nvrtc: None,
+            image: None,
+        }
+    }
+}
+
+/// What a device says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its name.
+    pub name: String,
+    /// Compute capability, such as 90.
+    pub capability: i32,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of memory.
+    pub memory: usize,
+}
+
+/// An opened device.
+#[derive(Debug)]
+pub struct Cuda {
+    info: DeviceInfo,
+    stream: Arc<CudaStream>,
+    row_terms: CudaFunction,
+    candidates_128: CudaFunction,
+    candidates_32: CudaFunction,
+    candidates_4: CudaFunction,
+    candidates_1: CudaFunction,
+    select_k: CudaFunction,
+}
+
+/// Opens a device: the probe. Never panics, and takes a moment only where there is no driver.
+///
+/// # Errors
+/// No driver, no device, no compiler, or a device that fails.
+pub fn open(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+    // `cudarc` panics when a library is missing, or a function of a library older than it knows.
+    catch_unwind(AssertUnwindSafe(|| probe(options))).unwrap_or_else(|_| {
+        Err(GpuError::NoDevice {
+            reason: "the library of the NVIDIA driver lacks a function".to_owned(),
+        })
+    })
+}
+
+fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+    // SAFETY: the initialisers of the driver's library have no conditions.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(GpuError::NoDriver);
+    }
+    let count = CudaContext::device_count().map_err(|error| GpuError::NoDevice {
+        reason: explain(error),
+    })?;
+    if usize::try_from(count).unwrap_or(0) <= options.ordinal {
+        return Err(GpuError::NoDevice {
+            reason: format!("device {} was asked for, there are {count}", options.ordinal),
+        });
+    }
+    let context = CudaContext::new(options.ordinal).map_err(failed("be opened"))?;
+    let info = describe(&context).map_err(failed("describe itself"))?;
+    let (free, _) = context.mem_get_info().map_err(failed("tell its memory"))?;
+    let module = load(&context, &info, options)?;
+    let kernel = |name: &str| module.load_function(name).map_err(failed("find a kernel"));
+    let backend = Cuda {
+        stream: context.new_stream().map_err(failed("make a stream"))?,
+        row_terms: kernel("row_terms")?,
+        candidates_128: kernel("candidates_128")?,
+        candidates_32: kernel("candidates_32")?,
+        candidates_4: kernel("candidates_4")?,
+        candidates_1: kernel("candidates_1")?,
+        select_k: kernel("select_k")?,
+        info,
+    };
+    let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
+    Ok(Device::new(backend, limit))
+}
+
+fn describe(context: &Arc<CudaContext>) -> Result<DeviceInfo, DriverError> {
+    let (major, minor) = context.compute_capability()?;
+    let multiprocessors = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    Ok(DeviceInfo {
+        name: context.name()?,
+        capability: 10 * major + minor,
+        multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
+        memory: context.total_mem()?,
+    })
+}
+
+/// Compiles the kernels, or takes them from the cache, and loads them.
+fn load(
+    context: &Arc<CudaContext>,
+    info: &DeviceInfo,
+    options: &Options,
+) -> Result<Arc<CudaModule>, GpuError> {
+    let image = match &options.image {
+        Some(image) => image.clone(),
+        None => {
+            let compiler = Compiler::open(options.nvrtc.as_deref())?;
+            let cache = options.cache.as_deref();
+            compiler
+                .compile_cached(&source(), info.capability, &[], cache)?
+                .image
+        }
+    };
+    context
+        .load_module(Ptx::from_binary(image))
+        .map_err(failed("load the kernels"))
+}
+
+fn explain(error: DriverError) -> String {
+    let text = error
+        .error_string()
+        .map(|text| text.to_string_lossy().into_owned());
+    text.unwrap_or_else(|_| format!("{:?}", error.0))
+}
+
+fn failed(what: &'static str) -> impl Fn(DriverError) -> GpuError {
+    move |error| GpuError::Driver {
+        what,
+        reason: explain(error),
+    }
+}
+
+fn too_small(what: &'static str) -> GpuError {
+    GpuError::Driver {
+        what,
+        reason: "a range leaves its buffer".to_owned(),
+    }
+}
+
+fn config(blocks: u32, threads: u32) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (blocks, 1, 1),
+        block_dim: (threads, 1, 1),
+        shared_mem_bytes: 0,
+    }
+}
+
+fn as_words<W: Word>(values: &[W]) -> &[u32] {
+    // SAFETY: the two implementations of `Word`, a sealed trait, are 32 bits wide, aligned alike, and any bits are a value.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
+}
+
+fn as_words_mut<W: Word>(values: &mut [W]) -> &mut [u32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
+}
+
+impl Cuda {
+    /// What the device says about itself.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Waits until everything that was asked for is done.
+    ///
+    /// # Errors
+    /// As the driver says.
+    pub fn synchronize(&self) -> Result<(), GpuError> {
+        self.stream.synchronize().map_err(failed("finish"))
+    }
+
+    /// The kernel for a batch, and the blocks it takes for `rows` rows.
+    fn comparing(&self, queries: u32, rows: u32) -> (&CudaFunction, u32) {
+        let striped = rows.div_ceil(STRIPE_ROWS).min(self.info.multiprocessors * WAVES);
+        let tiles = |of: u32| rows.div_ceil(TILE_ROWS) * queries.div_ceil(of);
+        match queries {
+            0..=1 => (&self.candidates_1, striped),
+            2..=FEW => (&self.candidates_4, striped),
+            _ if queries <= MOST_OF_SMALL => (&self.candidates_32, tiles(SMALL_TILE)),
+            _ => (&self.candidates_128, tiles(LARGE_TILE)),
+        }
+    }
+}
+
+impl Backend for Cuda {
+    type Buffer = CudaSlice<u32>;
+
+    fn allocate(&self, words: usize) -> Result<CudaSlice<u32>, GpuError> {
+        // SAFETY: any bits are a word; what is read was written before, which the emulator's rubbish would show.
+        unsafe { self.stream.alloc::<u32>(words.max(1)) }.map_err(failed("allocate memory"))
+    }
+
+    fn write<W: Word>(&self, to: &mut CudaSlice<u32>, at: usize, values: &[W]) -> Result<(), GpuError> {
+        let room = to.try_slice_mut(at..at + values.len());
+        let mut room = room.ok_or_else(|| too_small("write"))?;
+        self.stream
+            .memcpy_htod(as_words(values), &mut room)
+            .map_err(failed("copy to it"))
+    }
+
+    fn read<W: Word>(&self, from: &CudaSlice<u32>, values: &mut [W]) -> Result<(), GpuError> {
+        let words = from.try_slice(..values.len()).ok_or_else(|| too_small("read"))?;
+        self.stream
+            .memcpy_dtoh(&words, as_words_mut(values))
+            .map_err(failed("copy from it"))?;
+        self.synchronize()
+    }
+
+    fn copy(&self, from: &CudaSlice<u32>, to: &mut CudaSlice<u32>) -> Result<(), GpuError> {
+        if from.len() != to.len() {
+            return Err(too_small("copy"));
+        }
+        self.stream.memcpy_dtod(from, to).map_err(failed("copy on it"))
+    }
+
+    fn row_terms(
+        &self,
+        comparison: Comparison,
+        rows: &CudaSlice<u32>,
+        count: u32,
+        stride: u32,
+        terms: &mut CudaSlice<u32>,
+        largest: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let comparison = comparison as u32;
+        let blocks = count
+            .div_ceil(THREADS / 32)
+            .min(self.info.multiprocessors * WAVES);
+        let mut launch = self.stream.launch_builder(&self.row_terms);
+        launch
+            .arg(rows)
+            .arg(&count)
+            .arg(&stride)
+            .arg(&comparison)
+            .arg(terms)
+            .arg(largest);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(blocks.max(1), THREADS)) }.map_err(failed("start row_terms"))?;
+        Ok(())
+    }
+
+    fn candidates(
+        &self,
+        comparison: Comparison,
+        rows: &RowsOf<'_, CudaSlice<u32>>,
+        first: u32,
+        count: u32,
+        queries: &QueriesOf<'_, CudaSlice<u32>>,
+        lists: &mut ListsOf<CudaSlice<u32>>,
+    ) -> Result<(), GpuError> {
+        let comparison = comparison as u32;
+        let nothing = 0u64;
+        let (kernel, blocks) = self.comparing(queries.count, count);
+        let mut launch = self.stream.launch_builder(kernel);
+        launch.arg(rows.data).arg(rows.terms);
+        match rows.allow {
+            Some(allow) => launch.arg(allow),
+            None => launch.arg(&nothing),
+        };
+        launch.arg(&first).arg(&count).arg(&rows.base);
+        launch.arg(queries.data).arg(queries.terms).arg(queries.bounds);
+        launch.arg(&queries.count).arg(&queries.stride).arg(&comparison);
+        launch
+            .arg(&mut lists.distances)
+            .arg(&mut lists.rows)
+            .arg(&mut lists.counts)
+            .arg(&lists.room);
+        // SAFETY: the arguments are those of the kernels, and the buffers as large as they say.
+        unsafe { launch.launch(config(blocks.max(1), THREADS)) }.map_err(failed("start candidates"))?;
+        Ok(())
+    }
+
+    fn select(
+        &self,
+        lists: &ListsOf<CudaSlice<u32>>,
+        queries: u32,
+        k: u32,
+        best: &mut ListsOf<CudaSlice<u32>>,
+        bounds: &mut CudaSlice<u32>,
+        overflow: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let threads = if lists.room >= LONG_LIST { 1024 } else { THREADS };
+        let mut launch = self.stream.launch_builder(&self.select_k);
+        launch
+            .arg(&lists.distances)
+            .arg(&lists.rows)
+            .arg(&lists.counts)
+            .arg(&lists.room)
+            .arg(&k);
+        launch
+            .arg(&mut best.distances)
+            .arg(&mut best.rows)
+            .arg(&mut best.counts)
+            .arg(&best.room);
+        launch.arg(bounds).arg(overflow);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(queries.max(1), threads)) }.map_err(failed("start select_k"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+// Distances of a batch of queries to a range of rows, as a tiled matrix product whose epilogue keeps only what is not beyond
+// the query's bound: the matrix of distances is never written.
+//
+//                 rows  first .. first + count, 128 to a block
+//               +-------------------------------+
+//     queries   |  8 rows x 8 (or 2) queries    |   every thread adds up its own patch, 8 dimensions at a time,
+//     128 or 32 |  to a thread, 16 x 16 threads |   from two alternating buffers in shared memory
+//               +-------------------------------+
+//
+// Blocks that share rows follow each other, so that rows come from memory once and from the cache after that.
+
+#define TILE_ROWS 128u
+#define DEPTH 8u
+// Rows of a column of shared memory, with one float4 to keep columns in different banks.
+#define ROW_PITCH (TILE_ROWS + 4u)
+
+// Four numbers of a row, zeros where there is no such row.
+__device__ __forceinline__ float4 load4(const float* data, u32 row, u32 rows, u32 stride, u32 at) {
+    if (row >= rows || at >= stride) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    return *reinterpret_cast<const float4*>(data + u64(row) * stride + at);
+}
+
+// Stores four numbers of a row as a part of four columns.
+__device__ __forceinline__ void store_columns(float* columns, u32 pitch, u32 place, u32 at, float4 value) {
+    columns[(at + 0) * pitch + place] = value.x;
+    columns[(at + 1) * pitch + place] = value.y;
+    columns[(at + 2) * pitch + place] = value.z;
+    columns[(at + 3) * pitch + place] = value.w;
+}
+
+// Which of the rows (or queries) of a tile a thread's `index`th is: two groups of four, half a tile apart, so that the
+// threads of a warp read neighbouring float4.
+template <u32 MINE>
+__device__ __forceinline__ u32 place_of(u32 thread, u32 index) {
+    return MINE == 8 ? (index >> 2) * 64 + thread * 4 + (index & 3) : thread * MINE + index;
+}
+
+// Adds the products (or squared differences) of `DEPTH` dimensions to a thread's patch.
+template <u32 MINE, bool DIRECT>
+__device__ __forceinline__ void multiply(float (&sums)[8][MINE], const float* rows, const float* queries, u32 query_pitch,
+                                         u32 across, u32 down) {
+#pragma unroll (DIRECT ? 1 : 8)
+    for (u32 k = 0; k < DEPTH; ++k) {
+        float mine_rows[8], mine_queries[MINE];
+#pragma unroll
+        for (u32 i = 0; i < 8; ++i) mine_rows[i] = rows[k * ROW_PITCH + place_of<8>(down, i)];
+#pragma unroll
+        for (u32 j = 0; j < MINE; ++j) mine_queries[j] = queries[k * query_pitch + place_of<MINE>(across, j)];
+#pragma unroll
+        for (u32 i = 0; i < 8; ++i)
+#pragma unroll
+            for (u32 j = 0; j < MINE; ++j) {
+                float difference = mine_queries[j] - mine_rows[i];
+                sums[i][j] += DIRECT ? difference * difference : mine_queries[j] * mine_rows[i];
+            }
+    }
+}
+
+template <u32 MINE>
+__device__ __forceinline__ void tile(
+    const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
+    const float* queries, const float* query_terms, const float* bounds, u32 query_count,
+    u32 stride, u32 metric, const Lists& lists, float* row_columns, float* query_columns, u32* any) {
+    const u32 tile_queries = 16 * MINE, query_pitch = tile_queries + 4;
+    const u32 query_tiles = (query_count + tile_queries - 1) / tile_queries;
+    const u32 first_query = (blockIdx.x % query_tiles) * tile_queries;
+    const u32 first_row = first + (blockIdx.x / query_tiles) * TILE_ROWS;
+    const u32 end = first + count;
+    const u32 across = threadIdx.x & 15u, down = threadIdx.x >> 4;
+
+    // A filter often leaves nothing of a tile.
+    if (threadIdx.x == 0) *any = allow == nullptr;
+    __syncthreads();
+    if (allow != nullptr && threadIdx.x < TILE_ROWS) {
+        u32 row = first_row + threadIdx.x;
+        if (row < end && is_allowed(allow, row)) *any = 1;
+    }
+    __syncthreads();
+    if (*any == 0) return;
+
+    // Each thread carries one float4 of the rows, and of the queries when there are as many.
+    const u32 carried = threadIdx.x >> 1, carried_at = (threadIdx.x & 1u) * 4;
+    const bool carries_query = carried < tile_queries;
+    float4 next_row = load4(rows, first_row + carried, end, stride, carried_at);
+    float4 next_query = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (carries_query) next_query = load4(queries, first_query + carried, query_count, stride, carried_at);
+
+    float sums[8][MINE];
+#pragma unroll
+    for (u32 i = 0; i < 8; ++i)
+#pragma unroll
+        for (u32 j = 0; j < MINE; ++j) sums[i][j] = 0.0f;
+
+    u32 turn = 0;
+    for (u32 depth = 0; depth < stride; depth += DEPTH) {
+        float* tile_rows = row_columns + turn * DEPTH * ROW_PITCH;
+        float* tile_queries_now = query_columns + turn * DEPTH * query_pitch;
+        store_columns(tile_rows, ROW_PITCH, carried, carried_at, next_row);
+        if (carries_query) store_columns(tile_queries_now, query_pitch, carried, carried_at, next_query);
+        // One barrier is enough: the buffer of the other turn was last read before it.
+        __syncthreads();
+        u32 ahead = depth + DEPTH;
+        if (ahead < stride) {
+            next_row = load4(rows, first_row + carried, end, stride, ahead + carried_at);
+            if (carries_query) {
+                next_query = load4(queries, first_query + carried, query_count, stride, ahead + carried_at);
+            }
+        }
+        if (metric == METRIC_L2_DIRECT) {
+            multiply<MINE, true>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
+        } else {
+            multiply<MINE, false>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
+        }
+        turn ^= 1u;
+    }
+
+    // Few distances pass. Those of one query at a time are put where a loop can pick them: thread `t` has places
+    // `t + 256 * i` of what held the rows.
+    __syncthreads();
+    Term row_terms_of[8];
+    u32 present = 0;
+#pragma unroll
+    for (u32 i = 0; i < 8; ++i) {
+        u32 row = first_row + place_of<8>(down, i);
+        bool wanted = row < end && is_allowed(allow, row);
+        row_terms_of[i] = row_part(metric, wanted ? row_terms[row] : 0.0f);
+        present |= u32(wanted) << i;
+    }
+#pragma unroll
+    for (u32 j = 0; j < MINE; ++j) {
+        u32 query = first_query + place_of<MINE>(across, j);
+        if (query >= query_count) continue;
+        float bound = bounds[query];
+        Term query_terms_of = query_part(metric, query_terms[query]);
+        u32 passing = 0;
+#pragma unroll
+        for (u32 i = 0; i < 8; ++i) {
+            float distance = distance_of(sums[i][j], query_terms_of, row_terms_of[i]);
+            row_columns[threadIdx.x + 256 * i] = distance;
+            passing |= u32(distance <= bound) << i;
+        }
+        for (passing &= present; passing != 0; passing &= passing - 1) {
+            u32 i = u32(__ffs(int(passing))) - 1;
+            append(lists, query, row_columns[threadIdx.x + 256 * i], base + first_row + place_of<8>(down, i));
+        }
+    }
+}
+
+#define CANDIDATES_ARGUMENTS                                                                                        \
+    const float *rows, const float *row_terms, const u32 *allow, u32 first, u32 count, u32 base,                     \
+        const float *queries, const float *query_terms, const float *bounds, u32 query_count, u32 stride,            \
+        u32 metric, float *distances, u32 *found, u32 *counts, u32 room
+
+// 256 threads; blocks: tiles of 128 rows x tiles of 128 queries.
+KERNEL __launch_bounds__(256, 2) candidates_128(CANDIDATES_ARGUMENTS) {
+    __shared__ __align__(16) float row_columns[2 * DEPTH * ROW_PITCH];
+    __shared__ __align__(16) float query_columns[2 * DEPTH * (128 + 4)];
+    __shared__ u32 any;
+    Lists lists = {distances, found, counts, room};
+    tile<8>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
+            lists, row_columns, query_columns, &any);
+}
+
+// 256 threads; blocks: tiles of 128 rows x tiles of 32 queries.
+KERNEL __launch_bounds__(256) candidates_32(CANDIDATES_ARGUMENTS) {
+    __shared__ __align__(16) float row_columns[2 * DEPTH * ROW_PITCH];
+    __shared__ __align__(16) float query_columns[2 * DEPTH * (32 + 4)];
+    __shared__ u32 any;
+    Lists lists = {distances, found, counts, room};
+    tile<2>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
+            lists, row_columns, query_columns, &any);
+}
+
+// Few queries: the rows are read once, which is all that matters. A warp takes four rows at a time, each lane its share of
+// the dimensions, and the lanes add up in the end.
+#define WARP_ROWS 4u
+
+template <u32 QUERIES>
+__device__ __forceinline__ void stripes(
+    const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
+    const float* queries, const float* query_terms, const float* bounds, u32 query_count,
+    u32 stride, u32 metric, const Lists& lists) {
+    const u32 lane = threadIdx.x & 31u, end = first + count;
+    const u32 warps = gridDim.x * (blockDim.x >> 5);
+    const u32 stripes = (count + WARP_ROWS - 1) / WARP_ROWS;
+    for (u32 stripe = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5); stripe < stripes; stripe += warps) {
+        const u32 stripe_row = first + stripe * WARP_ROWS;
+        bool wanted = false;
+        for (u32 i = 0; i < WARP_ROWS; ++i) {
+            wanted = wanted || (stripe_row + i < end && is_allowed(allow, stripe_row + i));
+        }
+        if (!wanted) continue;
+        float sums[WARP_ROWS][QUERIES];
+#pragma unroll
+        for (u32 i = 0; i < WARP_ROWS; ++i)
+#pragma unroll
+            for (u32 j = 0; j < QUERIES; ++j) sums[i][j] = 0.0f;
+        for (u32 at = lane * 4; at < stride; at += 128) {
+            float4 row[WARP_ROWS];
+#pragma unroll
+            for (u32 i = 0; i < WARP_ROWS; ++i) row[i] = load4(rows, stripe_row + i, end, stride, at);
+#pragma unroll
+            for (u32 j = 0; j < QUERIES; ++j) {
+                float4 query = load4(queries, j, query_count, stride, at);
+#pragma unroll
+                for (u32 i = 0; i < WARP_ROWS; ++i) {
+                    if (metric == METRIC_L2_DIRECT) {
+                        float x = query.x - row[i].x, y = query.y - row[i].y;
+                        float z = query.z - row[i].z, w = query.w - row[i].w;
+                        sums[i][j] += x * x + y * y + z * z + w * w;
+                    } else {
+                        sums[i][j] += query.x * row[i].x + query.y * row[i].y + query.z * row[i].z + query.w * row[i].w;
+                    }
+                }
+            }
+        }
+        // Every lane has every sum after this; lane `i * QUERIES + j` looks after that of row `i` and query `j`.
+        float sum = 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < WARP_ROWS; ++i)
+#pragma unroll
+            for (u32 j = 0; j < QUERIES; ++j) {
+                float whole = warp_sum(sums[i][j]);
+                if (lane == i * QUERIES + j) sum = whole;
+            }
+        u32 row = stripe_row + lane / QUERIES, query = lane % QUERIES;
+        if (lane < WARP_ROWS * QUERIES && row < end && query < query_count && is_allowed(allow, row)) {
+            float distance = distance_of(sum, query_part(metric, query_terms[query]), row_part(metric, row_terms[row]));
+            if (distance <= bounds[query]) append(lists, query, distance, base + row);
+        }
+    }
+}
+
+// Blocks of 256 threads, any number of them; at most 4 queries.
+KERNEL __launch_bounds__(256) candidates_4(CANDIDATES_ARGUMENTS) {
+    Lists lists = {distances, found, counts, room};
+    stripes<4>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
+               lists);
+}
+
+// Blocks of 256 threads, any number of them; one query.
+KERNEL __launch_bounds__(256) candidates_1(CANDIDATES_ARGUMENTS) {
+    Lists lists = {distances, found, counts, room};
+    stripes<1>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
+               lists);
+}

@@ -1,0 +1,84 @@
+//! Indexes on NVIDIA devices.
+//!
+//! ```text
+//!   index    GPU_BRUTE_FORCE: a VectorIndex like the others; without a device it searches on the processor
+//!     |
+//!   brute    which rows are compared when; candidates from the device, exact distances from the processor
+//!     |
+//!   backend  one trait: buffers, and a method for each kernel
+//!    /   \
+//! cuda   twin
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`backend`] | the trait, and what its calls take |
+//! | [`budget`] | memory of a device, accounted for |
+//! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
+//! | `ranges`, `slack` | its arithmetic: ranges of rows, and what rounded distances prove |
+//! | [`cuda`] | devices (feature `cuda`) |
+//! | [`twin`] | the kernels in plain Rust |
+//! | [`offer`] | Milvus' GPU index types: their parameters, their errors, and the CPU indexes that stand in for them |
+//! | `kernels/` | the source of the kernels |
+//!
+//! The tests run that source on a processor: `tests/gpu/emulator` is a driver of a device that is none.
+
+use std::sync::Arc;
+
+pub mod backend;
+mod batch;
+pub mod brute;
+pub mod budget;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod error;
+mod index;
+pub mod offer;
+mod parts;
+mod ranges;
+mod slack;
+pub mod twin;
+
+pub use backend::{Backend, Device};
+pub use error::GpuError;
+pub(crate) use index::GpuBruteForce;
+pub use offer::{GpuIndex, Offer, set_fallback};
+
+/// What the device of this process is behind.
+#[cfg(feature = "cuda")]
+pub type OwnBackend = cuda::Cuda;
+/// What the device of this process would be behind; this build has none.
+#[cfg(not(feature = "cuda"))]
+pub type OwnBackend = twin::Twin;
+
+/// The device of this process, opened at the first call with the settings of [`configure`], or the usual ones.
+///
+/// # Errors
+/// Why there is none; the same at every call.
+pub fn device() -> Result<&'static Arc<Device<OwnBackend>>, GpuError> {
+    #[cfg(feature = "cuda")]
+    {
+        use std::sync::OnceLock;
+        static OPENED: OnceLock<Result<Arc<Device<OwnBackend>>, GpuError>> = OnceLock::new();
+        OPENED
+            .get_or_init(|| cuda::open(&settings()))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+    #[cfg(not(feature = "cuda"))]
+    Err(GpuError::NotBuilt)
+}
+
+#[cfg(feature = "cuda")]
+static SETTINGS: parking_lot::Mutex<Option<cuda::Options>> = parking_lot::Mutex::new(None);
+
+/// How [`device`] opens the device; later calls change nothing once it is open.
+#[cfg(feature = "cuda")]
+pub fn configure(options: cuda::Options) {
+    *SETTINGS.lock() = Some(options);
+}
+
+#[cfg(feature = "cuda")]
+fn settings() -> cuda::Options {
+    SETTINGS.lock().clone().unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! Rows on the device: all of them for good, or part by part for one search.
+
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::brute::{BruteForce, Task};
+use super::budget::Reservation;
+use super::error::GpuError;
+use crate::bitset::Bitset;
+
+/// Rows of a part are a multiple of this, so that bits of the filter start at a word.
+const PART_ROWS: usize = 128;
+/// Words that are padded and copied at a time.
+const COPY_WORDS: usize = 1 << 22;
+
+/// Rows on the device.
+#[derive(Debug)]
+pub(super) struct Part<B: Backend> {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) data: B::Buffer,
+    pub(super) terms: B::Buffer,
+    pub(super) largest: f32,
+    pub(super) held: Reservation,
+}
+
+/// Floats of a row on the device.
+pub(super) fn stride_of(dim: usize) -> usize {
+    dim.next_multiple_of(4)
+}
+
+impl<B: Backend> BruteForce<B> {
+    /// The rows on the device; `None` when they are uploaded for every search.
+    pub(super) fn resident(&self, task: &Task<'_>) -> Result<Option<Arc<Part<B>>>, GpuError> {
+        let mut resident = self.resident.lock();
+        if let Some(part) = resident.as_ref() {
+            return Ok(Some(Arc::clone(part)));
+        }
+        let rows = task.vectors.len();
+        let bytes = 4 * rows.saturating_mul(stride_of(task.vectors.dim()) + 1);
+        // A third of what is free stays free for searches.
+        if self.tuning.part_rows.is_some() || bytes > self.device.budget.free() / 3 * 2 {
+            return Ok(None);
+        }
+        let part = Arc::new(self.upload(task, 0, rows)?);
+        *resident = Some(Arc::clone(&part));
+        Ok(Some(part))
+    }
+
+    /// Rows of a part that is uploaded for one search.
+    pub(super) fn part_rows(&self, task: &Task<'_>) -> Result<usize, GpuError> {
+        let row_bytes = 4 * (stride_of(task.vectors.dim()) + 1) + 1;
+        let fitting = self.device.budget.free() / row_bytes;
+        let rows = self.tuning.part_rows.unwrap_or(fitting).min(fitting) / PART_ROWS * PART_ROWS;
+        if rows == 0 {
+            return Err(GpuError::Memory {
+                what: "a part of the rows of an index",
+                needed: PART_ROWS * row_bytes,
+                free: self.device.budget.free(),
+                limit: self.device.budget.limit(),
+            });
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn upload(&self, task: &Task<'_>, first: usize, count: usize) -> Result<Part<B>, GpuError> {
+        let backend = &self.device.backend;
+        let (dim, stride) = (task.vectors.dim(), stride_of(task.vectors.dim()));
+        let held = self
+            .device
+            .budget
+            .reserve("rows of an index", 4 * count * (stride + 1))?;
+        let mut data = backend.allocate(count * stride)?;
+        if dim == stride {
+            backend.write(&mut data, 0, task.vectors.rows(first, count))?;
+        } else {
+            let rows_at_once = (COPY_WORDS / stride).max(1);
+            for from in (0..count).step_by(rows_at_once) {
+                let some = task.vectors.rows(first + from, rows_at_once.min(count - from));
+                backend.write(&mut data, from * stride, &padded(some.chunks_exact(dim), stride))?;
+            }
+        }
+        let mut terms = backend.allocate(count)?;
+        let mut largest = backend.allocate(1)?;
+        backend.write(&mut largest, 0, &[0u32])?;
+        backend.row_terms(
+            task.comparison,
+            &data,
+            count as u32,
+            stride as u32,
+            &mut terms,
+            &mut largest,
+        )?;
+        let mut bits = [0.0f32];
+        backend.read(&largest, &mut bits)?;
+        Ok(Part {
+            first,
+            count,
+            data,
+            terms,
+            largest: bits[0],
+            held,
+        })
+    }
+}
+
+/// Rows one after the other, with zeros up to `stride`.
+pub(super) fn padded<'a>(rows: impl Iterator<Item = &'a [f32]>, stride: usize) -> Vec<f32> {
+    let mut out = Vec::new();
+    for row in rows {
+        out.extend_from_slice(row);
+        out.resize(out.len().next_multiple_of(stride), 0.0);
+    }
+    out
+}
+
+/// The bits of `count` rows from `first`, a multiple of 64, on.
+pub(super) fn filter_words(allow: &Bitset, first: usize, count: usize) -> Vec<u32> {
+    let words = allow.words().get(first / 64..).unwrap_or(&[]);
+    let halves = words.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]);
+    halves
+        .chain(std::iter::repeat(0))
+        .take(count.div_ceil(32))
+        .collect()
+}

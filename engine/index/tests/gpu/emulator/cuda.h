@@ -1,0 +1,233 @@
+// Just enough of CUDA to run the kernels of this folder on a processor, for tests: the same source, compiled as C++.
+//
+// A block's threads are fibres of one thread of the system, which run in an order drawn from a seed until they wait for each
+// other. So barriers and exchanges between the lanes of a warp mean what they mean on a device, what depends on the order
+// of threads shows as a difference between seeds, and threads that wait for different things end the program with a word
+// about it. Shared memory is filled with rubbish before each block.
+#include <csetjmp>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ucontext.h>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __align__(n) __attribute__((aligned(n)))
+#define __launch_bounds__(...)
+// The linker gathers all of it in one place, which `run_grid` fills with rubbish.
+#define __shared__ static __attribute__((section("cuda_shared")))
+
+struct float4 {
+    float x, y, z, w;
+} __attribute__((aligned(16)));
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+struct Dimensions {
+    unsigned x, y, z;
+};
+
+namespace emulator {
+
+enum State { READY, AT_BARRIER, AT_EXCHANGE, DONE };
+
+struct Fibre {
+    ucontext_t start;
+    jmp_buf here;
+    bool started;
+    State state;
+    unsigned exchanges;
+    char* stack;
+};
+
+constexpr unsigned MAX_THREADS = 1024, STACK = 64 * 1024;
+
+inline Fibre fibres[MAX_THREADS];
+inline jmp_buf scheduler;
+inline ucontext_t scheduler_context;
+inline unsigned running, block_threads;
+inline void (*body)(void**);
+inline void** arguments;
+// What the lanes of a warp hand each other; two sets, because a lane may be one exchange ahead of another.
+inline std::uint32_t exchanged[2][MAX_THREADS];
+
+inline void wait_as(State state) {
+    fibres[running].state = state;
+    if (_setjmp(fibres[running].here) == 0) _longjmp(scheduler, 1);
+}
+
+inline void enter() {
+    body(arguments);
+    fibres[running].state = DONE;
+    _longjmp(scheduler, 1);
+}
+
+inline void resume(unsigned thread) {
+    running = thread;
+    Fibre& fibre = fibres[thread];
+    if (_setjmp(scheduler) != 0) return;
+    if (fibre.started) _longjmp(fibre.here, 1);
+    fibre.started = true;
+    setcontext(&fibre.start);
+}
+
+[[noreturn]] inline void fail(const char* what, unsigned block) {
+    std::fprintf(stderr, "emulated kernel: %s in block %u\n", what, block);
+    std::abort();
+}
+
+// Lets the lanes of a warp go on once all 32 of them wait to exchange.
+inline bool release_warp(unsigned first) {
+    unsigned waiting = 0;
+    for (unsigned lane = 0; lane < 32; ++lane) waiting += fibres[first + lane].state == AT_EXCHANGE;
+    if (waiting < 32) return false;
+    for (unsigned lane = 0; lane < 32; ++lane) fibres[first + lane].state = READY;
+    return true;
+}
+
+inline std::uint64_t mixed(std::uint64_t value) {
+    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
+    value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
+    return value ^ (value >> 31);
+}
+
+}  // namespace emulator
+
+inline Dimensions blockIdx, blockDim, gridDim;
+struct ThreadIndex {
+    struct {
+        operator unsigned() const { return emulator::running; }
+    } x;
+};
+inline ThreadIndex threadIdx;
+
+extern "C" unsigned char __start_cuda_shared[], __stop_cuda_shared[];
+
+namespace emulator {
+
+inline void run_block(unsigned block, std::uint64_t seed) {
+    std::memset(__start_cuda_shared, 0xcd, __stop_cuda_shared - __start_cuda_shared);
+    for (unsigned thread = 0; thread < block_threads; ++thread) {
+        Fibre& fibre = fibres[thread];
+        if (fibre.stack == nullptr) fibre.stack = static_cast<char*>(std::malloc(STACK));
+        fibre.started = false;
+        fibre.state = READY;
+        fibre.exchanges = 0;
+        getcontext(&fibre.start);
+        fibre.start.uc_stack.ss_sp = fibre.stack;
+        fibre.start.uc_stack.ss_size = STACK;
+        fibre.start.uc_link = nullptr;
+        makecontext(&fibre.start, enter, 0);
+    }
+    for (std::uint64_t round = 0;; ++round) {
+        // A step that shares no factor with the number of threads visits each of them once.
+        std::uint64_t draw = mixed(seed + round * 0x9e3779b97f4a7c15ull + block);
+        unsigned step = seed == 0 ? 1 : (unsigned(draw) % block_threads) | 1u;
+        while (block_threads % 3 == 0 && step % 3 == 0) step += 2;
+        unsigned thread = seed == 0 ? 0 : unsigned(draw >> 32) % block_threads;
+        bool progress = false;
+        unsigned live = 0, at_barrier = 0;
+        for (unsigned visited = 0; visited < block_threads; ++visited, thread = (thread + step) % block_threads) {
+            if (fibres[thread].state == READY) {
+                resume(thread);
+                progress = true;
+            }
+        }
+        for (unsigned warp = 0; warp < block_threads; warp += 32) progress = release_warp(warp) || progress;
+        for (unsigned each = 0; each < block_threads; ++each) {
+            live += fibres[each].state != DONE;
+            at_barrier += fibres[each].state == AT_BARRIER;
+        }
+        if (live == 0) return;
+        if (at_barrier == live) {
+            for (unsigned each = 0; each < block_threads; ++each) {
+                if (fibres[each].state == AT_BARRIER) fibres[each].state = READY;
+            }
+        } else if (!progress) {
+            fail("threads wait for different things", block);
+        }
+    }
+}
+
+// Runs a kernel; `seed` decides on the order of blocks and threads, 0 is the plain one.
+inline void run_grid(void (*kernel)(void**), void** values, unsigned grid, unsigned block, std::uint64_t seed) {
+    if (block == 0 || block > MAX_THREADS || block % 32 != 0) fail("block is not made of whole warps", 0);
+    body = kernel;
+    arguments = values;
+    block_threads = block;
+    blockDim = {block, 1, 1};
+    gridDim = {grid, 1, 1};
+    unsigned offset = seed == 0 ? 0 : unsigned(mixed(seed) % grid);
+    for (unsigned each = 0; each < grid; ++each) {
+        blockIdx = {(each + offset) % grid, 0, 0};
+        run_block(blockIdx.x, seed);
+    }
+}
+
+template <class... Types, std::size_t... Places>
+void call(void (*kernel)(Types...), void** values, std::index_sequence<Places...>) {
+    kernel(*static_cast<Types*>(values[Places])...);
+}
+
+template <class... Types>
+void call(void (*kernel)(Types...), void** values) {
+    call(kernel, values, std::index_sequence_for<Types...>{});
+}
+
+template <class Word>
+Word exchange(Word value, unsigned (*source)(unsigned, unsigned), unsigned number) {
+    static_assert(sizeof(Word) == 4, "lanes exchange words");
+    unsigned turn = fibres[running].exchanges++ & 1u, me = running;
+    std::memcpy(&exchanged[turn][me], &value, 4);
+    wait_as(AT_EXCHANGE);
+    unsigned lane = source(me & 31u, number);
+    Word other;
+    std::memcpy(&other, &exchanged[turn][(me & ~31u) + (lane < 32 ? lane : me & 31u)], 4);
+    return other;
+}
+
+}  // namespace emulator
+
+inline void __syncthreads() { emulator::wait_as(emulator::AT_BARRIER); }
+
+template <class Word>
+Word __shfl_xor_sync(unsigned, Word value, unsigned bits) {
+    return emulator::exchange(value, [](unsigned lane, unsigned number) { return lane ^ number; }, bits);
+}
+template <class Word>
+Word __shfl_up_sync(unsigned, Word value, unsigned by) {
+    return emulator::exchange(value, [](unsigned lane, unsigned number) { return lane - number; }, by);
+}
+
+template <class Word>
+Word atomicAdd(Word* at, Word value) {
+    Word old = *at;
+    *at += value;
+    return old;
+}
+template <class Word>
+Word atomicMax(Word* at, Word value) {
+    Word old = *at;
+    if (value > old) *at = value;
+    return old;
+}
+template <class Word>
+Word atomicOr(Word* at, Word value) {
+    Word old = *at;
+    *at |= value;
+    return old;
+}
+
+inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+inline int __ffs(int value) { return __builtin_ffs(value); }
