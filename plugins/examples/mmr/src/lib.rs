@@ -1,6 +1,6 @@
 //! Maximal marginal relevance (Carbonell and Goldstein, 1998): close to the query, and not all alike.
 
-use elanus_plugin::{Candidates, Description, Error, Parameters, Place, Request, Reranker, Value};
+use elanus_plugin::{Candidates, Description, Error, Parameters, Place, Request, Reranker, Value, dot, dots};
 
 struct Mmr {
     lambda: f32,
@@ -109,51 +109,9 @@ impl Mmr {
     }
 }
 
-/// Values that one step multiplies: two of WebAssembly's vectors.
-const LANES: usize = 8;
-
-/// Rows that are multiplied with one vector at a time: it is read once for all, and their sums do not wait for each other.
-const ROWS: usize = 4;
-
-/// The inner products of one vector with each of the others, in their order.
-fn dots(one: &[f32], others: &[&[f32]]) -> Vec<f32> {
-    let mut products = Vec::with_capacity(others.len());
-    let blocks = others.chunks_exact(ROWS);
-    let rest = blocks.remainder();
-    for block in blocks {
-        if let &[a, b, c, d] = block {
-            products.extend(block_of_dots(one, [a, b, c, d]));
-        }
-    }
-    products.extend(rest.iter().map(|other| block_of_dots(one, [*other])[0]));
-    products
-}
-
-fn block_of_dots<const N: usize>(one: &[f32], others: [&[f32]; N]) -> [f32; N] {
-    let mut sums = [[0.0_f32; LANES]; N];
-    let whole = one.len() - one.len() % LANES;
-    // Slices of one length: nothing is checked inside the loop.
-    let others = others.map(|other| &other[..one.len()]);
-    for at in (0..whole).step_by(LANES) {
-        let own = &one[at..at + LANES];
-        for (sum, other) in sums.iter_mut().zip(others) {
-            let other = &other[at..at + LANES];
-            for lane in 0..LANES {
-                sum[lane] += own[lane] * other[lane];
-            }
-        }
-    }
-    let mut products = [0.0; N];
-    for ((product, sum), other) in products.iter_mut().zip(&sums).zip(others) {
-        let rest: f32 = one[whole..].iter().zip(&other[whole..]).map(|(x, y)| x * y).sum();
-        *product = sum.iter().sum::<f32>() + rest;
-    }
-    products
-}
-
 /// 0 for a vector without a direction, which is then similar to nothing.
 fn inverse_norm(vector: &[f32]) -> f32 {
-    let norm = block_of_dots(vector, [vector])[0].sqrt();
+    let norm = dot(vector, vector).sqrt();
     if norm > 0.0 { norm.recip() } else { 0.0 }
 }
 
