@@ -1,6 +1,6 @@
 //! Maximal marginal relevance (Carbonell and Goldstein, 1998): close to the query, and not all alike.
 
-use elanus_plugin::{Candidates, Description, Error, Parameters, Place, Request, Reranker, Value};
+use elanus_plugin::{Candidates, Description, Error, Parameters, Place, Request, Reranker, Value, dot, dots};
 
 struct Mmr {
     lambda: f32,
@@ -38,41 +38,44 @@ impl Reranker for Mmr {
         let Some(query) = request.query_vectors().next() else {
             return Err(Error::Unsupported("a search without a query vector".to_owned()));
         };
-        let count = candidates.len();
-        let norms: Vec<f32> = (0..count).map(|at| norm(candidates.vector(at))).collect();
-        let query_norm = norm(query);
-        let relevance: Vec<f32> = (0..count)
-            .map(|at| cosine(query, query_norm, candidates.vector(at), norms[at]))
+        let vectors: Vec<&[f32]> = (0..candidates.len()).map(|at| candidates.vector(at)).collect();
+        if let Some(other) = vectors.iter().find(|vector| vector.len() != query.len()) {
+            return Err(Error::Unsupported(format!(
+                "a query vector of {} dimensions for vectors of {}",
+                query.len(),
+                other.len()
+            )));
+        }
+        let inverse_norms: Vec<f32> = vectors.iter().map(|vector| inverse_norm(vector)).collect();
+        let query_inverse = inverse_norm(query);
+        let mut left: Vec<Left> = dots(query, &vectors)
+            .into_iter()
+            .zip(&inverse_norms)
+            .zip(0..)
+            .map(|((dot, inverse), candidate)| Left {
+                candidate,
+                relevance: self.lambda * dot * query_inverse * inverse,
+                nearest: 0.0,
+            })
             .collect();
-        // The largest similarity of each candidate to one that is chosen already.
-        let mut nearest = vec![0.0_f32; count];
-        let mut left: Vec<usize> = (0..count).collect();
-        let mut places = Vec::with_capacity(request.limit().min(count));
-        while !left.is_empty() && places.len() < request.limit() {
-            let score = |at: usize| self.lambda * relevance[at] - (1.0 - self.lambda) * nearest[at];
-            let mut best = 0;
-            for (slot, &at) in left.iter().enumerate() {
-                if score(at) > score(left[best]) {
-                    best = slot;
-                }
-            }
+        let mut vectors_left = vectors.clone();
+        let mut places = Vec::with_capacity(request.limit().min(left.len()));
+        while let Some(best) = self.best(&left).filter(|_| places.len() < request.limit()) {
             let chosen = left.remove(best);
+            vectors_left.remove(best);
             places.push(Place {
-                candidate: chosen as u32,
-                score: score(chosen),
+                candidate: chosen.candidate,
+                score: self.score(&chosen),
             });
-            for &at in &left {
-                let similarity = cosine(
-                    candidates.vector(chosen),
-                    norms[chosen],
-                    candidates.vector(at),
-                    norms[at],
-                );
+            let own_inverse = inverse_norms[chosen.candidate as usize];
+            let similarities = dots(vectors[chosen.candidate as usize], &vectors_left);
+            for (one, dot) in left.iter_mut().zip(similarities) {
+                let similarity = dot * own_inverse * inverse_norms[one.candidate as usize];
                 // With nothing chosen before, there was nothing to be similar to.
-                nearest[at] = if places.len() == 1 {
+                one.nearest = if places.len() == 1 {
                     similarity
                 } else {
-                    nearest[at].max(similarity)
+                    one.nearest.max(similarity)
                 };
             }
         }
@@ -80,32 +83,36 @@ impl Reranker for Mmr {
     }
 }
 
-/// Sums of eight lanes, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
-        }
+/// A candidate that is not chosen yet.
+struct Left {
+    candidate: u32,
+    /// Similarity to the query, weighted.
+    relevance: f32,
+    /// The largest similarity to one that is chosen already.
+    nearest: f32,
+}
+
+impl Mmr {
+    fn score(&self, one: &Left) -> f32 {
+        one.relevance - (1.0 - self.lambda) * one.nearest
     }
-    lanes.iter().sum::<f32>() + rest
+
+    /// Where the first of those with the largest score is.
+    fn best(&self, left: &[Left]) -> Option<usize> {
+        let mut best: Option<(usize, f32)> = None;
+        for (at, score) in left.iter().map(|one| self.score(one)).enumerate() {
+            if best.is_none_or(|(_, leading)| score > leading) {
+                best = Some((at, score));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
 }
 
-fn norm(vector: &[f32]) -> f32 {
-    dot(vector, vector).sqrt()
-}
-
-/// 0 for a vector without a direction.
-fn cosine(a: &[f32], a_norm: f32, b: &[f32], b_norm: f32) -> f32 {
-    let norms = a_norm * b_norm;
-    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
+/// 0 for a vector without a direction, which is then similar to nothing.
+fn inverse_norm(vector: &[f32]) -> f32 {
+    let norm = dot(vector, vector).sqrt();
+    if norm > 0.0 { norm.recip() } else { 0.0 }
 }
 
 elanus_plugin::reranker!(Mmr);

@@ -5,16 +5,6 @@ use elanus_plugins::{Failure, Host, LoadOptions, Plugin, PluginError, Stage};
 use crate::calls::{call, host, options, rerank, reranker};
 use crate::guests::{Hostile, guest, hostile, module, plugins, wit};
 
-/// Guests that are there as files too, for whoever attacks a running server: `hostile/prebuilt`.
-const AS_FILES: [&str; 6] = [
-    "deep-recursion",
-    "endless-loop",
-    "memory-bomb",
-    "order-duplicate",
-    "score-nan",
-    "trap-in-post-return",
-];
-
 /// Rounds of every hostile guest: few, or as many as the environment asks for.
 fn rounds() -> usize {
     match std::env::var("ELANUS_HOSTILE_ROUNDS") {
@@ -43,22 +33,28 @@ fn load_and_call(host: &Host, guest: &Hostile, options: &LoadOptions) -> Result<
     call(&plugin).map(|()| plugin)
 }
 
+/// Every guest is there as a file too, for whoever attacks a running server: `hostile/prebuilt`.
 #[test]
 fn files_of_guests_are_what_their_texts_make() {
     let folder = plugins().join("hostile/prebuilt");
+    let anew = "ELANUS_WRITE_HOSTILE=1 cargo test writes it anew";
     let guests = hostile();
-    for name in AS_FILES {
-        let guest = guests.iter().find(|guest| guest.name == name).unwrap();
-        let path = folder.join(format!("{name}.wasm"));
-        if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(&path, &guest.module).unwrap();
+    if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for guest in &guests {
+            std::fs::write(folder.join(&guest.name).with_extension("wasm"), &guest.module).unwrap();
         }
-        let file = std::fs::read(&path).unwrap_or_default();
-        assert!(
-            file == guest.module,
-            "{name}: ELANUS_WRITE_HOSTILE=1 cargo test writes it anew"
-        );
+    }
+    for guest in &guests {
+        let file = std::fs::read(folder.join(&guest.name).with_extension("wasm")).unwrap_or_default();
+        assert!(file == guest.module, "{}: {anew}", guest.name);
+    }
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_known = guests
+            .iter()
+            .any(|guest| path.file_stem().is_some_and(|name| *name == *guest.name));
+        assert!(is_known, "{}: of no guest", path.display());
     }
 }
 

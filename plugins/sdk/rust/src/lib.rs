@@ -32,12 +32,14 @@
 mod functions;
 pub mod host;
 mod reranker;
+mod vectors;
 
 pub use functions::{Argument, Functions, Kind, Library, Nulls, Output, Signature, Volatility};
 pub use reranker::{
     Candidates, Description, Keys, Parameters, Place, Request, Reranker, Source, Text, Value, by_score,
     relevance,
 };
+pub use vectors::{dot, dots};
 
 /// What the macros expand to.
 #[doc(hidden)]
