@@ -147,7 +147,13 @@ pub fn check_with(host: &Host, file: &[u8], options: &LoadOptions, given: &[(Str
     report.name = Some(format!("{} {}", plugin.name(), plugin.version()));
     match &plugin {
         Plugin::Reranker(reranker) => try_reranker(reranker, given, &mut report.findings),
-        Plugin::Functions(functions) => try_functions(functions, &mut report.findings),
+        Plugin::Functions(functions) => {
+            if !given.is_empty() {
+                let problem = "parameters are given, and functions have none: they are for rerankers";
+                report.findings.push(Finding::Problem(problem.to_owned()));
+            }
+            try_functions(functions, &mut report.findings);
+        }
     }
     report
 }
