@@ -205,7 +205,10 @@ fn plugins(all: &[Listed]) -> Result<RecordBatch> {
         .iter()
         .map(|listed| listed.stats.clone().unwrap_or_default())
         .collect();
-    let times = stats.iter().map(|stats| stats.wasm_time.as_secs_f64() * 1e3);
+    // Whole nanoseconds: 0.633292, not 0.6332920000000001.
+    let times = stats
+        .iter()
+        .map(|stats| (stats.wasm_time.as_secs_f64() * 1e9).round() / 1e6);
     table(vec![
         text("name", texts(|listed| Some(listed.name.clone()))),
         text("kind", texts(|listed| Some(listed.kind.name().to_owned()))),

@@ -30,11 +30,11 @@ pub(crate) async fn of_search(score: &FunctionScore, engine: &Engine) -> Result<
     let Some((function, mut params)) = function_of(score)? else {
         return Ok(None);
     };
-    let rerank = rerank(function, &mut params, engine).await?;
-    match params.keys().next() {
-        Some(name) => Err(unknown(name, "name, params, rerank_k, queries")),
-        None => Ok(Some(Rerank::Plugin(rerank))),
+    let asked = Asked::take(function, &mut params)?;
+    if let Some(name) = params.keys().next() {
+        return Err(unknown(name, "name, params, rerank_k, queries"));
     }
+    Ok(Some(Rerank::Plugin(asked.ready(engine).await?)))
 }
 
 /// The ranker of a hybrid search that is a plugin; nothing when it is something else.
@@ -45,18 +45,18 @@ pub(crate) async fn of_hybrid(score: &FunctionScore, engine: &Engine) -> Result<
     let Some((function, mut params)) = function_of(score)? else {
         return Ok(None);
     };
-    let rerank = rerank(function, &mut params, engine).await?;
+    let asked = Asked::take(function, &mut params)?;
     let fusion = fusion(&mut params)?;
-    match params.keys().next() {
-        Some(name) => Err(unknown(
+    if let Some(name) = params.keys().next() {
+        return Err(unknown(
             name,
             "name, params, rerank_k, queries, ranker, rrf_k, weights, norm_score",
-        )),
-        None => Ok(Some(Ranker {
-            fusion,
-            rerank: Some(Rerank::Plugin(rerank)),
-        })),
+        ));
     }
+    Ok(Some(Ranker {
+        fusion,
+        rerank: Some(Rerank::Plugin(asked.ready(engine).await?)),
+    }))
 }
 
 /// The function that names a plugin, with its parameters.
@@ -77,28 +77,56 @@ fn function_of(score: &FunctionScore) -> Result<Option<(&FunctionSchema, Params)
     }
 }
 
-async fn rerank(function: &FunctionSchema, params: &mut Params, engine: &Engine) -> Result<PluginRerank> {
-    let Some(name) = params.remove("name") else {
-        return Err(Error::invalid(format!(
-            "rerank function {} has no param name: the name that the plugin is registered as",
-            function.name
-        )));
-    };
-    let candidates = number(params, "rerank_k")?;
-    params.remove("rerank_k");
-    let texts = match params.remove("queries") {
-        None => Vec::new(),
-        Some(text) => serde_json::from_str(&text).map_err(|_| {
-            Error::invalid(format!(
-                "rank param queries should be a list of strings, got {text}"
-            ))
-        })?,
-    };
-    let own = params.remove("params");
-    let mut rerank = engine.plugin_rerank(&name, own.as_deref()).await?;
-    rerank.candidates = candidates;
-    rerank.texts = texts;
-    Ok(rerank)
+/// Which plugin, and with what.
+#[derive(Debug)]
+struct Asked {
+    name: String,
+    /// Its own parameters, JSON.
+    own: Option<String>,
+    candidates: Option<usize>,
+    texts: Vec<String>,
+}
+
+impl Asked {
+    /// Takes what is about the plugin out of the parameters.
+    ///
+    /// # Errors
+    /// No name, values of other types.
+    fn take(function: &FunctionSchema, params: &mut Params) -> Result<Self> {
+        let Some(name) = params.remove("name") else {
+            return Err(Error::invalid(format!(
+                "rerank function {} has no param name: the name that the plugin is registered as",
+                function.name
+            )));
+        };
+        let candidates = number(params, "rerank_k")?;
+        params.remove("rerank_k");
+        let texts = match params.remove("queries") {
+            None => Vec::new(),
+            Some(text) => serde_json::from_str(&text).map_err(|_| {
+                Error::invalid(format!(
+                    "rank param queries should be a list of strings, got {text}"
+                ))
+            })?,
+        };
+        Ok(Self {
+            name,
+            own: params.remove("params"),
+            candidates,
+            texts,
+        })
+    }
+
+    /// The plugin, which has looked at its parameters.
+    ///
+    /// # Errors
+    /// A plugin that is not there or does not take its parameters.
+    async fn ready(self, engine: &Engine) -> Result<PluginRerank> {
+        let mut rerank = engine.plugin_rerank(&self.name, self.own.as_deref()).await?;
+        rerank.candidates = self.candidates;
+        rerank.texts = self.texts;
+        Ok(rerank)
+    }
 }
 
 /// How the searches become the list that the plugin sees.
@@ -128,7 +156,7 @@ fn fusion(params: &mut Params) -> Result<Fusion> {
 
 fn unknown(name: &str, allowed: &str) -> Error {
     Error::invalid(format!(
-        "unknown param {name} of a reranker {NAME}, allowed are {allowed}"
+        "unknown param {name} of a reranker {NAME}, allowed are {allowed}; what the plugin itself takes goes into params"
     ))
 }
 

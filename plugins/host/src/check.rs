@@ -1,16 +1,17 @@
 //! What is wrong with a plugin's file, for the person who wrote it.
 //!
 //! A check goes as far as loading does, with every right granted, and then tries the plugin on a few made-up candidates
-//! or rows. It says what the plugin is, what rights it will need, and what will fail.
+//! or rows, with made-up values for parameters that must be given and are not. It says what the plugin is, what it will be
+//! given and needs, and what will fail.
 
 use std::fmt;
 
 use crate::component::{World, is_core_module};
-use crate::descriptor::{FunctionsDescriptor, RerankerDescriptor, Signature};
+use crate::descriptor::{ColumnSource, FunctionsDescriptor, NeededColumn, RerankerDescriptor, Signature};
 use crate::digest::Digest;
-use crate::error::{Failure, PluginError};
+use crate::error::{Failure, PluginError, Stage};
 use crate::host::{Host, LoadOptions, Plugin};
-use crate::params::ValueKind;
+use crate::params::{Parameter, Value, ValueKind};
 use crate::reranker::{Candidates, Keys, Request, Reranker};
 use crate::rights::Rights;
 use crate::udf::{Argument, Functions};
@@ -78,13 +79,17 @@ impl fmt::Display for Report {
         }
         writeln!(f, "{size} bytes, sha256 {digest}")?;
         if *rights != Rights::default() {
-            writeln!(f, "needs the rights: {rights}")?;
+            writeln!(
+                f,
+                "needs the rights: {rights} (granted WITH (rights = '{rights}'), and to this check)"
+            )?;
         }
         findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
     }
 }
 
-const WRAPPED: &str = "it is a core module with a component type; loading makes a component of it";
+const WRAPPED: &str = "it is a core module with a component type, as cargo leaves it: there is nothing to do, a server makes a \
+                       component of it";
 
 const WITHOUT_WASI: &str = "plugins have no WASI. `elanus plugin build` builds without; by hand: in Rust the target \
                             wasm32-unknown-unknown, in Python `componentize-py .. componentize --stub-wasi`, in JavaScript \
@@ -95,6 +100,11 @@ const TRIAL: usize = 3;
 
 /// Looks at a file as [`Host::load`] would with these limits, and says what it found.
 pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
+    check_with(host, file, options, &[])
+}
+
+/// The same; a reranker is tried with the parameters in `given`.
+pub fn check_with(host: &Host, file: &[u8], options: &LoadOptions, given: &[(String, Value)]) -> Report {
     let mut report = Report {
         digest: Digest::of(file),
         size: file.len(),
@@ -136,8 +146,14 @@ pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
     };
     report.name = Some(format!("{} {}", plugin.name(), plugin.version()));
     match &plugin {
-        Plugin::Reranker(reranker) => try_reranker(reranker, &mut report.findings),
-        Plugin::Functions(functions) => try_functions(functions, &mut report.findings),
+        Plugin::Reranker(reranker) => try_reranker(reranker, given, &mut report.findings),
+        Plugin::Functions(functions) => {
+            if !given.is_empty() {
+                let problem = "parameters are given, and functions have none: they are for rerankers";
+                report.findings.push(Finding::Problem(problem.to_owned()));
+            }
+            try_functions(functions, &mut report.findings);
+        }
     }
     report
 }
@@ -145,9 +161,6 @@ pub fn check(host: &Host, file: &[u8], options: &LoadOptions) -> Report {
 /// A failure with what can be done about it.
 fn explained(error: &PluginError) -> String {
     let advice = match &error.failure {
-        Failure::Trap(text) if text.contains("unreachable") => {
-            "; in Rust this is a panic: with the SDK's log_panics() its message is in the log"
-        }
         Failure::Deadline(_) => "; do less, or give it a longer deadline",
         Failure::Memory(_) => "; use less, or give it a larger limit",
         Failure::NotAPlugin(text) if text.contains("does not fit the contract") => {
@@ -168,21 +181,69 @@ fn explained(error: &PluginError) -> String {
     format!("it fails {}: {}{advice}", error.stage, error.failure)
 }
 
-fn try_reranker(reranker: &Reranker, findings: &mut Vec<Finding>) {
+/// The given parameters, and values for those that must be given and are not: what to try with, and what to say of it.
+fn trial_parameters(
+    descriptor: &RerankerDescriptor,
+    given: &[(String, Value)],
+) -> (Vec<(String, Value)>, String) {
+    let is_given = |parameter: &&Parameter| given.iter().any(|(name, _)| *name == parameter.name);
+    let needed = descriptor
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.default.is_none() && !is_given(parameter));
+    let made_up: Vec<(String, Value)> = needed
+        .map(|Parameter { name, kind, .. }| {
+            let value = match kind {
+                ValueKind::Boolean => Value::Boolean(true),
+                ValueKind::Integer => Value::Integer(1),
+                ValueKind::Number => Value::Number(1.0),
+                // Often the name of a column, which is made up too.
+                ValueKind::Text => Value::Text(name.clone()),
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    let mut with = if given.is_empty() {
+        "the defaults"
+    } else {
+        "the parameters"
+    }
+    .to_owned();
+    if !made_up.is_empty() {
+        let shown: Vec<String> = made_up
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        with.push_str(&format!(
+            " and, made up since they must be given, {} (--params gives others)",
+            shown.join(", ")
+        ));
+    }
+    (given.iter().cloned().chain(made_up).collect(), with)
+}
+
+fn try_reranker(reranker: &Reranker, given: &[(String, Value)], findings: &mut Vec<Finding>) {
     findings.extend(
         described_reranker(reranker.descriptor())
             .into_iter()
             .map(Finding::Note),
     );
-    let parameters = match reranker.parameters(&[]) {
-        Ok(parameters) => parameters,
+    let (values, with) = trial_parameters(reranker.descriptor(), given);
+    let tried = reranker.parameters(&values).and_then(|parameters| {
+        let needed = reranker.descriptor().columns_for(&parameters);
+        let needed = needed.map_err(|failure| PluginError {
+            plugin: reranker.descriptor().name.clone(),
+            stage: Stage::Configure,
+            failure,
+        })?;
+        Ok((parameters, needed))
+    });
+    let (parameters, needed) = match tried {
+        Ok(tried) => tried,
         Err(error) => {
-            findings.push(Finding::Note(format!("not tried, because {}", error.failure)));
+            findings.push(Finding::Problem(explained(&error)));
             return;
         }
-    };
-    let Ok(needed) = reranker.descriptor().columns_for(&parameters) else {
-        return;
     };
     if let Some((name, kind)) = needed.iter().find(|(_, kind)| matches!(kind, ColumnKind::Ipc(_))) {
         findings.push(Finding::Note(format!(
@@ -216,10 +277,10 @@ fn try_reranker(reranker: &Reranker, findings: &mut Vec<Finding>) {
     };
     findings.push(match reranker.rerank(&parameters, &request, &candidates) {
         Ok((_, stats)) => Finding::Note(format!(
-            "tried with {TRIAL} candidates and the defaults: {} bytes of memory",
-            stats.peak_memory
+            "tried with {TRIAL} candidates, {with}: {} KiB of memory",
+            stats.peak_memory.div_ceil(1024)
         )),
-        Err(error) => trial_failure(&error),
+        Err(error) => trial_failure(&error, &with),
     });
 }
 
@@ -251,7 +312,7 @@ fn try_functions(functions: &Functions, findings: &mut Vec<Finding>) {
                 .map(|column| Argument::Column(column.view()))
                 .collect();
             if let Err(error) = functions.invoke(place, &arguments, rows) {
-                findings.push(trial_failure(&error));
+                findings.push(trial_failure(&error, "made-up rows"));
                 break;
             }
         }
@@ -259,9 +320,11 @@ fn try_functions(functions: &Functions, findings: &mut Vec<Finding>) {
 }
 
 /// What a plugin refuses by itself may be the fault of the made-up data.
-fn trial_failure(error: &PluginError) -> Finding {
+fn trial_failure(error: &PluginError, with: &str) -> Finding {
     match &error.failure {
-        Failure::Refused(refusal) => Finding::Note(format!("it refused the trial data: {refusal}")),
+        Failure::Refused(refusal) => {
+            Finding::Note(format!("tried with {with}: it refused them with '{refusal}'"))
+        }
         Failure::NotAPlugin(_)
         | Failure::Denied(_)
         | Failure::Description(_)
@@ -291,10 +354,37 @@ fn described_reranker(descriptor: &RerankerDescriptor) -> Vec<String> {
             lines.push(format!("parameter {} has no description", parameter.name));
         }
     }
+    lines.extend(descriptor.columns.iter().map(described_column));
     if descriptor.needs_vectors {
         lines.push("it needs the vectors of all candidates, which costs copying them".to_owned());
     }
+    if descriptor.needs_query_text {
+        lines.push("it needs the text of the query: a search without one is refused".to_owned());
+    }
+    if descriptor.max_candidates > 0 {
+        lines.push(format!(
+            "it takes at most {} candidates",
+            descriptor.max_candidates
+        ));
+    }
     lines
+}
+
+fn described_column(NeededColumn { source, kind }: &NeededColumn) -> String {
+    let which = match source {
+        ColumnSource::Named(name) => format!("column '{name}'"),
+        ColumnSource::Parameter(parameter) => format!("the column that parameter {parameter} names"),
+        ColumnSource::ParameterList(parameter) => format!("the columns that parameter {parameter} lists"),
+    };
+    let of = match kind {
+        ColumnKind::F32s | ColumnKind::F64s => "numbers, or instants as microseconds since 1970",
+        ColumnKind::S64s => "integers, or instants as microseconds since 1970",
+        ColumnKind::Bools => "booleans",
+        ColumnKind::Text => "texts or JSON",
+        ColumnKind::Vectors(_) => "vectors of numbers",
+        ColumnKind::Ipc(_) => "another Arrow type, which searches do not hand over",
+    };
+    format!("{which}, as {kind} (of {of})")
 }
 
 fn described_functions(descriptor: &FunctionsDescriptor) -> Vec<String> {

@@ -233,12 +233,18 @@ impl Host {
         let Opened {
             digest,
             world,
+            needs,
             component,
-            ..
         } = opened;
         let denied = self.denied(opened, options.rights);
         if !denied.is_empty() {
-            return Err(load_error(*digest, Failure::Denied(denied.join("; "))));
+            let mut text = denied.join("; ");
+            if !options.rights.cover(*needs) {
+                text.push_str(&format!(
+                    ": register it WITH (rights = '{needs}'), or on the command line --with rights='{needs}'"
+                ));
+            }
+            return Err(load_error(*digest, Failure::Denied(text)));
         }
         match world {
             World::Reranker => {

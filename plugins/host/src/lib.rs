@@ -42,7 +42,7 @@ mod ticker;
 mod udf;
 mod values;
 
-pub use check::{Finding, Report, check};
+pub use check::{Finding, Report, check, check_with};
 pub use component::{VERSION as CONTRACT_VERSION, World};
 pub use contract::WIT_V1;
 pub use descriptor::{

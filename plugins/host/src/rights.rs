@@ -30,6 +30,11 @@ impl Rights {
         log: true,
     };
 
+    /// Whether all of these are among them.
+    pub(crate) fn cover(self, needed: Self) -> bool {
+        (self.clock || !needed.clock) && (self.random || !needed.random) && (self.log || !needed.log)
+    }
+
     /// Whether the right of that name is granted; nothing when there is no such right.
     pub(crate) fn granted(self, name: &str) -> Option<bool> {
         match name {
@@ -146,6 +151,11 @@ impl Log {
         plugin.clone_into(&mut self.plugin);
     }
 
+    /// Whether the plugin has written something in this call.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.left < self.limit
+    }
+
     /// Reports what was dropped since the last time.
     pub(crate) fn finish(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
@@ -189,6 +199,7 @@ mod tests {
             }
         );
         assert_eq!(rights.to_string(), "clock, log");
+        assert!(Rights::ALL.cover(rights) && rights.cover(rights) && !Rights::default().cover(rights));
         assert_eq!("".parse::<Rights>().unwrap(), Rights::default());
         assert!(
             "network"
@@ -207,7 +218,9 @@ mod tests {
         assert_eq!((log.left, log.dropped), (0, 2));
         log.finish();
         log.begin();
+        assert!(!log.has_lines());
         log.write(Level::Info, "12345");
         assert_eq!((log.left, log.dropped), (4, 0));
+        assert!(log.has_lines());
     }
 }

@@ -281,9 +281,10 @@ impl<X: Exports> Sandbox<X> {
                     Stage::Rerank | Stage::Invoke(_) => self.limits.deadline,
                 });
             }
-            return match store.data_mut().limiter.refused() {
+            let state = store.data_mut();
+            return match state.limiter.refused() {
                 Some(reason) => Failure::Memory(reason),
-                None => Failure::Trap(trap.to_string()),
+                None => Failure::Trap(explained(*trap, state.log.has_lines())),
             };
         }
         if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
@@ -298,5 +299,19 @@ impl<X: Exports> Sandbox<X> {
             // Not a trap, then what it returned cannot be read: bad pointers, bad UTF-8, too much of it.
             Stage::Describe | Stage::Configure | Stage::Rerank | Stage::Invoke(_) => Failure::Answer(text),
         }
+    }
+}
+
+/// A trap in words; for what a panic ends in, where its message is or would be.
+fn explained(trap: Trap, has_log: bool) -> String {
+    match (trap, has_log) {
+        (Trap::UnreachableCodeReached, true) => {
+            format!("{trap}, in Rust by a panic: what it wrote before is in the server's log")
+        }
+        (Trap::UnreachableCodeReached, false) => format!(
+            "{trap}, in Rust by a panic: host::log_panics() in its new() and the right 'log' bring the message into the \
+             server's log"
+        ),
+        (other, _) => other.to_string(),
     }
 }

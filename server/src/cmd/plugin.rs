@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use elanus_plugin_tool::{BenchOptions, BuildOptions, bench, build, parameters};
-use elanus_plugins::{Host, HostConfig, LoadOptions, Rights, SigningKey, World, check};
+use elanus_plugins::{Host, HostConfig, LoadOptions, Rights, SigningKey, World, check, check_with};
 use elanus_query::DEFAULT_DATABASE;
 
 use super::sql::{Backend, render};
@@ -55,6 +55,9 @@ pub struct CheckArgs {
     /// Files of plugins
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Parameters to try rerankers with, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    params: String,
 }
 
 /// Options of `elanus plugin bench`.
@@ -177,9 +180,10 @@ fn built(arguments: &BuildArgs) -> anyhow::Result<()> {
 
 fn checked(arguments: &CheckArgs) -> anyhow::Result<()> {
     let host = Host::new(HostConfig::default())?;
+    let given = parameters(&arguments.params).map_err(anyhow::Error::msg)?;
     let mut bad = 0;
     for file in &arguments.files {
-        let report = check(&host, &read(file)?, &LoadOptions::default());
+        let report = check_with(&host, &read(file)?, &LoadOptions::default(), &given);
         console::result(format_args!("{}: {report}", file.display()))?;
         bad += usize::from(!report.is_good());
     }

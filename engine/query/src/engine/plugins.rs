@@ -26,7 +26,7 @@ impl Engine {
     /// statement registers goes with the next start, or when many others have come.
     ///
     /// # Errors
-    /// Nobody may register plugins here; an empty file, or one that is too large.
+    /// Nobody may register plugins here; an empty file, one that is too large, or no WebAssembly.
     pub async fn upload_plugin(&self, bytes: Bytes) -> Result<String> {
         self.inner.resources.plugins.check_registration()?;
         if bytes.is_empty() || bytes.len() as u64 > MAX_PLUGIN_BYTES {
@@ -34,6 +34,11 @@ impl Engine {
                 "the file of a plugin has {} bytes: allowed are 1 to {MAX_PLUGIN_BYTES}",
                 bytes.len()
             )));
+        }
+        if !bytes.starts_with(b"\0asm") {
+            return Err(QueryError::InvalidParameter(
+                "the file of a plugin is WebAssembly, and this one is not".to_owned(),
+            ));
         }
         let digest = Digest::of(&bytes).to_string();
         self.collections().upload_plugin(&digest, bytes).await?;

@@ -172,10 +172,7 @@ impl Plugins {
         let signature = settings.remove("signature");
         self.check_signature(&bytes, signature.as_deref())?;
         let _one = self.loading.lock().await;
-        let label = names
-            .as_ref()
-            .map_or("of a new file", |names| names.name.as_str())
-            .to_owned();
+        let label = names.as_ref().map_or(&path, |names| &names.name).clone();
         let plugin = self.open(&label, bytes.clone(), &settings).await?;
         let new = |name: &str, symbol: Option<&str>| NewPlugin {
             name: name.to_owned(),
@@ -421,6 +418,7 @@ impl Plugins {
             account: Arc::new(PoolAccount::new(&self.pool, name)),
         };
         let made = self.host.get().cloned();
+        let name = name.to_owned();
         let config = HostConfig {
             cache: self.options.cache.clone(),
             largest_file: usize::try_from(MAX_PLUGIN_BYTES).unwrap_or(usize::MAX),
@@ -432,7 +430,13 @@ impl Plugins {
                 None => Host::new(config).map(Arc::new).map_err(|error| error.to_string()),
             };
             let opened = match &host {
-                Ok(host) => host.load(&bytes, &options).map_err(failure),
+                // Before it has said what it is called, it is the name of the statement that says which one failed.
+                Ok(host) => host.load(&bytes, &options).map_err(|error| {
+                    failure(PluginError {
+                        plugin: format!("'{name}'"),
+                        ..error
+                    })
+                }),
                 Err(error) => Err(QueryError::Resources(format!("plugins cannot run: {error}"))),
             };
             (host, opened)

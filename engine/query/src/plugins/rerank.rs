@@ -28,6 +28,7 @@ use crate::operators::ann_search::QuerySource;
 use crate::operators::constant;
 use crate::query_vectors::QueryVectors;
 use crate::search::{Hit, MAX_NEIGHBOURS, take_rows};
+use crate::sql::types::type_name;
 
 /// A plugin that reranks, with its parameters.
 #[derive(Debug, Clone)]
@@ -194,7 +195,7 @@ impl ReadyPlugin {
                 return Err(invalid(format!(
                     "needs the column '{name}' as {}, it is {}",
                     sql_name(&kind),
-                    field.data_type.name()
+                    type_name(&field.data_type)
                 )));
             }
             columns.push((name, kind, VectorKind::of(&field.to_arrow())));

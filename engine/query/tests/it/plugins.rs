@@ -117,6 +117,10 @@ async fn what_does_not_fit_a_reranker_fails_before_the_search() {
         ),
         ("rerank => 'newest'", "parameter 'now' (number) is needed"),
         (
+            r#"rerank => 'newest', params => '{"now": 1}'"#,
+            "parameters of a reranker are given as rerank_params",
+        ),
+        (
             "rerank => 'newest', rerank_params => '[1]'",
             "rerank_params is a JSON object",
         ),
@@ -130,7 +134,7 @@ async fn what_does_not_fit_a_reranker_fails_before_the_search() {
         ),
         (
             r#"rerank => 'newest', rerank_params => '{"now": 1, "half_life": 1, "column": "body"}'"#,
-            "needs the column 'body' as BIGINT, it is",
+            "needs the column 'body' as BIGINT, it is TEXT",
         ),
         (
             r#"rerank => 'words', rerank_params => '{"column": "body"}'"#,
@@ -349,9 +353,19 @@ async fn files_that_may_not_be_read_and_servers_that_do_not_register() {
         let error = sql_error(&engine, &format!("CREATE RERANKER r FROM '{path}'")).await;
         assert!(error.contains(what), "{path}: {error}");
     }
-    let digest = engine.upload_plugin(b"no wasm".to_vec().into()).await.unwrap();
+    let error = engine.upload_plugin(b"no wasm".to_vec().into()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("is WebAssembly, and this one is not"), "{error}");
+    // What begins as WebAssembly is looked at when it is registered, and then has the name of the statement.
+    let digest = engine
+        .upload_plugin(b"\0asm rubbish".to_vec().into())
+        .await
+        .unwrap();
     let error = sql_error(&engine, &format!("CREATE RERANKER r FROM 'sha256:{digest}'")).await;
-    assert!(error.contains("it is no WebAssembly file"), "{error}");
+    assert!(
+        error.contains("plugin 'r' failed to load: it is WebAssembly of a version"),
+        "{error}"
+    );
     let bytes = std::fs::read(prebuilt().join("mmr.wasm")).unwrap();
     let digest = engine.upload_plugin(bytes.into()).await.unwrap();
     sql(&engine, &format!("CREATE RERANKER r FROM 'sha256:{digest}'")).await;

@@ -102,7 +102,7 @@ impl BuildError {
     }
 }
 
-/// Builds the project in a folder. The paths are those of the plugins: one, or for a workspace in Rust one per package.
+/// Builds the project in a folder. Cargo, which may take minutes, says on standard error what it does. The paths are those of the plugins: one, or for a workspace in Rust one per package.
 ///
 /// # Errors
 /// See [`BuildError`]; the text is for the author.

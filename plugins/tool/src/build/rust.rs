@@ -47,7 +47,7 @@ pub(super) fn build(folder: &Path, options: &BuildOptions) -> Result<Vec<PathBuf
     if !has_target() {
         build_library_too(&mut cargo)?;
     }
-    let output = CARGO.run(&mut cargo)?;
+    let output = CARGO.run_shown(&mut cargo)?;
     let plugins: Vec<PathBuf> = lines(&output.stdout)
         .iter()
         .flat_map(|line| artifacts(line))

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use super::{BuildError, Language};
 
@@ -48,15 +48,32 @@ impl Tool {
         }
     }
 
-    /// Runs a command of this program to its end.
-    pub(super) fn run(&self, command: &mut Command) -> Result<Output, BuildError> {
-        let output = command.output().map_err(|error| {
+    /// Runs a command of this program to its end, and lets whoever waits see what it says on the way. The output is what it
+    /// wrote for programs, on its standard output.
+    pub(super) fn run_shown(&self, command: &mut Command) -> Result<Output, BuildError> {
+        let output = self.output(command.stderr(Stdio::inherit()))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(BuildError::Failed {
+            tool: self.name.to_owned(),
+            output: format!("what it said is above; it ended with {}", output.status),
+        })
+    }
+
+    fn output(&self, command: &mut Command) -> Result<Output, BuildError> {
+        command.output().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
                 self.missing()
             } else {
                 BuildError::file(Path::new(command.get_program()))(error)
             }
-        })?;
+        })
+    }
+
+    /// Runs a command of this program to its end. What it says is kept to itself, unless it fails.
+    pub(super) fn run(&self, command: &mut Command) -> Result<Output, BuildError> {
+        let output = self.output(command)?;
         if output.status.success() {
             return Ok(output);
         }

@@ -58,7 +58,14 @@ impl Call<'_> {
             plugin.candidates = candidates;
             Ok::<_, QueryError>(plugin)
         };
-        let plugin = made().map_err(external)?;
+        let elsewhere = parameters.is_none() && arguments.named.contains_key("params");
+        let plugin = made().map_err(|error| match error {
+            QueryError::InvalidParameter(text) if elsewhere => external(QueryError::InvalidParameter(format!(
+                "{text}; the parameters of a reranker are given as rerank_params => '{{..}}', params => .. are those of \
+                 the index"
+            ))),
+            other => external(other),
+        })?;
         Ok(Some(RerankBy { plugin, text }))
     }
 
