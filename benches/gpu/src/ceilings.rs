@@ -107,7 +107,7 @@ type Sgemm = unsafe extern "C" fn(
 fn multiply() -> Result<Option<f64>> {
     let opened = CUBLAS.iter().find_map(|name| {
         // SAFETY: the initialisers of cuBLAS have no conditions.
-        unsafe { Library::new(name) }.ok()
+        unsafe { Library::new(*name) }.ok()
     });
     let Some(library) = opened else { return Ok(None) };
     let context = CudaContext::new(0)?;

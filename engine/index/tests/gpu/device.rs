@@ -8,6 +8,9 @@ use elanus_index::gpu::Device;
 use elanus_index::gpu::cuda::{Cuda, KERNELS, Options, open, source};
 use libloading::{Library, Symbol};
 
+/// A device, and the emulator behind it unless it is a real one.
+type Opened = (Arc<Device<Cuda>>, Option<&'static Library>);
+
 /// A device, lent to one test at a time.
 pub struct Lent {
     pub device: Arc<Device<Cuda>>,
@@ -69,7 +72,7 @@ impl Lent {
 /// The device for a test; `None`, and a message, when there is none. Whatever a test sets is set back for the next one.
 pub fn lend() -> Option<Lent> {
     static TURN: Mutex<()> = Mutex::new(());
-    static OPENED: OnceLock<Option<(Arc<Device<Cuda>>, Option<&'static Library>)>> = OnceLock::new();
+    static OPENED: OnceLock<Option<Opened>> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let opened = OPENED.get_or_init(|| {
         if std::env::var_os("ELANUS_TEST_GPU").is_some() {

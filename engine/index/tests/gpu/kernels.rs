@@ -293,6 +293,8 @@ fn selections_are_those_of_the_twin() {
 }
 
 /// What a selection leaves: the lists, sorted, their bounds, and whether one had overflowed.
+type Selected = (Vec<Vec<(u32, u32)>>, Vec<u32>, u32);
+
 fn select<B: Backend>(
     backend: &B,
     room: usize,
@@ -300,7 +302,7 @@ fn select<B: Backend>(
     distances: &[f32],
     rows: &[u32],
     counts: &[u32],
-) -> (Vec<Vec<(u32, u32)>>, Vec<u32>, u32) {
+) -> Selected {
     let lists = ListsOf {
         distances: put(backend, distances),
         rows: put(backend, rows),
