@@ -314,7 +314,7 @@ pub struct SearchParams {
     pub reorder_k: Option<u32>,
     /// RaBitQ: bits per dimension that the query is rounded to; 0, and by default, it is not.
     pub rbq_bits_query: Option<u32>,
-    /// Lists of vectors: elements looked for with each vector of the query, for each row wanted; by default 16, and 160
+    /// Lists of vectors: elements looked for with each vector of the query, for each row wanted; by default 32, and 320
     /// at least.
     pub retrieval_ann_ratio: Option<f32>,
     /// DISKANN.

@@ -7,6 +7,7 @@
 
 mod alter;
 mod crash;
+mod embedding_lists;
 mod failures;
 mod lifecycle;
 mod model;

@@ -335,8 +335,8 @@ fn schemas_with_structs_are_checked_numbered_and_survive_their_arrow_form() {
     assert!(error(vec![sub("a b")], 4).contains("a b"));
     assert!(error(vec![sub("a")], 4097).contains("range [1, 4096]"));
     assert!(
-        error(vec![SubField::new("v", DataType::FloatVector { dim: 4 })], 4)
-            .contains("'chunks[v]': sub-fields of type FloatVector")
+        error(vec![SubField::new("v", DataType::SparseFloatVector)], 4)
+            .contains("'chunks[v]': sub-fields of type SparseFloatVector")
     );
     assert!(
         error(vec![SubField::new("t", DataType::VarChar { max_length: 0 })], 4)

@@ -29,8 +29,10 @@ use crate::window::Window;
 const PARALLEL_NUMBERS: usize = 1 << 22;
 /// Elements for each row wanted, and the least of them, when nobody says how many. A row whose sum is among the best need not
 /// have an element that is among the nearest of any vector: few elements find few of the best rows.
-const DEFAULT_ANN_RATIO: f32 = 16.0;
-const LEAST_ELEMENTS: usize = 160;
+const DEFAULT_ANN_RATIO: f32 = 32.0;
+const LEAST_ELEMENTS: usize = 320;
+/// Lists of elements that are looked at when nobody says how many: more than for vectors, as more are wanted.
+const DEFAULT_NPROBE: u32 = 32;
 
 /// A query against lists.
 struct ListScorer<'a> {
@@ -299,7 +301,11 @@ impl ListIndex {
         stats: &mut SearchStats,
     ) -> Result<Vec<u32>, PairError> {
         let reorder_k = params.reorder_k.map(|reorder_k| reorder_k.max(wanted as u32));
-        let params = SearchParams { reorder_k, ..*params };
+        let params = SearchParams {
+            reorder_k,
+            nprobe: params.nprobe.or(Some(DEFAULT_NPROBE)),
+            ..*params
+        };
         let vectors = lists.elements().vectors();
         let mut rows = Vec::new();
         for index in 0..query.len() {
