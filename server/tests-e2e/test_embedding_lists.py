@@ -138,7 +138,7 @@ def test_filters_ranges_and_fusion_go_together_with_lists(client, name):
     hits = search(limit=5, filter="price == 3")
     assert [hit["id"] for hit in hits] == [key for key, _ in best[:5]]
     every = expected("MAX_SIM_L2", query, data)
-    near, far = every[4][1], every[30][1]
+    near, far = (sum(score for _, score in every[at - 1 : at + 1]) / 2 for at in (4, 30))
     hits = search(limit=100, search_params={"params": {"radius": far, "range_filter": near}})
     assert [hit["id"] for hit in hits] == [key for key, _ in every[4:30]]
     assert [hit["id"] for hit in search(limit=3, offset=2)] == [key for key, _ in every[2:5]]

@@ -3,7 +3,7 @@
 //! Everything is loaded into the one node there is: asking for more replicas, or for resource groups,
 //! is refused instead of being ignored.
 
-use elanus_collection::{Collection, Error as CollectionError, LoadState, split_sub_field_name};
+use elanus_collection::{Collection, Error as CollectionError, Field, LoadState, split_sub_field_name};
 use milvus::proto::common::{LoadState as WireState, Status};
 use milvus::proto::milvus as wire;
 
@@ -217,7 +217,11 @@ fn fields_to_load(collection: &Collection, wish: &Wish<'_>) -> Result<Option<Vec
             )));
         }
     }
-    if !schema.vector_fields().any(|field| chosen.contains(&field.name)) {
+    let is_chosen = |field: Field| {
+        let of = split_sub_field_name(&field.name).map_or(field.name.as_str(), |(of, _)| of);
+        chosen.iter().any(|name| name == of)
+    };
+    if !schema.vector_columns().any(is_chosen) {
         return Err(Error::invalid(format!(
             "load field list {given:?} does not contain any vector field"
         )));

@@ -64,7 +64,11 @@ pub(crate) fn from_wire(
     for field in schema.struct_array_fields {
         fields.push(structs::from_wire(collection, field)?);
     }
-    if !fields.iter().any(|field| field.data_type.is_vector()) {
+    let has_vectors = |field: &Field| {
+        let in_structs = field.sub_fields().iter().any(|sub| sub.data_type.is_vector());
+        field.data_type.is_vector() || in_structs
+    };
+    if !fields.iter().any(has_vectors) {
         return Err(Error::invalid(
             "schema does not contain vector field; add at least one FLOAT_VECTOR field",
         ));
