@@ -500,7 +500,7 @@ fn number_at<T: Number>(bytes: &[u8], at: usize) -> T {
 }
 
 impl<H: Heading> Reader<H> {
-    pub(crate) fn new(blob: Bytes) -> Result<Self, OpenError> {
+    pub(crate) fn new(mut blob: Bytes) -> Result<Self, OpenError> {
         let (Some(head), Some(body)) = (blob.get(..HEADER), blob.get(HEADER..)) else {
             return Err(OpenError::corrupt(format!(
                 "{} bytes, a header has {HEADER}",
@@ -553,7 +553,8 @@ impl<H: Heading> Reader<H> {
             numbers: [32, 36, 40, 44].map(|at| number_at(head, at)),
         })?;
         let count = number_at::<u32>(head, 20) as usize;
-        let blob = blob.slice(..HEADER + body.len());
+        let end = HEADER + body.len();
+        blob.truncate(end);
         let arrays = read_table(&blob, count)?;
         Ok(Self {
             header,

@@ -22,7 +22,7 @@ use crate::params::SearchParams;
 use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
 use crate::typed::{ElementType, Scorer, VectorRef};
 
-/// How much longer the candidate list of the next walk within a window is.
+/// How much longer the candidate list is made: that of the next walk within a window, and that of short rows.
 const WIDEN: usize = 4;
 
 /// Exact distances of the query to vectors as they lie in a block.
@@ -55,6 +55,9 @@ impl Exact<'_> {
         self.scorer.distance(row).unwrap_or(f32::INFINITY)
     }
 }
+
+/// Rows of fewer dimensions have so few codes that a longer list must make up for it.
+const MIN_DIM: usize = 8;
 
 /// One query on its way.
 struct Walk<'a> {
@@ -97,7 +100,10 @@ impl DiskIndex {
             rows: self.valid.count(),
             allowed: allowed.count,
             k,
-            ef: params.search_list_for(k, allowed.count.is_some()),
+            ef: match params.search_list_for(k, allowed.count.is_some()) {
+                list if self.dim < MIN_DIM => list.saturating_mul(WIDEN),
+                list => list,
+            },
             degree: self.layout.degree(),
         };
         let GraphPlan::Walk { ef } = plan_graph(plan) else {
