@@ -22,7 +22,7 @@ use crate::params::SearchParams;
 use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
 use crate::typed::{ElementType, Scorer, VectorRef};
 
-/// How much longer the candidate list is made: that of the next walk within a window, and that of short rows.
+/// How much longer the candidate list of the next walk within a window is.
 const WIDEN: usize = 4;
 
 /// Exact distances of the query to vectors as they lie in a block.
@@ -56,7 +56,7 @@ impl Exact<'_> {
     }
 }
 
-/// Rows of fewer dimensions have so few codes that a longer list must make up for it.
+/// Rows of fewer dimensions are scanned: they are short, and have so few codes that estimates say little.
 const MIN_DIM: usize = 8;
 
 /// One query on its way.
@@ -96,14 +96,14 @@ impl DiskIndex {
         params: &SearchParams,
         stats: &mut SearchStats,
     ) -> Option<Vec<Neighbor>> {
+        if self.dim < MIN_DIM {
+            return None;
+        }
         let mut plan = GraphQuery {
             rows: self.valid.count(),
             allowed: allowed.count,
             k,
-            ef: match params.search_list_for(k, allowed.count.is_some()) {
-                list if self.dim < MIN_DIM => list.saturating_mul(WIDEN),
-                list => list,
-            },
+            ef: params.search_list_for(k, allowed.count.is_some()),
             degree: self.layout.degree(),
         };
         let GraphPlan::Walk { ef } = plan_graph(plan) else {
