@@ -1,8 +1,8 @@
 """What is swept by default, in the names that Milvus has for it; every contender translates to its own."""
 
 WALK = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256)]
-# Codes of a sixteenth of the vectors' bytes and kept blocks of a fiftieth: all in all less than a tenth.
-ON_DISK = {"max_degree": 48, "search_list_size": 128, "pq_code_budget_gb_ratio": 0.0625, "search_cache_budget_gb_ratio": 0.02}
+# Codes of a sixteenth of the vectors' bytes and kept blocks of a hundredth: all in all less than a tenth.
+ON_DISK = {"max_degree": 48, "search_list_size": 128, "pq_code_budget_gb_ratio": 0.0625, "search_cache_budget_gb_ratio": 0.01}
 BEAM = [{"search_list": length, "beamwidth": 8} for length in (10, 16, 24, 32, 48, 64, 96, 128)]
 PROBE = [{"nprobe": count} for count in (4, 8, 16, 32, 64, 128)]
 

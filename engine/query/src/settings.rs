@@ -3,7 +3,7 @@
 use datafusion::common::config::ConfigExtension;
 use datafusion::common::extensions_options;
 use datafusion::config::ConfigOptions;
-use elanus_index::SearchParams;
+use elanus_index::{DiskSearch, SearchParams};
 
 extensions_options! {
     /// Settings of vector search in SQL.
@@ -25,7 +25,7 @@ impl ConfigExtension for ElanusSettings {
     const PREFIX: &'static str = "elanus";
 }
 
-/// HNSW candidates of a SQL search when the session does not say.
+/// HNSW and DISKANN candidates of a SQL search when the session does not say.
 const DEFAULT_EF: u32 = 64;
 /// IVF lists of a SQL search when the session does not say.
 const DEFAULT_NPROBE: u32 = 8;
@@ -40,11 +40,17 @@ impl ElanusSettings {
     pub fn search_params(&self, given: SearchParams, k: usize) -> SearchParams {
         let k = u32::try_from(k).unwrap_or(u32::MAX);
         let or_default = |set: u32, default: u32| if set == 0 { default } else { set };
-        let ef = given.ef.unwrap_or(or_default(self.ef_search, DEFAULT_EF));
+        let candidates = or_default(self.ef_search, DEFAULT_EF);
+        let ef = given.ef.unwrap_or(candidates);
+        let search_list = given.disk.search_list.unwrap_or(candidates);
         let nprobe = given.nprobe.unwrap_or(or_default(self.nprobe, DEFAULT_NPROBE));
         SearchParams {
             ef: Some(ef.max(k)),
             nprobe: Some(nprobe),
+            disk: DiskSearch {
+                search_list: Some(search_list.max(k)),
+                ..given.disk
+            },
             ..given
         }
     }

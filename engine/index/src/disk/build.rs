@@ -52,7 +52,7 @@ pub(crate) fn build<P: Points + RowSource>(
     let links = build_links(&apart, members.to_vec(), settings, options.progress)?;
     drop(apart);
     let order = order(&links, members, RowSource::len(points));
-    let bytes = params.code_ratio.part_of(vector_bytes);
+    let bytes = params.code_bytes(vector_bytes);
     let codes = Codes::build(metric, points, &order, bytes, options.seed, options.progress)?;
     let mut positions = vec![NONE; RowSource::len(points)];
     for (position, &row) in (0..).zip(&order) {

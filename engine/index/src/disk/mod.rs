@@ -240,7 +240,8 @@ impl DiskIndex {
         let bytes = head_bytes(&mut file).map_err(failed)?;
         let bytes = bytes.filter(|&bytes| bytes <= length);
         let bytes = bytes.ok_or_else(|| OpenError::corrupt(format!("{length} bytes hold no whole head")))?;
-        let mut head = Vec::new();
+        // Exactly the room that is needed, for most of it stays.
+        let mut head = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         let mut whole = File::open(path).map_err(failed)?.take(bytes);
         whole.read_to_end(&mut head).map_err(failed)?;
         let reader = Reader::new(Bytes::from(head))?;
@@ -300,7 +301,7 @@ impl DiskIndex {
         if reader.arrays() != ARRAYS + Codes::ARRAYS {
             return Err(OpenError::corrupt(format!("{} arrays", reader.arrays())));
         }
-        let budget = params.code_ratio.part_of(vector_bytes);
+        let budget = params.code_bytes(vector_bytes);
         Ok(Self {
             params,
             element,

@@ -59,6 +59,8 @@ const DEFAULT_CODE_RATIO: Ratio = Ratio(125_000);
 const DEFAULT_CACHE_RATIO: Ratio = Ratio(100_000);
 pub(crate) const DEFAULT_BEAMWIDTH: u32 = 8;
 pub(crate) const MAX_BEAMWIDTH: u32 = 128;
+/// Least bytes of a code, if there are as many dimensions: with fewer, most rows would look alike.
+const MIN_CODE_BYTES: usize = 8;
 
 fn is_code_ratio(value: f32) -> bool {
     Ratio::of(value).0 > 0 && value <= 1.0
@@ -103,7 +105,8 @@ pub struct DiskParams {
     pub max_degree: u32,
     /// Candidate list while building, 1 or more.
     pub search_list_size: u32,
-    /// Bytes of the codes in memory, in parts of those of the vectors; more than 0, at most 1.
+    /// Bytes of the codes in memory, in parts of those of the vectors; more than 0, at most 1. A code has at least 8 bytes,
+    /// or one for each dimension.
     pub code_ratio: Ratio,
     /// Bytes of the nodes that are kept in memory besides, in parts of those of the vectors; at most 1.
     pub cache_ratio: Ratio,
@@ -138,6 +141,11 @@ impl DiskParams {
             code_ratio: ratio(&CODE_RATIO, &CODE_RATIO_OF_FILE)?.unwrap_or(default.code_ratio),
             cache_ratio: ratio(&CACHE_RATIO, &CACHE_RATIO_OF_FILE)?.unwrap_or(default.cache_ratio),
         })
+    }
+
+    /// Most bytes of the code of a vector of `vector_bytes`.
+    pub(crate) fn code_bytes(&self, vector_bytes: usize) -> usize {
+        self.code_ratio.part_of(vector_bytes).max(MIN_CODE_BYTES)
     }
 
     pub(crate) fn check(&self) -> Result<(), ParamError> {

@@ -56,6 +56,9 @@ impl Exact<'_> {
     }
 }
 
+/// Rows of fewer dimensions are scanned: they are short, and have so few codes that estimates say little.
+const MIN_DIM: usize = 8;
+
 /// One query on its way.
 struct Walk<'a> {
     index: &'a DiskIndex,
@@ -93,6 +96,9 @@ impl DiskIndex {
         params: &SearchParams,
         stats: &mut SearchStats,
     ) -> Option<Vec<Neighbor>> {
+        if self.dim < MIN_DIM {
+            return None;
+        }
         let mut plan = GraphQuery {
             rows: self.valid.count(),
             allowed: allowed.count,
