@@ -110,7 +110,7 @@ fn candidates_are_those_of_the_twin() {
     let Some(lent) = lend() else { return };
     let mut rng = Rng(1);
     let mut case_number = 0;
-    for query_count in [1, 2, 4, 5, 31, 48, 49, 130] {
+    for query_count in [1, 3, 4, 5, 48, 49, 130] {
         for (row_count, stride) in [(1usize, 4usize), (127, 12), (300, 36), (140, 132)] {
             for comparison in COMPARISONS {
                 case_number += 1;

@@ -35,6 +35,24 @@ __device__ __forceinline__ u32 place_of(u32 thread, u32 index) {
     return MINE == 8 ? (index >> 2) * 64 + thread * 4 + (index & 3) : thread * MINE + index;
 }
 
+// What a thread needs of a column: the numbers at its `place_of`s, four at a time.
+template <u32 MINE>
+__device__ __forceinline__ void load_places(float (&mine)[MINE], const float* column, u32 thread) {
+    if constexpr (MINE == 8) {
+#pragma unroll
+        for (u32 group = 0; group < 2; ++group) {
+            float4 four = *reinterpret_cast<const float4*>(column + place_of<MINE>(thread, 4 * group));
+            mine[4 * group] = four.x;
+            mine[4 * group + 1] = four.y;
+            mine[4 * group + 2] = four.z;
+            mine[4 * group + 3] = four.w;
+        }
+    } else {
+#pragma unroll
+        for (u32 index = 0; index < MINE; ++index) mine[index] = column[place_of<MINE>(thread, index)];
+    }
+}
+
 // Adds the products (or squared differences) of `DEPTH` dimensions to a thread's patch.
 template <u32 MINE, bool DIRECT>
 __device__ __forceinline__ void multiply(float (&sums)[8][MINE], const float* rows, const float* queries, u32 query_pitch,
@@ -42,10 +60,8 @@ __device__ __forceinline__ void multiply(float (&sums)[8][MINE], const float* ro
 #pragma unroll (DIRECT ? 1 : 8)
     for (u32 k = 0; k < DEPTH; ++k) {
         float mine_rows[8], mine_queries[MINE];
-#pragma unroll
-        for (u32 i = 0; i < 8; ++i) mine_rows[i] = rows[k * ROW_PITCH + place_of<8>(down, i)];
-#pragma unroll
-        for (u32 j = 0; j < MINE; ++j) mine_queries[j] = queries[k * query_pitch + place_of<MINE>(across, j)];
+        load_places<8>(mine_rows, rows + k * ROW_PITCH, down);
+        load_places<MINE>(mine_queries, queries + k * query_pitch, across);
 #pragma unroll
         for (u32 i = 0; i < 8; ++i)
 #pragma unroll
