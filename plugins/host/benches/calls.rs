@@ -16,6 +16,9 @@ mod guests;
 #[path = "../tests/it/twins.rs"]
 #[expect(dead_code, reason = "some are for tests alone")]
 mod twins;
+#[path = "../../sdk/rust/src/vectors.rs"]
+#[expect(unused_imports, reason = "its tests run elsewhere")]
+mod vectors;
 
 use std::collections::HashSet;
 use std::fs;
@@ -44,7 +47,7 @@ fn main() {
     let parts: [(&str, Part); 7] = [
         ("crossing", crossing),
         ("scalar", scalar),
-        ("vectors", vectors),
+        ("vectors", of_vectors),
         ("text", text),
         ("functions", functions),
         ("load", load_times),
@@ -186,7 +189,7 @@ fn scalar(host: &Host) {
 }
 
 /// Vectors of 768 dimensions: ten by maximal marginal relevance.
-fn vectors(host: &Host) {
+fn of_vectors(host: &Host) {
     const DIM: usize = 768;
     let plugin = reranker(host, "mmr");
     let parameters = plugin.parameters(&[]).unwrap();
@@ -278,47 +281,42 @@ fn crossing(host: &Host) {
 }
 
 /// The plugin's own algorithm, compiled for this machine.
-fn native_mmr(query: &[f32], vectors: &[f32], lambda: f32, limit: usize) -> Vec<(u32, f32)> {
-    let row = |at: usize| &vectors[at * query.len()..(at + 1) * query.len()];
-    let count = vectors.len() / query.len();
-    let norms: Vec<f32> = (0..count).map(|at| dot(row(at), row(at)).sqrt()).collect();
-    let query_norm = dot(query, query).sqrt();
-    let relevance: Vec<f32> = (0..count)
-        .map(|at| dot(query, row(at)) / (query_norm * norms[at]))
+fn native_mmr(query: &[f32], values: &[f32], lambda: f32, limit: usize) -> Vec<(u32, f32)> {
+    let rows: Vec<&[f32]> = values.chunks_exact(query.len()).collect();
+    let inverse_norm = |row: &[f32]| vectors::dot(row, row).sqrt().recip();
+    let inverse_norms: Vec<f32> = rows.iter().map(|row| inverse_norm(row)).collect();
+    let query_inverse = inverse_norm(query);
+    // Number, weighted similarity to the query, largest similarity to one that is chosen already.
+    let mut left: Vec<(u32, f32, f32)> = (0..)
+        .zip(vectors::dots(query, &rows))
+        .zip(&inverse_norms)
+        .map(|((at, dot), inverse)| (at, lambda * dot * query_inverse * inverse, 0.0))
         .collect();
-    let mut nearest = vec![0.0_f32; count];
-    let mut left: Vec<usize> = (0..count).collect();
+    let mut rows_left = rows.clone();
     let mut places = Vec::new();
     while !left.is_empty() && places.len() < limit {
-        let score = |at: usize| lambda * relevance[at] - (1.0 - lambda) * nearest[at];
+        let score = |(_, relevance, nearest): (u32, f32, f32)| relevance - (1.0 - lambda) * nearest;
         let mut best = 0;
-        for (slot, &at) in left.iter().enumerate() {
-            if score(at) > score(left[best]) {
+        for (slot, one) in left.iter().enumerate() {
+            if score(*one) > score(left[best]) {
                 best = slot;
             }
         }
         let chosen = left.remove(best);
-        places.push((chosen as u32, score(chosen)));
-        for &at in &left {
-            let similarity = dot(row(chosen), row(at)) / (norms[chosen] * norms[at]);
-            nearest[at] = if places.len() == 1 {
+        rows_left.remove(best);
+        places.push((chosen.0, score(chosen)));
+        let own_inverse = inverse_norms[chosen.0 as usize];
+        let similarities = vectors::dots(rows[chosen.0 as usize], &rows_left);
+        for ((at, _, nearest), dot) in left.iter_mut().zip(similarities) {
+            let similarity = dot * own_inverse * inverse_norms[*at as usize];
+            *nearest = if places.len() == 1 {
                 similarity
             } else {
-                nearest[at].max(similarity)
+                nearest.max(similarity)
             };
         }
     }
     places
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    lanes.iter().sum()
 }
 
 /// A text of 16 words per candidate: lexical overlap.
