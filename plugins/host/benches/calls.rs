@@ -16,9 +16,6 @@ mod guests;
 #[path = "../tests/it/twins.rs"]
 #[expect(dead_code, reason = "some are for tests alone")]
 mod twins;
-#[path = "../../sdk/rust/src/vectors.rs"]
-#[expect(unused_imports, reason = "its tests run elsewhere")]
-mod vectors;
 
 use std::collections::HashSet;
 use std::fs;
@@ -47,7 +44,7 @@ fn main() {
     let parts: [(&str, Part); 7] = [
         ("crossing", crossing),
         ("scalar", scalar),
-        ("vectors", of_vectors),
+        ("vectors", vectors),
         ("text", text),
         ("functions", functions),
         ("load", load_times),
@@ -194,7 +191,7 @@ fn scalar(host: &Host) {
 }
 
 /// Vectors of 768 dimensions: ten by maximal marginal relevance.
-fn of_vectors(host: &Host) {
+fn vectors(host: &Host) {
     const DIM: usize = 768;
     let plugin = reranker(host, "mmr");
     let parameters = plugin.parameters(&[]).unwrap();
@@ -285,43 +282,48 @@ fn crossing(host: &Host) {
     }
 }
 
-/// The plugin's own algorithm, compiled for this machine.
-fn native_mmr(query: &[f32], values: &[f32], lambda: f32, limit: usize) -> Vec<(u32, f32)> {
-    let rows: Vec<&[f32]> = values.chunks_exact(query.len()).collect();
-    let inverse_norm = |row: &[f32]| vectors::dot(row, row).sqrt().recip();
-    let inverse_norms: Vec<f32> = rows.iter().map(|row| inverse_norm(row)).collect();
-    let query_inverse = inverse_norm(query);
-    // Number, weighted similarity to the query, largest similarity to one that is chosen already.
-    let mut left: Vec<(u32, f32, f32)> = (0..)
-        .zip(vectors::dots(query, &rows))
-        .zip(&inverse_norms)
-        .map(|((at, dot), inverse)| (at, lambda * dot * query_inverse * inverse, 0.0))
+/// The same choice, compiled for this machine.
+fn native_mmr(query: &[f32], vectors: &[f32], lambda: f32, limit: usize) -> Vec<(u32, f32)> {
+    let row = |at: usize| &vectors[at * query.len()..(at + 1) * query.len()];
+    let count = vectors.len() / query.len();
+    let norms: Vec<f32> = (0..count).map(|at| dot(row(at), row(at)).sqrt()).collect();
+    let query_norm = dot(query, query).sqrt();
+    let relevance: Vec<f32> = (0..count)
+        .map(|at| dot(query, row(at)) / (query_norm * norms[at]))
         .collect();
-    let mut rows_left = rows.clone();
+    let mut nearest = vec![0.0_f32; count];
+    let mut left: Vec<usize> = (0..count).collect();
     let mut places = Vec::new();
     while !left.is_empty() && places.len() < limit {
-        let score = |(_, relevance, nearest): (u32, f32, f32)| relevance - (1.0 - lambda) * nearest;
+        let score = |at: usize| lambda * relevance[at] - (1.0 - lambda) * nearest[at];
         let mut best = 0;
-        for (slot, one) in left.iter().enumerate() {
-            if score(*one) > score(left[best]) {
+        for (slot, &at) in left.iter().enumerate() {
+            if score(at) > score(left[best]) {
                 best = slot;
             }
         }
         let chosen = left.remove(best);
-        rows_left.remove(best);
-        places.push((chosen.0, score(chosen)));
-        let own_inverse = inverse_norms[chosen.0 as usize];
-        let similarities = vectors::dots(rows[chosen.0 as usize], &rows_left);
-        for ((at, _, nearest), dot) in left.iter_mut().zip(similarities) {
-            let similarity = dot * own_inverse * inverse_norms[*at as usize];
-            *nearest = if places.len() == 1 {
+        places.push((chosen as u32, score(chosen)));
+        for &at in &left {
+            let similarity = dot(row(chosen), row(at)) / (norms[chosen] * norms[at]);
+            nearest[at] = if places.len() == 1 {
                 similarity
             } else {
-                nearest.max(similarity)
+                nearest[at].max(similarity)
             };
         }
     }
     places
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        for lane in 0..8 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// A text of 16 words per candidate: lexical overlap.
