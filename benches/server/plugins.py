@@ -26,7 +26,7 @@ here = pathlib.Path(__file__).resolve()
 REPOSITORY = here.parents[2]
 sys.path[:0] = [str(here.parent), str(REPOSITORY / "server" / "tests-e2e")]
 from data import mixture  # noqa: E402
-from harness import Server  # noqa: E402
+from harness import Server, eventually  # noqa: E402
 
 CANDIDATES = 100
 HOSTILE = ["endless-loop", "memory-bomb", "deep-recursion", "score-nan", "order-duplicate", "trap-in-post-return"]
@@ -72,6 +72,8 @@ def fill(client: MilvusClient, base: np.ndarray) -> None:
             for i, row in enumerate(rows)
         ])  # fmt: skip
     client.flush("items")
+    # The index is built meanwhile, and would take the processors from the searches.
+    eventually(lambda: client.describe_index("items", "v")["pending_index_rows"] == 0, "the rows are indexed", 600)
     client.load_collection("items", refresh=True)
 
 

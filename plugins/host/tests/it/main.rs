@@ -14,3 +14,6 @@ mod guests;
 mod hostile;
 mod life;
 mod twins;
+/// The SDK is no part of the workspace; its arithmetic is tested here for processors, and by the examples for WebAssembly.
+#[path = "../../../sdk/rust/src/vectors.rs"]
+mod vectors;
