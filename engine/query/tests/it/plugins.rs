@@ -134,7 +134,7 @@ async fn what_does_not_fit_a_reranker_fails_before_the_search() {
         ),
         (
             r#"rerank => 'newest', rerank_params => '{"now": 1, "half_life": 1, "column": "body"}'"#,
-            "needs the column 'body' as DOUBLE PRECISION, it is TEXT",
+            "needs the column 'body' as BIGINT, it is TEXT",
         ),
         (
             r#"rerank => 'words', rerank_params => '{"column": "body"}'"#,

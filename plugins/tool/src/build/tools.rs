@@ -102,3 +102,41 @@ pub(super) fn lines(output: &[u8]) -> Vec<String> {
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().and_then(OsStr::to_str) == Some(extension)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELL: Tool = Tool {
+        name: "sh",
+        variable: "ELANUS_NO_SUCH_VARIABLE",
+        language: Language::Rust,
+        advice: "it is everywhere",
+    };
+
+    fn shell(script: &str) -> Command {
+        let mut command = SHELL.command(&[], Path::new("/")).unwrap();
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_a_compiler_writes_for_programs_is_not_shown_to_people() {
+        let error = SHELL
+            .run_shown(&mut shell("echo artifact; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("sh failed:") && error.contains("exit status: 3"),
+            "{error}"
+        );
+        assert!(!error.contains("artifact"), "{error}");
+        let output = SHELL.run_shown(&mut shell("echo artifact")).unwrap();
+        assert_eq!(lines(&output.stdout), ["artifact"]);
+        let error = SHELL
+            .run(&mut shell("echo words; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("words"), "{error}");
+    }
+}
