@@ -118,7 +118,7 @@ class Candidates:
 
 
 def relevance(distance: float) -> float:
-    """Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of inner products."""
+    """Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of cosines, inner products and scores."""
     return 1.0 - distance if distance < 0 else 1.0 / (1.0 + distance)
 
 
