@@ -84,7 +84,13 @@ impl Tool {
             tool: self.name.to_owned(),
             output: match said.trim() {
                 "" => format!("it ended with {}", output.status),
-                said => said.to_owned(),
+                // Frames of the compiler say nothing to the author.
+                said => said
+                    .split("Stack backtrace:")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end()
+                    .to_owned(),
             },
         })
     }
