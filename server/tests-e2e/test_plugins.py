@@ -96,7 +96,7 @@ def test_a_plugin_reranks_searches_and_hybrid_searches(allowing):
     for function, what in [
         (ranker("nobody"), "there is no reranker 'nobody'"),
         (ranker("newest", params={"now": 1}), "half_life"),
-        (ranker("newest", params={**NOW, "column": "body"}), r"needs the column 'body' as DOUBLE PRECISION, it is VARCHAR\(50\)"),
+        (ranker("newest", params={**NOW, "column": "body"}), r"needs the column 'body' as BIGINT, it is VARCHAR\(50\)"),
         (ranker("newest", params=NOW, rerank_k=1), "rerank_k is 1"),
         (ranker("newest", params=NOW, depth=1), "unknown param depth of a reranker wasm"),
         (ranker("newest", now=1900), "unknown param now of a reranker wasm, allowed are .* goes into params"),

@@ -161,7 +161,7 @@ pub fn check_with(host: &Host, file: &[u8], options: &LoadOptions, given: &[(Str
 /// A failure with what can be done about it.
 fn explained(error: &PluginError) -> String {
     let advice = match &error.failure {
-        Failure::Deadline(_) => "; do less, or give it a longer deadline",
+        Failure::Deadline(_) => "; do less, or register it WITH (deadline = '500ms')",
         Failure::Memory(_) => "; use less, or give it a larger limit",
         Failure::NotAPlugin(text) if text.contains("does not fit the contract") => {
             "; a function of its interface is missing or has another type: build it with the SDK, or with bindings made \
@@ -291,7 +291,17 @@ fn try_functions(functions: &Functions, findings: &mut Vec<Finding>) {
             .map(Finding::Note),
     );
     for (place, function) in functions.descriptor().functions.iter().enumerate() {
-        let Signature { name, parameters, .. } = function;
+        let Signature {
+            name,
+            parameters,
+            returns,
+            ..
+        } = function;
+        if *returns == ColumnKind::Vectors(0) {
+            findings.push(Finding::Problem(format!(
+                "function {name} returns vectors without a declared dimension, which SQL does not take"
+            )));
+        }
         if parameters
             .iter()
             .any(|parameter| matches!(parameter.kind, ColumnKind::Ipc(_)))
@@ -312,7 +322,7 @@ fn try_functions(functions: &Functions, findings: &mut Vec<Finding>) {
                 .map(|column| Argument::Column(column.view()))
                 .collect();
             if let Err(error) = functions.invoke(place, &arguments, rows) {
-                findings.push(trial_failure(&error, "made-up rows"));
+                findings.push(trial_failure(&error, &format!("made-up rows of function {name}")));
                 break;
             }
         }

@@ -61,7 +61,7 @@ pub enum Failure {
     #[error("it trapped: {0}")]
     Trap(String),
     /// The time ran out; the instance is gone.
-    #[error("it took longer than {} ms", .0.as_millis())]
+    #[error("it took longer than {} ms, which its deadline or start_deadline allows", .0.as_millis())]
     Deadline(Duration),
     /// More memory, tables or instances than allowed were asked for; the instance is gone.
     #[error("{0}")]

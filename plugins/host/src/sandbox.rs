@@ -306,11 +306,11 @@ impl<X: Exports> Sandbox<X> {
 fn explained(trap: Trap, has_log: bool) -> String {
     match (trap, has_log) {
         (Trap::UnreachableCodeReached, true) => {
-            format!("{trap}, in Rust by a panic: what it wrote before is in the server's log")
+            format!("{trap}; what the plugin wrote before is in the server's log")
         }
         (Trap::UnreachableCodeReached, false) => format!(
-            "{trap}, in Rust by a panic: host::log_panics() in its new() and the right 'log' bring the message into the \
-             server's log"
+            "{trap}: a panic in Rust, whose message host::log_panics() and the right 'log' bring into the server's log; in \
+             Python and JavaScript the use of what is not there, such as print, files, the network, the clock"
         ),
         (other, _) => other.to_string(),
     }

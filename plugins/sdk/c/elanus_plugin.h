@@ -258,7 +258,7 @@ elanus_outcome elanus_rerank(const elanus_request *request, const elanus_candida
 /* All candidates by their scores, the largest first; of equal ones the earlier first. */
 elanus_ranking elanus_by_score(const float *scores, uint32_t count);
 
-/* Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of inner products. */
+/* Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of cosines, inner products and scores. */
 static inline float elanus_relevance(float distance) {
     return distance < 0 ? 1 - distance : 1 / (1 + distance);
 }

@@ -105,7 +105,7 @@ export function functions(plugin: {
   functions: Record<string, ScalarFunction>;
 }): object;
 
-/** Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of inner products. */
+/** Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of cosines, inner products and scores. */
 export function relevance(distance: number): number;
 /** All candidates by their scores, the largest first; of equal ones the earlier first. */
 export function byScore(scores: ArrayLike<number>): Place[];

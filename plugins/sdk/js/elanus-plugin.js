@@ -23,7 +23,7 @@ export const integer = (fallback, description) => parameter("integer", fallback,
 export const text = (fallback, description) => parameter("text", fallback, description);
 export const boolean = (fallback, description) => parameter("boolean", fallback, description);
 
-/** Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of inner products. */
+/** Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of cosines, inner products and scores. */
 export const relevance = (distance) => (distance < 0 ? 1 - distance : 1 / (1 + distance));
 
 /** All candidates by their scores, the largest first; of equal ones the earlier first. */

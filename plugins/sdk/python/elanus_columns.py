@@ -20,6 +20,10 @@ KINDS = {
 }
 
 
+# Those of the SDK: an author looks for a line elsewhere.
+OWN_FILES = ("elanus_plugin/__init__.py", "elanus_columns.py", "elanus_reranking.py", "elanus_functions.py")
+
+
 class Vectors(Sequence[Vector]):
     """Vectors that are cut out of one list when they are asked for."""
 
@@ -95,16 +99,16 @@ def vectors(rows: list[Row]) -> types.ColumnData:
 
 
 def error(raised: Exception) -> types.Error:
-    """What the user is told of an exception, with the line that raised it unless it was meant."""
+    """What the user is told of an exception, with the author's line that led to it unless it was meant."""
     if isinstance(raised, Refused):
         return types.Error_InvalidArgument(str(raised))
     if isinstance(raised, Unsupported):
         return types.Error_Unsupported(str(raised))
-    last = raised.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
     place = ""
-    if last is not None:
-        file = last.tb_frame.f_code.co_filename.rpartition("/")[2]
-        place = f" ({file}, line {last.tb_lineno})"
+    at = raised.__traceback__
+    while at is not None:
+        file = at.tb_frame.f_code.co_filename
+        if not file.endswith(OWN_FILES):
+            place = f" ({file.rpartition('/')[2]}, line {at.tb_lineno})"
+        at = at.tb_next
     return types.Error_Internal(f"{type(raised).__name__}: {raised}{place}")

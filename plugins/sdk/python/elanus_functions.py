@@ -48,6 +48,13 @@ def results(function: FunctionPlugin, arguments: list[contract.Argument], rows: 
     ]
 
 
+def returned(function: FunctionPlugin, rows: list) -> types.Column:
+    try:
+        return column(function.returns, rows)
+    except (AttributeError, TypeError, ValueError) as raised:
+        raise TypeError(f"{function.name} returned values that are no {function.returns}: {raised}") from None
+
+
 class ScalarFunctions(exports.ScalarFunctions):
     """The two functions of the world."""
 
@@ -61,6 +68,6 @@ class ScalarFunctions(exports.ScalarFunctions):
     def invoke(self, function: int, arguments: list[contract.Argument], rows: int) -> types.Column:
         try:
             called = declared_library.functions[function]
-            return column(called.returns, results(called, arguments, rows))
+            return returned(called, results(called, arguments, rows))
         except Exception as raised:
             raise Err(error(raised)) from None

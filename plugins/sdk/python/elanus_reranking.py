@@ -3,7 +3,7 @@
 import reranker  # noqa: F401  declares itself
 from componentize_py_types import Err
 from elanus_columns import KINDS, Vectors, error, texts, values
-from elanus_plugin import Candidates, Parameter, Request, declared_reranker, kind_of
+from elanus_plugin import Candidates, Parameter, Request, declared_reranker, kind_of, places
 from wit_world import exports
 from wit_world.exports import reranking
 from wit_world.imports import parameters as contract
@@ -71,7 +71,7 @@ class Reranking(exports.Reranking):
                 names=[named.name for named in candidates.columns],
             )
             asked = Request(Vectors(request.query_vectors), request.query_text, request.limit)
-            places = list(current[0].rerank(asked, shown))
-            return reranking.Ranking([at for at, _ in places], [score for _, score in places])
+            ranked = places(current[0].rerank(asked, shown))
+            return reranking.Ranking([at for at, _ in ranked], [score for _, score in ranked])
         except Exception as raised:
             raise Err(error(raised)) from None

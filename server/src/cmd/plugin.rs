@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use elanus_plugin_tool::{BenchOptions, BuildOptions, bench, build, parameters};
-use elanus_plugins::{Host, HostConfig, LoadOptions, Rights, SigningKey, World, check, check_with};
+use elanus_plugins::{Host, HostConfig, Limits, LoadOptions, Rights, SigningKey, World, check, check_with};
 use elanus_query::DEFAULT_DATABASE;
 
 use super::sql::{Backend, render};
@@ -197,8 +197,15 @@ fn checked(arguments: &CheckArgs) -> anyhow::Result<()> {
 
 fn measured(arguments: &BenchArgs) -> anyhow::Result<()> {
     let host = Host::new(HostConfig::default())?;
+    // What is slow is measured too, so that its author knows which deadline to ask for.
+    let patient = Limits {
+        deadline: Duration::from_secs(60),
+        start_deadline: Duration::from_secs(60),
+        ..Limits::default()
+    };
     let options = LoadOptions {
         rights: Rights::ALL,
+        limits: patient,
         ..LoadOptions::default()
     };
     let plugin = host.load(&read(&arguments.file)?, &options)?;

@@ -6,6 +6,7 @@ Nothing here needs WebAssembly: what is written with it can be imported and test
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -114,11 +115,13 @@ class Candidates:
 
     def __getitem__(self, name: str) -> Sequence[Row]:
         """The column of that name."""
+        if name not in self.names:
+            raise LookupError(f"there is no column '{name}' among those that were asked for: {', '.join(self.names)}")
         return self.columns[self.names.index(name)]
 
 
 def relevance(distance: float) -> float:
-    """Larger is better: 1 / (1 + distance), and 1 - distance for the negative distances of inner products."""
+    """Larger is better: 1 / (1 + distance), and 1 - distance for the negative ones of cosines, inner products and scores."""
     return 1.0 - distance if distance < 0 else 1.0 / (1.0 + distance)
 
 
@@ -127,25 +130,39 @@ def by_score(scores: Iterable[float]) -> list[tuple[int, float]]:
     return sorted(enumerate(scores), key=lambda place: -place[1])
 
 
+def host(interface: str, call: str):
+    """An interface of the host, which a plugin that was built without rights does not have."""
+    contract = getattr(sys.modules.get("wit_world.imports"), interface, None)
+    if contract is None:
+        raise Unsupported(f"{call} asks the host: build the plugin with `elanus plugin build --with-rights`")
+    return contract
+
+
 def now() -> int:
     """Milliseconds since 1970 (UTC). Needs the right `clock`, and a plugin built with rights."""
-    from wit_world.imports import clock
-
-    return clock.now()
+    return host("clock", "now()").now()
 
 
 def random_bits() -> int:
     """64 bits that are not for secrets. Needs the right `random`, and a plugin built with rights."""
-    from wit_world.imports import random
-
-    return random.next()
+    return host("random", "random_bits()").next()
 
 
 def log(message: str, level: str = "info") -> None:
     """A line in the host's log: error, warn, info or debug. Needs the right `log`, and a plugin built with rights."""
-    from wit_world.imports import log as contract
-
+    contract = host("log", "log()")
     contract.write(contract.Level[level.upper()], message)
+
+
+def places(returned: object) -> list[tuple[int, float]]:
+    """What `rerank` returned, as pairs of an index and a score."""
+    if not isinstance(returned, Iterable):
+        raise TypeError(f"rerank returned {returned!r}, not pairs of an index and a score")
+    pairs = list(returned)
+    for pair in pairs:
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise TypeError(f"rerank returned {pair!r} among its places, not a pair of an index and a score")
+    return pairs
 
 
 @dataclass

@@ -21,7 +21,8 @@ pub fn log(level: Level, message: &str) {
 }
 
 /// From now on the message of a panic goes to the server's log, which otherwise knows only that there was one. Call it in
-/// [`Reranker::new`](crate::Reranker::new) while a plugin is being written. Right `log`.
+/// [`Reranker::new`](crate::Reranker::new) while a plugin is being written. The log is the standard error of `elanus serve`. Right
+/// `log`: register the plugin `WITH (rights = 'log')`.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| log::write(Level::Error, &panic.to_string())));
 }

@@ -49,8 +49,8 @@ pub fn by_score(scores: &[f32]) -> Vec<Place> {
     places
 }
 
-/// A positive number for a distance, larger for a smaller one: what factors can be applied to. It falls from the number
-/// itself (of a negative inner product) over 1 at distance 0 towards 0.
+/// A positive number for a distance, larger for a smaller one: what factors can be applied to. `1 / (1 + distance)`, which falls
+/// from 1 at distance 0 towards 0, and `1 - distance` for the negative distances of cosines, inner products and scores.
 pub fn relevance(distance: f32) -> f32 {
     if distance < 0.0 {
         1.0 - distance
@@ -121,7 +121,7 @@ impl Description {
         self.any_parameter(name, kind, Some(default), description)
     }
 
-    /// Takes a parameter of the type of `example` that must be given.
+    /// Takes a parameter that must be given. Only the type of `example` counts, its value does not.
     pub fn needed_parameter(self, name: &str, example: &Value, description: &str) -> Self {
         let kind = match example {
             Value::Boolean(_) => raw_parameters::ValueKind::Boolean,
@@ -316,7 +316,8 @@ impl Candidates {
         }
     }
 
-    /// Their distances: smaller is better, whatever the metric.
+    /// Their distances: smaller is better, whatever the metric. They are not SQL's `_distance`: squared for `l2`, minus the
+    /// cosine, minus the inner product, minus the score of a search by text and of a hybrid search.
     pub fn distances(&self) -> &[f32] {
         &self.raw.distances
     }
@@ -388,7 +389,7 @@ impl Candidates {
         }
     }
 
-    /// A column of booleans, 0 or 1.
+    /// A column of booleans, each a byte: 0 or 1.
     ///
     /// # Errors
     /// The description does not ask for it so.
@@ -399,7 +400,7 @@ impl Candidates {
         }
     }
 
-    /// A column of texts.
+    /// A column of texts; [`Text::get`] reads one.
     ///
     /// # Errors
     /// The description does not ask for it so.

@@ -84,7 +84,13 @@ impl Tool {
             tool: self.name.to_owned(),
             output: match said.trim() {
                 "" => format!("it ended with {}", output.status),
-                said => said.to_owned(),
+                // Frames of the compiler say nothing to the author.
+                said => said
+                    .split("Stack backtrace:")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end()
+                    .to_owned(),
             },
         })
     }
@@ -101,4 +107,42 @@ pub(super) fn lines(output: &[u8]) -> Vec<String> {
 /// Whether a file name ends so.
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().and_then(OsStr::to_str) == Some(extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELL: Tool = Tool {
+        name: "sh",
+        variable: "ELANUS_NO_SUCH_VARIABLE",
+        language: Language::Rust,
+        advice: "it is everywhere",
+    };
+
+    fn shell(script: &str) -> Command {
+        let mut command = SHELL.command(&[], Path::new("/")).unwrap();
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_a_compiler_writes_for_programs_is_not_shown_to_people() {
+        let error = SHELL
+            .run_shown(&mut shell("echo artifact; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("sh failed:") && error.contains("exit status: 3"),
+            "{error}"
+        );
+        assert!(!error.contains("artifact"), "{error}");
+        let output = SHELL.run_shown(&mut shell("echo artifact")).unwrap();
+        assert_eq!(lines(&output.stdout), ["artifact"]);
+        let error = SHELL
+            .run(&mut shell("echo words; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("words"), "{error}");
+    }
 }

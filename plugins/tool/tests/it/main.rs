@@ -3,6 +3,7 @@
 
 mod benches;
 mod c;
+mod checks;
 mod documents;
 mod javascript;
 mod projects;

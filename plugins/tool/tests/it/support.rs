@@ -101,7 +101,11 @@ pub fn time_of(name: &str, source: &str) -> Option<(Rights, i64)> {
     let report = check(&HOST, &file, &patient());
     assert!(report.is_good(), "{name}: {report}");
     let error = HOST.load(&file, &patient()).unwrap_err().to_string();
-    assert!(error.contains("the right 'clock' is not granted"), "{error}");
+    let remedy = format!("register it WITH (rights = '{}')", report.rights);
+    assert!(
+        error.contains("the right 'clock' is not granted") && error.contains(&remedy),
+        "{error}"
+    );
     let granted = LoadOptions {
         rights: report.rights,
         ..patient()
