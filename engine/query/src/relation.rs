@@ -82,6 +82,9 @@ async fn made(
         RelationKind::View => {
             let past = as_of::open(collections, &relation.search_database, &statement).await;
             let _held = past.map_err(named)?;
+            // Whoever lists tables has named no function that would have been loaded before.
+            let definition = || vec![relation.definition.clone()];
+            resources.plugins.make_ready(collections, definition).await;
             let state = resources
                 .plugins
                 .with_functions(collections, state)

@@ -171,6 +171,11 @@ impl Reranker {
         Ok(stats)
     }
 
+    /// Whether an instance that waits for a call has taken these parameters already: [`Self::configure`] would say nothing new.
+    pub fn is_configured(&self, parameters: &Parameters) -> bool {
+        self.sandbox.has_idle(parameters)
+    }
+
     /// Puts candidates into another order.
     ///
     /// # Errors

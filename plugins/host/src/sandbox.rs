@@ -208,6 +208,13 @@ impl<X: Exports> Sandbox<X> {
         self.idle.release();
     }
 
+    /// Whether an instance that waits for a call was configured with these parameters last.
+    pub(crate) fn has_idle(&self, parameters: &Parameters) -> bool {
+        let idle = self.idle.0.lock();
+        idle.iter()
+            .any(|instance| instance.parameters.as_ref() == Some(parameters))
+    }
+
     fn idle_instance(&self, parameters: Option<&Parameters>) -> Option<Instance<X>> {
         let mut idle = self.idle.0.lock();
         let same = |instance: &Instance<X>| instance.parameters.as_ref() == parameters;

@@ -16,6 +16,10 @@ impl Engine {
         let plugins = &self.inner.resources.plugins;
         let reranker = plugins.reranker(self.collections(), name).await?;
         let rerank = PluginRerank::new(name, reranker, parameters)?;
+        // A hand-over to another thread and back takes longer than most plugins.
+        if rerank.is_configured() {
+            return Ok(rerank);
+        }
         let looks = rerank.clone();
         let looked = tokio::task::spawn_blocking(move || looks.configure()).await;
         looked.map_err(|error| QueryError::Internal(format!("a reranker stopped: {error}")))??;

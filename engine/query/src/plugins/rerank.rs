@@ -60,11 +60,19 @@ impl PluginRerank {
         })
     }
 
-    /// Lets the plugin look at its parameters. Takes up to its limit of time, of this thread.
+    /// Whether the plugin has just taken these parameters, for another search: they need not be looked at again.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.plugin.is_configured(&self.parameters)
+    }
+
+    /// Lets the plugin look at its parameters, unless it has. Takes up to its limit of time, of this thread.
     ///
     /// # Errors
     /// What it refuses.
     pub(crate) fn configure(&self) -> Result<()> {
+        if self.is_configured() {
+            return Ok(());
+        }
         self.plugin
             .configure(&self.parameters)
             .map(|_| ())

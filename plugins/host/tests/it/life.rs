@@ -11,7 +11,7 @@ use elanus_plugins::{
 };
 
 use crate::calls::{call, host, invoke, limits, options, rerank, reranker};
-use crate::guests::guest;
+use crate::guests::{guest, plugins};
 
 /// Answers with its own count of calls as the first score.
 const COUNTS: &str = r#"
@@ -60,6 +60,30 @@ fn a_reranker_orders_and_scores() {
         (ranking.order, ranking.scores),
         (vec![0, 1, 2], vec![-0.5, -1.5, -2.5])
     );
+}
+
+#[test]
+fn parameters_that_a_waiting_instance_has_taken_are_known() {
+    let host = host();
+    let kept = reranker(&host, &guest("reranker", ""));
+    let parameters = kept.parameters(&[]).unwrap();
+    assert!(!kept.is_configured(&parameters));
+    rerank(&kept).unwrap();
+    assert!(kept.is_configured(&parameters));
+    kept.release_idle();
+    assert!(!kept.is_configured(&parameters));
+    let reuse = false;
+    let alone = load(&host, &guest("reranker", ""), Limits { reuse, ..limits() });
+    alone.configure(&parameters).unwrap();
+    assert!(!alone.is_configured(&parameters));
+    // A trap costs the instance.
+    let file = fs::read(plugins().join("hostile/prebuilt/divide-by-zero.wasm")).unwrap();
+    let traps = reranker(&host, &file);
+    let own = traps.parameters(&[]).unwrap();
+    traps.configure(&own).unwrap();
+    assert!(traps.is_configured(&own));
+    rerank(&traps).unwrap_err();
+    assert!(!traps.is_configured(&own));
 }
 
 #[test]
