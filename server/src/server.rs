@@ -39,6 +39,10 @@ use crate::settings::{ByteSize, Settings};
 /// How long running requests may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Where compiled kernels of a GPU are kept, in the data directory.
+#[cfg(feature = "cuda")]
+const KERNEL_CACHE: &str = "kernel-cache";
+
 /// What the engine may take of the machine.
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -54,6 +58,8 @@ pub struct Limits {
     pub allow_plugins: bool,
     /// Whose signature a plugin needs to be registered; none: it needs none.
     pub plugin_keys: Option<TrustedKeys>,
+    /// Whether what was asked for on a GPU, and cannot be had there, is built on the CPU.
+    pub gpu_fallback: bool,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -77,6 +83,13 @@ impl Database {
             !Path::new(directory).is_file(),
             "the data directory {directory} is a file: name a directory; it is created when it does not exist"
         );
+        // Before any definition of an index is read.
+        elanus_index::gpu::set_fallback(limits.gpu_fallback);
+        #[cfg(feature = "cuda")]
+        elanus_index::gpu::configure(elanus_index::gpu::cuda::Options {
+            cache: Some(Path::new(directory).join(KERNEL_CACHE)),
+            ..Default::default()
+        });
         let root = elanus_storage::open_root(directory)?;
         let options = Options {
             memory_limit: limits.memory.map(ByteSize::bytes),
@@ -188,6 +201,7 @@ impl Server {
                 .as_deref()
                 .map(plugin_keys::read)
                 .transpose()?,
+            gpu_fallback: settings.gpu_fallback,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

@@ -392,7 +392,10 @@ fn check_lists(spec: &IndexSpec, index_type: &str, field: &Field) -> Result<()> 
             field.name
         )));
     }
-    let strategy = spec.params.get("emb_list_strategy").map_or(TOKENANN, String::as_str);
+    let strategy = spec
+        .params
+        .get("emb_list_strategy")
+        .map_or(TOKENANN, String::as_str);
     if strategy == TOKENANN {
         return Ok(());
     }

@@ -51,6 +51,8 @@ pub struct Settings {
     pub allow_plugins: bool,
     /// File with the keys whose signature a plugin needs; none: it needs none.
     pub plugin_keys: Option<PathBuf>,
+    /// Build on the CPU what was asked for on a GPU and cannot be had there.
+    pub gpu_fallback: bool,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -78,6 +80,7 @@ impl Settings {
         let mut services = Services::read(&mut file)?;
         let allow_plugins = file.boolean("allow_plugins")?;
         let plugin_keys = file.text("plugin_keys")?;
+        let gpu_fallback = file.boolean("gpu_fallback")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -113,6 +116,7 @@ impl Settings {
             services,
             allow_plugins: arguments.allow_plugins.or(allow_plugins).unwrap_or(false),
             plugin_keys: arguments.plugin_keys.or_else(|| plugin_keys.map(PathBuf::from)),
+            gpu_fallback: arguments.gpu_fallback.or(gpu_fallback).unwrap_or(false),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

@@ -156,10 +156,12 @@ impl DiskIndex {
             VectorsRef::BFloat16s(rows) => {
                 Self::of_narrow::<BFloat16>(params, ElementType::BFloat16, metric, rows, valid, options)
             }
-            VectorsRef::Int8s(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => Err(BuildError::Kind {
-                index: IndexKind::DiskAnn.to_string(),
-                metric: metric.to_string(),
-            }),
+            VectorsRef::Int8s(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
+                Err(BuildError::Kind {
+                    index: IndexKind::DiskAnn.to_string(),
+                    metric: metric.to_string(),
+                })
+            }
         })
     }
 

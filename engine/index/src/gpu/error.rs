@@ -43,7 +43,7 @@ pub enum GpuError {
     },
     /// An index type that is built on a device, where there is none.
     #[error(
-        "invalid index type: {index}, it needs a GPU ({reason}); elanus.gpu_fallback = on builds {equivalent} instead"
+        "invalid index type: {index}, it needs a GPU ({reason}); a server with --gpu-fallback builds {equivalent} instead"
     )]
     NeedsDevice {
         /// The type asked for.
@@ -55,7 +55,7 @@ pub enum GpuError {
     },
     /// An index type that is not built on a device.
     #[error(
-        "not supported: index type {index} on a GPU; elanus.gpu_fallback = on builds {equivalent} on the CPU"
+        "not supported: index type {index} on a GPU; a server with --gpu-fallback builds {equivalent} on the CPU"
     )]
     Index {
         /// The type asked for.

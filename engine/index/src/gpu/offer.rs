@@ -243,7 +243,7 @@ mod tests {
                 error,
                 format!(
                     "invalid index type: {index_type}, it needs a GPU (no GPU: the library of the NVIDIA driver (libcuda) \
-                     was not found); elanus.gpu_fallback = on builds {kind} instead"
+                     was not found); a server with --gpu-fallback builds {kind} instead"
                 )
             );
             let offer = index.offer(Err(GpuError::NoDriver), true).unwrap();
@@ -264,7 +264,7 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "not supported: index type {index_type} on a GPU; elanus.gpu_fallback = on builds {kind} on the CPU"
+                    "not supported: index type {index_type} on a GPU; a server with --gpu-fallback builds {kind} on the CPU"
                 )
             );
             assert_eq!(index.offer(Ok(()), true).unwrap().params.kind(), kind);
