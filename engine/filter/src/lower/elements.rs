@@ -21,13 +21,22 @@ pub(super) struct Scope<'a> {
     structs: bool,
 }
 
+/// Whether this is the type of a dense vector, which an array of structs may hold and no condition can read.
+fn is_vector(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::FixedSizeList(..) | DataType::FixedSizeBinary(_)
+    )
+}
+
 /// Whether this is the type of an array of structs; sparse vectors are lists of structs that filters cannot use.
 pub(super) fn is_struct_array(data_type: &DataType) -> bool {
     let DataType::List(item) = data_type else {
         return false;
     };
     matches!(item.data_type(), DataType::Struct(fields)
-        if !fields.is_empty() && fields.iter().all(|field| kind(field.data_type()).is_some()))
+        if !fields.is_empty()
+            && fields.iter().all(|field| kind(field.data_type()).is_some() || is_vector(field.data_type())))
 }
 
 /// What `match_*` tests, with Milvus' limits of the threshold.
@@ -111,6 +120,11 @@ impl Lowerer<'_> {
                 format!("{} has no sub-fields; its elements are written $", scope.field),
             ));
         }
+        if let Ok(field) = self.schema.field_with_name(sub)
+            && is_vector(field.data_type())
+        {
+            return Err(vector_in_filter(scope.field, sub, span));
+        }
         self.element_column(sub).ok_or_else(|| {
             no_sub_field(
                 scope.field,
@@ -179,6 +193,9 @@ impl Lowerer<'_> {
         let Some((_, child)) = fields.find(sub) else {
             return Err(no_sub_field(field, sub, fields.iter().map(AsRef::as_ref), span));
         };
+        if is_vector(child.data_type()) {
+            return Err(vector_in_filter(field, sub, span));
+        }
         Ok(Array {
             expr: elements::sub_field(column(field), sub),
             element: child.data_type().clone(),
@@ -204,6 +221,13 @@ pub(super) fn element_of(array: Array, index: u64) -> Option<Scalar> {
         data_type: array.element,
         origin: Origin::Element,
     })
+}
+
+fn vector_in_filter(field: &str, sub: &str, span: Span) -> Issue {
+    Issue::types(
+        span,
+        format!("{field}[{sub}] holds vectors, which cannot be used in a filter"),
+    )
 }
 
 fn no_sub_field<'f>(

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
@@ -47,12 +47,21 @@ fn table(rows: &[Row]) -> RecordBatch {
         Field::new("n", DataType::Int32, true),
         Field::new("x", DataType::Float64, true),
         Field::new("b", DataType::Boolean, true),
+        // A vector, which no condition can read.
+        Field::new(
+            "v",
+            DataType::new_fixed_size_list(DataType::Float32, 2, false),
+            true,
+        ),
     ]);
+    let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+    let vectors = Arc::new(Float32Array::from(vec![0.5; 2 * elements.len()]));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(elements.iter().map(|e| e.text))),
         Arc::new(Int32Array::from_iter_values(elements.iter().map(|e| e.n))),
         Arc::new(Float64Array::from_iter_values(elements.iter().map(|e| e.x))),
         Arc::new(elements.iter().map(|e| Some(e.b)).collect::<BooleanArray>()),
+        Arc::new(FixedSizeListArray::new(item, 2, vectors, None)),
     ];
     let structs = StructArray::new(fields.clone(), columns, None);
     let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.len()));
@@ -177,7 +186,15 @@ fn what_elements_cannot_be_asked_is_refused_with_its_place() {
         ),
         (
             "match_any(chunks, $[m] == 1)",
-            "array field not found: chunks[m]; sub-fields of chunks are text, n, x, b (line 1, column 19)",
+            "array field not found: chunks[m]; sub-fields of chunks are text, n, x, b, v (line 1, column 19)",
+        ),
+        (
+            "match_any(chunks, $[v] == 1)",
+            "chunks[v] holds vectors, which cannot be used in a filter (line 1, column 19)",
+        ),
+        (
+            "array_contains(chunks[v], 1)",
+            "chunks[v] holds vectors, which cannot be used in a filter (line 1, column 16)",
         ),
         (
             "match_any(chunks, $ == 1)",
@@ -237,7 +254,7 @@ fn what_elements_cannot_be_asked_is_refused_with_its_place() {
         ),
         (
             "chunks[0][m] == 1",
-            "array field not found: chunks[m]; sub-fields of chunks are text, n, x, b (line 1, column 1)",
+            "array field not found: chunks[m]; sub-fields of chunks are text, n, x, b, v (line 1, column 1)",
         ),
         (
             "tags[n] == 1",
