@@ -434,7 +434,34 @@ mod tests {
         assert!(error(PlaceholderType::BinaryVector, &[vec![1.0]]).contains("vector type must be the same"));
         assert!(
             error(PlaceholderType::EmbListFloatVector, &[vec![1.0]])
-                .starts_with("not supported: embedding list")
+                .contains("the query is an embedding list (EmbListFloatVector)")
+        );
+    }
+
+    #[test]
+    fn lists_are_read_by_the_bytes_of_their_vectors() {
+        let field = Field::new(
+            "s[v]",
+            DataType::VectorArray {
+                element: Box::new(DataType::FloatVector { dim: 2 }),
+            },
+        );
+        let read = |kind: PlaceholderType, lists: &[Vec<f32>]| vectors(&group(kind, lists), &field);
+        let lists = PlaceholderType::EmbListFloatVector;
+        let queries = read(lists, &[vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0]]).unwrap();
+        assert_eq!(queries.nq, 2);
+        let Queries::Column(column) = queries.values else {
+            panic!("not a column")
+        };
+        assert_eq!(column.data_type(), &field.data_type.to_arrow());
+        let error = |kind: PlaceholderType, list: Vec<f32>| read(kind, &[list]).unwrap_err().to_string();
+        assert!(error(lists, vec![1.0]).contains("one or more vectors of 2 dimensions, 8 bytes each"));
+        assert!(error(lists, Vec::new()).contains("has 0 bytes"));
+        assert!(error(lists, vec![f32::NAN, 1.0]).contains("not a number"));
+        assert!(error(PlaceholderType::FloatVector, vec![1.0, 2.0]).contains("element-level search"));
+        assert!(
+            error(PlaceholderType::EmbListInt8Vector, vec![1.0, 2.0])
+                .contains("vector type must be the same")
         );
     }
 }
