@@ -91,7 +91,7 @@ class Terminal:
             os.execv(binary(), ["elanus", "sql", *arguments])
         self.child = child
 
-    def until(self, text: str, limit_s: float = 60) -> str:
+    def until(self, text: str, limit_s: float = 180) -> str:
         """Reads until `text` appears in what has not been returned yet."""
         end = time.monotonic() + limit_s
         while text not in self.screen:

@@ -223,7 +223,7 @@ pub(super) fn element_of(array: Array, index: u64) -> Option<Scalar> {
     })
 }
 
-fn vector_in_filter(field: &str, sub: &str, span: Span) -> Issue {
+fn vector_in_filter(field: &str, sub: &str, span: Span) -> Box<Issue> {
     Issue::types(
         span,
         format!("{field}[{sub}] holds vectors, which cannot be used in a filter"),
