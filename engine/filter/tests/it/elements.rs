@@ -193,10 +193,6 @@ fn what_elements_cannot_be_asked_is_refused_with_its_place() {
             "chunks[v] holds vectors, which cannot be used in a filter (line 1, column 19)",
         ),
         (
-            "array_contains(chunks[v], 1)",
-            "chunks[v] holds vectors, which cannot be used in a filter (line 1, column 16)",
-        ),
-        (
             "match_any(chunks, $ == 1)",
             "the elements of chunks are structs; write $[sub-field] (line 1, column 19)",
         ),
