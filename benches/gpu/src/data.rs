@@ -36,3 +36,17 @@ pub fn normals(count: usize, seed: u64) -> Vec<f32> {
     });
     out
 }
+
+/// Rows around a thousand centers, which are the same ones for every seed: what indexes of lists are made for.
+pub fn clusters(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let centers = normals(1000 * dim, 0x00c3_17e5);
+    let mut out = normals(rows * dim, seed);
+    out.par_chunks_mut(dim).enumerate().for_each(|(row, values)| {
+        let mut state = seed ^ row as u64;
+        let center = (next(&mut state) % 1000) as usize * dim;
+        for (value, center) in values.iter_mut().zip(&centers[center..]) {
+            *value = 0.5 * *value + center;
+        }
+    });
+    out
+}

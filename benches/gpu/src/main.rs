@@ -1,4 +1,4 @@
-//! Exact search on a GPU, measured on fresh random rows: is it right, how fast is it, and how much of what the device can do
+//! Searches on a GPU, measured on fresh random rows: is it right, how fast is it, and how much of what the device can do
 //! is that? Everything is in this one file of a few megabytes, which runs on a machine that has a driver and NVRTC and
 //! nothing else. `--cpu` runs the same through the kernels' twins in plain Rust, to see that it works; its speed says nothing.
 //!
@@ -6,11 +6,13 @@
 //!   ceilings   how fast the device copies its memory and multiplies matrices, measured
 //!   right      searches of every metric next to sums in 64 bits
 //!   speed      batches of several sizes; bytes and operations per second as shares of the ceilings
+//!   lists      the same of GPU_IVF_FLAT, with its build time and recall, next to IVF_FLAT on the processor
 //! ```
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 mod ceilings;
 mod data;
+mod lists;
 mod speed;
 mod truth;
 
@@ -26,7 +28,7 @@ use elanus_index::gpu::{Backend, Device};
 
 use crate::ceilings::Ceilings;
 
-/// Exact search on a GPU: is it right, and how near to what the device can do?
+/// Searches on a GPU: are they right, and how near to what the device can do?
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Rows of the measurement.
@@ -44,6 +46,12 @@ struct Arguments {
     /// Sizes of the batches.
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000,10000")]
     queries: Vec<usize>,
+    /// Lists of GPU_IVF_FLAT, which is measured when this is given.
+    #[arg(long)]
+    nlist: Option<u32>,
+    /// Numbers of lists that are looked at.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    nprobe: Vec<u32>,
     /// Least seconds for each size.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -96,13 +104,14 @@ fn main() -> Result<()> {
     measure(&arguments, seed, &device, ceilings.as_ref())
 }
 
-fn measure<B: Backend>(
+fn measure<B: Backend + 'static>(
     arguments: &Arguments,
     seed: u64,
     device: &Arc<Device<B>>,
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
     truth::check(device, arguments.check_rows, arguments.k, seed)?;
+    lists::check(device, arguments.k, seed)?;
     if arguments.check_only {
         return Ok(());
     }
@@ -113,5 +122,10 @@ fn measure<B: Backend>(
         metric: arguments.metric,
         seconds: arguments.seconds,
     };
-    speed::measure(device, &shape, &arguments.queries, seed, ceilings)
+    speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;
+    if let Some(nlist) = arguments.nlist {
+        let lists = (nlist, arguments.nprobe.as_slice());
+        lists::measure(device, &shape, lists, &arguments.queries, seed, ceilings)?;
+    }
+    Ok(())
 }

@@ -501,6 +501,7 @@ mod tests {
                 BuildParams::Sparse(params) => params.algorithm,
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
+                | BuildParams::GpuIvfFlat { .. }
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }

@@ -129,6 +129,7 @@ impl AnyIndex {
             BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
             BuildParams::Flat
             | BuildParams::GpuBruteForce
+            | BuildParams::GpuIvfFlat { .. }
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Hnsw { .. }

@@ -49,6 +49,8 @@ const TAIL_ALIGN: usize = 4096;
 const DISK: u8 = 13;
 /// Kind of the exact search on a device.
 const GPU_BRUTE_FORCE: u8 = 14;
+/// Kind of the lists on a device; its arrays are those of IVF_FLAT, without codes.
+const GPU_IVF_FLAT: u8 = 15;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -326,6 +328,7 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
             ],
         ),
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
+        BuildParams::GpuIvfFlat { nlist } => (GPU_IVF_FLAT, [nlist, 0, 0, 0]),
     }
 }
 
@@ -333,6 +336,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
     let params = match code {
         0 => BuildParams::Flat,
         GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
+        GPU_IVF_FLAT => BuildParams::GpuIvfFlat { nlist: numbers[0] },
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -357,7 +361,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 14)"
+                "index kind code {code} (known: 0 to 7, 10 to 15)"
             )));
         }
     };

@@ -24,6 +24,11 @@ impl Flat {
     pub(crate) fn open(rows: IndexedRows) -> Self {
         Self { rows }
     }
+
+    /// The rows.
+    pub(crate) fn indexed(&self) -> &IndexedRows {
+        &self.rows
+    }
 }
 
 impl VectorIndex for Flat {

@@ -10,7 +10,7 @@ use crate::blob::Reader;
 use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
-use crate::gpu::GpuBruteForce;
+use crate::gpu::{GpuBruteForce, GpuIvfFlat};
 use crate::hnsw::Hnsw;
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::{IvfCoded, IvfFlat};
@@ -56,6 +56,8 @@ pub enum IndexKind {
     SparseInverted,
     /// No structure: exact search on a device.
     GpuBruteForce,
+    /// Inverted lists, made and scanned on a device.
+    GpuIvfFlat,
 }
 
 impl fmt::Display for IndexKind {
@@ -75,6 +77,7 @@ impl fmt::Display for IndexKind {
             Self::DiskAnn => "DISKANN",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
             Self::GpuBruteForce => "GPU_BRUTE_FORCE",
+            Self::GpuIvfFlat => "GPU_IVF_FLAT",
         })
     }
 }
@@ -177,6 +180,9 @@ pub fn build(
         match *params {
             BuildParams::Flat => Ok(Arc::new(Flat::build(rows, options))),
             BuildParams::GpuBruteForce => Ok(Arc::new(GpuBruteForce::build(rows, options)?)),
+            BuildParams::GpuIvfFlat { nlist } => {
+                Ok(Arc::new(GpuIvfFlat::build(nlist, rows, vectors, options)?))
+            }
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
                 Ok(Arc::new(Hnsw::build(*params, rows, vectors, options)?))
             }
@@ -224,6 +230,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
     match reader.header().params {
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
         BuildParams::GpuBruteForce => Ok(Arc::new(GpuBruteForce::open(rows))),
+        BuildParams::GpuIvfFlat { nlist } => Ok(Arc::new(GpuIvfFlat::open(reader, nlist, rows)?)),
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),

@@ -23,7 +23,7 @@ pub(crate) const EF_CONSTRUCTION: Integer = Integer {
     range: 1..=i32::MAX as u32,
 };
 /// `nlist`: number of lists.
-const NLIST: Integer = Integer {
+pub(crate) const NLIST: Integer = Integer {
     name: "nlist",
     range: 1..=65_536,
 };
@@ -52,7 +52,7 @@ const RETRIEVAL_ANN_RATIO: Number = Number {
 
 const DEFAULT_M: u32 = 30;
 const DEFAULT_EF_CONSTRUCTION: u32 = 360;
-const DEFAULT_NLIST: u32 = 128;
+pub(crate) const DEFAULT_NLIST: u32 = 128;
 const DEFAULT_NPROBE: u32 = 8;
 const MIN_DEFAULT_EF: usize = 16;
 /// The same for a search of some rows only: those near the query may be few and lie apart.
@@ -157,6 +157,11 @@ pub enum BuildParams {
     Sparse(SparseParams),
     /// No structure; every search is exact, on a device where there is one.
     GpuBruteForce,
+    /// Inverted lists, made and scanned on a device where there is one.
+    GpuIvfFlat {
+        /// Number of lists, 1 to 65536.
+        nlist: u32,
+    },
 }
 
 impl BuildParams {
@@ -220,7 +225,8 @@ impl BuildParams {
             | Self::Hnsw { .. }
             | Self::Disk(_)
             | Self::Sparse(_)
-            | Self::GpuBruteForce => Ok(()),
+            | Self::GpuBruteForce
+            | Self::GpuIvfFlat { .. } => Ok(()),
         }
     }
 
@@ -231,7 +237,7 @@ impl BuildParams {
     pub fn check(&self) -> Result<(), ParamError> {
         match *self {
             Self::Flat | Self::GpuBruteForce => Ok(()),
-            Self::IvfFlat { nlist } => NLIST.check(nlist),
+            Self::IvfFlat { nlist } | Self::GpuIvfFlat { nlist } => NLIST.check(nlist),
             Self::IvfCoded(params) => NLIST.check(params.nlist).and_then(|()| params.check()),
             Self::Hnsw { m, ef_construction } => {
                 M.check(m).and_then(|()| EF_CONSTRUCTION.check(ef_construction))
@@ -253,6 +259,7 @@ impl BuildParams {
             Self::Disk(_) => IndexKind::DiskAnn,
             Self::Sparse(_) => IndexKind::SparseInverted,
             Self::GpuBruteForce => IndexKind::GpuBruteForce,
+            Self::GpuIvfFlat { .. } => IndexKind::GpuIvfFlat,
         }
     }
 
@@ -260,7 +267,7 @@ impl BuildParams {
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let pairs = match *self {
             Self::Flat | Self::GpuBruteForce => Vec::new(),
-            Self::IvfFlat { nlist } => vec![(NLIST.name, nlist.to_string())],
+            Self::IvfFlat { nlist } | Self::GpuIvfFlat { nlist } => vec![(NLIST.name, nlist.to_string())],
             Self::IvfCoded(params) => {
                 let mut pairs = params.to_pairs();
                 pairs.push((NLIST.name, params.nlist.to_string()));
@@ -341,7 +348,7 @@ impl SearchParams {
     fn of_kind(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
         match kind {
             IndexKind::Flat | IndexKind::GpuBruteForce => Ok(Self::default()),
-            IndexKind::IvfFlat => Ok(Self {
+            IndexKind::IvfFlat | IndexKind::GpuIvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
                 ..Self::default()
             }),

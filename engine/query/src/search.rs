@@ -200,7 +200,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                     let width = list.map_or(spec.k, |list| list as usize).max(spec.k).max(16) as u64;
                     (width * 48).min(rows)
                 }
-                Some(IndexKind::IvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
+                Some(IndexKind::IvfFlat | IndexKind::GpuIvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
                 Some(
                     IndexKind::IvfSq8
                     | IndexKind::IvfPq

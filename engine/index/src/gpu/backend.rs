@@ -114,6 +114,58 @@ pub struct ListsOf<B> {
     pub room: u32,
 }
 
+impl<B> ListsOf<B> {
+    /// Lists whose contents are not known.
+    pub(super) fn allocate(
+        backend: &impl Backend<Buffer = B>,
+        queries: usize,
+        room: usize,
+    ) -> Result<Self, GpuError> {
+        Ok(Self {
+            distances: backend.allocate(queries * room)?,
+            rows: backend.allocate(queries * room)?,
+            counts: backend.allocate(queries)?,
+            room: room as u32,
+        })
+    }
+}
+
+/// Rows of inverted lists on a device, in groups of [`GROUP`] rows of one list. Float `4 c + i` of place `p` of group `g` is at
+/// `4 ((g * stride / 4 + c) * GROUP + p) + i`.
+#[derive(Debug)]
+pub struct InvertedOf<'a, B> {
+    /// The rows, zeros after the dimension and in places without a row.
+    pub data: &'a B,
+    /// The inverse length of each place's row under COSINE, else one word.
+    pub terms: &'a B,
+    /// The row of each place; [`NO_ROW`] where there is none.
+    pub numbers: &'a B,
+    /// The first group of each list, and the end of the last.
+    pub starts: &'a B,
+    /// One bit for each row, set when it may be found; all may be when `None`.
+    pub allow: Option<&'a B>,
+    /// Groups of the longest list.
+    pub longest: u32,
+}
+
+/// Rows of a group of [`InvertedOf`].
+pub const GROUP: usize = 32;
+/// A place of [`InvertedOf`] that holds no row.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// Lists to look at: for each query the places `first..first + count` out of `room`.
+#[derive(Debug)]
+pub struct ProbesOf<'a, B> {
+    /// Numbers of lists.
+    pub lists: &'a B,
+    /// Places for each query.
+    pub room: u32,
+    /// The first place to look at.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
 /// A device, or what stands in for one. Calls are carried out in their order.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// 32-bit words on the device.
@@ -188,6 +240,50 @@ pub trait Backend: Send + Sync + fmt::Debug {
         best: &mut ListsOf<Self::Buffer>,
         bounds: &mut Self::Buffer,
         overflow: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// The nearest of `count` rows for each query, as a key of its distance and its number, low word first, see
+    /// [`Neighbor::key`](crate::Neighbor). `nearest` holds two words for each query, all bits set or an earlier key, which
+    /// stays where it is smaller. Bounds and filter are not looked at.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn nearest(
+        &self,
+        comparison: Comparison,
+        rows: &RowsOf<'_, Self::Buffer>,
+        count: u32,
+        queries: &QueriesOf<'_, Self::Buffer>,
+        nearest: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// The mean of each of `lists` lists of rows, `members[offsets[i]..offsets[i + 1]]` being list `i`. Row `r` is multiplied by
+    /// `weights[r]`; sums have 64 bits and run in the order of the list. Means of empty lists stay what they are.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn list_means(
+        &self,
+        rows_and_weights: (&Self::Buffer, &Self::Buffer),
+        members_and_offsets: (&Self::Buffer, &Self::Buffer),
+        lists: u32,
+        stride: u32,
+        means: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// Compares each query with the rows of its lists, by differences under L2, and appends those that are allowed and not
+    /// beyond its bound. `seen[query]` grows by all that are allowed. What is no number counts as infinitely near.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn scan_lists(
+        &self,
+        metric: Metric,
+        inverted: &InvertedOf<'_, Self::Buffer>,
+        queries: &QueriesOf<'_, Self::Buffer>,
+        probes: &ProbesOf<'_, Self::Buffer>,
+        seen: &mut Self::Buffer,
+        lists: &mut ListsOf<Self::Buffer>,
     ) -> Result<(), GpuError>;
 }
 

@@ -1,20 +1,17 @@
 //! The lists of a batch of queries on the device, and how ranges of rows bring them up to date.
 
-use super::backend::{Backend, ListsOf, QueriesOf, RowsOf};
+use super::backend::{Backend, ListsOf, RowsOf};
 use super::brute::{BruteForce, Rounds, Task};
 use super::budget::Reservation;
 use super::error::GpuError;
-use super::parts::{Part, filter_words, padded, stride_of};
+use super::parts::{Part, filter_words};
+use super::queries::Queries;
 use super::ranges::{next_count, range_end};
-use crate::kernels::kernels;
-use crate::metric::{Metric, inverse_norm};
 
 /// The lists of a batch on the device.
 pub(super) struct State<B: Backend> {
     width: usize,
-    queries: B::Buffer,
-    terms: B::Buffer,
-    bounds: B::Buffer,
+    queries: Queries<B>,
     front: ListsOf<B::Buffer>,
     back: ListsOf<B::Buffer>,
     /// Entries of the front that selections left.
@@ -37,25 +34,13 @@ pub(super) struct Found {
 impl<B: Backend> BruteForce<B> {
     pub(super) fn state(&self, task: &Task<'_>, batch: &[u32], width: usize) -> Result<State<B>, GpuError> {
         let backend = &self.device.backend;
-        let (dim, stride, count) = (task.vectors.dim(), stride_of(task.vectors.dim()), batch.len());
+        let (dim, count) = (task.vectors.dim(), batch.len());
         let room = self.room(width);
         let bytes = count * self.query_bytes(width, dim);
         let held = self.device.budget.reserve("a batch of queries", bytes)?;
         let rows = batch.iter().map(|&query| task.queries.row(query as usize));
-        let mut queries = backend.allocate(count * stride)?;
-        backend.write(&mut queries, 0, &padded(rows.clone(), stride))?;
-        let of_query = |row: &[f32]| {
-            let square = kernels().dot(row, row);
-            match self.metric {
-                Metric::L2 | Metric::Ip => square,
-                Metric::Cosine => inverse_norm(square),
-            }
-        };
-        let mut terms = backend.allocate(count)?;
-        backend.write(&mut terms, 0, &rows.map(of_query).collect::<Vec<f32>>())?;
-        let mut bounds = backend.allocate(count)?;
-        backend.write(&mut bounds, 0, &vec![f32::INFINITY; count])?;
-        let mut front = self.lists(count, room)?;
+        let queries = Queries::upload(backend, self.metric, dim, rows)?;
+        let mut front = ListsOf::allocate(backend, count, room)?;
         let mut kept = backend.allocate(count)?;
         backend.write(&mut front.counts, 0, &vec![0u32; count])?;
         backend.write(&mut kept, 0, &vec![0u32; count])?;
@@ -64,24 +49,12 @@ impl<B: Backend> BruteForce<B> {
         Ok(State {
             width,
             queries,
-            terms,
-            bounds,
             front,
-            back: self.lists(count, room)?,
+            back: ListsOf::allocate(backend, count, room)?,
             kept,
             overflow,
             seen: 0,
             _held: held,
-        })
-    }
-
-    fn lists(&self, queries: usize, room: usize) -> Result<ListsOf<B::Buffer>, GpuError> {
-        let backend = &self.device.backend;
-        Ok(ListsOf {
-            distances: backend.allocate(queries * room)?,
-            rows: backend.allocate(queries * room)?,
-            counts: backend.allocate(queries)?,
-            room: room as u32,
         })
     }
 
@@ -116,7 +89,6 @@ impl<B: Backend> BruteForce<B> {
             allow: allow.as_ref(),
             base: part.first as u32,
         };
-        let stride = stride_of(task.vectors.dim()) as u32;
         let mut from = part.first;
         // The end of a range that is compared again, piece by piece.
         let mut pieces_to = part.first;
@@ -130,15 +102,15 @@ impl<B: Backend> BruteForce<B> {
             let limit = if from < pieces_to { pieces_to } else { end };
             let (to, held) = range_end(task.allow, from, limit, wanted);
             if held > 0 {
-                let batch = QueriesOf {
-                    data: &state.queries,
-                    terms: &state.terms,
-                    bounds: &state.bounds,
-                    count: queries as u32,
-                    stride,
-                };
                 let (first, count) = ((from - part.first) as u32, (to - from) as u32);
-                backend.candidates(task.comparison, &rows, first, count, &batch, &mut state.front)?;
+                backend.candidates(
+                    task.comparison,
+                    &rows,
+                    first,
+                    count,
+                    &state.queries.of(),
+                    &mut state.front,
+                )?;
                 rounds.ranges += 1;
                 if !self.select(state, queries, held > certain)? {
                     rounds.overflows += 1;
@@ -175,14 +147,14 @@ impl<B: Backend> BruteForce<B> {
                 backend.copy(&state.kept, &mut state.front.counts)?;
                 return Ok(false);
             }
-            state.bounds = bounds;
+            state.queries.bounds = bounds;
         } else {
             backend.select(
                 &state.front,
                 queries as u32,
                 width,
                 &mut state.back,
-                &mut state.bounds,
+                &mut state.queries.bounds,
                 &mut state.overflow,
             )?;
         }
@@ -200,13 +172,13 @@ impl<B: Backend> BruteForce<B> {
     ) -> Result<Found, GpuError> {
         let backend = &self.device.backend;
         let width = state.width;
-        let mut packed = self.lists(queries, width)?;
+        let mut packed = ListsOf::allocate(backend, queries, width)?;
         backend.select(
             &state.front,
             queries as u32,
             width as u32,
             &mut packed,
-            &mut state.bounds,
+            &mut state.queries.bounds,
             &mut state.overflow,
         )?;
         let mut found = Found {
@@ -218,7 +190,7 @@ impl<B: Backend> BruteForce<B> {
         };
         backend.read(&packed.rows, &mut found.rows)?;
         backend.read(&packed.counts, &mut found.counts)?;
-        backend.read(&state.bounds, &mut found.bounds)?;
+        backend.read(&state.queries.bounds, &mut found.bounds)?;
         Ok(found)
     }
 }

@@ -1,108 +1,218 @@
-//! GPU_BRUTE_FORCE: no structure, like FLAT, and the exact search runs on a device. The rows go there with the first search
-//! and stay, as far as its memory allows.
+//! What every GPU index type is: an index that holds the structure and answers on the processor, and what searches it on a
+//! device. What that needs goes to the device with the first search and stays, as far as its memory allows.
 //!
-//! What a device is bad at stays on the processor, with the same answer: searches within a window of distances, few rows, and
-//! everything when there is no device, as when an index was built on another machine.
+//! What a device is bad at stays on the processor: searches within a window of distances, few rows, and everything when there is
+//! no device, as when an index was built on another machine.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::OwnBackend;
-use super::backend::Device;
+use super::backend::{Backend, Device};
 use super::brute::{BruteForce, Rounds, Tuning};
 use super::error::GpuError;
+use super::ivf::{self, ListScan, ListTuning};
 use crate::bitset::Bitset;
-use crate::error::BuildError;
+use crate::blob::Reader;
+use crate::error::{BuildError, OpenError};
+use crate::flat::Flat;
 use crate::index::{IndexKind, SearchStats, VectorIndex};
-use crate::indexed_rows::IndexedRows;
+use crate::indexed_rows::{Candidates, IndexedRows};
+use crate::ivf::IvfFlat;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
 
-/// Floats of the rows that may be found, times queries, below which the processor is done before a device has started.
-const LEAST_WORK: usize = 1 << 20;
+/// Floats of the rows that are looked at, times queries, below which the processor is done before a device has started.
+pub(crate) const LEAST_WORK: usize = 1 << 20;
 
+/// An index on the processor.
+pub(crate) trait Host: VectorIndex {
+    /// Its rows.
+    fn indexed(&self) -> &IndexedRows;
+
+    /// Its blob, as that of an index with other parameters.
+    fn serialize_as(&self, params: BuildParams) -> Vec<u8>;
+}
+
+/// A batch of searches.
+pub(crate) struct Ask<'a> {
+    pub(crate) vectors: Vectors<'a>,
+    pub(crate) queries: Vectors<'a>,
+    pub(crate) k: usize,
+    pub(crate) params: &'a SearchParams,
+    pub(crate) candidates: &'a Candidates<'a>,
+}
+
+/// What searches an index on a device.
+pub(crate) trait DeviceSearch<H>: Send + Sync + fmt::Debug {
+    /// Rows that are compared with each query, about.
+    fn rows_looked_at(&self, host: &H, ask: &Ask<'_>) -> usize;
+
+    /// The rows nearest to each query; `None` where the processor should look.
+    ///
+    /// # Errors
+    /// When the device fails, or its memory is too small.
+    fn search(
+        &self,
+        host: &H,
+        ask: &Ask<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError>;
+}
+
+/// An index of a GPU index type.
 #[derive(Debug)]
-pub(crate) struct GpuBruteForce {
-    rows: IndexedRows,
+pub(crate) struct OnDevice<H, S> {
+    params: BuildParams,
+    host: H,
     /// `None` without a device.
-    search: Option<BruteForce<OwnBackend>>,
+    search: Option<S>,
+    least_work: usize,
+}
+
+/// GPU_BRUTE_FORCE.
+pub(crate) type GpuBruteForce = OnDevice<Flat, BruteForce<OwnBackend>>;
+/// GPU_IVF_FLAT.
+pub(crate) type GpuIvfFlat = OnDevice<IvfFlat, ListScan<OwnBackend>>;
+
+/// The device that an opened index is searched on, if there is one.
+fn device_of(params: BuildParams) -> Option<&'static Arc<Device<OwnBackend>>> {
+    let device = super::device();
+    if let Err(reason) = &device {
+        tracing::warn!(index = %params.kind(), %reason, "an index of a GPU is searched on the CPU");
+    }
+    device.ok()
 }
 
 impl GpuBruteForce {
     /// Needs a device.
     pub(crate) fn build(rows: IndexedRows, options: &BuildOptions<'_>) -> Result<Self, BuildError> {
         let device = super::device()?;
-        let count = rows.count() as u64;
-        options.progress.advance(count, count);
-        Ok(Self::on(rows, device))
+        Ok(Self::over(Some(device), Flat::build(rows, options)))
     }
 
     /// Searches without a device where there is none.
     pub(crate) fn open(rows: IndexedRows) -> Self {
-        match super::device() {
-            Ok(device) => Self::on(rows, device),
-            Err(reason) => {
-                tracing::warn!(%reason, "an index GPU_BRUTE_FORCE is searched on the CPU");
-                Self { rows, search: None }
-            }
-        }
+        Self::over(device_of(BuildParams::GpuBruteForce), Flat::open(rows))
     }
 
-    fn on(rows: IndexedRows, device: &Arc<Device<OwnBackend>>) -> Self {
-        let search = BruteForce::new(Arc::clone(device), rows.metric, Tuning::default());
+    fn over(device: Option<&Arc<Device<OwnBackend>>>, host: Flat) -> Self {
+        let of_device =
+            |device: &Arc<_>| BruteForce::new(Arc::clone(device), host.metric(), Tuning::default());
+        let search = device.map(of_device);
+        Self::new(BuildParams::GpuBruteForce, host, search, LEAST_WORK)
+    }
+}
+
+impl GpuIvfFlat {
+    /// Needs a device.
+    pub(crate) fn build(
+        nlist: u32,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let device = super::device()?;
+        ivf::build(device, nlist, rows, vectors, options, ListTuning::default())
+    }
+
+    /// Searches without a device where there is none.
+    pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
+        let params = BuildParams::GpuIvfFlat { nlist };
+        let host = IvfFlat::open(reader, nlist, rows)?;
+        let of_device = |device: &Arc<_>| ListScan::new(Arc::clone(device), ListTuning::default());
+        let search = device_of(params).map(of_device);
+        Ok(Self::new(params, host, search, LEAST_WORK))
+    }
+}
+
+impl Host for Flat {
+    fn indexed(&self) -> &IndexedRows {
+        Self::indexed(self)
+    }
+
+    fn serialize_as(&self, params: BuildParams) -> Vec<u8> {
+        Self::indexed(self).writer(params).finish()
+    }
+}
+
+impl<B: Backend> DeviceSearch<Flat> for BruteForce<B> {
+    fn rows_looked_at(&self, host: &Flat, ask: &Ask<'_>) -> usize {
+        ask.candidates.allowed.unwrap_or(host.indexed().count())
+    }
+
+    fn search(
+        &self,
+        _host: &Flat,
+        ask: &Ask<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
+        let allow = ask.candidates.scanned();
+        let found = Self::search(
+            self,
+            ask.vectors,
+            ask.queries,
+            ask.k,
+            allow,
+            stats,
+            &mut Rounds::default(),
+        )?;
+        Ok(found.into_iter().map(Some).collect())
+    }
+}
+
+impl<H: Host, S: DeviceSearch<H>> OnDevice<H, S> {
+    /// Searches that compare fewer than `least_work` floats are left to the processor, and all without `search`.
+    pub(super) fn new(params: BuildParams, host: H, search: Option<S>, least_work: usize) -> Self {
         Self {
-            rows,
-            search: Some(search),
+            params,
+            host,
+            search,
+            least_work,
         }
     }
 
     /// What the device finds; `None` when it should not be asked.
     fn on_device(
         &self,
-        vectors: Vectors<'_>,
-        queries: Vectors<'_>,
-        k: usize,
-        params: &SearchParams,
-        allow: Option<&Bitset>,
+        ask: &Ask<'_>,
         stats: &mut SearchStats,
-    ) -> Option<Result<Vec<Vec<Neighbor>>, GpuError>> {
-        let search = self.search.as_ref()?;
-        let allowed = allow.map_or(vectors.len(), Bitset::count);
-        let work = allowed
-            .saturating_mul(vectors.dim())
-            .saturating_mul(queries.len());
-        if work < LEAST_WORK || !params.within.is_open() {
-            return None;
-        }
-        Some(search.search(vectors, queries, k, allow, stats, &mut Rounds::default()))
+    ) -> Option<Result<Vec<Option<Vec<Neighbor>>>, GpuError>> {
+        let search = self.search.as_ref().filter(|_| ask.params.within.is_open())?;
+        let rows = search.rows_looked_at(&self.host, ask);
+        let work = rows
+            .saturating_mul(ask.vectors.dim())
+            .saturating_mul(ask.queries.len());
+        (work >= self.least_work).then(|| search.search(&self.host, ask, stats))
     }
 }
 
-impl VectorIndex for GpuBruteForce {
+impl<H: Host, S: DeviceSearch<H>> VectorIndex for OnDevice<H, S> {
     fn kind(&self) -> IndexKind {
-        IndexKind::GpuBruteForce
+        self.params.kind()
     }
 
     fn metric(&self) -> Metric {
-        self.rows.metric
+        self.host.metric()
     }
 
     fn dim(&self) -> usize {
-        self.rows.dim
+        self.host.dim()
     }
 
     fn rows(&self) -> usize {
-        self.rows.len
+        self.host.rows()
     }
 
     fn params(&self) -> BuildParams {
-        BuildParams::GpuBruteForce
+        self.params
     }
 
     fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes()
+        self.host.memory_bytes()
     }
 
     fn search(
@@ -130,21 +240,39 @@ impl VectorIndex for GpuBruteForce {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Vec<Neighbor>> {
-        let Some(candidates) = self.rows.candidates(vectors, queries.dim(), allow) else {
+        let candidates = self.host.indexed().candidates(vectors, queries.dim(), allow);
+        let Some(candidates) = candidates else {
             return vec![Vec::new(); queries.len()];
         };
-        match self.on_device(vectors, queries, k, params, candidates.scanned(), stats) {
-            Some(Ok(found)) => return found,
-            Some(Err(error)) => tracing::warn!(%error, "a search is done on the CPU"),
+        let ask = Ask {
+            vectors,
+            queries,
+            k,
+            params,
+            candidates: &candidates,
+        };
+        match self.on_device(&ask, stats) {
+            Some(Ok(found)) => {
+                let of_query = |(query, found): (usize, Option<Vec<Neighbor>>)| {
+                    found.unwrap_or_else(|| {
+                        let query = queries.row(query);
+                        self.host.search(vectors, query, k, params, allow, stats)
+                    })
+                };
+                return found.into_iter().enumerate().map(of_query).collect();
+            }
+            Some(Err(error)) => {
+                tracing::warn!(index = %self.kind(), %error, "a search is done on the CPU");
+            }
             None => {}
         }
         if queries.len() == 1 {
-            return vec![candidates.scan(queries.row(0), k, params.within, stats)];
+            return vec![self.host.search(vectors, queries.row(0), k, params, allow, stats)];
         }
-        candidates.scan_batch(queries, k, params.within, stats)
+        self.host.search_batch(vectors, queries, k, params, allow, stats)
     }
 
     fn serialize(&self) -> Vec<u8> {
-        self.rows.writer(self.params()).finish()
+        self.host.serialize_as(self.params)
     }
 }

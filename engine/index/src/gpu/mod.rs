@@ -1,13 +1,13 @@
 //! Indexes on NVIDIA devices.
 //!
 //! ```text
-//!   index    GPU_BRUTE_FORCE: a VectorIndex like the others; without a device it searches on the processor
-//!     |
-//!   brute    which rows are compared when; candidates from the device, exact distances from the processor
-//!     |
-//!   backend  one trait: buffers, and a method for each kernel
-//!    /   \
-//! cuda   twin
+//!      index       GPU index types: VectorIndexes like the others; without a device they search on the processor
+//!     /     \
+//!  brute    ivf    which rows are compared when; candidates from the device, exact distances from the processor
+//!     \     /
+//!     backend      one trait: buffers, and a method for each kernel
+//!     /     \
+//!  cuda     twin
 //! ```
 //!
 //! | module | what it holds |
@@ -15,7 +15,9 @@
 //! | [`backend`] | the trait, and what its calls take |
 //! | [`budget`] | memory of a device, accounted for |
 //! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
-//! | `ranges`, `slack` | its arithmetic: ranges of rows, and what rounded distances prove |
+//! | `ivf` | lists: made and scanned on the device |
+//! | `queries` | a batch of queries on the device |
+//! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
 //! | [`twin`] | the kernels in plain Rust |
 //! | [`offer`] | Milvus' GPU index types: their parameters, their errors, and the CPU indexes that stand in for them |
@@ -33,15 +35,18 @@ pub mod budget;
 pub mod cuda;
 mod error;
 mod index;
+mod ivf;
 pub mod offer;
 mod parts;
+mod queries;
 mod ranges;
 mod slack;
 pub mod twin;
 
 pub use backend::{Backend, Device};
 pub use error::GpuError;
-pub(crate) use index::GpuBruteForce;
+pub(crate) use index::{GpuBruteForce, GpuIvfFlat};
+pub use ivf::{ListTuning, ivf_flat_on};
 pub use offer::{GpuIndex, Offer, set_fallback};
 
 /// What the device of this process is behind.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::error::GpuError;
 use crate::error::ParamError;
-use crate::params::{BuildParams, Integer};
+use crate::params::{BuildParams, DEFAULT_NLIST, Integer, NLIST};
 
 /// `graph_degree`: links of a node of the graph that is searched.
 const GRAPH_DEGREE: Integer = Integer {
@@ -38,8 +38,11 @@ pub fn set_fallback(on: bool) {
 pub enum GpuIndex {
     /// Exact search.
     BruteForce,
-    /// Inverted lists; the parameters of IVF_FLAT.
-    IvfFlat(BuildParams),
+    /// Inverted lists.
+    IvfFlat {
+        /// Number of lists.
+        nlist: u32,
+    },
     /// Inverted lists with codewords; the parameters of IVF_PQ.
     IvfPq(BuildParams),
     /// Graph.
@@ -55,7 +58,7 @@ impl fmt::Display for GpuIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BruteForce => "GPU_BRUTE_FORCE",
-            Self::IvfFlat(_) => "GPU_IVF_FLAT",
+            Self::IvfFlat { .. } => "GPU_IVF_FLAT",
             Self::IvfPq(_) => "GPU_IVF_PQ",
             Self::Cagra { .. } => "GPU_CAGRA",
         })
@@ -69,6 +72,16 @@ pub struct Offer {
     pub params: BuildParams,
     /// Why it is not what was asked for.
     pub warning: Option<String>,
+}
+
+impl Offer {
+    /// What was asked for.
+    fn of(params: BuildParams) -> Self {
+        Self {
+            params,
+            warning: None,
+        }
+    }
 }
 
 /// A parameter that is one of some words; what is not given passes.
@@ -99,7 +112,7 @@ impl GpuIndex {
     pub fn parse(index_type: &str, params: &BTreeMap<String, String>) -> Option<Result<Self, ParamError>> {
         match index_type {
             "GPU_BRUTE_FORCE" => Some(Ok(Self::BruteForce)),
-            "GPU_IVF_FLAT" => Some(of_lists("IVF_FLAT", params).map(Self::IvfFlat)),
+            "GPU_IVF_FLAT" => Some(lists(params)),
             "GPU_IVF_PQ" => Some(of_lists("IVF_PQ", params).map(Self::IvfPq)),
             "GPU_CAGRA" => Some(cagra(params)),
             _ => None,
@@ -110,7 +123,8 @@ impl GpuIndex {
     pub fn equivalent(&self) -> BuildParams {
         match *self {
             Self::BruteForce => BuildParams::Flat,
-            Self::IvfFlat(params) | Self::IvfPq(params) => params,
+            Self::IvfFlat { nlist } => BuildParams::IvfFlat { nlist },
+            Self::IvfPq(params) => params,
             // The base layer of HNSW has 2 M links of a node.
             Self::Cagra {
                 degree,
@@ -129,13 +143,9 @@ impl GpuIndex {
     pub fn offer(&self, device: Result<(), GpuError>, fallback: bool) -> Result<Offer, GpuError> {
         let equivalent = self.equivalent();
         let refusal = match (device, self) {
-            (Ok(()), Self::BruteForce) => {
-                return Ok(Offer {
-                    params: BuildParams::GpuBruteForce,
-                    warning: None,
-                });
-            }
-            (Ok(()), Self::IvfFlat(_) | Self::IvfPq(_) | Self::Cagra { .. }) => GpuError::Index {
+            (Ok(()), Self::BruteForce) => return Ok(Offer::of(BuildParams::GpuBruteForce)),
+            (Ok(()), &Self::IvfFlat { nlist }) => return Ok(Offer::of(BuildParams::GpuIvfFlat { nlist })),
+            (Ok(()), Self::IvfPq(_) | Self::Cagra { .. }) => GpuError::Index {
                 index: self.to_string(),
                 equivalent: equivalent.kind().to_string(),
             },
@@ -164,7 +174,7 @@ impl GpuIndex {
         let offer = self.offer(device, FALLBACK.load(Ordering::Relaxed))?;
         let bit = match self {
             Self::BruteForce => 1,
-            Self::IvfFlat(_) => 2,
+            Self::IvfFlat { .. } => 2,
             Self::IvfPq(_) => 4,
             Self::Cagra { .. } => 8,
         };
@@ -181,6 +191,12 @@ impl GpuIndex {
 fn of_lists(cpu_type: &str, params: &BTreeMap<String, String>) -> Result<BuildParams, ParamError> {
     check_cache_dataset(params)?;
     BuildParams::parse(cpu_type, params)
+}
+
+fn lists(params: &BTreeMap<String, String>) -> Result<GpuIndex, ParamError> {
+    check_cache_dataset(params)?;
+    let nlist = NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST);
+    Ok(GpuIndex::IvfFlat { nlist })
 }
 
 fn check_cache_dataset(params: &BTreeMap<String, String>) -> Result<(), ParamError> {
@@ -252,13 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn with_a_device_brute_force_is_built_on_it_and_the_others_are_not() {
-        let brute = parse("GPU_BRUTE_FORCE", &[])
-            .unwrap()
-            .offer(Ok(()), true)
-            .unwrap();
-        assert_eq!((brute.params, brute.warning), (BuildParams::GpuBruteForce, None));
-        for (index_type, kind) in TYPES.into_iter().skip(1) {
+    fn with_a_device_some_types_are_built_on_it_and_the_others_are_not() {
+        let offer = |index_type, params: &[_]| {
+            let offer = parse(index_type, params).unwrap().offer(Ok(()), true).unwrap();
+            assert_eq!(offer.warning, None);
+            offer.params
+        };
+        assert_eq!(offer("GPU_BRUTE_FORCE", &[]), BuildParams::GpuBruteForce);
+        let lists = offer("GPU_IVF_FLAT", &[("nlist", "77")]);
+        assert_eq!(lists, BuildParams::GpuIvfFlat { nlist: 77 });
+        assert_eq!(offer("GPU_IVF_FLAT", &[]), BuildParams::GpuIvfFlat { nlist: 128 });
+        for (index_type, kind) in TYPES.into_iter().skip(2) {
             let index = parse(index_type, &[("m", "4")]).unwrap();
             let error = index.offer(Ok(()), false).unwrap_err().to_string();
             assert_eq!(

@@ -11,7 +11,7 @@ use crate::bitset::Bitset;
 /// Rows of a part are a multiple of this, so that bits of the filter start at a word.
 const PART_ROWS: usize = 128;
 /// Words that are padded and copied at a time.
-const COPY_WORDS: usize = 1 << 22;
+pub(super) const COPY_WORDS: usize = 1 << 22;
 
 /// Rows on the device.
 #[derive(Debug)]

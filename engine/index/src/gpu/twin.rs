@@ -1,7 +1,10 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
-use super::backend::{Backend, Comparison, ListsOf, QueriesOf, RowsOf, Word};
+use super::backend::{
+    Backend, Comparison, GROUP, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, Word,
+};
 use super::error::GpuError;
+use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 
 /// Squared lengths below this have lost digits.
@@ -206,6 +209,124 @@ impl Backend for Twin {
         }
         Ok(())
     }
+
+    fn nearest(
+        &self,
+        comparison: Comparison,
+        rows: &RowsOf<'_, Vec<u32>>,
+        count: u32,
+        queries: &QueriesOf<'_, Vec<u32>>,
+        nearest: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        let stride = queries.stride as usize;
+        let stored = rows.data.chunks_exact(stride).zip(rows.terms.iter());
+        let vectors = queries.data.chunks_exact(stride).zip(queries.terms.iter());
+        let vectors = vectors.take(queries.count as usize);
+        for ((vector, &query_term), key) in vectors.zip(nearest.chunks_exact_mut(2)) {
+            for (row, (stored, &row_term)) in stored.clone().take(count as usize).enumerate() {
+                let sum = match comparison {
+                    Comparison::L2Direct => squared_differences(vector, stored),
+                    Comparison::L2 | Comparison::Ip | Comparison::Cosine => dot(vector, stored),
+                };
+                let (query_term, row_term) = (f32::from_word(query_term), f32::from_word(row_term));
+                let found = Neighbor {
+                    distance: distance(comparison, sum, query_term, row_term),
+                    row: row as u32,
+                };
+                if found.key() < u64::from(key[1]) << 32 | u64::from(key[0]) {
+                    key.copy_from_slice(&[found.key() as u32, (found.key() >> 32) as u32]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list_means(
+        &self,
+        (rows, weights): (&Vec<u32>, &Vec<u32>),
+        (members, offsets): (&Vec<u32>, &Vec<u32>),
+        lists: u32,
+        stride: u32,
+        means: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        let stride = stride as usize;
+        let spans = offsets.windows(2).take(lists as usize);
+        for (span, mean) in spans.zip(means.chunks_exact_mut(stride)) {
+            let members = members.get(span[0] as usize..span[1] as usize);
+            let members = members.ok_or_else(|| outside("list_means"))?;
+            if members.is_empty() {
+                continue;
+            }
+            for (at, mean) in mean.iter_mut().enumerate() {
+                let mut sum = 0.0f64;
+                for &row in members {
+                    let value = rows
+                        .get(row as usize * stride + at)
+                        .zip(weights.get(row as usize));
+                    let (&value, &weight) = value.ok_or_else(|| outside("list_means"))?;
+                    sum += f64::from(f32::from_word(value) * f32::from_word(weight));
+                }
+                *mean = ((sum / members.len() as f64) as f32).to_word();
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_lists(
+        &self,
+        metric: Metric,
+        inverted: &InvertedOf<'_, Vec<u32>>,
+        queries: &QueriesOf<'_, Vec<u32>>,
+        probes: &ProbesOf<'_, Vec<u32>>,
+        seen: &mut Vec<u32>,
+        lists: &mut ListsOf<Vec<u32>>,
+    ) -> Result<(), GpuError> {
+        let (stride, comparison) = (queries.stride as usize, Comparison::new(metric, true));
+        let term = |terms: &[u32], at: usize| f32::from_word(terms.get(at).copied().unwrap_or(u32::MAX));
+        for query in 0..queries.count as usize {
+            let vector = queries.data.get(query * stride..(query + 1) * stride);
+            let first = query * probes.room as usize + probes.first as usize;
+            let probed = probes.lists.get(first..first + probes.count as usize);
+            let (vector, probed) = vector.zip(probed).ok_or_else(|| outside("scan_lists"))?;
+            for &list in probed {
+                let span = inverted.starts.get(list as usize..list as usize + 2);
+                let span = span.ok_or_else(|| outside("scan_lists"))?;
+                for place in span[0] as usize * GROUP..span[1] as usize * GROUP {
+                    let number = inverted.numbers.get(place).copied().unwrap_or(NO_ROW);
+                    let bit = |allow: &Vec<u32>| {
+                        let word = allow.get(number as usize / 32);
+                        word.is_some_and(|word| word >> (number % 32) & 1 == 1)
+                    };
+                    if number == NO_ROW || !inverted.allow.is_none_or(bit) {
+                        continue;
+                    }
+                    let row = row_of(inverted.data, place, stride).ok_or_else(|| outside("scan_lists"))?;
+                    let sum = match metric {
+                        Metric::L2 => squared_differences(vector, &row),
+                        Metric::Ip | Metric::Cosine => dot(vector, &row),
+                    };
+                    let row_term = term(inverted.terms, if metric == Metric::Cosine { place } else { 0 });
+                    let found = distance(comparison, sum, term(queries.terms, query), row_term);
+                    *seen.get_mut(query).ok_or_else(|| outside("scan_lists"))? += 1;
+                    if found <= term(queries.bounds, query) {
+                        append(lists, query, found, number)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row at a place of interleaved groups.
+fn row_of(data: &[u32], place: usize, stride: usize) -> Option<Vec<u32>> {
+    let (group, lane) = (place / GROUP, place % GROUP);
+    let mut row = Vec::with_capacity(stride);
+    for chunk in 0..stride / 4 {
+        let at = 4 * ((group * (stride / 4) + chunk) * GROUP + lane);
+        row.extend_from_slice(data.get(at..at + 4)?);
+    }
+    Some(row)
 }
 
 fn append(lists: &mut ListsOf<Vec<u32>>, query: usize, distance: f32, row: u32) -> Result<(), GpuError> {

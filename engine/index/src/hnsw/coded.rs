@@ -64,6 +64,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
         }) => Some((Degrees { m, ef_construction }, Some(code))),
         BuildParams::Flat
         | BuildParams::GpuBruteForce
+        | BuildParams::GpuIvfFlat { .. }
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
         | BuildParams::Disk(_)
@@ -225,6 +226,7 @@ impl CodedGraph {
             BuildParams::Hnsw { .. }
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
+            | BuildParams::GpuIvfFlat { .. }
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)

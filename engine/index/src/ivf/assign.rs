@@ -124,7 +124,7 @@ impl Assigner<'_> {
 
 /// Sorts `rows` by their list, keeping the order within one: `(offsets, members)`, list `i` being
 /// `members[offsets[i]..offsets[i + 1]]`.
-pub(super) fn group(rows: &[u32], assigned: &[Neighbor], lists: usize) -> (Vec<u32>, Vec<u32>) {
+pub(crate) fn group(rows: &[u32], assigned: &[Neighbor], lists: usize) -> (Vec<u32>, Vec<u32>) {
     let mut counts = vec![0u32; lists];
     for list in assigned {
         if let Some(count) = counts.get_mut(list.row as usize) {

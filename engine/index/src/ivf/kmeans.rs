@@ -25,8 +25,92 @@ const SPREAD_CANDIDATES: usize = 4;
 /// How far the two halves of a split list are pushed apart, relative to the centroid.
 const SPLIT: f32 = 1.0 / 1024.0;
 
+/// Who does the two things that take the time of k-means and of a build of lists: the processor, or a device.
+pub(crate) trait Clusterer {
+    /// The nearest of `lists` centroids (`row`, under the metric that groups rows) of each of `rows`, with its distance.
+    /// Reports rows done when `total` is given.
+    fn assign(
+        &mut self,
+        space: &Space<'_>,
+        rows: &[u32],
+        centroids_and_lists: (&[f32], usize),
+        progress: &dyn Progress,
+        total: Option<usize>,
+    ) -> Result<Vec<Neighbor>, BuildError>;
+
+    /// Puts the mean of each list of `rows` into its centroid; centroids of empty lists stay. Rows count by direction under
+    /// COSINE. Sums run in the order of `rows` and in 64 bits.
+    fn means(
+        &mut self,
+        space: &Space<'_>,
+        rows: &[u32],
+        assigned: &[Neighbor],
+        centroids: &mut [f32],
+    ) -> Result<(), BuildError>;
+}
+
+/// The threads of the processor.
+#[derive(Debug)]
+pub(super) struct OnProcessor;
+
+impl Clusterer for OnProcessor {
+    fn assign(
+        &mut self,
+        space: &Space<'_>,
+        rows: &[u32],
+        (centroids, lists): (&[f32], usize),
+        progress: &dyn Progress,
+        total: Option<usize>,
+    ) -> Result<Vec<Neighbor>, BuildError> {
+        let assigner = Assigner {
+            space,
+            centroids,
+            lists,
+        };
+        assigner.assign(rows, progress, total)
+    }
+
+    fn means(
+        &mut self,
+        space: &Space<'_>,
+        rows: &[u32],
+        assigned: &[Neighbor],
+        centroids: &mut [f32],
+    ) -> Result<(), BuildError> {
+        let dim = space.vectors.dim();
+        let (offsets, members) = group(rows, assigned, centroids.len() / dim);
+        let means = centroids.par_chunks_exact_mut(dim).zip(offsets.par_windows(2));
+        means.for_each(|(centroid, span)| {
+            let rows = members.get(span[0] as usize..span[1] as usize).unwrap_or(&[]);
+            if rows.is_empty() {
+                return;
+            }
+            let mut sums = vec![0.0f64; dim];
+            for &row in rows {
+                let weight = weight_of(space, row);
+                for (sum, &value) in sums.iter_mut().zip(space.vectors.row(row as usize)) {
+                    *sum += f64::from(value * weight);
+                }
+            }
+            for (value, sum) in centroid.iter_mut().zip(&sums) {
+                *value = (sum / rows.len() as f64) as f32;
+            }
+        });
+        Ok(())
+    }
+}
+
+/// What a row is multiplied by in the mean of its list.
+pub(crate) fn weight_of(space: &Space<'_>, row: u32) -> f32 {
+    match space.metric {
+        Metric::L2 | Metric::Ip => 1.0,
+        Metric::Cosine => space.row_scorer(row).inverse_query(),
+    }
+}
+
 /// Centroids (lists x dim, row-major) of the rows `rows` of `space`; `lists` is at most their number.
 pub(super) fn train(
+    clusterer: &mut impl Clusterer,
     space: &Space<'_>,
     rows: &[u32],
     lists: usize,
@@ -47,14 +131,10 @@ pub(super) fn train(
     normalize(space, &mut centroids);
     let mut last = f64::INFINITY;
     for _ in 0..ITERATIONS {
-        let assigned = Assigner {
-            space,
-            centroids: &centroids,
-            lists,
-        }
-        .assign(&sample, progress, None)?;
+        let assigned = clusterer.assign(space, &sample, (&centroids, lists), progress, None)?;
         let total: f64 = assigned.iter().map(|nearest| f64::from(nearest.distance)).sum();
-        centroids = means(space, &sample, &assigned, &centroids, lists);
+        clusterer.means(space, &sample, &assigned, &mut centroids)?;
+        split_fullest(&assigned, space.vectors.dim(), &mut centroids);
         normalize(space, &mut centroids);
         if (last - total).abs() <= ENOUGH * total.abs() {
             break;
@@ -134,38 +214,15 @@ fn pick(weights: &[f32], target: f64) -> Option<usize> {
     })
 }
 
-/// The mean of every list. Rows count by direction under COSINE. An empty list takes half of the fullest one.
-fn means(space: &Space<'_>, sample: &[u32], assigned: &[Neighbor], old: &[f32], lists: usize) -> Vec<f32> {
-    let dim = space.vectors.dim();
-    let (offsets, members) = group(sample, assigned, lists);
-    let mut centroids = old.to_vec();
-    let spans: Vec<(usize, usize)> = offsets
-        .windows(2)
-        .map(|pair| (pair[0] as usize, pair[1] as usize))
-        .collect();
-    centroids
-        .par_chunks_exact_mut(dim)
-        .zip(&spans)
-        .for_each(|(centroid, &(start, end))| {
-            let rows = members.get(start..end).unwrap_or(&[]);
-            if rows.is_empty() {
-                return;
-            }
-            let mut sums = vec![0.0f64; dim];
-            for &row in rows {
-                let weight = match space.metric {
-                    Metric::L2 | Metric::Ip => 1.0,
-                    Metric::Cosine => space.row_scorer(row).inverse_query(),
-                };
-                for (sum, &value) in sums.iter_mut().zip(space.vectors.row(row as usize)) {
-                    *sum += f64::from(value * weight);
-                }
-            }
-            for (value, sum) in centroid.iter_mut().zip(&sums) {
-                *value = (sum / rows.len() as f64) as f32;
-            }
-        });
-    let mut sizes: Vec<usize> = spans.iter().map(|&(start, end)| end - start).collect();
+/// An empty list takes half of the fullest one.
+fn split_fullest(assigned: &[Neighbor], dim: usize, centroids: &mut [f32]) {
+    let lists = centroids.len() / dim;
+    let mut sizes = vec![0usize; lists];
+    for list in assigned {
+        if let Some(size) = sizes.get_mut(list.row as usize) {
+            *size += 1;
+        }
+    }
     for empty in 0..lists {
         if sizes[empty] > 0 {
             continue;
@@ -183,7 +240,6 @@ fn means(space: &Space<'_>, sample: &[u32], assigned: &[Neighbor], old: &[f32], 
             centroids[fullest * dim + axis] = value * (1.0 - push);
         }
     }
-    centroids
 }
 
 /// Gives centroids unit length where rows are grouped by direction.
@@ -221,7 +277,7 @@ mod tests {
             .collect();
         let space = Space::new(Metric::L2, Vectors::new(&data, 2).unwrap(), None);
         let rows: Vec<u32> = (0..400).collect();
-        let centroids = train(&space, &rows, 4, 1, &()).unwrap();
+        let centroids = train(&mut OnProcessor, &space, &rows, 4, 1, &()).unwrap();
         for [x, y] in groups {
             let near = |c: &[f32]| (c[0] - x).abs() < 1.0 && (c[1] - y).abs() < 1.0;
             assert_eq!(
@@ -238,7 +294,7 @@ mod tests {
         for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
             let space = Space::new(metric, Vectors::new(&data, 2).unwrap(), None);
             let rows: Vec<u32> = (0..50).collect();
-            let centroids = train(&space, &rows, 8, 1, &()).unwrap();
+            let centroids = train(&mut OnProcessor, &space, &rows, 8, 1, &()).unwrap();
             assert_eq!(centroids.len(), 16);
             assert!(centroids.iter().all(|value| value.is_finite()));
         }

@@ -1,10 +1,11 @@
 //! The coarse structure of every IVF family: rows sorted into lists around k-means centroids, and the walk over the lists
 //! nearest to a query.
 
-use super::assign::{Assigner, group};
+use super::assign::group;
 use super::coarse::Coarse;
+use super::grouping;
+use super::kmeans::{self, Clusterer, OnProcessor};
 use super::members::{ListScan, Members, Walk};
-use super::{grouping, kmeans};
 use crate::blob::{Array, Reader, Writer};
 use crate::error::{BuildError, OpenError};
 use crate::index::SearchStats;
@@ -17,7 +18,7 @@ use crate::vectors::Vectors;
 
 /// Which rows are in which list.
 #[derive(Debug)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     metric: Metric,
     dim: usize,
     /// As asked for; there are fewer lists when there are fewer rows.
@@ -39,15 +40,23 @@ impl Lists {
         options: &BuildOptions<'_>,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
+        Self::build_by(&mut OnProcessor, nlist, rows, vectors, options, progress)
+    }
+
+    /// [`Lists::build`] by something else than the processor.
+    pub(super) fn build_by(
+        clusterer: &mut impl Clusterer,
+        nlist: u32,
+        rows: &IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
         let (space, numbers) = (rows.space(vectors), rows.numbers());
         let lists = (nlist as usize).min(numbers.len());
-        let centroids = kmeans::train(&space, &numbers, lists, options.seed, progress)?;
-        let assigner = Assigner {
-            space: &space,
-            centroids: &centroids,
-            lists,
-        };
-        let assigned = assigner.assign(&numbers, progress, Some(numbers.len()))?;
+        let centroids = kmeans::train(clusterer, &space, &numbers, lists, options.seed, progress)?;
+        let total = Some(numbers.len());
+        let assigned = clusterer.assign(&space, &numbers, (&centroids, lists), progress, total)?;
         Ok(Self {
             metric: rows.metric,
             dim: rows.dim,
@@ -87,22 +96,22 @@ impl Lists {
     }
 
     /// The metric of the rows.
-    pub(super) fn metric(&self) -> Metric {
+    pub(crate) fn metric(&self) -> Metric {
         self.metric
     }
 
     /// Number of lists.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.members.lists()
     }
 
     /// Number of rows in all lists.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.members.rows()
     }
 
     /// Rows of a list; empty when there is no such list.
-    pub(super) fn list(&self, index: u32) -> &[u32] {
+    pub(crate) fn list(&self, index: u32) -> &[u32] {
         self.members.list(index)
     }
 
@@ -115,6 +124,11 @@ impl Lists {
     pub(super) fn centroid(&self, index: u32) -> &[f32] {
         let start = index as usize * self.dim;
         self.centroids.get(start..start + self.dim).unwrap_or(&[])
+    }
+
+    /// All centroids, lists x dim, row-major, and the metric that groups rows.
+    pub(crate) fn centroid_rows(&self) -> (&[f32], Metric) {
+        (&self.centroids, grouping(self.metric))
     }
 
     /// The centroids under the metric that groups rows.

@@ -32,13 +32,15 @@ mod bits;
 mod bounds;
 mod coarse;
 mod coded;
-mod kmeans;
-mod lists;
+pub(crate) mod kmeans;
+pub(crate) mod lists;
 mod members;
 pub(crate) mod params;
 mod reservoir;
 mod search;
 mod typed;
+
+pub(crate) use assign::group;
 
 use crate::bitset::Bitset;
 use crate::blob::{Array, Reader};
@@ -50,12 +52,14 @@ use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::scorer::Space;
+use crate::strategy::ListsPlan;
 use crate::typed::ElementType;
 use crate::vectors::Vectors;
 pub use bits::BitLists;
 use bounds::BOUNDS;
 pub(crate) use coded::IvfCoded;
 use coded::{Half, ListCodes};
+use kmeans::Clusterer;
 use lists::Lists;
 use params::Code;
 use search::{ListSearch, MIN_DIM, Request};
@@ -100,6 +104,22 @@ impl IvfFlat {
         Ok(Self { rows, lists, bounded })
     }
 
+    /// Lists that something else than the processor makes, without codes.
+    pub(crate) fn build_by(
+        clusterer: &mut impl Clusterer,
+        nlist: u32,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let lists = Lists::build_by(clusterer, nlist, &rows, vectors, options, options.progress)?;
+        Ok(Self {
+            rows,
+            lists,
+            bounded: None,
+        })
+    }
+
     pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
         const FIRST: usize = IndexedRows::ARRAYS + Lists::ARRAYS;
         let lists = Lists::open(reader, nlist, &rows)?;
@@ -114,9 +134,39 @@ impl IvfFlat {
         Ok(Self { rows, lists, bounded })
     }
 
+    /// The rows.
+    pub(crate) fn indexed(&self) -> &IndexedRows {
+        &self.rows
+    }
+
+    /// Its lists.
+    pub(crate) fn inverted(&self) -> &Lists {
+        &self.lists
+    }
+
+    /// Lists that a search for `k` of some rows or of all looks at; all, when that is as quick.
+    pub(crate) fn probes(&self, k: usize, params: &SearchParams, allowed: Option<usize>) -> usize {
+        let request = Request {
+            query: &[],
+            k,
+            params,
+            allow: None,
+            allowed,
+        };
+        match self.lists().plan(&request) {
+            ListsPlan::Probe { nprobe } => nprobe,
+            ListsPlan::Scan => self.lists.count(),
+        }
+    }
+
     /// The index as the blob of one of vectors of another type.
     fn serialize_of(&self, element: ElementType) -> Vec<u8> {
-        let mut writer = self.rows.writer_of(self.params(), element);
+        self.serialize_as(self.params(), element)
+    }
+
+    /// The index as the blob of one with other parameters.
+    pub(crate) fn serialize_as(&self, params: BuildParams, element: ElementType) -> Vec<u8> {
+        let mut writer = self.rows.writer_of(params, element);
         self.lists.write(&mut writer);
         if let Some((codes, bounds)) = &self.bounded {
             codes.write(&mut writer);

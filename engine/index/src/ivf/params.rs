@@ -304,6 +304,7 @@ pub(crate) fn parse_search(
         }
         IndexKind::Flat
         | IndexKind::GpuBruteForce
+        | IndexKind::GpuIvfFlat
         | IndexKind::IvfFlat
         | IndexKind::Hnsw
         | IndexKind::HnswSq

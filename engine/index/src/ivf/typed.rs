@@ -113,6 +113,7 @@ impl TypedLists {
                 }
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
+                | BuildParams::GpuIvfFlat { .. }
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
@@ -140,6 +141,7 @@ impl TypedLists {
                 BuildParams::IvfFlat { nlist } => Widened::Flat(IvfFlat::open(reader, nlist, rows)?),
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
+                | BuildParams::GpuIvfFlat { .. }
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)

@@ -58,7 +58,8 @@ impl TypedIndex {
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
             | BuildParams::Sparse(_)
-            | BuildParams::GpuBruteForce => false,
+            | BuildParams::GpuBruteForce
+            | BuildParams::GpuIvfFlat { .. } => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -192,7 +193,8 @@ impl TypedIndex {
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
             | BuildParams::Sparse(_)
-            | BuildParams::GpuBruteForce => {
+            | BuildParams::GpuBruteForce
+            | BuildParams::GpuIvfFlat { .. } => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()

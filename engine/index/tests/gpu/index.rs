@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use elanus_index::gpu::cuda::{Options, open};
 use elanus_index::gpu::{configure, device};
 use elanus_index::{
-    AnyIndex, Bitset, BuildOptions, BuildParams, IndexKind, Neighbor, SearchParams, SearchStats, VectorRef,
-    Vectors, VectorsRef, Window, exact_search,
+    AnyIndex, Bitset, BuildOptions, BuildParams, IndexKind, Metric, Neighbor, SearchParams, SearchStats,
+    VectorRef, Vectors, VectorsRef, Window, exact_search,
 };
 
 use crate::data::{METRICS, Rng, allow_percent};
@@ -106,6 +106,55 @@ fn an_index_is_built_saved_opened_and_searched_on_the_device() {
         assert_eq!(search(&index, rows, &query, &within, None)[..4], nearest[2..]);
         assert_eq!(lent.launches(), started);
     }
+}
+
+#[test]
+fn lists_are_built_saved_opened_and_searched_on_the_device() {
+    let Some(lent) = lend() else { return };
+    if lent.is_emulated() {
+        configure(emulated_options());
+    }
+    let nlist = BTreeMap::from([("nlist".to_owned(), "8".to_owned())]);
+    let params = BuildParams::parse("GPU_IVF_FLAT", &nlist).unwrap();
+    assert_eq!(params, BuildParams::GpuIvfFlat { nlist: 8 });
+    assert_eq!(params.to_map(), nlist);
+    let (dim, count) = (64, 18_000);
+    let base = Rng(3).normals(count * dim);
+    let rows = Vectors::new(&base, dim).unwrap();
+    let query = Rng(4).normals(dim);
+    let started = lent.launches();
+    let built = AnyIndex::build(
+        &params,
+        Metric::L2.into(),
+        VectorsRef::Floats(rows),
+        None,
+        &BuildOptions::default(),
+    );
+    assert!(
+        started.is_none() || lent.launches() > started,
+        "built on the device"
+    );
+    let blob = built.unwrap().serialize();
+    let index = AnyIndex::open(blob.clone().into()).unwrap();
+    assert_eq!((index.kind(), index.rows()), (IndexKind::GpuIvfFlat, count));
+    assert_eq!(index.serialize(), blob);
+    let all = BTreeMap::from([("nprobe".to_owned(), "8".to_owned())]);
+    let all = SearchParams::parse(index.kind(), &all, 6).unwrap();
+    let started = lent.launches();
+    let exact = exact_search(Metric::L2, rows, &query, 6, None, &mut SearchStats::default());
+    assert_eq!(search(&index, rows, &query, &all, None), exact);
+    assert!(
+        started.is_none() || lent.launches() > started,
+        "searched on the device"
+    );
+    // A part of the lists is so little here that the processor looks through them.
+    let started = lent.launches();
+    let one = SearchParams {
+        nprobe: Some(1),
+        ..all
+    };
+    assert_eq!(search(&index, rows, &query, &one, None).len(), 6);
+    assert_eq!(lent.launches(), started);
 }
 
 #[test]

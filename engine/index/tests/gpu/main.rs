@@ -7,5 +7,7 @@ mod compile;
 mod data;
 mod device;
 mod index;
+mod ivf;
 mod kernels;
+mod list_kernels;
 mod search;

@@ -13,8 +13,11 @@ use cudarc::nvrtc::Ptx;
 
 use super::compiler::Compiler;
 use super::source::source;
-use crate::gpu::backend::{Backend, Comparison, Device, ListsOf, QueriesOf, RowsOf, Word};
+use crate::gpu::backend::{
+    Backend, Comparison, Device, InvertedOf, ListsOf, ProbesOf, QueriesOf, RowsOf, Word,
+};
 use crate::gpu::error::GpuError;
+use crate::metric::Metric;
 
 /// Threads of a block of the comparing kernels.
 const THREADS: u32 = 256;
@@ -29,6 +32,11 @@ const FEW: u32 = 4;
 const STRIPE_ROWS: u32 = THREADS / 32 * 4;
 /// Blocks for each multiprocessor of a kernel that takes any number of them.
 const WAVES: u32 = 16;
+/// Threads of a block that adds up a list.
+const MEAN_THREADS: u32 = 128;
+/// Blocks for each multiprocessor up to which lists are scanned by several blocks each, and the least groups of such a part.
+const SCAN_WAVES: u32 = 4;
+const LEAST_PART: u32 = 2 * THREADS / 32;
 /// Entries of lists from which on a block for each of them has all the threads that it can.
 const LONG_LIST: u32 = 32 * 1024;
 
@@ -83,6 +91,9 @@ pub struct Cuda {
     candidates_4: CudaFunction,
     candidates_1: CudaFunction,
     select_k: CudaFunction,
+    nearest_128: CudaFunction,
+    list_means: CudaFunction,
+    scan_lists: CudaFunction,
 }
 
 /// Opens a device: the probe. Never panics, and takes a moment only where there is no driver.
@@ -124,6 +135,9 @@ fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
         candidates_4: kernel("candidates_4")?,
         candidates_1: kernel("candidates_1")?,
         select_k: kernel("select_k")?,
+        nearest_128: kernel("nearest_128")?,
+        list_means: kernel("list_means")?,
+        scan_lists: kernel("scan_lists")?,
         info,
     };
     let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
@@ -341,6 +355,78 @@ impl Backend for Cuda {
         launch.arg(bounds).arg(overflow);
         // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
         unsafe { launch.launch(config(queries.max(1), threads)) }.map_err(failed("start select_k"))?;
+        Ok(())
+    }
+
+    fn nearest(
+        &self,
+        comparison: Comparison,
+        rows: &RowsOf<'_, CudaSlice<u32>>,
+        count: u32,
+        queries: &QueriesOf<'_, CudaSlice<u32>>,
+        nearest: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let comparison = comparison as u32;
+        let blocks = count.div_ceil(TILE_ROWS) * queries.count.div_ceil(LARGE_TILE);
+        let mut launch = self.stream.launch_builder(&self.nearest_128);
+        launch.arg(rows.data).arg(rows.terms).arg(&count);
+        launch.arg(queries.data).arg(queries.terms).arg(&queries.count);
+        launch.arg(&queries.stride).arg(&comparison).arg(nearest);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(blocks.max(1), THREADS)) }.map_err(failed("start nearest"))?;
+        Ok(())
+    }
+
+    fn list_means(
+        &self,
+        (rows, weights): (&CudaSlice<u32>, &CudaSlice<u32>),
+        (members, offsets): (&CudaSlice<u32>, &CudaSlice<u32>),
+        lists: u32,
+        stride: u32,
+        means: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let mut launch = self.stream.launch_builder(&self.list_means);
+        launch.arg(rows).arg(weights).arg(members).arg(offsets);
+        launch.arg(&stride).arg(means);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(lists.max(1), MEAN_THREADS)) }.map_err(failed("start list_means"))?;
+        Ok(())
+    }
+
+    fn scan_lists(
+        &self,
+        metric: Metric,
+        inverted: &InvertedOf<'_, CudaSlice<u32>>,
+        queries: &QueriesOf<'_, CudaSlice<u32>>,
+        probes: &ProbesOf<'_, CudaSlice<u32>>,
+        seen: &mut CudaSlice<u32>,
+        lists: &mut ListsOf<CudaSlice<u32>>,
+    ) -> Result<(), GpuError> {
+        let comparison = Comparison::new(metric, true) as u32;
+        let nothing = 0u64;
+        let pairs = queries.count * probes.count;
+        let wanted = (self.info.multiprocessors * SCAN_WAVES).div_ceil(pairs.max(1));
+        let splits = wanted.min(inverted.longest / LEAST_PART).max(1);
+        let mut launch = self.stream.launch_builder(&self.scan_lists);
+        launch.arg(inverted.data).arg(inverted.terms);
+        launch.arg(inverted.numbers).arg(inverted.starts);
+        match inverted.allow {
+            Some(allow) => launch.arg(allow),
+            None => launch.arg(&nothing),
+        };
+        launch.arg(queries.data).arg(queries.terms).arg(queries.bounds);
+        launch.arg(&queries.stride).arg(&comparison);
+        launch.arg(probes.lists).arg(&probes.room);
+        launch.arg(&probes.first).arg(&probes.count).arg(&splits);
+        launch.arg(seen);
+        launch
+            .arg(&mut lists.distances)
+            .arg(&mut lists.rows)
+            .arg(&mut lists.counts)
+            .arg(&lists.room);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config((pairs * splits).max(1), THREADS)) }
+            .map_err(failed("start scan_lists"))?;
         Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! The kernels' source, one translation unit.
 
 /// The entry points.
-pub const KERNELS: [&str; 6] = [
+pub const KERNELS: [&str; 9] = [
     "row_terms",
     "candidates_128",
     "candidates_32",
     "candidates_4",
     "candidates_1",
     "select_k",
+    "nearest_128",
+    "list_means",
+    "scan_lists",
 ];
 
 /// What NVRTC compiles.
@@ -17,6 +20,9 @@ pub fn source() -> String {
         include_str!("../kernels/terms.cu"),
         include_str!("../kernels/candidates.cu"),
         include_str!("../kernels/select.cu"),
+        include_str!("../kernels/nearest.cu"),
+        include_str!("../kernels/means.cu"),
+        include_str!("../kernels/lists.cu"),
     )
     .to_owned()
 }

@@ -72,36 +72,20 @@ __device__ __forceinline__ void multiply(float (&sums)[8][MINE], const float* ro
     }
 }
 
+// Adds up a tile: what a thread's patch of rows and queries comes to. Everybody in the block takes part, and nobody reads the
+// columns any more when it is done.
 template <u32 MINE>
-__device__ __forceinline__ void tile(
-    const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
-    const float* queries, const float* query_terms, const float* bounds, u32 query_count,
-    u32 stride, u32 metric, const Lists& lists, float* row_columns, float* query_columns, u32* any) {
+__device__ __forceinline__ void add_up(float (&sums)[8][MINE], const float* rows, u32 first_row, u32 end,
+                                       const float* queries, u32 first_query, u32 query_count, u32 stride, u32 metric,
+                                       float* row_columns, float* query_columns) {
     const u32 tile_queries = 16 * MINE, query_pitch = tile_queries + 4;
-    const u32 query_tiles = (query_count + tile_queries - 1) / tile_queries;
-    const u32 first_query = (blockIdx.x % query_tiles) * tile_queries;
-    const u32 first_row = first + (blockIdx.x / query_tiles) * TILE_ROWS;
-    const u32 end = first + count;
     const u32 across = threadIdx.x & 15u, down = threadIdx.x >> 4;
-
-    // A filter often leaves nothing of a tile.
-    if (threadIdx.x == 0) *any = allow == nullptr;
-    __syncthreads();
-    if (allow != nullptr && threadIdx.x < TILE_ROWS) {
-        u32 row = first_row + threadIdx.x;
-        if (row < end && is_allowed(allow, row)) *any = 1;
-    }
-    __syncthreads();
-    if (*any == 0) return;
-
     // Each thread carries one float4 of the rows, and of the queries when there are as many.
     const u32 carried = threadIdx.x >> 1, carried_at = (threadIdx.x & 1u) * 4;
     const bool carries_query = carried < tile_queries;
     float4 next_row = load4(rows, first_row + carried, end, stride, carried_at);
     float4 next_query = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (carries_query) next_query = load4(queries, first_query + carried, query_count, stride, carried_at);
-
-    float sums[8][MINE];
 #pragma unroll
     for (u32 i = 0; i < 8; ++i)
 #pragma unroll
@@ -129,10 +113,37 @@ __device__ __forceinline__ void tile(
         }
         turn ^= 1u;
     }
+    __syncthreads();
+}
+
+template <u32 MINE>
+__device__ __forceinline__ void tile(
+    const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
+    const float* queries, const float* query_terms, const float* bounds, u32 query_count,
+    u32 stride, u32 metric, const Lists& lists, float* row_columns, float* query_columns, u32* any) {
+    const u32 tile_queries = 16 * MINE;
+    const u32 query_tiles = (query_count + tile_queries - 1) / tile_queries;
+    const u32 first_query = (blockIdx.x % query_tiles) * tile_queries;
+    const u32 first_row = first + (blockIdx.x / query_tiles) * TILE_ROWS;
+    const u32 end = first + count;
+    const u32 across = threadIdx.x & 15u, down = threadIdx.x >> 4;
+
+    // A filter often leaves nothing of a tile.
+    if (threadIdx.x == 0) *any = allow == nullptr;
+    __syncthreads();
+    if (allow != nullptr && threadIdx.x < TILE_ROWS) {
+        u32 row = first_row + threadIdx.x;
+        if (row < end && is_allowed(allow, row)) *any = 1;
+    }
+    __syncthreads();
+    if (*any == 0) return;
+
+    float sums[8][MINE];
+    add_up<MINE>(sums, rows, first_row, end, queries, first_query, query_count, stride, metric, row_columns,
+                 query_columns);
 
     // Few distances pass. Those of one query at a time are put where a loop can pick them: thread `t` has places
     // `t + 256 * i` of what held the rows.
-    __syncthreads();
     Term row_terms_of[8];
     u32 present = 0;
 #pragma unroll

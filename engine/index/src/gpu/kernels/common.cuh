@@ -78,3 +78,23 @@ __device__ __forceinline__ void append(const Lists& lists, u32 query, float dist
         lists.rows[at] = row;
     }
 }
+
+// `append` of the lanes of a warp that have something, with one addition for all of them.
+__device__ __forceinline__ void append_warp(const Lists& lists, u32 query, bool passes, float distance, u32 row) {
+    const u32 lane = threadIdx.x & 31u;
+    const u32 passing = __ballot_sync(ALL_LANES, passes);
+    if (passing == 0) return;
+    u32 place = 0;
+    if (lane == 0) place = atomicAdd(&lists.counts[query], u32(__popc(int(passing))));
+    place = __shfl_sync(ALL_LANES, place, 0) + u32(__popc(int(passing & ((1u << lane) - 1u))));
+    if (passes && place < lists.room) {
+        u64 at = u64(query) * lists.room + place;
+        lists.distances[at] = distance;
+        lists.rows[at] = row;
+    }
+}
+
+// Orders by distance, then row.
+__device__ __forceinline__ u64 key_of(float distance, u32 row) {
+    return (u64(ordered_bits(distance)) << 32) | row;
+}

@@ -1,10 +1,6 @@
 // The best `k` of every query's list, in no order: a radix select over the bits of (distance, row), eight at a time from the
 // top, which stops as soon as a whole bucket is wanted. Rows are distinct, so there is one right answer.
 
-__device__ __forceinline__ u64 key_of(float distance, u32 row) {
-    return (u64(ordered_bits(distance)) << 32) | row;
-}
-
 // One block for each query, of 256 threads or a multiple. Reads `counts[query]` places of `distances` and `rows`, writes the
 // best to `best_*` (`best_room` places for each query, at least `k`), their number to `best_counts`, and to `bounds` what a further
 // row must not exceed: the worst distance of a full list. A list that lost entries is reported in `overflow`.

@@ -202,6 +202,18 @@ Word __shfl_up_sync(unsigned, Word value, unsigned by) {
 }
 
 template <class Word>
+Word __shfl_sync(unsigned, Word value, unsigned from) {
+    return emulator::exchange(value, [](unsigned, unsigned number) { return number; }, from);
+}
+inline unsigned __ballot_sync(unsigned, bool holds) {
+    unsigned turn = emulator::fibres[emulator::running].exchanges & 1u, first = emulator::running & ~31u;
+    emulator::exchange(unsigned(holds), [](unsigned lane, unsigned) { return lane; }, 0);
+    unsigned lanes = 0;
+    for (unsigned lane = 0; lane < 32; ++lane) lanes |= (emulator::exchanged[turn][first + lane] & 1u) << lane;
+    return lanes;
+}
+
+template <class Word>
 Word atomicAdd(Word* at, Word value) {
     Word old = *at;
     *at += value;
@@ -211,6 +223,12 @@ template <class Word>
 Word atomicMax(Word* at, Word value) {
     Word old = *at;
     if (value > old) *at = value;
+    return old;
+}
+template <class Word>
+Word atomicMin(Word* at, Word value) {
+    Word old = *at;
+    if (value < old) *at = value;
     return old;
 }
 template <class Word>
@@ -231,3 +249,4 @@ inline float __uint_as_float(unsigned bits) {
     return value;
 }
 inline int __ffs(int value) { return __builtin_ffs(value); }
+inline int __popc(int value) { return __builtin_popcount(unsigned(value)); }
