@@ -11,6 +11,7 @@ use super::OwnBackend;
 use super::backend::{Backend, Device};
 use super::brute::{BruteForce, Rounds, Tuning};
 use super::error::GpuError;
+use super::gather::{Gatherer, batch_wait};
 use super::ivf::{self, ListScan, ListTuning};
 use crate::bitset::Bitset;
 use crate::blob::Reader;
@@ -71,6 +72,8 @@ pub(crate) struct OnDevice<H, S> {
     /// `None` without a device.
     search: Option<S>,
     least_work: usize,
+    /// Searches for the same number of rows, with the same parameters and without a filter, which can be done as one.
+    gatherer: Gatherer<(usize, SearchParams)>,
 }
 
 /// GPU_BRUTE_FORCE.
@@ -172,7 +175,45 @@ impl<H: Host, S: DeviceSearch<H>> OnDevice<H, S> {
             host,
             search,
             least_work,
+            gatherer: Gatherer::default(),
         }
+    }
+
+    /// Whether the device is asked.
+    fn wants_device(&self, search: &S, ask: &Ask<'_>) -> bool {
+        let rows = search.rows_looked_at(&self.host, ask);
+        let work = rows
+            .saturating_mul(ask.vectors.dim())
+            .saturating_mul(ask.queries.len());
+        ask.params.within.is_open() && work >= self.least_work
+    }
+
+    /// What the device finds for one query, together with those of other threads; `None` when it is not asked that way.
+    fn gathered(
+        &self,
+        vectors: Vectors<'_>,
+        queries: Vectors<'_>,
+        k: usize,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        let search = self.search.as_ref()?;
+        let candidates = self.host.indexed().candidates(vectors, queries.dim(), None)?;
+        let ask = Ask {
+            vectors,
+            queries,
+            k,
+            params,
+            candidates: &candidates,
+        };
+        if !self.wants_device(search, &ask) {
+            return None;
+        }
+        let (query, key) = (queries.row(0), (k, *params));
+        self.gatherer.search(key, query, batch_wait(), |queries| {
+            let queries = Vectors::new(queries, query.len()).ok()?;
+            Some(self.search_batch(vectors, queries, k, params, None, stats))
+        })
     }
 
     /// What the device finds; `None` when it should not be asked.
@@ -181,12 +222,11 @@ impl<H: Host, S: DeviceSearch<H>> OnDevice<H, S> {
         ask: &Ask<'_>,
         stats: &mut SearchStats,
     ) -> Option<Result<Vec<Option<Vec<Neighbor>>>, GpuError>> {
-        let search = self.search.as_ref().filter(|_| ask.params.within.is_open())?;
-        let rows = search.rows_looked_at(&self.host, ask);
-        let work = rows
-            .saturating_mul(ask.vectors.dim())
-            .saturating_mul(ask.queries.len());
-        (work >= self.least_work).then(|| search.search(&self.host, ask, stats))
+        let search = self
+            .search
+            .as_ref()
+            .filter(|search| self.wants_device(search, ask))?;
+        Some(search.search(&self.host, ask, stats))
     }
 }
 
@@ -227,8 +267,14 @@ impl<H: Host, S: DeviceSearch<H>> VectorIndex for OnDevice<H, S> {
         let Ok(queries) = Vectors::new(query, query.len()) else {
             return Vec::new();
         };
-        let mut found = self.search_batch(vectors, queries, k, params, allow, stats);
-        found.pop().unwrap_or_default()
+        let gathered = match allow {
+            None => self.gathered(vectors, queries, k, params, stats),
+            Some(_) => None,
+        };
+        gathered.unwrap_or_else(|| {
+            let mut found = self.search_batch(vectors, queries, k, params, allow, stats);
+            found.pop().unwrap_or_default()
+        })
     }
 
     fn search_batch(

@@ -20,6 +20,7 @@
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
 //! | [`twin`] | the kernels in plain Rust |
+//! | `gather` | searches of several threads, done as one |
 //! | [`offer`] | Milvus' GPU index types: their parameters, their errors, and the CPU indexes that stand in for them |
 //! | `kernels/` | the source of the kernels |
 //!
@@ -34,6 +35,7 @@ pub mod budget;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
+mod gather;
 mod index;
 mod ivf;
 pub mod offer;
@@ -45,6 +47,7 @@ pub mod twin;
 
 pub use backend::{Backend, Device};
 pub use error::GpuError;
+pub use gather::set_batch_wait;
 pub(crate) use index::{GpuBruteForce, GpuIvfFlat};
 pub use ivf::{ListTuning, ivf_flat_on};
 pub use offer::{GpuIndex, Offer, set_fallback};

@@ -284,3 +284,31 @@ fn a_number_of_lists_out_of_range_is_an_error() {
         "param 'nlist' (0) should be in range [1, 65536]"
     );
 }
+
+/// Single searches of many threads go to the device together, and each gets its own answer.
+#[test]
+fn searches_of_several_threads_are_answered_one_by_one() {
+    let (rows, dim) = (3_000, 12);
+    let data = clusters(rows, dim, 0.0, 11);
+    let vectors = Vectors::new(&data, dim).unwrap();
+    let index = build(&twin(), 16, Metric::L2, vectors, None);
+    let queries = clusters(64, dim, 0.1, 12);
+    let queries = Vectors::new(&queries, dim).unwrap();
+    let stats = SearchStats::default();
+    let of = |query: usize| (5 + query % 2, probing(4 + query as u32 % 2));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (index, stats) = (&index, &stats);
+            scope.spawn(move || {
+                for query in (thread..64).step_by(8) {
+                    let (k, params) = of(query);
+                    let row = queries.row(query);
+                    let found = index.search(vectors, row, k, &params, None, &mut stats.clone());
+                    let alone = Vectors::new(row, dim).unwrap();
+                    let expected = index.search_batch(vectors, alone, k, &params, None, &mut stats.clone());
+                    assert_eq!(found, expected[0], "query {query}");
+                }
+            });
+        }
+    });
+}
