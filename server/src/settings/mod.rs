@@ -51,6 +51,8 @@ pub struct Settings {
     pub allow_plugins: bool,
     /// File with the keys whose signature a plugin needs; none: it needs none.
     pub plugin_keys: Option<PathBuf>,
+    /// Folder of the dictionaries of tokenizers.
+    pub analyzer_dictionaries: Option<PathBuf>,
     /// Build on the CPU what was asked for on a GPU and cannot be had there.
     pub gpu_fallback: bool,
     /// Threads of searches, SQL and index builds each; none: one per core.
@@ -80,6 +82,7 @@ impl Settings {
         let mut services = Services::read(&mut file)?;
         let allow_plugins = file.boolean("allow_plugins")?;
         let plugin_keys = file.text("plugin_keys")?;
+        let analyzer_dictionaries = file.text("analyzer_dictionaries")?;
         let gpu_fallback = file.boolean("gpu_fallback")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
@@ -116,6 +119,9 @@ impl Settings {
             services,
             allow_plugins: arguments.allow_plugins.or(allow_plugins).unwrap_or(false),
             plugin_keys: arguments.plugin_keys.or_else(|| plugin_keys.map(PathBuf::from)),
+            analyzer_dictionaries: arguments
+                .analyzer_dictionaries
+                .or_else(|| analyzer_dictionaries.map(PathBuf::from)),
             gpu_fallback: arguments.gpu_fallback.or(gpu_fallback).unwrap_or(false),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),

@@ -79,6 +79,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         services: Services::default(),
         allow_plugins: false,
         plugin_keys: None,
+        analyzer_dictionaries: None,
         gpu_fallback: false,
         threads: None,
         log: String::new(),
