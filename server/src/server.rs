@@ -58,8 +58,12 @@ pub struct Limits {
     pub allow_plugins: bool,
     /// Whose signature a plugin needs to be registered; none: it needs none.
     pub plugin_keys: Option<TrustedKeys>,
+    /// Folder of the dictionaries of tokenizers.
+    pub analyzer_dictionaries: Option<PathBuf>,
     /// Whether what was asked for on a GPU, and cannot be had there, is built on the CPU.
     pub gpu_fallback: bool,
+    /// How long a search on a GPU stays for others; none: as long as is usual.
+    pub gpu_batch_wait: Option<Duration>,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -83,8 +87,14 @@ impl Database {
             !Path::new(directory).is_file(),
             "the data directory {directory} is a file: name a directory; it is created when it does not exist"
         );
-        // Before any definition of an index is read.
+        // Before any definition of an analyzer or an index is read.
+        if let Some(folder) = &limits.analyzer_dictionaries {
+            elanus_text::set_dictionaries(folder);
+        }
         elanus_index::gpu::set_fallback(limits.gpu_fallback);
+        if let Some(wait) = limits.gpu_batch_wait {
+            elanus_index::gpu::set_batch_wait(wait);
+        }
         #[cfg(feature = "cuda")]
         elanus_index::gpu::configure(elanus_index::gpu::cuda::Options {
             cache: Some(Path::new(directory).join(KERNEL_CACHE)),
@@ -201,7 +211,9 @@ impl Server {
                 .as_deref()
                 .map(plugin_keys::read)
                 .transpose()?,
+            analyzer_dictionaries: settings.analyzer_dictionaries.clone(),
             gpu_fallback: settings.gpu_fallback,
+            gpu_batch_wait: settings.gpu_batch_wait,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

@@ -7,7 +7,7 @@ missing key) the answer is "unknown", and like in Milvus only rows for which the
 import re
 
 import pytest
-from pymilvus import DataType, MilvusException
+from pymilvus import DataType, MilvusException, build_bloom_filter, build_roaring_bitmap
 
 COUNT = 240
 
@@ -356,3 +356,80 @@ def test_deep_nesting_is_answered(client, rows):
     except MilvusException as error:
         assert error.code in (1100, 65535)
     assert client.query("filters", filter="id == 1", output_fields=["id"])[0]["id"] == 1
+
+
+def test_rows_of_a_set_that_the_client_made(client):
+    """membership_match: Bloom filters and bitmaps as pymilvus builds them."""
+    schema = client.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("small", DataType.INT16, nullable=True)
+    schema.add_field("name", DataType.VARCHAR, max_length=20)
+    schema.add_field("real", DataType.DOUBLE)
+    schema.add_field("meta", DataType.JSON)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection("members", schema=schema, index_params=indexes, consistency_level="Strong")
+
+    def value(i):
+        """An integer, a string, a float, NULL or nothing."""
+        return [{"a": i}, {"a": f"n{i}"}, {"a": float(i)}, {"a": None}, {}][i % 5]
+
+    rows = [
+        {"id": i, "small": i - 500 if i % 10 else None, "name": f"n{i}", "real": 0.5, "meta": value(i), "extra": i, "v": [i, 0.0]}
+        for i in range(1_000)
+    ]
+    client.insert("members", rows)
+    client.flush("members")
+    client.insert("members", [{**row, "id": row["id"] + 1_000} for row in rows[:100]])
+
+    def ids(filter, **sets):
+        return {row["id"] for row in client.query("members", filter, filter_params=sets, limit=16_384)}
+
+    everyone = {row["id"] for row in rows} | set(range(1_000, 1_100))
+    wanted = [-500 + i for i in range(0, 1_000, 7)]
+    exact = build_roaring_bitmap(wanted)
+    of_small = {i for i in everyone if i % 10 and (i % 1_000) - 500 in wanted}
+    assert ids("membership_match(small, {s}, type=roaring)", s=exact) == of_small
+    assert ids("membership_match(small, {s})", s=exact) == of_small
+    assert ids("not membership_match(small, {s})", s=exact) == {i for i in everyone if i % 10} - of_small
+    assert ids("membership_match(id, {s}) and id < 3", s=build_roaring_bitmap([0, 2, 5])) == {0, 2}
+    assert ids("membership_match(id, {s})", s=build_roaring_bitmap([])) == set()
+
+    # A Bloom filter finds every member, and little else.
+    names = [f"n{i}" for i in range(0, 1_000, 3)]
+    found = ids("membership_match(name, {s}, type=bloom)", s=build_bloom_filter(names, fpr=0.001))
+    members = {i for i in everyone if i % 1_000 % 3 == 0}
+    assert members <= found and len(found - members) < 10
+    found = ids("membership_match(small, {s})", s=build_bloom_filter(wanted, fpr=0.001))
+    assert of_small <= found and len(found - of_small) < 10
+    found = ids('membership_match(meta["a"], {s})', s=build_bloom_filter(list(range(1_000)), fpr=0.001))
+    assert found == {i for i in everyone if i % 5 == 0}  # integers alone: no strings, no floats
+    found = ids('membership_match(meta["a"], {s})', s=build_bloom_filter([f"n{i}" for i in range(1_000)], fpr=0.001))
+    assert found == {i for i in everyone if i % 5 == 1}
+    assert ids("membership_match(extra, {s})", s=build_bloom_filter([7])) >= {7, 1_007}
+
+    # Searches take them too, and the second one is not answered from the first.
+    for keys in ([3, 4], [900, 901, 902]):
+        hits = client.search(
+            "members", [[0.0, 0.0]], limit=10, filter="membership_match(id, {s})", filter_params={"s": build_roaring_bitmap(keys)}
+        )
+        assert [hit["id"] for hit in hits[0]] == keys
+
+    for filter, sets, said in [
+        ("membership_match(id, {s})", {"s": b"nonsense"}, "a header of 32 bytes, got 8"),
+        ("membership_match(id, {s})", {"s": exact[:-1]}, "and has"),
+        ("membership_match(id, {s}, type=bloom)", {"s": exact}, "is of type roaring"),
+        ("membership_match(name, {s})", {"s": exact}, "made of integers, the field is VarChar"),
+        ("membership_match(id, {s})", {"s": build_bloom_filter(["a"])}, "made of strings, the field is Int64"),
+        ("membership_match(real, {s})", {"s": build_bloom_filter([1])}, "got Double"),
+        ("membership_match(id, {s})", {"s": [1, 2]}, "must be bytes"),
+        ("id == {s}", {"s": exact}, "only membership_match takes"),
+    ]:
+        with pytest.raises(MilvusException, match=re.escape(said)):
+            client.query("members", filter, filter_params=sets)
+
+    with pytest.raises(MilvusException, match="use one of type roaring"):
+        client.delete("members", filter="membership_match(id, {s})", filter_params={"s": build_bloom_filter([1])})
+    client.delete("members", filter="membership_match(id, {s})", filter_params={"s": build_roaring_bitmap([1, 2, 3])})
+    assert everyone - ids("id >= 0") == {1, 2, 3}

@@ -111,8 +111,10 @@ def test_analyzers_show_their_tokens(client):
     tokens = client.run_analyzer([text], {"tokenizer": "standard"}, with_detail=True, with_hash=True)[0].tokens
     assert [token["token"] for token in tokens][:2] == ["The", "Milvus"]
     assert (tokens[1]["start_offset"], tokens[1]["end_offset"], tokens[1]["position"]) == (4, 10, 1)
-    with pytest.raises(MilvusException, match="not supported: the tokenizer 'lindera'"):
-        client.run_analyzer(text, {"tokenizer": "lindera"})
+    groups = {"tokenizer": {"type": "char_group", "delimiters": ["o", "punctuation", "ascii_digit"]}}
+    assert client.run_analyzer("testotest,test1test", groups).tokens == ["test"] * 4
+    with pytest.raises(MilvusException, match="not supported: the tokenizer 'lindera' without dictionaries"):
+        client.run_analyzer(text, {"tokenizer": {"type": "lindera", "dict_kind": "ipadic"}})
 
 
 def test_texts_are_matched_by_their_terms(client, name):

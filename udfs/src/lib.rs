@@ -8,6 +8,7 @@
 //! | JSON for SQL ([`json`]) | `json_get`, `json_get_int`, `json_get_float`, `json_get_str`, `json_get_bool`, `json_contains` |
 //! | JSON for filters ([`json`]) | `elanus_json_*`: one pass over the text per row, path and literal fixed per call |
 //! | shapes ([`geometry`]) | `st_equals`, `st_touches`, `st_overlaps`, `st_crosses`, `st_contains`, `st_intersects`, `st_within`, `st_dwithin`, `st_isvalid`, `st_astext`, `st_geomfromtext` |
+//! | values of a set that a client made, for filters ([`membership`]) | `elanus_in_set`, made with the set |
 //! | a sample of rows for filters ([`sample`]) | `elanus_random_sample` |
 //! | arrays ([`array`]) | `elanus_array_length`, `elanus_array_contains`, `elanus_array_equals` |
 //! | elements of arrays for filters ([`elements`]) | `elanus_match_*`, `elanus_sub_field`, made with the condition or the name that they are for |
@@ -22,6 +23,7 @@ pub mod array;
 pub mod elements;
 pub mod geometry;
 pub mod json;
+pub mod membership;
 pub mod sample;
 pub mod sum;
 pub mod text;

@@ -3,6 +3,8 @@
 //! Every production of the Milvus grammar has a node here, also those that [`crate::compile`] rejects. Parentheses leave
 //! no trace; `and` and `or` chains are flat, so that a chain of ten thousand conditions is one node and not a tower.
 
+pub use elanus_udfs::membership::MembershipKind;
+
 /// Byte range in the expression's text. Spans never take part in comparisons: two trees are equal when they say the same.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Span {
@@ -473,6 +475,15 @@ pub enum ExprKind {
         query: Box<Expr>,
         /// Words that may lie between.
         slop: Option<Box<Expr>>,
+    },
+    /// `membership_match(field, {set}, type=bloom)`
+    MembershipMatch {
+        /// A field or a JSON path.
+        value: Box<Expr>,
+        /// The placeholder of the set's bytes.
+        set: Box<Expr>,
+        /// The kind that the set must be of.
+        kind: Option<MembershipKind>,
     },
     /// `random_sample(p)`
     RandomSample(Box<Expr>),

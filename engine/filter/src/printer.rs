@@ -58,6 +58,7 @@ fn own_precedence(kind: &ExprKind) -> u8 {
         | ExprKind::TextMatch { .. }
         | ExprKind::TextMatchFuzzy { .. }
         | ExprKind::PhraseMatch { .. }
+        | ExprKind::MembershipMatch { .. }
         | ExprKind::RandomSample(_)
         | ExprKind::ElementFilter { .. }
         | ExprKind::Match { .. }
@@ -162,6 +163,16 @@ fn print_kind(kind: &ExprKind, out: &mut String) {
             Some(slop) => print_call("phrase_match", Some(field), &[query, slop], out),
             None => print_call("phrase_match", Some(field), &[query], out),
         },
+        ExprKind::MembershipMatch { value, set, kind } => {
+            out.push_str("membership_match(");
+            print(value, 0, out);
+            out.push_str(", ");
+            print(set, 0, out);
+            if let Some(kind) = kind {
+                write(out, format_args!(", type={}", kind.name()));
+            }
+            out.push(')');
+        }
         ExprKind::RandomSample(share) => print_call("random_sample", None, &[share], out),
         ExprKind::ElementFilter { field, predicate } => {
             print_call("element_filter", Some(field), &[predicate], out)

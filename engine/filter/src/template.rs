@@ -1,6 +1,7 @@
 //! Values for the `{name}` placeholders of an expression.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A value that a client sends beside the expression.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub enum TemplateValue {
     Float(f64),
     /// A string; taken as it is, without escapes.
     String(String),
+    /// Bytes of a set, for `membership_match`.
+    Bytes(Arc<[u8]>),
     /// A list, for `in` and the containment functions; may be mixed and nested where JSON is compared.
     Array(Vec<TemplateValue>),
 }
@@ -25,6 +28,13 @@ impl Templates {
     /// Without any value.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether any value is bytes.
+    pub fn have_bytes(&self) -> bool {
+        self.0
+            .values()
+            .any(|value| matches!(value, TemplateValue::Bytes(_)))
     }
 
     /// The value of `name`.

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_plan::PhysicalExpr;
 use elanus_collection::{Collection, Keys};
+use elanus_udfs::membership;
 
 use crate::error::{Result, external};
 use crate::index_filter::IndexFilter;
@@ -68,7 +69,10 @@ impl Predicate {
         let text = filter.to_string();
         // Rows found by key need no bits, a volatile filter may give others the next time, and the
         // cache remembers each filter in whole.
-        let is_kept = keys.is_none() && !filter.is_volatile() && text.len() <= MAX_NAMED_TEXT;
+        let is_kept = keys.is_none()
+            && !filter.is_volatile()
+            && text.len() <= MAX_NAMED_TEXT
+            && !membership::holds_set(filter);
         let cache_key = is_kept.then(|| cache.name((collection.id(), collection.schema_version()), filter));
         let index = IndexFilter::of(filter, &schema, &physical);
         Ok(Self {

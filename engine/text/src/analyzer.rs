@@ -257,11 +257,12 @@ mod tests {
             error(r#"{"type": "klingon"}"#),
             "invalid analyzer params: unknown analyzer type 'klingon'; allowed are standard, english, chinese, arabic, thai"
         );
-        assert!(error(r#"{"tokenizer": "lindera"}"#).starts_with("not supported: the tokenizer 'lindera'"));
         assert!(
-            error(r#"{"tokenizer": "words"}"#)
-                .contains("unknown tokenizer 'words'; allowed are standard, whitespace, jieba, icu")
+            error(r#"{"tokenizer": "lindera"}"#).contains("the tokenizer 'lindera' must have 'dict_kind'")
         );
+        assert!(error(r#"{"tokenizer": "words"}"#).contains(
+            "unknown tokenizer 'words'; allowed are standard, whitespace, char_group, jieba, lindera, icu"
+        ));
         let neither = r#"{"tokenizer": "standard", "filter": [{"type": "synonym"}]}"#;
         assert!(error(neither).contains("must have 'synonyms' or 'synonyms_file'"));
         assert!(

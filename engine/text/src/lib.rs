@@ -16,6 +16,7 @@
 //! | [`analyzer`] | an analyzer from its parameters: built-in, or tokenizer and filters |
 //! | `tokenizer` | text to tokens |
 //! | `filter` | tokens to tokens |
+//! | `char_group`, `lindera` | the tokenizers of these names |
 //! | `language` | the language that a text is in |
 //! | [`highlight`] | pieces of a text around the terms of a query |
 //! | [`matching`] | whether a text has the terms or the phrase of a query |
@@ -24,10 +25,12 @@
 //! | [`word_files`] | words in registered files |
 
 pub mod analyzer;
+mod char_group;
 mod error;
 mod filter;
 pub mod highlight;
 mod language;
+mod lindera;
 pub mod matching;
 mod number;
 mod params;
@@ -39,6 +42,7 @@ pub mod word_files;
 
 pub use analyzer::Analyzer;
 pub use error::AnalyzerError;
+pub use lindera::set_dictionaries;
 pub use matching::{TextMatcher, TextTest};
 pub use number::leading_number;
 pub use terms::{Counts, counts, term_number};

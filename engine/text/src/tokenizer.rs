@@ -8,15 +8,17 @@ use flate2::read::GzDecoder;
 use jieba_rs::{Jieba, TokenizeMode};
 use serde_json::{Map, Value};
 
+use crate::char_group::{Delimiter, delimiters};
 use crate::error::AnalyzerError;
+use crate::lindera::Lindera;
 use crate::params::{only, text, texts};
 use crate::segments::{ByLanguage, words};
 use crate::token::Token;
 use crate::word_files::text_of_file;
 
 /// Tokenizers of Milvus that are not there.
-const ELSEWHERE: [&str; 3] = ["lindera", "grpc", "char_group"];
-const ALLOWED: &str = "standard, whitespace, jieba, icu, thai, language_identifier";
+const ELSEWHERE: [&str; 1] = ["grpc"];
+const ALLOWED: &str = "standard, whitespace, char_group, jieba, lindera, icu, thai, language_identifier";
 
 /// The dictionary of jieba, read once.
 static DEFAULT_DICTIONARY: LazyLock<Arc<Jieba>> = LazyLock::new(|| {
@@ -33,6 +35,10 @@ pub(crate) enum Tokenizer {
     Standard,
     /// What stands between white space.
     Whitespace,
+    /// What stands between characters that are listed.
+    CharGroup(Arc<[Delimiter]>),
+    /// Japanese, Korean or Chinese morphemes by a dictionary.
+    Lindera(Lindera),
     /// Chinese words by a dictionary, and by a model for words that are in none.
     Jieba {
         dictionary: Arc<Jieba>,
@@ -52,6 +58,8 @@ impl fmt::Debug for Tokenizer {
         f.write_str(match self {
             Self::Standard => "standard",
             Self::Whitespace => "whitespace",
+            Self::CharGroup(_) => "char_group",
+            Self::Lindera(_) => "lindera",
             Self::Jieba { .. } => "jieba",
             Self::Icu => "icu",
             Self::Thai => "thai",
@@ -75,27 +83,10 @@ impl Tokenizer {
         };
         let of = format!("the tokenizer '{name}'");
         match name {
-            "standard" => {
-                match params.get("uax29") {
-                    None | Some(Value::Bool(false)) => {}
-                    Some(Value::Bool(true)) => {
-                        return Err(AnalyzerError::Unsupported(
-                            "'uax29' of the tokenizer 'standard'".into(),
-                        ));
-                    }
-                    Some(other) => {
-                        return Err(AnalyzerError::Invalid(format!(
-                            "'uax29' of {of} must be a boolean, got {other}"
-                        )));
-                    }
-                }
-                only(params, &["type", "uax29"], &of)?;
-                Ok(Self::Standard)
-            }
-            "whitespace" => {
-                only(params, &["type"], &of)?;
-                Ok(Self::Whitespace)
-            }
+            "standard" => only(params, &["type"], &of).map(|()| Self::Standard),
+            "whitespace" => only(params, &["type"], &of).map(|()| Self::Whitespace),
+            "char_group" => delimiters(params, &of).map(Self::CharGroup),
+            "lindera" => Lindera::new(params, &of).map(Self::Lindera),
             "jieba" => Self::jieba_with(params),
             "icu" => only(params, &["type"], &of).map(|()| Self::Icu),
             "thai" => only(params, &["type"], &of).map(|()| Self::Thai),
@@ -175,6 +166,8 @@ impl Tokenizer {
         match self {
             Self::Standard => runs(text, char::is_alphanumeric),
             Self::Whitespace => runs(text, |c| !c.is_ascii_whitespace()),
+            Self::CharGroup(delimiters) => runs(text, |c| !delimiters.iter().any(|one| one.is(c))),
+            Self::Lindera(lindera) => lindera.tokens(text),
             Self::Icu => words(text, true),
             Self::Thai => words(text, false),
             Self::Language(by_language) => by_language.tokens(text),
@@ -263,7 +256,7 @@ mod tests {
                 "The", "2", "QUICK", "Brown", "Foxes", "dog", "s", "32", "3", "中文", "end"
             ]
         );
-        assert!(split(&json!({"type": "standard", "uax29": false}), " .,\n").is_empty());
+        assert!(split(&json!({"type": "standard"}), " .,\n").is_empty());
         assert!(split(&json!("standard"), "").is_empty());
     }
 
@@ -308,7 +301,8 @@ mod tests {
         assert!(error(json!({"type": "jieba", "hmm": 1})).contains("must be a boolean"));
         assert!(error(json!({"type": "jieba", "dict": [1]})).contains("must be strings"));
         assert!(error(json!({"type": "whitespace", "dict": []})).contains("unknown key 'dict'"));
-        assert!(error(json!({"type": "standard", "uax29": true})).starts_with("not supported"));
+        assert!(error(json!({"type": "standard", "uax29": true})).contains("unknown key 'uax29'"));
+        assert!(error(json!("grpc")).starts_with("not supported: the tokenizer 'grpc'"));
         assert!(error(json!(3)).contains("a tokenizer must be a string or an object"));
     }
 }

@@ -25,14 +25,10 @@ pub(crate) fn from_wire(values: HashMap<String, WireValue>) -> Result<Templates>
             Some(Val::FloatVal(value)) => TemplateValue::Float(value),
             Some(Val::StringVal(value)) => TemplateValue::String(value),
             Some(Val::ArrayVal(array)) => TemplateValue::Array(array_values(&name, array, 0)?),
-            Some(Val::BytesVal(_)) => {
-                return Err(Error::unsupported(format!(
-                    "bytes as the value of expression template '{name}'"
-                )));
-            }
+            Some(Val::BytesVal(bytes)) => TemplateValue::Bytes(bytes.into()),
             None => {
                 return Err(Error::invalid(format!(
-                    "the value of expression template '{name}' is empty; allowed are bool, int64, float, string and arrays"
+                    "the value of expression template '{name}' is empty; allowed are bool, int64, float, string, bytes and arrays"
                 )));
             }
         };
@@ -128,6 +124,8 @@ mod tests {
         assert!(
             matches!(&map["x"], TemplateValue::Array(values) if matches!(values[0], TemplateValue::Bool(true)))
         );
+        let Templates(map) = one(Val::BytesVal(vec![1, 255])).unwrap();
+        assert!(matches!(&map["x"], TemplateValue::Bytes(bytes) if **bytes == [1, 255]));
         let json = JsonArray {
             data: vec![
                 b"1".to_vec(),
@@ -153,12 +151,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_value_is_named() {
-        assert!(
-            one(Val::BytesVal(vec![1]))
-                .unwrap_err()
-                .to_string()
-                .contains("not supported: bytes")
-        );
         let null = JsonArray {
             data: vec![b"null".to_vec()],
         };

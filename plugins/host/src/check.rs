@@ -392,7 +392,7 @@ fn described_column(NeededColumn { source, kind }: &NeededColumn) -> String {
         ColumnKind::Bools => "booleans",
         ColumnKind::Text => "texts or JSON",
         ColumnKind::Vectors(_) => "vectors of numbers",
-        ColumnKind::Ipc(_) => "another Arrow type, which searches do not hand over",
+        ColumnKind::Ipc(_) => "this Arrow type, as a stream",
     };
     format!("{which}, as {kind} (of {of})")
 }

@@ -59,10 +59,16 @@ pub struct ServeArgs {
     /// File with public keys of Ed25519: only plugins that one of them has signed can be registered [default: none, any can]
     #[arg(long, env = "ELANUS_PLUGIN_KEYS", value_name = "FILE")]
     pub plugin_keys: Option<PathBuf>,
+    /// Folder of dictionaries for the tokenizer lindera, such as DIR/ipadic [default: none, the tokenizer is refused]
+    #[arg(long, env = "ELANUS_ANALYZER_DICTIONARIES", value_name = "DIR")]
+    pub analyzer_dictionaries: Option<PathBuf>,
     /// Where an index type of GPUs cannot be had, build its equivalent on the CPU, with a warning, instead of refusing it
     #[arg(long, env = "ELANUS_GPU_FALLBACK", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub gpu_fallback: Option<bool>,
+    /// Microseconds that a search on a GPU stays for others to be done with, where others have lately come [default: 100]
+    #[arg(long, env = "ELANUS_GPU_BATCH_WAIT", value_name = "MICROSECONDS")]
+    pub gpu_batch_wait: Option<u32>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -9,6 +9,7 @@ pub mod variables;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -51,8 +52,12 @@ pub struct Settings {
     pub allow_plugins: bool,
     /// File with the keys whose signature a plugin needs; none: it needs none.
     pub plugin_keys: Option<PathBuf>,
+    /// Folder of the dictionaries of tokenizers.
+    pub analyzer_dictionaries: Option<PathBuf>,
     /// Build on the CPU what was asked for on a GPU and cannot be had there.
     pub gpu_fallback: bool,
+    /// How long a search on a GPU stays for others; none: as long as is usual.
+    pub gpu_batch_wait: Option<Duration>,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -80,7 +85,9 @@ impl Settings {
         let mut services = Services::read(&mut file)?;
         let allow_plugins = file.boolean("allow_plugins")?;
         let plugin_keys = file.text("plugin_keys")?;
+        let analyzer_dictionaries = file.text("analyzer_dictionaries")?;
         let gpu_fallback = file.boolean("gpu_fallback")?;
+        let gpu_batch_wait = file.parsed::<u32>("gpu_batch_wait")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -116,7 +123,14 @@ impl Settings {
             services,
             allow_plugins: arguments.allow_plugins.or(allow_plugins).unwrap_or(false),
             plugin_keys: arguments.plugin_keys.or_else(|| plugin_keys.map(PathBuf::from)),
+            analyzer_dictionaries: arguments
+                .analyzer_dictionaries
+                .or_else(|| analyzer_dictionaries.map(PathBuf::from)),
             gpu_fallback: arguments.gpu_fallback.or(gpu_fallback).unwrap_or(false),
+            gpu_batch_wait: arguments
+                .gpu_batch_wait
+                .or(gpu_batch_wait)
+                .map(|micros| Duration::from_micros(micros.into())),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

@@ -38,6 +38,9 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "memory-limit",
         "sql-memory-limit",
         "allow-files",
+        "analyzer-dictionaries",
+        "gpu-fallback",
+        "gpu-batch-wait",
         "threads",
         "log",
     ] {

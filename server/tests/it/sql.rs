@@ -226,3 +226,44 @@ fn a_server_touches_files_in_its_allowed_folders_only() {
         );
     }
 }
+
+#[test]
+fn dictionaries_of_the_tokenizer_lindera_are_named_on_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, folder) = (
+        directory.path().join("source"),
+        directory.path().join("dictionaries"),
+    );
+    std::fs::create_dir(&source).unwrap();
+    // Sources as MeCab has them: kinds of characters, unknown words, words, costs of neighbours.
+    for (name, text) in [
+        ("char.def", "DEFAULT 0 1 0\nKANJI 0 0 2\n0x4E00..0x9FFF KANJI\n"),
+        (
+            "unk.def",
+            "DEFAULT,0,0,5000,記号,一般,*,*,*,*,*,*,*\nKANJI,0,0,5000,名詞,一般,*,*,*,*,*,*,*\n",
+        ),
+        (
+            "lex.csv",
+            "東京,0,0,100,名詞,固有名詞,地域,一般,*,*,東京,トウキョウ,トウキョウ\n都,0,0,300,名詞,接尾,地域,*,*,*,都,ト,ト\n",
+        ),
+        ("matrix.def", "1 1\n0 0 0\n"),
+    ] {
+        std::fs::write(source.join(name), text).unwrap();
+    }
+    let builder = lindera_dictionary::builder::DictionaryBuilder::new(Default::default());
+    builder.build_dictionary(&source, &folder.join("ipadic")).unwrap();
+    let analyzer = r#"{"tokenizer": {"type": "lindera", "dict_kind": "ipadic"}}"#;
+    let statement = format!(
+        "SELECT text_match('東京都', '東京', 1, '{analyzer}') AS word, text_match('東京都', '京都', 1, '{analyzer}') AS part"
+    );
+    let data = directory.path().join("data");
+    let run_sql = |command: &mut std::process::Command| {
+        run(command
+            .args(["sql", "--format", "csv", "-c", &statement, "--data"])
+            .arg(&data))
+    };
+    let found = run_sql(elanus().env("ELANUS_ANALYZER_DICTIONARIES", &folder));
+    assert_eq!(found.out, "word,part\ntrue,false\n", "{found:?}");
+    let refused = run_sql(&mut elanus());
+    assert!(refused.err.contains("--analyzer-dictionaries"), "{refused:?}");
+}

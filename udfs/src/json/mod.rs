@@ -6,8 +6,8 @@
 
 mod get;
 mod literal;
-mod path;
-mod scan;
+pub(crate) mod path;
+pub(crate) mod scan;
 mod test;
 
 use std::sync::{Arc, LazyLock};

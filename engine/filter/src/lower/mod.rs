@@ -9,6 +9,7 @@ mod compare;
 mod contains;
 mod elements;
 mod field;
+mod membership;
 mod operand;
 mod pattern;
 mod spatial;
@@ -32,7 +33,7 @@ use self::spatial::is_geometry;
 use self::value::Value;
 use crate::ast::{self, BinaryOp, CompareOp, ExprKind, Span, UnaryOp};
 use crate::error::{FilterErrorKind, Issue, Result};
-use crate::template::Templates;
+use crate::template::{TemplateValue, Templates};
 
 /// Lowers a whole filter, whose timestamps without an offset are in `zone`.
 pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates, zone: Tz) -> Result<Expr> {
@@ -173,6 +174,9 @@ impl Lowerer<'_> {
                 let slop = slop.as_deref().map(|slop| self.slop(slop)).transpose()?;
                 self.text_test(MatchKind::Phrase, (field, query), slop, span)?
             }
+            ExprKind::MembershipMatch { value, set, kind } => {
+                self.membership_match(value, set, *kind, span)?
+            }
             ExprKind::RandomSample(_) => {
                 let message = "random_sample can only stand alone or as the last condition of 'and'";
                 return Err(Issue::parse(span, message));
@@ -202,29 +206,37 @@ impl Lowerer<'_> {
     }
 
     fn template(&self, name: &str, span: Span) -> Result<Operand> {
-        let Some(template) = self.templates.get(name) else {
-            let mut message =
-                format!("the value of expression template variable name {{{name}}} is not found");
-            if !self.templates.0.is_empty() {
-                let known: Vec<_> = self.templates.0.keys().map(String::as_str).collect();
-                message.push_str("; given are ");
-                message.push_str(&known.join(", "));
-            }
-            let kind = FilterErrorKind::TemplateMissing {
-                name: name.to_owned(),
-            };
-            return Err(Box::new(Issue { kind, message, span }));
-        };
+        let template = self.template_value(name, span)?;
         match Value::from_template(template) {
             Some(value) => Ok(Operand::Constant {
                 value,
                 template: true,
             }),
+            None if matches!(template, TemplateValue::Bytes(_)) => Err(Issue::types(
+                span,
+                format!("the value of {{{name}}} is bytes, which only membership_match takes"),
+            )),
             None => Err(Issue::types(
                 span,
                 format!("the value of {{{name}}} is not a finite number"),
             )),
         }
+    }
+
+    fn template_value(&self, name: &str, span: Span) -> Result<&TemplateValue> {
+        if let Some(template) = self.templates.get(name) {
+            return Ok(template);
+        }
+        let mut message = format!("the value of expression template variable name {{{name}}} is not found");
+        if !self.templates.0.is_empty() {
+            let known: Vec<_> = self.templates.0.keys().map(String::as_str).collect();
+            message.push_str("; given are ");
+            message.push_str(&known.join(", "));
+        }
+        let kind = FilterErrorKind::TemplateMissing {
+            name: name.to_owned(),
+        };
+        Err(Box::new(Issue { kind, message, span }))
     }
 
     fn list(&self, items: &[ast::Expr]) -> Result<Operand> {

@@ -29,13 +29,14 @@ impl Value {
         }
     }
 
-    /// None when a number is not finite.
+    /// None when a number is not finite, and of bytes.
     pub(crate) fn from_template(template: &TemplateValue) -> Option<Self> {
         Some(match template {
             TemplateValue::Bool(value) => Self::Bool(*value),
             TemplateValue::Int(value) => Self::Int(*value),
             TemplateValue::Float(value) => return value.is_finite().then_some(Self::Float(*value)),
             TemplateValue::String(text) => Self::Str(text.clone()),
+            TemplateValue::Bytes(_) => return None,
             TemplateValue::Array(values) => Self::List(
                 values
                     .iter()

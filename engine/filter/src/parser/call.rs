@@ -3,7 +3,7 @@
 use super::keyword::{is_keyword, is_reserved};
 use super::operand::field_kind;
 use super::{Built, Parser};
-use crate::ast::{ContainsMode, Expr, ExprKind, MatchMode, Span, SpatialOp};
+use crate::ast::{ContainsMode, Expr, ExprKind, MatchMode, MembershipKind, Span, SpatialOp};
 use crate::error::{Issue, Result};
 use crate::token::TokenKind;
 
@@ -25,6 +25,7 @@ impl Parser {
             "text_match" => self.text_match()?,
             "text_match_fuzzy" => self.text_match_fuzzy()?,
             "phrase_match" => self.phrase_match()?,
+            "membership_match" => self.membership_match()?,
             "random_sample" => {
                 let share = self.expr(0)?;
                 (ExprKind::RandomSample(Box::new(share.expr)), share.height)
@@ -168,6 +169,44 @@ impl Parser {
             },
             below,
         ))
+    }
+
+    fn membership_match(&mut self) -> Result<(ExprKind, u32)> {
+        let value = self.expr(0)?;
+        self.expect(",")?;
+        let set = self.expr(0)?;
+        let kind = if self.is_symbol(0, ",") {
+            self.bump();
+            Some(self.membership_kind()?)
+        } else {
+            None
+        };
+        let below = value.height.max(set.height);
+        Ok((
+            ExprKind::MembershipMatch {
+                value: Box::new(value.expr),
+                set: Box::new(set.expr),
+                kind,
+            },
+            below,
+        ))
+    }
+
+    /// `type=bloom`
+    fn membership_kind(&mut self) -> Result<MembershipKind> {
+        const WANTED: &str = "type=bloom or type=roaring";
+        if !self.is_word(0, "type") {
+            return Err(self.unexpected(WANTED));
+        }
+        self.bump();
+        self.expect("=")?;
+        let kinds = [MembershipKind::Bloom, MembershipKind::Roaring];
+        let named = |kind: &MembershipKind| matches!(&self.peek().kind, TokenKind::Word(word) if word.eq_ignore_ascii_case(kind.name()));
+        let Some(kind) = kinds.into_iter().find(named) else {
+            return Err(self.unexpected(WANTED));
+        };
+        self.bump();
+        Ok(kind)
     }
 
     fn element_match(&mut self, mode: MatchMode) -> Result<(ExprKind, u32)> {

@@ -5,10 +5,16 @@ use elanus_filter::{FilterErrorKind, TemplateValue, Templates, compile};
 
 use crate::table::table;
 
+/// A set of no integer: the header of an envelope, then a bitmap without containers.
+const EMPTY_BITMAP: [u8; 40] =
+    *b"MRB1\x01\0\x01\0\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 fn error(filter: &str) -> String {
     let templates: Templates = [
         ("int", TemplateValue::Int(3)),
         ("nan", TemplateValue::Float(f64::NAN)),
+        ("bytes", TemplateValue::Bytes([1, 2, 3].as_slice().into())),
+        ("set", TemplateValue::Bytes(EMPTY_BITMAP.as_slice().into())),
     ]
     .into_iter()
     .collect();
@@ -372,6 +378,46 @@ fn type_rules_are_milvus_own() {
         (
             "bloom_match(id, {int})",
             "not supported: function bloom_match (line 1, column 1)",
+        ),
+        (
+            "membership_match(id, {int})",
+            "the value of {int} must be bytes: a set as build_bloom_filter makes it (line 1, column 22)",
+        ),
+        (
+            "membership_match(id, [1, 2])",
+            "the second argument of membership_match must be a {template} with the bytes of a set (line 1, column 22)",
+        ),
+        (
+            "membership_match(id, {none})",
+            "the value of expression template variable name {none} is not found; given are bytes, int, nan, set (line 1, column 22)",
+        ),
+        (
+            "membership_match(id, {bytes})",
+            "a membership filter starts with a header of 32 bytes, got 3 bytes (line 1, column 22)",
+        ),
+        (
+            "membership_match(id, {set}, type=bloom)",
+            "the set of membership_match is of type roaring (line 1, column 22)",
+        ),
+        (
+            "membership_match(text, {set})",
+            "the set of membership_match was made of integers, the field is VarChar (line 1, column 1)",
+        ),
+        (
+            "membership_match(flag, {set})",
+            "membership_match with a set of type roaring takes an integer field, got Bool (line 1, column 18)",
+        ),
+        (
+            "membership_match(meta[\"a\"], {set})",
+            "membership_match with a set of type roaring takes an integer field, got JSON (line 1, column 18)",
+        ),
+        (
+            "match_any(chunks, membership_match($[n], {set}))",
+            "membership_match cannot be used in a condition on elements (line 1, column 19)",
+        ),
+        (
+            "id == {bytes}",
+            "the value of {bytes} is bytes, which only membership_match takes (line 1, column 7)",
         ),
     ] {
         let found = error(filter);

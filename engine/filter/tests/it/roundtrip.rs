@@ -1,8 +1,8 @@
 //! Properties of the parser and the printer: random trees survive the way through text, random text never panics.
 
 use elanus_filter::ast::{
-    BinaryOp, CompareOp, ContainsMode, Expr, ExprKind, FieldPath, Literal, MatchMode, PathStep, SpatialOp,
-    TimeCompare, UnaryOp,
+    BinaryOp, CompareOp, ContainsMode, Expr, ExprKind, FieldPath, Literal, MatchMode, MembershipKind,
+    PathStep, SpatialOp, TimeCompare, UnaryOp,
 };
 use elanus_filter::{Templates, compile, parse};
 use proptest::prelude::*;
@@ -164,6 +164,8 @@ fn tree() -> impl Strategy<Value = Expr> {
             1 => prop::collection::vec(inner.clone(), 0..4).prop_map(ExprKind::List),
             1 => boxed().prop_map(ExprKind::Exists),
             1 => boxed().prop_map(ExprKind::RandomSample),
+            1 => (boxed(), boxed(), prop::option::of(prop_oneof![Just(MembershipKind::Bloom), Just(MembershipKind::Roaring)]))
+                .prop_map(|(value, set, kind)| ExprKind::MembershipMatch { value, set, kind }),
             2 => (any::<bool>(), boxed(), boxed()).prop_map(|(negated, value, list)| ExprKind::In { negated, value, list }),
             2 => (boxed(), any::<[bool; 3]>(), middle, boxed()).prop_map(|(left, [up, first, second], middle, right)| {
                 let op = |equal| match (up, equal) {

@@ -48,13 +48,16 @@ impl FilterCache {
             return Ok(Vec::new());
         };
         let zone = filter.zone.unwrap_or(Tz::UTC);
-        let templates = format!("{:?}", filter.templates);
-        let cacheable = filter.text.len() + templates.len() <= MAX_CACHED_TEXT;
+        // Sets of membership_match are large, and compared faster than they would be found again.
+        let templates = (!filter.templates.have_bytes()).then(|| format!("{:?}", filter.templates));
+        let cacheable = templates
+            .as_ref()
+            .is_some_and(|templates| filter.text.len() + templates.len() <= MAX_CACHED_TEXT);
         let key = (
             collection.id(),
             (collection.schema_version(), collection.numbers_in_texts()),
             filter.text.clone(),
-            templates,
+            templates.unwrap_or_default(),
             zone,
         );
         if cacheable && let Some(predicate) = self.entries.lock().get(&key) {

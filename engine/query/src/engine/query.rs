@@ -9,7 +9,7 @@ use elanus_collection::{Collection, Keys, Snapshot, Unit, WriteResult};
 use super::Engine;
 use super::search::{output_schema, readable_units};
 use crate::compute::Wanted;
-use crate::error::Result;
+use crate::error::{QueryError, Result};
 use crate::index_filter::IndexUse;
 use crate::operators::change_rows::keys_of;
 use crate::operators::column_names;
@@ -21,6 +21,22 @@ use crate::selection::{Selection, read_columns, select};
 
 /// Elementary steps that finding the place of one key is reckoned at.
 const STEPS_PER_KEY: u64 = 16;
+
+/// A Bloom filter finds rows that are in no set, which must not be deleted for it.
+fn refuse_approximate(collection: &Collection, filter: &FilterText) -> Result<()> {
+    if !filter.templates.have_bytes() {
+        return Ok(());
+    }
+    let expr = elanus_filter::compile(&filter.text, collection.arrow_schema(), &filter.templates)?;
+    if elanus_udfs::membership::is_approximate(&expr) {
+        return Err(QueryError::InvalidParameter(
+            "a delete cannot use membership_match with a set of type bloom, which finds rows that are not in the set; \
+             use one of type roaring"
+                .into(),
+        ));
+    }
+    Ok(())
+}
 
 /// One unit with the rows a request selects.
 struct Selected {
@@ -84,6 +100,7 @@ impl Engine {
         filter: FilterText,
         partitions: Vec<String>,
     ) -> Result<WriteResult> {
+        refuse_approximate(&collection, &filter)?;
         let ids = if partitions.is_empty() {
             None
         } else {

@@ -7,6 +7,7 @@
 //! | `bools` | booleans | booleans |
 //! | `text` | texts, JSON as text | texts |
 //! | `vectors` | vectors of floats, half floats, bfloat16, 8-bit integers | vectors of floats and half floats, lists of numbers |
+//! | `ipc(type)` | columns of this Arrow type | values of this type, numbers for a type of numbers |
 //!
 //! Numbers that are not of the wanted type already are converted; everything else is handed over as it lies in memory,
 //! but for texts and validity, whose form differs.
@@ -18,7 +19,7 @@ use arrow::array::{
     PrimitiveArray, StringArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, nullif};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType as ArrowType, Field, Float32Type, Float64Type, Int64Type,
 };
@@ -26,6 +27,8 @@ use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use elanus_collection::DataType;
 use elanus_plugins::{Column, ColumnData, ColumnKind, OwnedColumn, OwnedData, TextData, VectorData};
 use elanus_udfs::vector::{VectorKind, to_vectors};
+
+use super::ipc;
 
 /// A column in the form that a plugin reads. What is borrowed from it goes to the plugin.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ enum FlatData {
     Bools(Vec<u8>),
     Text { offsets: Vec<u32>, bytes: Buffer },
     Vectors { dim: u32, values: ScalarBuffer<f32> },
+    Ipc(Vec<u8>),
 }
 
 impl FlatColumn {
@@ -70,7 +74,10 @@ impl FlatColumn {
                 flat_text(texts)
             }
             ColumnKind::Vectors(_) => flat_vectors(array, vector)?,
-            ColumnKind::Ipc(_) => return other(array, kind),
+            ColumnKind::Ipc(name) => match ipc::named(name) {
+                Some(data_type) => FlatData::Ipc(ipc::write(array, &data_type)?),
+                None => return other(array, kind),
+            },
         };
         Ok(Self {
             data,
@@ -87,6 +94,7 @@ impl FlatColumn {
             FlatData::Bools(values) => ColumnData::Bools(values),
             FlatData::Text { offsets, bytes } => ColumnData::Text(TextData { offsets, bytes }),
             FlatData::Vectors { dim, values } => ColumnData::Vectors(VectorData { dim: *dim, values }),
+            FlatData::Ipc(bytes) => ColumnData::Ipc(bytes),
         };
         Column {
             data,
@@ -102,7 +110,8 @@ impl FlatColumn {
             | FlatData::F64s(_)
             | FlatData::S64s(_)
             | FlatData::Bools(_)
-            | FlatData::Text { .. } => None,
+            | FlatData::Text { .. }
+            | FlatData::Ipc(_) => None,
         }
     }
 }
@@ -177,11 +186,12 @@ fn flat_vectors(array: &ArrayRef, vector: Option<VectorKind>) -> Result<FlatData
     })
 }
 
-/// What a function of a plugin returned, as an Arrow column of [`arrow_type`].
+/// What a function of a plugin returned for so many rows, as an Arrow column of type `returns`, which is the [`arrow_type`] of
+/// its form.
 ///
 /// # Errors
-/// A form that has no Arrow type here.
-pub(super) fn to_arrow(column: OwnedColumn) -> Result<ArrayRef> {
+/// Bytes that are no Arrow stream of this type.
+pub(super) fn to_arrow(column: OwnedColumn, returns: &ArrowType, rows: usize) -> Result<ArrayRef> {
     let OwnedColumn { data, validity } = column;
     let nulls = validity.map(|validity| validity.iter().map(|valid| *valid != 0).collect::<NullBuffer>());
     let array: ArrayRef = match data {
@@ -212,7 +222,14 @@ pub(super) fn to_arrow(column: OwnedColumn) -> Result<ArrayRef> {
                 nulls,
             )?)
         }
-        OwnedData::Ipc(_) => return exec_err!("a plugin returned an Arrow stream, which functions do not"),
+        OwnedData::Ipc(bytes) => {
+            let array = ipc::read(&bytes, returns, rows)?;
+            match nulls {
+                // Beside the nulls of the stream itself.
+                Some(nulls) => nullif(&array, &BooleanArray::new(!nulls.inner(), None))?,
+                None => array,
+            }
+        }
     };
     Ok(array)
 }
@@ -225,7 +242,8 @@ pub(super) fn arrow_type(kind: &ColumnKind) -> Option<ArrowType> {
         ColumnKind::S64s => ArrowType::Int64,
         ColumnKind::Bools => ArrowType::Boolean,
         ColumnKind::Text => ArrowType::Utf8,
-        ColumnKind::Vectors(0) | ColumnKind::Ipc(_) => return None,
+        ColumnKind::Vectors(0) => return None,
+        ColumnKind::Ipc(name) => return ipc::named(name),
         ColumnKind::Vectors(dim) => VectorKind::Float(i32::try_from(*dim).ok()?).data_type(),
     })
 }
@@ -247,7 +265,9 @@ pub(super) fn reads(kind: &ColumnKind, data_type: &DataType) -> bool {
             DataType::VarChar { .. } | DataType::Text | DataType::Json
         ),
         ColumnKind::Vectors(dim) => has_numbers(data_type) && (*dim == 0 || data_type.dim() == Some(*dim)),
-        ColumnKind::Ipc(_) => false,
+        ColumnKind::Ipc(name) => {
+            ipc::named(name).is_some_and(|wanted| ipc::alike(&data_type.to_arrow(), &wanted))
+        }
     }
 }
 
@@ -344,10 +364,12 @@ mod tests {
         ];
         for (kind, data) in columns {
             let validity = Some(vec![1, 0]);
-            let array = to_arrow(OwnedColumn { data, validity }).unwrap();
-            assert_eq!(Some(array.data_type().clone()), arrow_type(&kind));
+            let returns = arrow_type(&kind).unwrap();
+            let array = to_arrow(OwnedColumn { data, validity }, &returns, 2).unwrap();
+            assert_eq!(*array.data_type(), returns);
             assert_eq!((array.len(), array.null_count()), (2, 1));
         }
         assert_eq!(arrow_type(&ColumnKind::Vectors(0)), None);
+        assert_eq!(arrow_type(&ColumnKind::Ipc("no type".to_owned())), None);
     }
 }

@@ -16,7 +16,7 @@ use elanus_plugins::{
 use elanus_udfs::vector::VectorKind;
 
 use super::columns::{FlatColumn, arrow_type, to_arrow};
-use super::failure;
+use super::{failure, ipc};
 use crate::error::{QueryError, external};
 
 /// Most rows of one call: what a batch has beyond is another call.
@@ -57,13 +57,14 @@ impl PluginFunction {
                 known.join(", ")
             )));
         };
+        let unknown = |kind: &ColumnKind| matches!(kind, ColumnKind::Ipc(name) if ipc::named(name).is_none());
         if let Some(parameter) = declared
             .parameters
             .iter()
-            .find(|parameter| matches!(parameter.kind, ColumnKind::Ipc(_)))
+            .find(|parameter| unknown(&parameter.kind))
         {
-            return Err(QueryError::Unsupported(format!(
-                "function '{symbol}' of the plugin takes {} as '{}'",
+            return Err(QueryError::InvalidParameter(format!(
+                "function '{symbol}' of the plugin takes {} as '{}', which is no Arrow type",
                 parameter.kind, parameter.name
             )));
         }
@@ -130,7 +131,7 @@ impl PluginFunction {
             .plugin
             .invoke(self.place, &given, rows)
             .map_err(|error| external(failure(error)))?;
-        to_arrow(column)
+        to_arrow(column, &self.returns, rows)
     }
 }
 
@@ -234,14 +235,13 @@ fn taken(kind: &ColumnKind, given: &DataType) -> Option<DataType> {
         ColumnKind::Bools => *given == DataType::Boolean,
         ColumnKind::Text => given.is_string(),
         ColumnKind::Vectors(declared) => return taken_vectors(*declared, given),
-        ColumnKind::Ipc(_) => false,
+        ColumnKind::Ipc(_) => arrow_type(kind).is_some_and(|wanted| ipc::fits(given, &wanted)),
     };
     match given {
         // As microseconds, which is done where it is called.
-        DataType::Timestamp(_, zone) if fits => Some(DataType::Timestamp(
-            arrow::datatypes::TimeUnit::Microsecond,
-            zone.clone(),
-        )),
+        DataType::Timestamp(_, zone) if fits && !matches!(kind, ColumnKind::Ipc(_)) => Some(
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, zone.clone()),
+        ),
         _ => arrow_type(kind).filter(|_| fits || is_null),
     }
 }
@@ -304,6 +304,16 @@ mod tests {
                 Some(VectorKind::Float(4).data_type()),
             ),
             (ColumnKind::Vectors(3), VectorKind::Float(4).data_type(), None),
+            (
+                ColumnKind::Ipc("Decimal128(10, 2)".to_owned()),
+                DataType::Int64,
+                Some(DataType::Decimal128(10, 2)),
+            ),
+            (
+                ColumnKind::Ipc("Decimal128(10, 2)".to_owned()),
+                DataType::Utf8,
+                None,
+            ),
         ] {
             assert_eq!(taken(&kind, &given), wanted, "{kind} of {given}");
         }

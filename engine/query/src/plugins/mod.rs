@@ -22,6 +22,7 @@ mod account;
 mod columns;
 mod declared;
 mod function;
+mod ipc;
 mod rerank;
 mod settings;
 

@@ -408,3 +408,35 @@ async fn memory_of_plugins_comes_out_of_the_pool_of_statements() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn functions_take_and_return_other_arrow_types() {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/host/tests/guests");
+    let options = EngineOptions {
+        files: FileAccess::Within(vec![guests.clone()]),
+        ..options()
+    };
+    let engine = engine_with(Arc::default(), options).await;
+    let path = guests.join("ipc-copy.wasm").display().to_string();
+    sql(
+        &engine,
+        &format!("CREATE FUNCTION same LANGUAGE WASM AS '{path}', 'copy'"),
+    )
+    .await;
+    let query =
+        "SELECT same(x) AS y, arrow_typeof(same(x)) AS of FROM (VALUES (1.25), (NULL), (-0.07)) AS v(x)";
+    let shown = text(&sql(&engine, query).await);
+    for part in ["1.25", "-0.07", "Decimal128(10, 2)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let counted =
+        "SELECT count(*) FILTER (WHERE same(x) IS NULL) AS n FROM (VALUES (1.25), (NULL), (-0.07)) AS v(x)";
+    assert_eq!(ints(&sql(&engine, counted).await.batches), [1]);
+    let constant = sql(&engine, "SELECT CAST(same(7) AS BIGINT) AS n").await;
+    assert_eq!(ints(&constant.batches), [7]);
+    let error = sql_error(&engine, "SELECT same('a')").await.to_string();
+    assert!(
+        error.contains("argument 'x' of same is Decimal128(10, 2), not Utf8"),
+        "{error}"
+    );
+}

@@ -1,6 +1,13 @@
 //! Published versions of the contract never change.
 
-use elanus_plugins::{Digest, WIT_V1};
+use std::fs;
+
+use elanus_plugins::{
+    Argument, Column, ColumnData, ColumnKind, Digest, LoadOptions, OwnedData, Plugin, WIT_V1,
+};
+
+use crate::calls::{host, limits};
+use crate::guests::{guest, plugins};
 
 /// SHA-256 of the files of every published version. A change of the contract is a new folder with a new version and
 /// new lines here; these stay as they are (see `plugins/README.md`).
@@ -46,5 +53,53 @@ fn a_published_contract_stays_as_it_is() {
         std::fs::read_dir(folder).unwrap().count(),
         PUBLISHED.len(),
         "a file was added to plugins/wit/v1"
+    );
+}
+
+/// The host does not look into streams of Arrow: they arrive as they were sent, and so does what comes back.
+#[test]
+fn other_arrow_types_cross_as_streams() {
+    let folder = plugins().join("host/tests/guests");
+    let module = guest("udf", &fs::read_to_string(folder.join("ipc-copy.wat")).unwrap());
+    let file = folder.join("ipc-copy.wasm");
+    if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
+        fs::write(&file, &module).unwrap();
+    }
+    let written = fs::read(&file).unwrap_or_default();
+    assert!(
+        written == module,
+        "ELANUS_WRITE_HOSTILE=1 cargo test writes it anew"
+    );
+
+    let options = LoadOptions {
+        limits: limits(),
+        ..LoadOptions::default()
+    };
+    let Plugin::Functions(functions) = host().load(&module, &options).unwrap() else {
+        panic!("not functions");
+    };
+    let decimal = ColumnKind::Ipc("Decimal128(10, 2)".to_owned());
+    let signature = &functions.descriptor().functions[0];
+    assert_eq!(
+        (&signature.parameters[0].kind, &signature.returns),
+        (&decimal, &decimal)
+    );
+    let column = Column {
+        data: ColumnData::Ipc(b"a stream"),
+        validity: Some(&[1, 0]),
+    };
+    let (answer, _) = functions.invoke(0, &[Argument::Column(column)], 2).unwrap();
+    assert_eq!(
+        (answer.data, answer.validity),
+        (OwnedData::Ipc(b"a stream".to_vec()), Some(vec![1, 0]))
+    );
+    let floats = Column {
+        data: ColumnData::F32s(&[1.0]),
+        validity: None,
+    };
+    let error = functions.invoke(0, &[Argument::Column(floats)], 1).unwrap_err();
+    assert!(
+        error.to_string().contains("is f32s, not ipc(Decimal128(10, 2))"),
+        "{error}"
     );
 }

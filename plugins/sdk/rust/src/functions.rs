@@ -178,6 +178,39 @@ impl Argument {
             _ => Err(wrong("text")),
         }
     }
+
+    /// Booleans, each a byte: 0 or 1; of a constant, one.
+    ///
+    /// # Errors
+    /// The signature says something else.
+    pub fn bools(&self) -> Result<&[u8], Error> {
+        match &self.column.data {
+            raw_types::ColumnData::Bools(values) => Ok(values),
+            _ => Err(wrong("bools")),
+        }
+    }
+
+    /// Vectors one after the other, and their dimension; of a constant, one.
+    ///
+    /// # Errors
+    /// The signature says something else.
+    pub fn vectors(&self) -> Result<(&[f32], usize), Error> {
+        match &self.column.data {
+            raw_types::ColumnData::Vectors(data) => Ok((&data.values, data.dim as usize)),
+            _ => Err(wrong("vectors")),
+        }
+    }
+
+    /// A column of another Arrow type, as an Arrow IPC stream; of a constant, of one row. Nulls are in the stream.
+    ///
+    /// # Errors
+    /// The signature says something else.
+    pub fn ipc(&self) -> Result<&[u8], Error> {
+        match &self.column.data {
+            raw_types::ColumnData::Ipc(bytes) => Ok(bytes),
+            _ => Err(wrong("ipc")),
+        }
+    }
 }
 
 fn wrong(kind: &str) -> Error {
@@ -253,6 +286,22 @@ impl Output {
         }
         Self {
             data: raw_types::ColumnData::Text(raw_types::TextData { offsets, bytes }),
+            validity: None,
+        }
+    }
+
+    /// Vectors of `dim` dimensions, one after the other.
+    pub fn vectors(values: Vec<f32>, dim: u32) -> Self {
+        Self {
+            data: raw_types::ColumnData::Vectors(raw_types::VectorData { dim, values }),
+            validity: None,
+        }
+    }
+
+    /// A column of the Arrow type that the signature names, as an Arrow IPC stream that is not compressed.
+    pub fn ipc(stream: Vec<u8>) -> Self {
+        Self {
+            data: raw_types::ColumnData::Ipc(stream),
             validity: None,
         }
     }

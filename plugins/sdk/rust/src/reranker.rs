@@ -410,6 +410,17 @@ impl Candidates {
             _ => Err(no_column(column, "text")),
         }
     }
+
+    /// A column of another Arrow type, as an Arrow IPC stream. Nulls are in the stream.
+    ///
+    /// # Errors
+    /// The description does not ask for it so.
+    pub fn ipc(&self, column: usize) -> Result<&[u8], Error> {
+        match self.data(column) {
+            Some(raw_types::ColumnData::Ipc(bytes)) => Ok(bytes),
+            _ => Err(no_column(column, "ipc")),
+        }
+    }
 }
 
 fn no_column(column: usize, kind: &str) -> Error {

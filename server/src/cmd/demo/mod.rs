@@ -79,7 +79,9 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         services: Services::default(),
         allow_plugins: false,
         plugin_keys: None,
+        analyzer_dictionaries: None,
         gpu_fallback: false,
+        gpu_batch_wait: None,
         threads: None,
         log: String::new(),
     };

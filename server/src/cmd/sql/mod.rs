@@ -61,6 +61,9 @@ pub struct SqlArgs {
     /// Database that unqualified names mean
     #[arg(long, env = "ELANUS_DATABASE", value_name = "NAME", default_value = DEFAULT_DATABASE)]
     pub database: String,
+    /// Folder of dictionaries for the tokenizer lindera of a data directory that is opened in this process, such as DIR/ipadic
+    #[arg(long, env = "ELANUS_ANALYZER_DICTIONARIES", value_name = "DIR")]
+    pub analyzer_dictionaries: Option<PathBuf>,
     /// What to log to standard error: a level, or target=level pairs
     #[arg(long, env = "ELANUS_LOG", value_name = "FILTER", default_value = "warn")]
     pub log: String,
@@ -74,6 +77,9 @@ pub struct SqlArgs {
 pub async fn run(arguments: SqlArgs) -> anyhow::Result<()> {
     logging::start(&arguments.log)?;
     let script = script(&arguments)?;
+    if let Some(folder) = &arguments.analyzer_dictionaries {
+        elanus_text::set_dictionaries(folder);
+    }
     let backend = match (&arguments.connect, &arguments.data) {
         (Some(uri), _) => Backend::connect(uri, &arguments.database).await?,
         (None, Some(data)) => Backend::open(data, &arguments.database).await?,
