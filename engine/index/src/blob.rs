@@ -33,6 +33,7 @@ use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
 use crate::ivf::params::{Code, CodedParams, Precision};
 use crate::metric::Metric;
+use crate::minhash::{MinHash, MinHashParams};
 use crate::params::BuildParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams};
 use crate::typed::ElementType;
@@ -49,6 +50,8 @@ const TAIL_ALIGN: usize = 4096;
 const DISK: u8 = 13;
 /// Kind of the exact search on a device.
 const GPU_BRUTE_FORCE: u8 = 14;
+/// Kind of the index of bands of signatures.
+const MINHASH_LSH: u8 = 15;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -265,11 +268,16 @@ impl Heading for Header {
     }
 
     fn from_shape(shape: &Shape) -> Result<Self, OpenError> {
+        let params = decode_params(shape.kind, shape.numbers)?;
+        let metric = match (params, decode_metric(shape.metric)?) {
+            (BuildParams::MinHash(params), metric) if metric.minhash().is_some() => params.metric().into(),
+            (_, metric) => metric,
+        };
         Ok(Self {
-            params: decode_params(shape.kind, shape.numbers)?,
+            params,
             element: ElementType::from_code(shape.element)
                 .ok_or_else(|| OpenError::corrupt(format!("code {} of a type of elements", shape.element)))?,
-            metric: decode_metric(shape.metric)?,
+            metric,
             dim: shape.dim,
             rows: shape.rows,
         })
@@ -281,7 +289,7 @@ impl Heading for Header {
 }
 
 /// Metrics of indexes, by their codes.
-const METRICS: [AnyMetric; 11] = [
+const METRICS: [AnyMetric; 12] = [
     AnyMetric::Numbers(Metric::L2),
     AnyMetric::Numbers(Metric::Ip),
     AnyMetric::Numbers(Metric::Cosine),
@@ -293,9 +301,15 @@ const METRICS: [AnyMetric; 11] = [
     AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
     AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Hamming)),
     AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Jaccard)),
+    // The parameters of the index say how wide elements are.
+    AnyMetric::Bits(BitMetric::MinHash(MinHash::EIGHT_BITS)),
 ];
 
 fn encode_metric(metric: AnyMetric) -> u8 {
+    let metric = match metric.minhash() {
+        Some(_) => MinHash::EIGHT_BITS.into(),
+        None => metric,
+    };
     let code = METRICS.iter().position(|known| *known == metric);
     code.map_or(u8::MAX, |code| code as u8)
 }
@@ -326,6 +340,7 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
             ],
         ),
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
+        BuildParams::MinHash(params) => (MINHASH_LSH, [params.element_bits, params.bands, 0, 0]),
     }
 }
 
@@ -333,6 +348,10 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
     let params = match code {
         0 => BuildParams::Flat,
         GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
+        MINHASH_LSH => BuildParams::MinHash(MinHashParams {
+            element_bits: numbers[0],
+            bands: numbers[1],
+        }),
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -357,7 +376,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 14)"
+                "index kind code {code} (known: 0 to 7, 10 to 15)"
             )));
         }
     };

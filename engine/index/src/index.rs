@@ -54,6 +54,8 @@ pub enum IndexKind {
     DiskAnn,
     /// Inverted index of sparse vectors.
     SparseInverted,
+    /// Bands of MinHash signatures.
+    MinHashLsh,
     /// No structure: exact search on a device.
     GpuBruteForce,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for IndexKind {
             Self::HnswPrq => "HNSW_PRQ",
             Self::DiskAnn => "DISKANN",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
+            Self::MinHashLsh => "MINHASH_LSH",
             Self::GpuBruteForce => "GPU_BRUTE_FORCE",
         })
     }
@@ -182,7 +185,7 @@ pub fn build(
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
-            BuildParams::Disk(_) | BuildParams::Sparse(_) => Err(BuildError::Kind {
+            BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => Err(BuildError::Kind {
                 index: params.kind().to_string(),
                 metric: metric.to_string(),
             }),
@@ -227,7 +230,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),
-        BuildParams::Disk(_) | BuildParams::Sparse(_) => {
+        BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => {
             Err(OpenError::corrupt("an index that is not one of 32-bit floats"))
         }
     }
