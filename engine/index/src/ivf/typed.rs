@@ -116,6 +116,7 @@ impl TypedLists {
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
+                | BuildParams::MinHash(_)
                 | BuildParams::Sparse(_) => {
                     return Err(BuildError::Kind {
                         index: params.kind().to_string(),
@@ -143,6 +144,7 @@ impl TypedLists {
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
+                | BuildParams::MinHash(_)
                 | BuildParams::Sparse(_) => {
                     return Err(OpenError::corrupt("no index of lists"));
                 }

@@ -57,6 +57,7 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce => false,
         };
@@ -191,6 +192,7 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce => {
                 return Err(OpenError::corrupt(format!(
