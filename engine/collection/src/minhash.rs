@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use arrow::array::{FixedSizeBinaryArray, StringArray};
+use arrow::array::{Array, FixedSizeBinaryArray, StringArray};
 use elanus_index::MinHashParams;
 use elanus_text::{Analyzer, Hashed, MinHashFunction, ShingleHash};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub(crate) fn function_of(
     output: &str,
     dim: u32,
 ) -> Result<MinHashFunction> {
-    let bad = |what: String| Error::InvalidParameter(what);
+    let bad = Error::InvalidParameter;
     let number = |name: &str| {
         let parse = |text: &String| {
             let number = text.parse::<i64>();
@@ -64,7 +64,7 @@ pub(crate) fn function_of(
                 )));
             }
         }
-        None if dim % ELEMENT_BITS != 0 => {
+        None if !dim.is_multiple_of(ELEMENT_BITS) => {
             return Err(bad(format!(
                 "minhash function output field '{output}' dim {dim} is not multiple of 32 (one minhash signature size)"
             )));
