@@ -1,7 +1,9 @@
 //! Functions of a schema: columns that are computed from others when rows are written.
 //!
-//! There is one kind, BM25: the terms of a VARCHAR field, as its analyzer makes them, counted in a sparse vector.
+//! There are two kinds: BM25, the terms of a VARCHAR field, as its analyzer makes them, counted in a sparse vector; and MinHash,
+//! the signature of the text in a bit vector.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
@@ -9,11 +11,12 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType as ArrowType;
-use elanus_text::counts;
+use elanus_text::{Analyzer, MinHashFunction, counts};
 use serde::{Deserialize, Serialize};
 
 use crate::analyzers::Analyzers;
 use crate::error::{Error, Result};
+use crate::minhash;
 use crate::types::{DataType, Field};
 
 /// Parameter of a field that says whether its text is analyzed.
@@ -25,7 +28,35 @@ pub const ANALYZER_PARAMS: &str = "analyzer_params";
 /// Parameter of a field with several analyzers as JSON.
 pub const MULTI_ANALYZER_PARAMS: &str = "multi_analyzer_params";
 
-/// BM25: counts the terms of a text field in a sparse vector field.
+/// What a function computes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FunctionKind {
+    /// Counts of terms, in a sparse vector field.
+    #[default]
+    Bm25,
+    /// Signatures, in a bit vector field.
+    MinHash {
+        /// As they were given, under their names in Milvus.
+        params: BTreeMap<String, String>,
+    },
+}
+
+impl FunctionKind {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bm25 => "BM25",
+            Self::MinHash { .. } => "MinHash",
+        }
+    }
+
+    fn is_bm25(&self) -> bool {
+        *self == Self::Bm25
+    }
+}
+
+/// A function of the text of a field: counts of its terms (BM25) or its signature (MinHash).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TextFunction {
     /// Numeric id; 0 means "not assigned yet".
@@ -36,8 +67,11 @@ pub struct TextFunction {
     pub description: String,
     /// The text field.
     pub input: String,
-    /// The sparse vector field.
+    /// The vector field.
     pub output: String,
+    /// What it computes.
+    #[serde(default, skip_serializing_if = "FunctionKind::is_bm25")]
+    pub kind: FunctionKind,
     /// The analyzers of the text field, once they were needed.
     #[serde(skip)]
     analyzers: OnceLock<Analyzers>,
@@ -52,7 +86,7 @@ impl PartialEq for TextFunction {
                 &function.input,
                 &function.output,
             ];
-            (function.id, names.map(String::clone))
+            (function.id, names.map(String::clone), function.kind.clone())
         };
         parts(self) == parts(other)
     }
@@ -67,8 +101,58 @@ impl TextFunction {
             description: String::new(),
             input: input.into(),
             output: output.into(),
+            kind: FunctionKind::Bm25,
             analyzers: OnceLock::new(),
         }
+    }
+
+    /// The same of another kind.
+    pub fn of_kind(self, kind: FunctionKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Whether it counts terms.
+    pub fn is_bm25(&self) -> bool {
+        self.kind.is_bm25()
+    }
+
+    /// The parameters as they are described: those that were given, and what follows from the output among `fields`.
+    pub fn described_params(&self, fields: &[Field]) -> BTreeMap<String, String> {
+        match &self.kind {
+            FunctionKind::Bm25 => BTreeMap::new(),
+            FunctionKind::MinHash { params } => minhash::described(params, self.output_dim(fields)),
+        }
+    }
+
+    /// The signatures of texts, when it makes them: as those of the text field are, with the analyzer of this name if the
+    /// field has several. In the Arrow form of the output, whose field is among `fields`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSchema`], [`Error::InvalidParameter`] as [`TextFunction::analyzers`].
+    pub fn signatures(
+        &self,
+        fields: &[Field],
+        texts: &[String],
+        analyzer: Option<&str>,
+    ) -> Result<Option<ArrayRef>> {
+        let FunctionKind::MinHash { params } = &self.kind else {
+            return Ok(None);
+        };
+        let analyzer = self.analyzers(fields)?.named(analyzer);
+        let texts = StringArray::from_iter_values(texts);
+        let function = self.minhash(params, fields)?;
+        Ok(Some(Arc::new(minhash::signatures(&function, &texts, |_| {
+            analyzer
+        })?)))
+    }
+
+    fn minhash(&self, params: &BTreeMap<String, String>, fields: &[Field]) -> Result<MinHashFunction> {
+        minhash::function_of(params, &self.output, self.output_dim(fields))
+    }
+
+    fn output_dim(&self, fields: &[Field]) -> u32 {
+        let output = fields.iter().find(|field| field.name == self.output);
+        output.and_then(|field| field.data_type.dim()).unwrap_or(0)
     }
 
     /// The analyzers of the text field among `fields`.
@@ -100,20 +184,12 @@ impl TextFunction {
             return Err(self.bad("a function must have a name"));
         }
         let (input, output) = (field(&self.input, "input")?, field(&self.output, "output")?);
-        if !input.data_type.is_text() || !is_analyzed(input) {
-            return Err(self.bad(format!(
-                "BM25 function input field must be a VARCHAR or TEXT field with {ENABLE_ANALYZER}, field '{}' is {}{}",
-                input.name,
-                input.data_type.name(),
-                if is_analyzed(input) { "" } else { " without" }
-            )));
-        }
-        if output.data_type != DataType::SparseFloatVector {
-            return Err(self.bad(format!(
-                "BM25 function output field must be a SparseFloatVector field, but got {} for field '{}'",
-                output.data_type.name(),
-                output.name
-            )));
+        match &self.kind {
+            FunctionKind::Bm25 => self.validate_bm25(input, output)?,
+            FunctionKind::MinHash { params } => {
+                self.validate_minhash(input, output)?;
+                self.minhash(params, fields)?;
+            }
         }
         if output.nullable {
             return Err(self.bad(format!(
@@ -132,13 +208,49 @@ impl TextFunction {
         Ok(())
     }
 
+    fn validate_minhash(&self, input: &Field, output: &Field) -> Result<()> {
+        if !input.data_type.is_text() {
+            return Err(self.bad(format!(
+                "minhash function input field '{}' is not string type, is {}",
+                input.name,
+                input.data_type.name()
+            )));
+        }
+        if !matches!(output.data_type, DataType::BinaryVector { .. }) {
+            return Err(self.bad(format!(
+                "minhash function output field '{}' is not binary vector type",
+                output.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn validate_bm25(&self, input: &Field, output: &Field) -> Result<()> {
+        if !input.data_type.is_text() || !is_analyzed(input) {
+            return Err(self.bad(format!(
+                "BM25 function input field must be a VARCHAR or TEXT field with {ENABLE_ANALYZER}, field '{}' is {}{}",
+                input.name,
+                input.data_type.name(),
+                if is_analyzed(input) { "" } else { " without" }
+            )));
+        }
+        if output.data_type != DataType::SparseFloatVector {
+            return Err(self.bad(format!(
+                "BM25 function output field must be a SparseFloatVector field, but got {} for field '{}'",
+                output.data_type.name(),
+                output.name
+            )));
+        }
+        Ok(())
+    }
+
     /// Whether the output is made of this field, among `fields`.
     pub(crate) fn reads(&self, field: &str, fields: &[Field]) -> bool {
         let by_field = self.analyzers(fields).ok().and_then(Analyzers::by_field);
         self.input == field || by_field == Some(field)
     }
 
-    /// The output of rows whose fields `column` gives; NULL has no terms.
+    /// The output of rows whose fields `column` gives; NULL has no terms, and the signature of an empty text.
     pub(crate) fn apply(
         &self,
         fields: &[Field],
@@ -150,6 +262,21 @@ impl TextFunction {
             .by_field()
             .map(|name| self.texts(fields, name, &column))
             .transpose()?;
+        let analyzer = |row: usize| -> &Analyzer {
+            let names = names.as_ref().filter(|names| names.is_valid(row));
+            analyzers.named(names.map(|names| names.value(row)))
+        };
+        match &self.kind {
+            FunctionKind::Bm25 => self.count(&texts, analyzer),
+            FunctionKind::MinHash { params } => {
+                let function = self.minhash(params, fields)?;
+                Ok(Arc::new(minhash::signatures(&function, &texts, analyzer)?))
+            }
+        }
+    }
+
+    /// The terms of texts, counted.
+    fn count<'a>(&self, texts: &StringArray, analyzer: impl Fn(usize) -> &'a Analyzer) -> Result<ArrayRef> {
         let ArrowType::List(item) = DataType::SparseFloatVector.to_arrow() else {
             return Err(self.bad("output has no lists"));
         };
@@ -159,12 +286,7 @@ impl TextFunction {
         let (mut indices, mut values) = (UInt32Builder::new(), Float32Builder::new());
         let mut lengths = Vec::with_capacity(texts.len());
         for (row, text) in texts.iter().enumerate() {
-            let name = names
-                .as_ref()
-                .filter(|names| names.is_valid(row))
-                .map(|names| names.value(row));
-            let analyzer = analyzers.named(name);
-            let counts = text.map(|text| counts(analyzer, text)).unwrap_or_default();
+            let counts = text.map(|text| counts(analyzer(row), text)).unwrap_or_default();
             lengths.push(counts.len());
             for (term, count) in counts {
                 indices.append_value(term);

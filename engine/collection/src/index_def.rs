@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use elanus_index::{AnyMetric, BuildParams, IndexKind};
+use elanus_index::{AnyMetric, BuildParams, IndexKind, MinHashParams};
 use serde::{Deserialize, Serialize};
 
 use crate::built_index::IndexBuild;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::function::{ANALYZER_PARAMS, is_matched};
+use crate::function::{ANALYZER_PARAMS, FunctionKind, is_matched};
 use crate::json_values::{JsonCast, steps};
+use crate::minhash::Signatures;
 use crate::scalar_def;
 use crate::scalar_index::ScalarBuild;
 use crate::types::{DataType, Field};
@@ -24,7 +25,7 @@ pub struct IndexSpec {
     pub field: String,
     /// Index type as Milvus spells it; empty means `AUTOINDEX`.
     pub index_type: String,
-    /// Metric of a vector index; when absent COSINE, HAMMING for bits and IP for sparse vectors.
+    /// Metric of a vector index; when absent COSINE, HAMMING for bits (MHJACCARD for MINHASH_LSH) and IP for sparse vectors.
     pub metric: Option<String>,
     /// Build parameters as text.
     pub params: BTreeMap<String, String>,
@@ -58,6 +59,8 @@ pub struct IndexInfo {
     pub params: BTreeMap<String, String>,
     /// What is built on vectors; `None` for a scalar index, or one on vectors that are searched exactly.
     pub build: Option<BuildParams>,
+    /// How signatures are read, when the metric is MHJACCARD.
+    pub signatures: Option<MinHashParams>,
     /// Rows the index covers when it is finished.
     pub total_rows: u64,
     /// Rows covered now.
@@ -92,6 +95,9 @@ pub(crate) struct IndexDef {
     /// Where in JSON the indexed values are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonCast>,
+    /// How signatures are read, when the metric is MHJACCARD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Signatures>,
 }
 
 /// The type of an index of terms, which no request names.
@@ -102,6 +108,12 @@ const SPARSE_AUTOINDEX: &str = "SPARSE_INVERTED_INDEX";
 
 /// Lists of bit vectors.
 const BIN_IVF_FLAT: &str = "BIN_IVF_FLAT";
+
+/// Bands of MinHash signatures.
+const MINHASH_LSH: &str = "MINHASH_LSH";
+
+/// The metric of MinHash signatures.
+const MHJACCARD: &str = "MHJACCARD";
 
 /// A graph on disk.
 const DISKANN: &str = "DISKANN";
@@ -127,22 +139,22 @@ const OF_FLOATS: &[&str] = &[
 ];
 
 impl IndexDef {
-    /// Checks a request against the field it names; `of_texts` says that a BM25 function fills it.
+    /// Checks a request against the field it names; `filled` is the kind of the function that fills it.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a type, metric or parameter that the field does not allow.
-    pub fn check(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<Self> {
+    pub fn check(spec: &IndexSpec, field: &Field, filled: Option<&FunctionKind>) -> Result<Self> {
         let index_type = if spec.index_type.is_empty() {
             "AUTOINDEX"
         } else {
             &spec.index_type
         };
         let sparse = field.data_type == DataType::SparseFloatVector;
-        let (mut exact, mut json) = (false, None);
+        let (mut exact, mut json, mut signatures) = (false, None, None);
         let metric = if matches!(field.data_type, DataType::FloatVector { .. }) {
-            let metric = metric_of(spec, field, of_texts)?;
+            let metric = metric_of(spec, field, filled)?;
             let build = build_params(index_type, sparse, &spec.params)?;
-            if build.kind() == IndexKind::SparseInverted || index_type == BIN_IVF_FLAT {
+            if build.kind() == IndexKind::SparseInverted || matches!(index_type, BIN_IVF_FLAT | MINHASH_LSH) {
                 return Err(not_on(index_type, field, OF_FLOATS));
             }
             check_dim(&build, &field.data_type)?;
@@ -152,10 +164,15 @@ impl IndexDef {
             check_lists(spec, index_type, field)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
-            if !exact {
+            let metric = metric_of(spec, field, filled)?.to_string();
+            check_signatures(index_type, &metric, field)?;
+            if metric == MHJACCARD {
+                let (computed, auto) = (filled.is_some(), index_type == "AUTOINDEX");
+                signatures = Some(Signatures::of(&spec.params, &field.data_type, computed, auto)?);
+            } else if !exact {
                 check_dim(&build_params(index_type, sparse, &spec.params)?, &field.data_type)?;
             }
-            Some(metric_of(spec, field, of_texts)?.to_string())
+            Some(metric)
         } else {
             json = scalar_def::check(index_type, field, &spec.params)?;
             None
@@ -176,6 +193,7 @@ impl IndexDef {
             sparse,
             implied: false,
             json,
+            signatures,
         })
     }
 
@@ -193,6 +211,7 @@ impl IndexDef {
             exact: false,
             sparse: false,
             json: None,
+            signatures: None,
             implied: true,
         })
     }
@@ -205,7 +224,10 @@ impl IndexDef {
 
     /// Metric of a vector index.
     pub fn any_metric(&self) -> Option<AnyMetric> {
-        AnyMetric::from_str(self.metric.as_deref()?).ok()
+        match self.signatures {
+            Some(signatures) => Some(signatures.params().metric().into()),
+            None => AnyMetric::from_str(self.metric.as_deref()?).ok(),
+        }
     }
 
     /// Metric and build parameters of an index on vectors; `None` for one that is not built.
@@ -213,7 +235,10 @@ impl IndexDef {
         if self.exact {
             return None;
         }
-        let params = build_params(&self.index_type, self.sparse, &self.params).ok()?;
+        let params = match self.signatures {
+            Some(signatures) => BuildParams::MinHash(signatures.params()),
+            None => build_params(&self.index_type, self.sparse, &self.params).ok()?,
+        };
         Some((self.any_metric()?, params))
     }
 
@@ -302,7 +327,7 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
             "array of",
             &["MAX_SIM_COSINE", "MAX_SIM_L2", "MAX_SIM_IP", "MAX_SIM"],
         ),
-        DataType::BinaryVector { .. } => ("binary", &["HAMMING", "JACCARD"]),
+        DataType::BinaryVector { .. } => ("binary", &["HAMMING", "JACCARD", MHJACCARD]),
         DataType::SparseFloatVector => ("sparse float", &["IP"]),
         DataType::Int8Vector { .. } => ("int", &["COSINE", "L2", "IP"]),
         DataType::FloatVector { .. }
@@ -326,23 +351,29 @@ fn metrics_of(data_type: &DataType) -> (&'static str, &'static [&'static str]) {
 }
 
 /// The metric asked for, or the type's default (its first).
-fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetric> {
+fn metric_of(spec: &IndexSpec, field: &Field, filled: Option<&FunctionKind>) -> Result<AnyMetric> {
     let given = spec.metric.as_deref().filter(|metric| !metric.is_empty());
-    match (given, of_texts) {
-        (None, true) => return Ok(AnyMetric::Bm25),
-        (Some(metric), true) if metric.eq_ignore_ascii_case("BM25") => return Ok(AnyMetric::Bm25),
-        (Some(metric), true) => {
-            return Err(Error::InvalidParameter(format!(
-                "index metric type of BM25 function output field must be BM25, got {metric}"
-            )));
-        }
-        (Some(metric), false) if metric.eq_ignore_ascii_case("BM25") => {
-            return Err(Error::InvalidParameter(format!(
-                "only BM25 Function output field support BM25 metric type, field '{}' is none",
-                field.name
-            )));
-        }
-        (Some(_) | None, false) => {}
+    if let Some(function) = filled {
+        let only = match function {
+            FunctionKind::Bm25 => "BM25",
+            FunctionKind::MinHash { .. } => MHJACCARD,
+        };
+        let given = given.unwrap_or(only);
+        let of_function = AnyMetric::from_str(only)
+            .ok()
+            .filter(|_| given.eq_ignore_ascii_case(only));
+        return of_function.ok_or_else(|| {
+            Error::InvalidParameter(format!(
+                "index metric type of {} function output field must be {only}, got {given}",
+                function.name()
+            ))
+        });
+    }
+    if given.is_some_and(|metric| metric.eq_ignore_ascii_case("BM25")) {
+        return Err(Error::InvalidParameter(format!(
+            "only BM25 Function output field support BM25 metric type, field '{}' is none",
+            field.name
+        )));
     }
     if let (DataType::VectorArray { element }, Some(metric)) = (&field.data_type, given) {
         let (_, of_elements) = metrics_of(element);
@@ -355,12 +386,13 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
         }
     }
     let (kind, allowed) = metrics_of(&field.data_type);
-    let text = match spec.metric.as_deref() {
-        None | Some("") => allowed.first().copied().unwrap_or_default(),
-        Some(text) => text,
+    let default = match spec.index_type.as_str() {
+        MINHASH_LSH if allowed.contains(&MHJACCARD) => MHJACCARD,
+        _ => allowed.first().copied().unwrap_or_default(),
     };
+    let text = given.unwrap_or(default);
     let mut sorted = allowed.to_vec();
-    if sorted.len() == 3 {
+    if sorted.first() == Some(&"COSINE") && sorted.len() == 3 {
         sorted.rotate_left(1);
     }
     let known = allowed.iter().any(|known| known.eq_ignore_ascii_case(text));
@@ -370,6 +402,23 @@ fn metric_of(spec: &IndexSpec, field: &Field, of_texts: bool) -> Result<AnyMetri
             sorted.join(", ")
         ))
     })
+}
+
+/// Refuses an index of bands for anything but signatures, and other structures for these.
+fn check_signatures(index_type: &str, metric: &str, field: &Field) -> Result<()> {
+    let what = match (index_type, metric) {
+        (MINHASH_LSH, MHJACCARD) => return Ok(()),
+        (MINHASH_LSH, other) => {
+            format!("index type {MINHASH_LSH} does not support metric type: {other}; allowed is {MHJACCARD}")
+        }
+        ("FLAT" | "BIN_FLAT" | "AUTOINDEX", MHJACCARD) => return Ok(()),
+        (other, MHJACCARD) => format!(
+            "index type {other} does not support metric type: {MHJACCARD}; it is that of {MINHASH_LSH} (AUTOINDEX) and of exact \
+             searches (FLAT, BIN_FLAT)"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidParameter(format!("field '{}': {what}", field.name)))
 }
 
 /// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
@@ -412,7 +461,9 @@ fn types_of(data_type: &DataType) -> &'static [&'static str] {
         DataType::FloatVector { .. } | DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } => {
             OF_FLOATS
         }
-        DataType::BinaryVector { .. } => &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", "AUTOINDEX"],
+        DataType::BinaryVector { .. } => {
+            &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", MINHASH_LSH, "AUTOINDEX"]
+        }
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
         DataType::Int8Vector { .. }
         | DataType::Bool
@@ -456,7 +507,7 @@ mod tests {
                 ..Default::default()
             },
             &field,
-            false,
+            None,
         )
         .unwrap();
         assert_eq!(
@@ -474,7 +525,7 @@ mod tests {
                 metric: metric.map(ToString::to_string),
                 ..Default::default()
             };
-            IndexDef::check(&spec, &Field::new("v", data_type), false)
+            IndexDef::check(&spec, &Field::new("v", data_type), None)
         };
         let bits = || DataType::BinaryVector { dim: 16 };
         let half = || DataType::Float16Vector { dim: 4 };
@@ -506,6 +557,7 @@ mod tests {
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
+                | BuildParams::MinHash(_)
                 | BuildParams::Disk(_) => {
                     panic!("{params:?}")
                 }
@@ -565,11 +617,9 @@ mod tests {
             );
         }
         assert!(error(bits(), "IVF_FLAT", None).contains("not supported: index type IVF_FLAT"));
-        assert!(
-            error(bits(), "BIN_FLAT", Some("L2")).contains(
-                "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD"
-            )
-        );
+        assert!(error(bits(), "BIN_FLAT", Some("L2")).contains(
+            "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD, MHJACCARD"
+        ));
         assert!(
             error(DataType::SparseFloatVector, "AUTOINDEX", Some("BM25"))
                 .contains("only BM25 Function output field support BM25 metric type, field 'v' is none")
@@ -585,21 +635,77 @@ mod tests {
     }
 
     #[test]
+    fn signatures_have_an_index_of_their_own() {
+        let check = |index_type: &str, metric: Option<&str>, filled: Option<&FunctionKind>| {
+            let spec = IndexSpec {
+                index_type: index_type.into(),
+                metric: metric.map(ToString::to_string),
+                params: [("mh_lsh_band".to_string(), "16".to_string())].into(),
+                ..Default::default()
+            };
+            IndexDef::check(
+                &spec,
+                &Field::new("v", DataType::BinaryVector { dim: 2048 }),
+                filled,
+            )
+        };
+        let function = FunctionKind::MinHash {
+            params: BTreeMap::new(),
+        };
+        let built = |def: IndexDef| def.build().map(|(metric, params)| (metric.to_string(), params));
+        let lsh = |element_bits| {
+            let params = MinHashParams {
+                element_bits,
+                bands: 16,
+            };
+            Some((MHJACCARD.to_string(), BuildParams::MinHash(params)))
+        };
+        assert_eq!(built(check("MINHASH_LSH", None, None).unwrap()), lsh(8));
+        assert_eq!(
+            built(check("AUTOINDEX", Some("MHJACCARD"), None).unwrap()),
+            lsh(8)
+        );
+        assert_eq!(built(check("", None, Some(&function)).unwrap()), lsh(32));
+        let flat = check("BIN_FLAT", None, Some(&function)).unwrap();
+        assert_eq!(
+            (flat.build(), flat.any_metric().unwrap().to_string().as_str()),
+            (None, MHJACCARD)
+        );
+        let stored: IndexDef = serde_json::from_value(serde_json::json!(flat)).unwrap();
+        assert_eq!(stored, flat);
+        let error = |index_type, metric, filled| check(index_type, metric, filled).unwrap_err().to_string();
+        assert!(
+            error("MINHASH_LSH", Some("JACCARD"), None).contains(
+                "index type MINHASH_LSH does not support metric type: JACCARD; allowed is MHJACCARD"
+            )
+        );
+        assert!(
+            error("HNSW", Some("MHJACCARD"), None)
+                .contains("index type HNSW does not support metric type: MHJACCARD")
+        );
+        assert!(
+            error("AUTOINDEX", Some("HAMMING"), Some(&function)).contains(
+                "index metric type of MinHash function output field must be MHJACCARD, got HAMMING"
+            )
+        );
+    }
+
+    #[test]
     fn scalar_indexes_are_checked_against_the_type() {
         let spec = |index_type: &str| IndexSpec {
             index_type: index_type.into(),
             ..Default::default()
         };
         let number = Field::new("n", DataType::Float);
-        IndexDef::check(&spec("INVERTED"), &number, false).unwrap();
+        IndexDef::check(&spec("INVERTED"), &number, None).unwrap();
         assert!(
-            IndexDef::check(&spec("BITMAP"), &number, false)
+            IndexDef::check(&spec("BITMAP"), &number, None)
                 .unwrap_err()
                 .to_string()
                 .contains("Float")
         );
         assert!(
-            IndexDef::check(&spec("HNSW"), &number, false)
+            IndexDef::check(&spec("HNSW"), &number, None)
                 .unwrap_err()
                 .to_string()
                 .contains("allowed are")

@@ -24,6 +24,7 @@ mod load;
 mod load_budget;
 mod manager;
 mod memtable;
+mod minhash;
 mod names;
 mod options;
 mod overlay;
@@ -48,7 +49,7 @@ pub use analyzers::{Analyzers, analyzer_of};
 pub use clock::{Timestamp, TimestampOracle};
 pub use collection::{Change, ChangeResult, Collection, WriteResult};
 pub use error::{Error, Result};
-pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, TextFunction, is_analyzed};
+pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, FunctionKind, TextFunction, is_analyzed};
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
 pub use manager::{

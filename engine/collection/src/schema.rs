@@ -279,6 +279,11 @@ impl CollectionSchema {
         self.functions.iter().find(|function| function.output == output)
     }
 
+    /// The function that counts terms in this field.
+    pub fn bm25_of(&self, output: &str) -> Option<&TextFunction> {
+        self.function_of(output).filter(|function| function.is_bm25())
+    }
+
     /// The Arrow schema without hidden columns, everything else in metadata.
     pub fn to_arrow(&self) -> SchemaRef {
         let fields: Vec<_> = self.fields.iter().map(Field::to_arrow).collect();

@@ -504,12 +504,10 @@ impl Unit {
                 column.dim()
             )));
         }
-        let index = self
-            .index(field)
-            .filter(|index| !exact && metric == index.metric());
+        let index = self.index(field).filter(|index| !exact && index.serves(metric));
         let (vectors, allow) = (column.vectors()?, allowed.bitset());
         let found = match index {
-            Some(index) => index.search(vectors, query, k, params, allow, stats),
+            Some(index) => index.search_by(metric, vectors, query, k, params, allow, stats),
             None => exact_search_any(metric, vectors, query, k, params.within, allow, stats),
         };
         found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
@@ -531,6 +529,7 @@ impl Unit {
             AnyIndex::Typed(_)
             | AnyIndex::TypedLists(_)
             | AnyIndex::BitLists(_)
+            | AnyIndex::MinHash(_)
             | AnyIndex::Disk(_)
             | AnyIndex::Sparse(_)
             | AnyIndex::Lists(_) => None,

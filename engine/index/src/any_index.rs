@@ -14,6 +14,7 @@ use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
 use crate::ivf::{BitLists, TypedLists};
+use crate::minhash::MinHashIndex;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
@@ -34,6 +35,8 @@ pub enum AnyIndex {
     TypedLists(Arc<TypedLists>),
     /// Lists of bit vectors.
     BitLists(Arc<BitLists>),
+    /// Bands of MinHash signatures.
+    MinHash(Arc<MinHashIndex>),
     /// On disk, of 16-bit floats; that of 32-bit floats is [`AnyIndex::Dense`].
     Disk(Arc<DiskIndex>),
     /// Of sparse vectors.
@@ -93,6 +96,9 @@ impl AnyIndex {
                 if let Some(index) = BitLists::build(params, metric, vectors, valid, options) {
                     return index.map(Arc::new).map(Self::BitLists);
                 }
+                if let Some(index) = MinHashIndex::build(params, metric, vectors, valid, options) {
+                    return index.map(Arc::new).map(Self::MinHash);
+                }
                 match TypedIndex::build(params, metric, vectors, valid, options) {
                     Some(index) => index.map(Arc::new).map(Self::Typed),
                     None => Err(BuildError::Kind {
@@ -116,6 +122,9 @@ impl AnyIndex {
         if let Some(index) = TypedLists::open(&reader) {
             return index.map(Arc::new).map(Self::TypedLists);
         }
+        if let Some(index) = MinHashIndex::open(&reader) {
+            return index.map(Arc::new).map(Self::MinHash);
+        }
         if let Some(index) = BitLists::open(&reader) {
             return index.map(Arc::new).map(Self::BitLists);
         }
@@ -134,6 +143,7 @@ impl AnyIndex {
             | BuildParams::IvfCoded(_)
             | BuildParams::Hnsw { .. }
             | BuildParams::HnswCoded(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Disk(_) => open_dense(&reader).map(Self::Dense),
         }
     }
@@ -176,6 +186,7 @@ impl AnyIndex {
             Self::Typed(index) => index.serialize(),
             Self::TypedLists(index) => index.serialize(),
             Self::BitLists(index) => index.serialize(),
+            Self::MinHash(index) => index.serialize(),
             Self::Disk(index) => index.serialize(),
             Self::Sparse(index) => index.serialize(),
             Self::Lists(index) => index.serialize(),
@@ -189,6 +200,7 @@ impl AnyIndex {
             Self::Typed(index) => index.kind(),
             Self::TypedLists(index) => index.kind(),
             Self::BitLists(index) => index.kind(),
+            Self::MinHash(index) => index.kind(),
             Self::Disk(index) => index.kind(),
             Self::Sparse(_) => IndexKind::SparseInverted,
             Self::Lists(index) => index.kind(),
@@ -202,6 +214,7 @@ impl AnyIndex {
             Self::Typed(index) => index.metric(),
             Self::TypedLists(index) => index.metric().into(),
             Self::BitLists(index) => index.metric().into(),
+            Self::MinHash(index) => index.metric(),
             Self::Disk(index) => index.metric().into(),
             Self::Sparse(index) => index.metric(),
             Self::Lists(index) => index.metric(),
@@ -215,6 +228,7 @@ impl AnyIndex {
             Self::Typed(index) => index.rows(),
             Self::TypedLists(index) => index.rows(),
             Self::BitLists(index) => index.rows(),
+            Self::MinHash(index) => index.rows(),
             Self::Disk(index) => index.rows(),
             Self::Sparse(index) => index.rows(),
             Self::Lists(index) => index.rows(),
@@ -228,6 +242,7 @@ impl AnyIndex {
             Self::Typed(index) => index.memory_bytes(),
             Self::TypedLists(index) => index.memory_bytes(),
             Self::BitLists(index) => index.memory_bytes(),
+            Self::MinHash(index) => index.memory_bytes(),
             Self::Disk(index) => index.memory_bytes(),
             Self::Sparse(index) => index.memory_bytes(),
             Self::Lists(index) => index.memory_bytes(),
@@ -242,8 +257,47 @@ impl AnyIndex {
             | Self::Typed(_)
             | Self::TypedLists(_)
             | Self::BitLists(_)
+            | Self::MinHash(_)
             | Self::Disk(_)
             | Self::Lists(_) => None,
+        }
+    }
+
+    /// Whether the index finds what is near by `metric`: by the one it was built for, or, of signatures, by its bands.
+    pub fn serves(&self, metric: AnyMetric) -> bool {
+        match self {
+            Self::MinHash(index) => index.serves(metric),
+            Self::Dense(_)
+            | Self::Typed(_)
+            | Self::TypedLists(_)
+            | Self::BitLists(_)
+            | Self::Disk(_)
+            | Self::Sparse(_)
+            | Self::Lists(_) => self.metric() == metric,
+        }
+    }
+
+    /// [`AnyIndex::search`] by a metric that the index [serves](AnyIndex::serves).
+    ///
+    /// # Errors
+    /// As [`exact_search_any`].
+    #[expect(clippy::too_many_arguments, reason = "`search`, and a metric")]
+    pub fn search_by(
+        &self,
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        query: VectorRef<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Neighbor>, PairError> {
+        match self {
+            Self::MinHash(index) if index.serves(metric) => {
+                index.search(metric, vectors, query, k, params, allow, stats)
+            }
+            index if index.metric() == metric => index.search(vectors, query, k, params, allow, stats),
+            _ => exact_search_any(metric, vectors, query, k, params.within, allow, stats),
         }
     }
 
@@ -268,6 +322,9 @@ impl AnyIndex {
             (Self::Typed(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             (Self::TypedLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
             (Self::BitLists(index), _, _) => index.search(vectors, query, k, params, allow, stats),
+            (Self::MinHash(index), _, _) => {
+                index.search(index.metric(), vectors, query, k, params, allow, stats)
+            }
             (Self::Lists(index), VectorsRef::Lists(lists), VectorRef::List(query)) => {
                 index.search(lists, query, k, params, allow, stats)
             }

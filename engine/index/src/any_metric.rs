@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::ParamError;
 use crate::kernels::bits;
 use crate::metric::Metric;
+use crate::minhash::MinHash;
 
 /// A metric of bit vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +15,8 @@ pub enum BitMetric {
     Hamming,
     /// `1 - both / either`; 1 when no bit is set in either (as Faiss and pgvector have it).
     Jaccard,
+    /// Of MinHash signatures; the distance is `-similarity`, -1 to 0.
+    MinHash(MinHash),
 }
 
 impl BitMetric {
@@ -26,6 +29,7 @@ impl BitMetric {
         match self {
             Self::Hamming => bits::differing(a, b) as f32,
             Self::Jaccard => bits::meeting(a, b).jaccard(),
+            Self::MinHash(metric) => metric.distance(a, b),
         }
     }
 }
@@ -64,12 +68,13 @@ pub enum AnyMetric {
 }
 
 impl AnyMetric {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Numbers(Metric::L2),
         Self::Numbers(Metric::Ip),
         Self::Numbers(Metric::Cosine),
         Self::Bits(BitMetric::Hamming),
         Self::Bits(BitMetric::Jaccard),
+        Self::Bits(BitMetric::MinHash(MinHash::EIGHT_BITS)),
         Self::Bm25,
         Self::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
         Self::MaxSim(ElementMetric::Numbers(Metric::Ip)),
@@ -78,14 +83,26 @@ impl AnyMetric {
         Self::MaxSim(ElementMetric::Bits(BitMetric::Jaccard)),
     ];
 
-    /// The number shown to clients, see [`Metric::score`]; the distance itself for bits.
+    /// The number shown to clients, see [`Metric::score`]; the distance itself for bits, but for
+    /// signatures.
     #[inline]
     pub fn score(self, distance: f32) -> f32 {
         match self {
             Self::Numbers(metric) => metric.score(distance),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => distance,
-            Self::Bm25 => Metric::Ip.score(distance),
+            Self::Bm25 | Self::Bits(BitMetric::MinHash(_)) => Metric::Ip.score(distance),
             Self::MaxSim(metric) => metric.of_vectors().score(distance),
+        }
+    }
+
+    /// How signatures are compared, when it is a metric of them.
+    pub fn minhash(self) -> Option<MinHash> {
+        match self {
+            Self::Bits(BitMetric::MinHash(metric)) => Some(metric),
+            Self::Bits(BitMetric::Hamming | BitMetric::Jaccard)
+            | Self::Numbers(_)
+            | Self::MaxSim(_)
+            | Self::Bm25 => None,
         }
     }
 
@@ -94,7 +111,7 @@ impl AnyMetric {
         match self {
             Self::Numbers(metric) => metric.larger_is_better(),
             Self::Bits(BitMetric::Hamming | BitMetric::Jaccard) => false,
-            Self::Bm25 => true,
+            Self::Bm25 | Self::Bits(BitMetric::MinHash(_)) => true,
             Self::MaxSim(metric) => metric.of_vectors().larger_is_better(),
         }
     }
@@ -109,6 +126,12 @@ impl From<Metric> for AnyMetric {
 impl From<BitMetric> for AnyMetric {
     fn from(metric: BitMetric) -> Self {
         Self::Bits(metric)
+    }
+}
+
+impl From<MinHash> for AnyMetric {
+    fn from(metric: MinHash) -> Self {
+        Self::Bits(BitMetric::MinHash(metric))
     }
 }
 
@@ -130,6 +153,7 @@ impl fmt::Display for AnyMetric {
             Self::Numbers(metric) => metric.fmt(f),
             Self::Bits(BitMetric::Hamming) => f.write_str("HAMMING"),
             Self::Bits(BitMetric::Jaccard) => f.write_str("JACCARD"),
+            Self::Bits(BitMetric::MinHash(_)) => f.write_str("MHJACCARD"),
             Self::Bm25 => f.write_str("BM25"),
             Self::MaxSim(metric) => write!(f, "MAX_SIM_{}", metric.of_vectors()),
         }
@@ -166,8 +190,8 @@ mod tests {
         let error = "DTW".parse::<AnyMetric>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "metric type not found or not supported: DTW, supported: [L2 IP COSINE HAMMING JACCARD BM25 MAX_SIM MAX_SIM_COSINE \
-             MAX_SIM_IP MAX_SIM_L2 MAX_SIM_HAMMING MAX_SIM_JACCARD]"
+            "metric type not found or not supported: DTW, supported: [L2 IP COSINE HAMMING JACCARD MHJACCARD BM25 MAX_SIM \
+             MAX_SIM_COSINE MAX_SIM_IP MAX_SIM_L2 MAX_SIM_HAMMING MAX_SIM_JACCARD]"
         );
     }
 

@@ -33,6 +33,7 @@ use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
 use crate::ivf::params::{Code, CodedParams, Precision};
 use crate::metric::Metric;
+use crate::minhash::{MinHash, MinHashParams};
 use crate::params::BuildParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams};
 use crate::typed::ElementType;
@@ -51,6 +52,8 @@ const DISK: u8 = 13;
 const GPU_BRUTE_FORCE: u8 = 14;
 /// Kind of the lists on a device; its arrays are those of IVF_FLAT, without codes.
 const GPU_IVF_FLAT: u8 = 15;
+/// Kind of the index of bands of signatures.
+const MINHASH_LSH: u8 = 22;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -267,11 +270,16 @@ impl Heading for Header {
     }
 
     fn from_shape(shape: &Shape) -> Result<Self, OpenError> {
+        let params = decode_params(shape.kind, shape.numbers)?;
+        let metric = match (params, decode_metric(shape.metric)?) {
+            (BuildParams::MinHash(params), metric) if metric.minhash().is_some() => params.metric().into(),
+            (_, metric) => metric,
+        };
         Ok(Self {
-            params: decode_params(shape.kind, shape.numbers)?,
+            params,
             element: ElementType::from_code(shape.element)
                 .ok_or_else(|| OpenError::corrupt(format!("code {} of a type of elements", shape.element)))?,
-            metric: decode_metric(shape.metric)?,
+            metric,
             dim: shape.dim,
             rows: shape.rows,
         })
@@ -283,7 +291,7 @@ impl Heading for Header {
 }
 
 /// Metrics of indexes, by their codes.
-const METRICS: [AnyMetric; 11] = [
+const METRICS: [AnyMetric; 12] = [
     AnyMetric::Numbers(Metric::L2),
     AnyMetric::Numbers(Metric::Ip),
     AnyMetric::Numbers(Metric::Cosine),
@@ -295,9 +303,15 @@ const METRICS: [AnyMetric; 11] = [
     AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
     AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Hamming)),
     AnyMetric::MaxSim(ElementMetric::Bits(BitMetric::Jaccard)),
+    // The parameters of the index say how wide elements are.
+    AnyMetric::Bits(BitMetric::MinHash(MinHash::EIGHT_BITS)),
 ];
 
 fn encode_metric(metric: AnyMetric) -> u8 {
+    let metric = match metric.minhash() {
+        Some(_) => MinHash::EIGHT_BITS.into(),
+        None => metric,
+    };
     let code = METRICS.iter().position(|known| *known == metric);
     code.map_or(u8::MAX, |code| code as u8)
 }
@@ -329,6 +343,7 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         ),
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
         BuildParams::GpuIvfFlat { nlist } => (GPU_IVF_FLAT, [nlist, 0, 0, 0]),
+        BuildParams::MinHash(params) => (MINHASH_LSH, [params.element_bits, params.bands, 0, 0]),
     }
 }
 
@@ -337,6 +352,10 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         0 => BuildParams::Flat,
         GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
         GPU_IVF_FLAT => BuildParams::GpuIvfFlat { nlist: numbers[0] },
+        MINHASH_LSH => BuildParams::MinHash(MinHashParams {
+            element_bits: numbers[0],
+            bands: numbers[1],
+        }),
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -361,7 +380,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 15)"
+                "index kind code {code} (known: 0 to 7, 10 to 15, 22)"
             )));
         }
     };

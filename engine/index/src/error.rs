@@ -173,8 +173,8 @@ pub enum ParamError {
     },
     /// A metric that no kind of vector has.
     #[error(
-        "metric type not found or not supported: {given}, supported: [L2 IP COSINE HAMMING JACCARD BM25 MAX_SIM MAX_SIM_COSINE \
-         MAX_SIM_IP MAX_SIM_L2 MAX_SIM_HAMMING MAX_SIM_JACCARD]"
+        "metric type not found or not supported: {given}, supported: [L2 IP COSINE HAMMING JACCARD MHJACCARD BM25 MAX_SIM \
+         MAX_SIM_COSINE MAX_SIM_IP MAX_SIM_L2 MAX_SIM_HAMMING MAX_SIM_JACCARD]"
     )]
     UnknownMetricOfAny {
         /// The metric given.

@@ -54,6 +54,8 @@ pub enum IndexKind {
     DiskAnn,
     /// Inverted index of sparse vectors.
     SparseInverted,
+    /// Bands of MinHash signatures.
+    MinHashLsh,
     /// No structure: exact search on a device.
     GpuBruteForce,
     /// Inverted lists, made and scanned on a device.
@@ -76,6 +78,7 @@ impl fmt::Display for IndexKind {
             Self::HnswPrq => "HNSW_PRQ",
             Self::DiskAnn => "DISKANN",
             Self::SparseInverted => "SPARSE_INVERTED_INDEX",
+            Self::MinHashLsh => "MINHASH_LSH",
             Self::GpuBruteForce => "GPU_BRUTE_FORCE",
             Self::GpuIvfFlat => "GPU_IVF_FLAT",
         })
@@ -188,10 +191,12 @@ pub fn build(
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
-            BuildParams::Disk(_) | BuildParams::Sparse(_) => Err(BuildError::Kind {
-                index: params.kind().to_string(),
-                metric: metric.to_string(),
-            }),
+            BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => {
+                Err(BuildError::Kind {
+                    index: params.kind().to_string(),
+                    metric: metric.to_string(),
+                })
+            }
         }
     })
 }
@@ -234,7 +239,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),
         BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::open(reader, params, rows)?)),
-        BuildParams::Disk(_) | BuildParams::Sparse(_) => {
+        BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => {
             Err(OpenError::corrupt("an index that is not one of 32-bit floats"))
         }
     }

@@ -21,6 +21,7 @@
 //! | [`index`] | the family trait, `build` and `open` |
 //! | `flat`, `ivf`, `hnsw`, `disk` | one family each |
 //! | `codes` | vectors in few bits, laid out for scans |
+//! | `minhash` | signatures of sets, found by bands that they share |
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
@@ -49,6 +50,7 @@ mod indexed_rows;
 mod ivf;
 pub mod kernels;
 mod metric;
+mod minhash;
 mod neighbor;
 mod panels;
 pub mod params;
@@ -74,6 +76,7 @@ pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use ivf::params::{Code, CodedParams, Precision};
 pub use ivf::{BitLists, TypedLists};
 pub use metric::Metric;
+pub use minhash::{MinHash, MinHashIndex, MinHashParams};
 pub use neighbor::{Neighbor, TopK};
 pub use params::{BuildParams, SearchParams};
 pub use progress::{BuildOptions, Progress};

@@ -9,6 +9,7 @@ use crate::gpu::GpuIndex;
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
 use crate::ivf::params::{CodedParams, parse_search};
+use crate::minhash::MinHashParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
 use crate::window::Window;
 
@@ -67,7 +68,7 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 };
 
 /// Float vector index types of Milvus that are not built here.
-const KNOWN_ELSEWHERE: &[&str] = &["AISAQ", "FAISS", "BIN_FLAT", "MINHASH_LSH"];
+const KNOWN_ELSEWHERE: &[&str] = &["AISAQ", "FAISS", "BIN_FLAT"];
 
 /// A whole number and where it lies.
 pub(crate) struct Integer {
@@ -155,6 +156,8 @@ pub enum BuildParams {
     Disk(DiskParams),
     /// Inverted index of sparse vectors.
     Sparse(SparseParams),
+    /// Bands of MinHash signatures.
+    MinHash(MinHashParams),
     /// No structure; every search is exact, on a device where there is one.
     GpuBruteForce,
     /// Inverted lists, made and scanned on a device where there is one.
@@ -184,6 +187,7 @@ impl BuildParams {
                 let [m, ef_construction] = degrees(params)?;
                 Ok(Self::Hnsw { m, ef_construction })
             }
+            "MINHASH_LSH" => MinHashParams::parse(params).map(Self::MinHash),
             "DISKANN" => DiskParams::parse(params).map(Self::Disk),
             "SPARSE_INVERTED_INDEX" => {
                 SparseParams::parse(params, SparseAlgorithm::DaatMaxScore).map(Self::Sparse)
@@ -220,6 +224,7 @@ impl BuildParams {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
             Self::HnswCoded(params) => params.check_dim(dim),
+            Self::MinHash(params) => params.check_dim(dim),
             Self::Flat
             | Self::IvfFlat { .. }
             | Self::Hnsw { .. }
@@ -245,6 +250,7 @@ impl BuildParams {
             Self::HnswCoded(params) => params.check(),
             Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
+            Self::MinHash(params) => params.check(),
         }
     }
 
@@ -258,6 +264,7 @@ impl BuildParams {
             Self::HnswCoded(params) => params.kind(),
             Self::Disk(_) => IndexKind::DiskAnn,
             Self::Sparse(_) => IndexKind::SparseInverted,
+            Self::MinHash(_) => IndexKind::MinHashLsh,
             Self::GpuBruteForce => IndexKind::GpuBruteForce,
             Self::GpuIvfFlat { .. } => IndexKind::GpuIvfFlat,
         }
@@ -280,6 +287,7 @@ impl BuildParams {
             Self::HnswCoded(params) => params.to_pairs(),
             Self::Disk(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
+            Self::MinHash(params) => params.to_pairs(),
         };
         pairs
             .into_iter()
@@ -347,7 +355,8 @@ impl SearchParams {
 
     fn of_kind(kind: IndexKind, params: &BTreeMap<String, String>, k: usize) -> Result<Self, ParamError> {
         match kind {
-            IndexKind::Flat | IndexKind::GpuBruteForce => Ok(Self::default()),
+            // What a search of signatures says is the metric's: `MinHashParams::searched_by`.
+            IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::MinHashLsh => Ok(Self::default()),
             IndexKind::IvfFlat | IndexKind::GpuIvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
                 ..Self::default()

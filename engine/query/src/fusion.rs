@@ -127,6 +127,8 @@ pub(crate) fn similarity(metric: AnyMetric, score: f32, normalized: bool) -> f64
         }
         AnyMetric::Numbers(Metric::Ip | Metric::Cosine) | AnyMetric::Bm25 if !normalized => score,
         AnyMetric::Bm25 => 2.0 * score.atan() / PI,
+        // It lies between 0 and 1.
+        AnyMetric::Bits(BitMetric::MinHash(_)) => score,
         AnyMetric::Numbers(Metric::Cosine) => (1.0 + score) * 0.5,
         AnyMetric::Numbers(Metric::Ip) => 0.5 + score.atan() / PI,
         // A sum of similarities has no largest one, as an inner product has none.

@@ -37,7 +37,7 @@ pub enum Queries {
     Floats(Vec<f32>),
     /// A vector in each row, in the Arrow form of the field's type.
     Column(ArrayRef),
-    /// Texts, for a field that a BM25 function fills.
+    /// Texts, for a field that a function fills.
     Texts {
         /// One for each query.
         texts: Vec<String>,
@@ -54,8 +54,9 @@ impl From<Vec<f32>> for Queries {
 
 /// Scores that a search may find, in Milvus' terms; by default every score.
 ///
-/// Where a larger score is better (IP, COSINE): `radius < score <= range_filter`. Where a smaller one is (L2, HAMMING,
-/// JACCARD): `range_filter <= score < radius`. So `radius` is the far end, which is not in the range, and `range_filter`
+/// Where a larger score is better (IP, COSINE, MHJACCARD): `radius < score <= range_filter`. Where a smaller one is (L2, HAMMING,
+/// JACCARD): `range_filter <= score < radius`. Signatures that share nothing (MHJACCARD) are in no range, not even that of
+/// every score. So `radius` is the far end, which is not in the range, and `range_filter`
 /// the near end, which is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ScoreRange {
@@ -91,7 +92,12 @@ impl ScoreRange {
         }
         // A score is its distance, negated where larger is better, and so the other way round.
         let distance = |score: f32| metric.score(score);
-        Ok(Window::new(range_filter.map(distance), radius.map(distance)))
+        let far = radius.map(distance);
+        let far = match metric.minhash() {
+            Some(_) => Some(far.map_or(0.0, |far| far.min(0.0))),
+            None => far,
+        };
+        Ok(Window::new(range_filter.map(distance), far))
     }
 }
 

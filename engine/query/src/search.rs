@@ -184,7 +184,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
             let index = target
                 .unit
                 .index(&spec.field)
-                .filter(|index| !spec.exact && spec.metric == index.metric());
+                .filter(|index| !spec.exact && index.serves(spec.metric));
             let visited = match index.map(|index| index.kind()) {
                 Some(IndexKind::Hnsw | IndexKind::HnswSq | IndexKind::HnswPq | IndexKind::HnswPrq) => {
                     let width = spec
@@ -201,6 +201,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                     (width * 48).min(rows)
                 }
                 Some(IndexKind::IvfFlat | IndexKind::GpuIvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
+                Some(IndexKind::MinHashLsh) => rows / 64 + 1,
                 Some(
                     IndexKind::IvfSq8
                     | IndexKind::IvfPq

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elanus_collection::{Collection, Snapshot, TextFunction};
+use arrow::array::ArrayRef;
+use elanus_collection::{Analyzers, Collection, Snapshot, TextFunction};
 use elanus_index::typed::idf;
 use elanus_index::{Bm25, Bm25Params, Bm25Query, SparseVector, VectorRef};
 use elanus_text::counts;
@@ -31,19 +32,14 @@ impl TextQueries {
         texts: &[String],
     ) -> Result<Self> {
         let schema = collection.schema();
-        let Some(function) = schema.function_of(field) else {
+        let Some(function) = schema.bm25_of(field) else {
             return Err(QueryError::InvalidParameter(format!(
                 "a text query needs a field that a BM25 function fills, field '{field}' is none"
             )));
         };
         let params = constants(collection, function)?;
         let analyzers = function.analyzers(&schema.fields)?;
-        if let (Some(name), None) = (analyzer, analyzers.by_field()) {
-            return Err(QueryError::InvalidParameter(format!(
-                "analyzer_name '{name}': field '{}' has one analyzer, not several",
-                function.input
-            )));
-        }
+        check_analyzer(analyzers, analyzer, function)?;
         let analyzer = analyzers.named(analyzer);
         let counted: Vec<BTreeMap<u32, f32>> = texts.iter().map(|text| counts(analyzer, text)).collect();
         let terms: BTreeSet<u32> = counted.iter().flat_map(BTreeMap::keys).copied().collect();
@@ -83,6 +79,35 @@ impl TextQueries {
                 bm25: self.bm25,
             })
         })
+    }
+}
+
+/// The signatures of `texts`, as those of the field are made, by the analyzer of this name if the field has several; `None`
+/// when the field has no signatures of texts.
+///
+/// # Errors
+/// As [`TextQueries::new`].
+pub(crate) fn signatures(
+    collection: &Collection,
+    (field, analyzer): (&str, Option<&str>),
+    texts: &[String],
+) -> Result<Option<ArrayRef>> {
+    let schema = collection.schema();
+    let Some(function) = schema.function_of(field).filter(|function| !function.is_bm25()) else {
+        return Ok(None);
+    };
+    check_analyzer(function.analyzers(&schema.fields)?, analyzer, function)?;
+    Ok(function.signatures(&schema.fields, texts, analyzer)?)
+}
+
+/// Refuses the name of an analyzer for a field that has one alone.
+fn check_analyzer(analyzers: &Analyzers, name: Option<&str>, function: &TextFunction) -> Result<()> {
+    match (name, analyzers.by_field()) {
+        (Some(name), None) => Err(QueryError::InvalidParameter(format!(
+            "analyzer_name '{name}': field '{}' has one analyzer, not several",
+            function.input
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `language` | the language that a text is in |
 //! | [`highlight`] | pieces of a text around the terms of a query |
 //! | [`matching`] | whether a text has the terms or the phrase of a query |
+//! | [`minhash`] | signatures of texts, for duplicates |
 //! | `number` | the number that a text is |
 //! | [`terms`] | what BM25 counts: the numbers of terms, and their counts in a text |
 //! | [`word_files`] | words in registered files |
@@ -32,6 +33,7 @@ pub mod highlight;
 mod language;
 mod lindera;
 pub mod matching;
+pub mod minhash;
 mod number;
 mod params;
 mod segments;
@@ -44,6 +46,7 @@ pub use analyzer::Analyzer;
 pub use error::AnalyzerError;
 pub use lindera::set_dictionaries;
 pub use matching::{TextMatcher, TextTest};
+pub use minhash::{Hashed, MinHashFunction, ShingleHash};
 pub use number::leading_number;
 pub use terms::{Counts, counts, term_number};
 pub use token::Token;

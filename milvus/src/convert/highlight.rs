@@ -84,7 +84,7 @@ impl Highlight {
         let mut fields: Vec<TextField> = Vec::new();
         if params.flag("highlight_search_text")? {
             let (Some(function), Queries::Texts { texts, .. }) =
-                (schema.function_of(&search.field), &search.queries)
+                (schema.bm25_of(&search.field), &search.queries)
             else {
                 return Err(Error::invalid(
                     "highlight_search_text needs a full-text search: texts for a field that a BM25 function fills",

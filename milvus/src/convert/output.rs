@@ -1,6 +1,6 @@
 //! Output fields: what a client names, the columns to read for it, and the names in the reply.
 //!
-//! `*` stands for every field, vectors and the dynamic object included, but for outputs of functions, which are not sent. A name that the schema does
+//! `*` stands for every field, vectors and the dynamic object included, but for counted terms (BM25), which are not sent. A name that the schema does
 //! not have is a key of the dynamic object when there is one: the object is read, and only the keys
 //! asked for are sent.
 
@@ -48,14 +48,14 @@ pub(crate) fn resolve(schema: &CollectionSchema, requested: &[String]) -> Result
     for name in requested {
         let name = name.trim();
         if name == "*" {
-            let readable = |field: &&Field| schema.function_of(&field.name).is_none();
+            let readable = |field: &&Field| schema.bm25_of(&field.name).is_none();
             for field in schema.fields.iter().filter(readable) {
                 output.column(&field.name);
                 output.name(&field.name);
                 whole_dynamic |= field.dynamic;
             }
         } else if let Some(field) = schema.field(name) {
-            if let Some(function) = schema.function_of(name) {
+            if let Some(function) = schema.bm25_of(name) {
                 return Err(Error::invalid(format!(
                     "not allowed to retrieve raw data of field {name}: it is the output of function {}",
                     function.name

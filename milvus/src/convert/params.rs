@@ -139,7 +139,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         None | Some("") => None,
         Some(name) => Some(AnyMetric::from_str(name).map_err(|_| {
             Error::invalid(format!(
-                "metric type {name} not found, allowed are L2, IP, COSINE, HAMMING, JACCARD, BM25"
+                "metric type {name} not found, allowed are L2, IP, COSINE, HAMMING, JACCARD, MHJACCARD, BM25"
             ))
         })?),
     };

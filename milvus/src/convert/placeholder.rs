@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, FixedSizeListArray, Float32Array, ListArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
-use elanus_collection::{DataType, Field};
+use elanus_collection::{DataType, Field, TextFunction};
 use elanus_query::Queries;
 use milvus::proto::common::{PlaceholderGroup, PlaceholderType};
 use prost::Message;
@@ -206,17 +206,23 @@ fn not_finite(bad: f32, field: &str) -> Error {
     ))
 }
 
-/// Reads the texts of a placeholder group, for a field that a function fills; `analyzer` is the one that the request names.
+/// Reads the texts of a placeholder group, for a field that `function` fills; `analyzer` is the one that the request names.
 ///
 /// # Errors
 /// When the bytes are not a placeholder group, hold vectors, or text that is not UTF-8.
-pub(crate) fn texts(bytes: &[u8], field: &Field, analyzer: Option<String>) -> Result<QueryVectors> {
+pub(crate) fn texts(
+    bytes: &[u8],
+    field: &Field,
+    function: &TextFunction,
+    analyzer: Option<String>,
+) -> Result<QueryVectors> {
     let (group, nq) = decode(bytes)?;
     let mut texts = Vec::with_capacity(nq);
     for placeholder in group.placeholders {
         if PlaceholderType::try_from(placeholder.r#type) != Ok(PlaceholderType::VarChar) {
             return Err(Error::invalid(format!(
-                "please provide varchar/text for BM25 Function based search, field {} is filled by a function",
+                "please provide varchar/text for {} Function based search, field {} is filled by a function",
+                function.kind.name(),
                 field.name
             )));
         }

@@ -292,6 +292,7 @@ mod tests {
             metric: spec.metric.map(|metric| metric.parse().unwrap()),
             params: spec.params,
             build: None,
+            signatures: None,
             total_rows: 0,
             indexed_rows: 0,
             pending_rows: 0,

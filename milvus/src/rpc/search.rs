@@ -217,11 +217,10 @@ pub(super) async fn arm(
             field.name
         )));
     }
-    let queries = match request.search_input {
-        Some(SearchInput::PlaceholderGroup(bytes))
-            if collection.schema().function_of(&field.name).is_some() =>
-        {
-            placeholder::texts(&bytes, field, params.analyzer)?
+    let function = collection.schema().function_of(&field.name);
+    let queries = match (request.search_input, function) {
+        (Some(SearchInput::PlaceholderGroup(bytes)), Some(function)) => {
+            placeholder::texts(&bytes, field, function, params.analyzer)?
         }
         _ if params.analyzer.is_some() => {
             return Err(Error::invalid(format!(
@@ -229,26 +228,26 @@ pub(super) async fn arm(
                 field.name
             )));
         }
-        Some(SearchInput::PlaceholderGroup(bytes)) => placeholder::vectors(&bytes, field)?,
-        Some(SearchInput::Ids(_)) if collection.schema().function_of(&field.name).is_some() => {
+        (Some(SearchInput::PlaceholderGroup(bytes)), None) => placeholder::vectors(&bytes, field)?,
+        (Some(SearchInput::Ids(_)), Some(_)) => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of field {}, which a function fills: it is searched by texts",
                 field.name
             )));
         }
-        Some(SearchInput::Ids(_)) if of_lists => {
+        (Some(SearchInput::Ids(_)), None) if of_lists => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of vectors in structs ({})",
                 field.name
             )));
         }
-        Some(SearchInput::Ids(_)) if params.iterator || params.page.is_some() => {
+        (Some(SearchInput::Ids(_)), None) if params.iterator || params.page.is_some() => {
             return Err(Error::unsupported("search by primary keys (ids) of an iterator"));
         }
-        Some(SearchInput::Ids(ids)) => {
+        (Some(SearchInput::Ids(ids)), None) => {
             search_ids::vectors(door, collection, snapshot.clone(), field, ids).await?
         }
-        None => return Err(placeholder::wrong_nq(0)),
+        (None, _) => return Err(placeholder::wrong_nq(0)),
     };
     let filter = door.filter(collection, params.zone, request.dsl, request.expr_template_values)?;
     Ok(SearchRequest {
@@ -470,7 +469,10 @@ fn check_metric(collection: &Collection, field: &Field, given: Option<AnyMetric>
         .find(|index| index.field == field.name)
         .and_then(|index| index.metric);
     match indexed {
-        Some(metric) if metric != given => Err(Error::expected("metric type not match", metric, given)),
+        // By their names: how wide the elements of signatures are says the index alone.
+        Some(metric) if metric.to_string() != given.to_string() => {
+            Err(Error::expected("metric type not match", metric, given))
+        }
         Some(_) | None => Ok(()),
     }
 }

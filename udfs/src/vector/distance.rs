@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use elanus_index::typed::Scorer;
-use elanus_index::{AnyMetric, BitMetric, Metric, PairError, VectorRef};
+use elanus_index::{AnyMetric, BitMetric, Metric, MinHash, PairError, VectorRef};
 
 use super::column::{Row, VectorColumn, coerce, is_engine_vector};
 use super::convert::{bits_of_text, converts};
@@ -36,7 +36,12 @@ pub enum Distance {
     Hamming,
     /// `1 - both / either` of the bits; 1 when no bit is set.
     Jaccard,
+    /// `1 - equal / all` of the elements of 32 bits of two MinHash signatures.
+    MinHash,
 }
+
+/// Bits of an element of a signature.
+const ELEMENT_BITS: u32 = 32;
 
 impl Distance {
     /// The SQL name.
@@ -49,6 +54,7 @@ impl Distance {
             Self::L1 => "l1_distance",
             Self::Hamming => "hamming_distance",
             Self::Jaccard => "jaccard_distance",
+            Self::MinHash => "minhash_distance",
         }
     }
 
@@ -61,12 +67,13 @@ impl Distance {
             Self::L1 => None,
             Self::Hamming => Some(BitMetric::Hamming.into()),
             Self::Jaccard => Some(BitMetric::Jaccard.into()),
+            Self::MinHash => Some(MinHash::similarity(ELEMENT_BITS).into()),
         }
     }
 
     /// Whether it is a distance of bits and not of numbers.
     fn is_of_bits(self) -> bool {
-        matches!(self, Self::Hamming | Self::Jaccard)
+        matches!(self, Self::Hamming | Self::Jaccard | Self::MinHash)
     }
 
     /// Refuses types that do not have this distance.
@@ -76,14 +83,28 @@ impl Distance {
         if self.is_of_bits() && !is_bit {
             return plan_err!("{name} takes bits, got {kind}");
         }
+        if let VectorKind::Bit(dim) = kind {
+            self.check_elements(dim as usize)?;
+        }
         if !self.is_of_bits() && is_bit {
             return plan_err!(
-                "{name} takes vectors of numbers, got {kind}; use hamming_distance or jaccard_distance"
+                "{name} takes vectors of numbers, got {kind}; use hamming_distance, jaccard_distance or minhash_distance"
             );
         }
         if self == Self::L1 && kind == VectorKind::Sparse {
             return plan_err!(
                 "{name} takes dense vectors, got {kind}; use l2_distance, cosine_distance or inner_product"
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses bits that are no whole elements of signatures.
+    fn check_elements(self, bits: usize) -> Result<()> {
+        if self == Self::MinHash && !bits.is_multiple_of(ELEMENT_BITS as usize) {
+            return plan_err!(
+                "{} takes signatures with elements of {ELEMENT_BITS} bits, got {bits} bits",
+                self.name()
             );
         }
         Ok(())
@@ -102,6 +123,7 @@ impl Distance {
                 1.0 - f64::from(similarity)
             }
             Self::InnerProduct => f64::from(Metric::Ip.score(distance)),
+            Self::MinHash => 1.0 - f64::from(Metric::Ip.score(distance)),
             // A product of zero is never shown as `-0`, which SQL sorts before `0`.
             Self::NegativeInnerProduct => f64::from(distance) + 0.0,
             Self::L1 | Self::Hamming | Self::Jaccard => f64::from(distance),
@@ -117,7 +139,7 @@ impl Distance {
             }
             Self::L1 => l1(a, b),
             // refused before: these are numbers
-            Self::Hamming | Self::Jaccard => f64::NAN,
+            Self::Hamming | Self::Jaccard | Self::MinHash => f64::NAN,
         }
     }
 
@@ -139,7 +161,7 @@ impl Distance {
             Self::NegativeInnerProduct => 0.0 - dot(a, b),
             Self::L1 => a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum(),
             // refused before: these are numbers
-            Self::Hamming | Self::Jaccard => f64::NAN,
+            Self::Hamming | Self::Jaccard | Self::MinHash => f64::NAN,
         }
     }
 
@@ -278,6 +300,7 @@ impl DistanceFunction {
                     b.1
                 );
             }
+            self.distance.check_elements(a.1)?;
             distances.append_value(self.distance.of_typed(
                 None,
                 VectorRef::Bits(&a.0),

@@ -32,6 +32,7 @@ static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         Distance::L1,
         Distance::Hamming,
         Distance::Jaccard,
+        Distance::MinHash,
     ]
     .map(|distance| Arc::new(ScalarUDF::from(DistanceFunction::new(distance))));
     let properties = [

@@ -6,6 +6,7 @@ use super::Collection;
 use crate::error::{Error, Result};
 use crate::index_def::{IndexDef, IndexInfo, IndexSpec, IndexState};
 use crate::load::LoadScope;
+use crate::minhash::Signatures;
 use crate::names::{NameKind, validate_name};
 use crate::structs::split_sub_field_name;
 
@@ -21,8 +22,11 @@ impl Collection {
             Some(column) => column,
             None => self.field(&spec.field)?.clone(),
         };
-        let of_texts = self.schema.function_of(&spec.field).is_some();
-        let mut def = IndexDef::check(spec, &field, of_texts)?;
+        let filled = self
+            .schema
+            .function_of(&spec.field)
+            .map(|function| &function.kind);
+        let mut def = IndexDef::check(spec, &field, filled)?;
         let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
         if named || split_sub_field_name(&def.name).is_none() {
             validate_name(NameKind::Index, &def.name)?;
@@ -141,6 +145,7 @@ impl Collection {
                     metric: def.any_metric(),
                     params: def.params.clone(),
                     build: def.build().map(|(_, params)| params),
+                    signatures: def.signatures.map(Signatures::params),
                     total_rows: total,
                     indexed_rows: indexed,
                     pending_rows: total - indexed,

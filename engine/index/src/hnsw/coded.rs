@@ -68,6 +68,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
         | BuildParams::Disk(_)
+        | BuildParams::MinHash(_)
         | BuildParams::Sparse(_) => None,
     }
 }
@@ -230,6 +231,7 @@ impl CodedGraph {
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Sparse(_) => k.saturating_add(k.min(16 + k / 16)),
         }
     }

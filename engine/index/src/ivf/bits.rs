@@ -64,6 +64,9 @@ impl BitLists {
         else {
             return None;
         };
+        if let BitMetric::MinHash(_) = metric {
+            return None;
+        }
         let build = || {
             params.check()?;
             if rows.len() > MAX_ROWS {
@@ -397,7 +400,7 @@ fn middle(metric: BitMetric, rows: Rows<'_, u8>, of_list: &[u32], centroid: &mut
     let members = of_list.len() as u64;
     // The smallest count of a bit that is set.
     let least = match metric {
-        BitMetric::Hamming => (members / 2 + 1) as u32,
+        BitMetric::Hamming | BitMetric::MinHash(_) => (members / 2 + 1) as u32,
         BitMetric::Jaccard => {
             let all: u64 = counts.iter().map(|&count| u64::from(count)).sum();
             let bits = (all + members / 2) / members;

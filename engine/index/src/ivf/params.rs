@@ -311,7 +311,8 @@ pub(crate) fn parse_search(
         | IndexKind::HnswPq
         | IndexKind::HnswPrq
         | IndexKind::DiskAnn
-        | IndexKind::SparseInverted => {}
+        | IndexKind::SparseInverted
+        | IndexKind::MinHashLsh => {}
     }
     Ok(search)
 }

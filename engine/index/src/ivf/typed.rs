@@ -117,6 +117,7 @@ impl TypedLists {
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
+                | BuildParams::MinHash(_)
                 | BuildParams::Sparse(_) => {
                     return Err(BuildError::Kind {
                         index: params.kind().to_string(),
@@ -145,6 +146,7 @@ impl TypedLists {
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
+                | BuildParams::MinHash(_)
                 | BuildParams::Sparse(_) => {
                     return Err(OpenError::corrupt("no index of lists"));
                 }

@@ -27,6 +27,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 mod formats;
+pub(crate) mod minhash;
 pub mod narrow;
 #[cfg(target_arch = "x86_64")]
 mod narrow_x86;

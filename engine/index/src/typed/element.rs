@@ -1,6 +1,6 @@
 //! The types that the elements of dense vectors have, as the blob of an index names them.
 
-use crate::any_metric::AnyMetric;
+use crate::any_metric::{AnyMetric, BitMetric};
 
 /// Type of the elements of a dense vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl ElementType {
     pub(crate) fn has(self, metric: AnyMetric) -> bool {
         match metric {
             AnyMetric::Numbers(_) => self != Self::Bit,
+            // Of signatures there is an index of its own.
+            AnyMetric::Bits(BitMetric::MinHash(_)) => false,
             AnyMetric::Bits(_) => self == Self::Bit,
             AnyMetric::Bm25 | AnyMetric::MaxSim(_) => false,
         }

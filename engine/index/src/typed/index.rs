@@ -57,6 +57,7 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. } => false,
@@ -192,6 +193,7 @@ impl TypedIndex {
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
+            | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. } => {

@@ -9,6 +9,7 @@
 //! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN |
 //! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
 //! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
+//! | signatures | the same | MHJACCARD | MINHASH_LSH |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 //! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics | those of the elements |
 

@@ -274,6 +274,7 @@ impl Distances for BitScorer<'_> {
         match self.points.metric {
             BitMetric::Hamming => bits::differing_gather(self.query, data, rows, out),
             BitMetric::Jaccard => bits::jaccard_gather(self.query, data, rows, out),
+            BitMetric::MinHash(metric) => metric.gather(self.query, data, rows, out),
         }
     }
 }

@@ -93,7 +93,7 @@ impl<'a> Scorer<'a> {
             VectorRef::Bits(query) => match metric {
                 AnyMetric::Bits(metric) => Kind::Bits { metric, query },
                 AnyMetric::Numbers(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => {
-                    return Err(wrong("HAMMING, JACCARD"));
+                    return Err(wrong("HAMMING, JACCARD, MHJACCARD"));
                 }
             },
             VectorRef::Terms(query) => match metric {

@@ -10,6 +10,7 @@ mod edges;
 mod exact;
 mod filtered;
 mod lists;
+mod minhash;
 mod range;
 mod recall;
 mod reproducible;

@@ -190,7 +190,7 @@ fn what_has_no_distance_is_refused() {
     ));
     assert_eq!(
         search(Metric::L2.into(), VectorRef::Bits(&[1, 2])).to_string(),
-        "vectors of type bit have no metric L2, allowed are HAMMING, JACCARD"
+        "vectors of type bit have no metric L2, allowed are HAMMING, JACCARD, MHJACCARD"
     );
     assert_eq!(
         search(hamming, VectorRef::Sparse(SparseVector::empty())).to_string(),

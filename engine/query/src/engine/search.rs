@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, Schem
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use elanus_collection::{Collection, DataType, Snapshot};
-use elanus_index::{AnyMetric, BuildParams, IndexKind, SearchParams};
+use elanus_index::{AnyMetric, BuildParams, IndexKind, MinHash, MinHashParams, ParamError, SearchParams};
 
 use super::Engine;
 use crate::compute::Wanted;
@@ -28,6 +28,7 @@ use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
 use crate::ordering::{SortKey, order_groups, order_hits};
+use crate::plan::distance::SIGNATURE_BITS;
 use crate::plugins::Searched;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
@@ -37,7 +38,7 @@ use crate::search::{
     Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, select_targets,
     take_rows,
 };
-use crate::text_queries::TextQueries;
+use crate::text_queries::{TextQueries, signatures};
 
 /// Most queries in one request.
 const MAX_QUERIES: usize = 16_384;
@@ -333,28 +334,45 @@ impl Engine {
         let queries = match &request.queries {
             Queries::Texts { texts, analyzer } => {
                 let field = (request.field.as_str(), analyzer.as_deref());
-                QueryVectors::Texts(TextQueries::new(collection, &snapshot, field, texts)?)
+                match signatures(collection, field, texts)? {
+                    Some(column) => {
+                        QueryVectors::of_request(&request.field, &data_type, &Queries::Column(column), *nq)?
+                    }
+                    None => QueryVectors::Texts(TextQueries::new(collection, &snapshot, field, texts)?),
+                }
             }
             vectors @ (Queries::Floats(_) | Queries::Column(_)) => {
                 QueryVectors::of_request(&request.field, &data_type, vectors, *nq)?
             }
         };
-        let (index_metric, kind) = index_of(collection, &request.field);
-        let of_texts = matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25);
+        let (index_metric, kind, read_as) = index_of(collection, &request.field);
+        let of_texts = match collection.schema().function_of(&request.field) {
+            Some(function) if !function.is_bm25() => Some(MinHash::similarity(SIGNATURE_BITS).into()),
+            _ => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
+        };
         let Some(metric) = request.metric.or(index_metric).or(of_texts) else {
             return Err(QueryError::InvalidParameter(format!(
                 "no metric given and field '{}' has no index to take it from; allowed are {}",
                 request.field,
                 match &data_type {
-                    DataType::BinaryVector { .. } => "HAMMING, JACCARD",
+                    DataType::BinaryVector { .. } => "HAMMING, JACCARD, MHJACCARD",
                     DataType::VectorArray { .. } =>
                         "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
                     _ => "L2, IP, COSINE",
                 }
             )));
         };
-        let params = SearchParams::parse(kind, &request.params, k)
-            .map_err(|e| QueryError::InvalidParameter(e.to_string()))?;
+        let refused = |e: ParamError| QueryError::InvalidParameter(e.to_string());
+        let metric = match metric.minhash() {
+            None => metric,
+            // How signatures are read says their index; without one, as in Milvus, the search.
+            Some(_) => read_as
+                .map_or_else(|| MinHashParams::parse(&request.params), Ok)
+                .and_then(|read_as| read_as.searched_by(&request.params))
+                .map_err(refused)?
+                .into(),
+        };
+        let params = SearchParams::parse(kind, &request.params, k).map_err(refused)?;
         let params = SearchParams {
             within: request.range.window(metric)?,
             ..params
@@ -480,7 +498,8 @@ fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
     }))
 }
 
-fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKind) {
+/// Metric and kind of the index on a field, and how it reads signatures.
+fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKind, Option<MinHashParams>) {
     let index = collection
         .indexes()
         .into_iter()
@@ -489,7 +508,8 @@ fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKi
         .as_ref()
         .and_then(|index| index.build.as_ref())
         .map_or(IndexKind::Flat, BuildParams::kind);
-    (index.and_then(|index| index.metric), kind)
+    let read_as = index.as_ref().and_then(|index| index.signatures);
+    (index.and_then(|index| index.metric), kind, read_as)
 }
 
 /// Positions of the units of these partitions that a request may read.

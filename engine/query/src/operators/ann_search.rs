@@ -177,7 +177,7 @@ pub(super) fn index_use<'a>(
     for unit in units {
         let index = unit
             .index(&spec.field)
-            .filter(|index| spec.metric == index.metric() && !spec.exact);
+            .filter(|index| !spec.exact && index.serves(spec.metric));
         if let Some(index) = index {
             indexed += 1;
             let kind = index.kind().to_string();

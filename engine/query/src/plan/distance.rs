@@ -4,10 +4,13 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
-use elanus_index::{AnyMetric, BitMetric, Metric};
+use elanus_index::{AnyMetric, BitMetric, Metric, MinHash};
 use elanus_udfs::vector::VectorKind;
 
 use super::bm25::BM25;
+
+/// Bits of an element of the signatures that `minhash_distance` compares.
+pub(crate) const SIGNATURE_BITS: u32 = 32;
 
 /// A distance (or similarity) between a vector column and a query that reads no column.
 #[derive(Debug, Clone)]
@@ -40,6 +43,7 @@ impl Distance {
             "inner_product" => (Metric::Ip.into(), true),
             "hamming_distance" => (BitMetric::Hamming.into(), false),
             "jaccard_distance" => (BitMetric::Jaccard.into(), false),
+            "minhash_distance" => (MinHash::similarity(SIGNATURE_BITS).into(), false),
             BM25 => (AnyMetric::Bm25, false),
             _ => return None,
         };

@@ -87,7 +87,7 @@ impl<'a> Bound<'a> {
 fn shown(metric: AnyMetric, descending: bool, distance: f32) -> f64 {
     if metric == Metric::L2 {
         f64::from(distance).sqrt()
-    } else if metric == Metric::Cosine {
+    } else if metric == Metric::Cosine || metric.minhash().is_some() {
         1.0 - f64::from(metric.score(distance))
     } else if descending {
         f64::from(metric.score(distance))

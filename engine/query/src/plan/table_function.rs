@@ -40,11 +40,12 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use elanus_collection::{Collection, Collections, DataType, Error};
 use elanus_filter::Templates;
-use elanus_index::{AnyMetric, BitMetric, Metric};
+use elanus_index::{AnyMetric, BitMetric, Metric, MinHash};
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, ObjectName, TableFactor};
 
 use self::arguments::{Arguments, Function, literal_text, text};
 use super::bm25;
+use super::distance::SIGNATURE_BITS;
 use crate::catalog::{CATALOG, Handle};
 use crate::error::{QueryError, did_you_mean, external};
 use crate::json_casts::with_casts;
@@ -325,8 +326,8 @@ impl Call<'_> {
         let schema = collection.schema();
         let fits = |name: &&str| match columns {
             Columns::All => true,
-            Columns::OfVectors => schema.function_of(name).is_none(),
-            Columns::OfTexts => schema.function_of(name).is_some(),
+            Columns::OfVectors => schema.bm25_of(name).is_none(),
+            Columns::OfTexts => schema.bm25_of(name).is_some(),
         };
         let kind = match columns {
             Columns::All | Columns::OfVectors => "vector column",
@@ -352,7 +353,7 @@ impl Call<'_> {
         match (given, vectors.as_slice()) {
             (Some(name), vectors) if vectors.contains(&name.as_str()) => Ok(name),
             (Some(name), vectors) => {
-                if columns == Columns::OfVectors && schema.function_of(&name).is_some() {
+                if columns == Columns::OfVectors && schema.bm25_of(&name).is_some() {
                     return plan_err!(
                         "{of}: '{name}' is a column of counted terms; text_search(..) searches it by texts"
                     );
@@ -395,7 +396,7 @@ impl Call<'_> {
     /// The metric by its name, or that of the column's index.
     fn metric(&self, given: Option<SqlExpr>, collection: &Collection, column: &str) -> Result<AnyMetric> {
         let of = self.function.name;
-        if collection.schema().function_of(column).is_some() {
+        if collection.schema().bm25_of(column).is_some() {
             return match given {
                 None => Ok(AnyMetric::Bm25),
                 Some(given) if given.to_string().trim_matches('\'').eq_ignore_ascii_case("bm25") => {
@@ -409,7 +410,7 @@ impl Call<'_> {
             .field(column)
             .is_some_and(|field| matches!(field.data_type, DataType::BinaryVector { .. }));
         let allowed = if of_bits {
-            "'hamming', 'jaccard'"
+            "'hamming', 'jaccard', 'minhash'"
         } else {
             "'l2', 'cosine', 'ip'"
         };
@@ -430,6 +431,7 @@ impl Call<'_> {
             ("ip" | "inner_product", false) => Ok(Metric::Ip.into()),
             ("hamming", true) => Ok(BitMetric::Hamming.into()),
             ("jaccard", true) => Ok(BitMetric::Jaccard.into()),
+            ("minhash" | "mhjaccard", true) => Ok(MinHash::similarity(SIGNATURE_BITS).into()),
             _ => plan_err!("{of}: metric '{name}' is none of column '{column}'; allowed are {allowed}"),
         }
     }
@@ -442,6 +444,17 @@ impl Call<'_> {
             AnyMetric::Numbers(Metric::Ip) => "negative_inner_product",
             AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
             AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
+            AnyMetric::Bits(BitMetric::MinHash(of)) if of == MinHash::similarity(SIGNATURE_BITS) => {
+                "minhash_distance"
+            }
+            AnyMetric::Bits(BitMetric::MinHash(of)) => {
+                return plan_err!(
+                    "{}: the index of the column has signatures with elements of {} bits, minhash_distance those of \
+                     {SIGNATURE_BITS}",
+                    self.function.name,
+                    of.element_bits()
+                );
+            }
             AnyMetric::MaxSim(_) => {
                 return Err(external(QueryError::Internal(format!(
                     "no column has metric {metric}"

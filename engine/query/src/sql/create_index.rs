@@ -7,6 +7,10 @@ use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, 
 
 use super::create_table::{column_name, normalized};
 use crate::error::{QueryError, Result};
+use crate::plan::distance::SIGNATURE_BITS;
+
+/// The metric of MinHash signatures.
+const MHJACCARD: &str = "MHJACCARD";
 
 /// The index that the statement describes. `vector_type` is the type of a column that is one.
 ///
@@ -71,23 +75,33 @@ pub(crate) fn index_spec(
             "flat" => "FLAT",
             "autoindex" => "AUTOINDEX",
             "bin_flat" => "BIN_FLAT",
+            "minhash_lsh" => "MINHASH_LSH",
             "sparse_inverted_index" => "SPARSE_INVERTED_INDEX",
             "sparse_wand" => "SPARSE_WAND",
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
                      ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, diskann, flat, autoindex, bin_flat, \
-                     bin_ivf_flat"
+                     bin_ivf_flat, minhash_lsh"
                 )));
             }
         },
     };
+    let metric = match (&column.operator_class, index_type) {
+        (None, "MINHASH_LSH") => Some(MHJACCARD),
+        _ => metric(column, &vector_type)?,
+    };
+    let mut params = params(index_type, options_of(index_type), &statement.with)?;
+    if metric == Some(MHJACCARD) {
+        // The elements that `minhash_distance` compares.
+        params.insert("mh_element_bit_width".into(), SIGNATURE_BITS.to_string());
+    }
     Ok(IndexSpec {
         name,
         field,
         index_type: index_type.to_string(),
-        metric: metric(column, &vector_type)?.map(ToString::to_string),
-        params: params(index_type, options_of(index_type), &statement.with)?,
+        metric: metric.map(ToString::to_string),
+        params,
     })
 }
 
@@ -135,7 +149,14 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         DataType::Float16Vector { .. } => ("halfvec", NUMBERS),
         DataType::BFloat16Vector { .. } => ("bfloat16_vector", NUMBERS),
         DataType::Int8Vector { .. } => ("int8_vector", NUMBERS),
-        DataType::BinaryVector { .. } => ("bit", &[("hamming", "HAMMING"), ("jaccard", "JACCARD")]),
+        DataType::BinaryVector { .. } => (
+            "bit",
+            &[
+                ("hamming", "HAMMING"),
+                ("jaccard", "JACCARD"),
+                ("minhash", MHJACCARD),
+            ],
+        ),
         DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP"), ("bm25", "BM25")]),
         DataType::FloatVector { .. }
         | DataType::Bool
@@ -241,6 +262,7 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["pq_code_budget_gb_ratio"], "pq_code_budget_gb_ratio"),
             (&["search_cache_budget_gb_ratio"], "search_cache_budget_gb_ratio"),
         ],
+        "MINHASH_LSH" => &[(&["mh_lsh_band", "bands"], "mh_lsh_band")],
         "SPARSE_INVERTED_INDEX" => &[
             (&["inverted_index_algo"], "inverted_index_algo"),
             (&["block_max_block_size"], "block_max_block_size"),

@@ -183,7 +183,7 @@ pub(super) fn field(column: &ColumnDef) -> Result<Field> {
             ColumnOption::Comment(text) => field.description = text.clone(),
             other => {
                 return Err(QueryError::Unsupported(format!(
-                    "column option {other} of '{}'; allowed are NULL, NOT NULL, PRIMARY KEY, DEFAULT, GENERATED AS IDENTITY, and in CREATE TABLE GENERATED ALWAYS AS (bm25(..)) STORED",
+                    "column option {other} of '{}'; allowed are NULL, NOT NULL, PRIMARY KEY, DEFAULT, GENERATED AS IDENTITY, and in CREATE TABLE GENERATED ALWAYS AS (bm25(..) or minhash(..)) STORED",
                     field.name
                 )));
             }

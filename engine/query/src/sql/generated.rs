@@ -1,9 +1,13 @@
 //! Generated columns: `terms SPARSEVEC GENERATED ALWAYS AS (bm25(body)) STORED`.
 //!
-//! The one function there is counts the terms of a text column, as an analyzer makes them; a second argument describes
-//! the analyzer as in `analyzer_params` of Milvus. The text column becomes one that is analyzed and may be matched.
+//! `bm25` counts the terms of a text column, as an analyzer makes them; a second argument describes the analyzer as in
+//! `analyzer_params` of Milvus. The text column becomes one that is analyzed and may be matched. `minhash` makes the
+//! signatures of the texts; a second argument has the parameters of Milvus' MinHash function. Its words are those of the
+//! column's analyzer, if it has one.
 
-use elanus_collection::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, Field, TextFunction};
+use std::collections::BTreeMap;
+
+use elanus_collection::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, Field, FunctionKind, TextFunction};
 use sqlparser::ast::{
     ColumnDef, ColumnOption, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan,
 };
@@ -11,7 +15,8 @@ use sqlparser::ast::{
 use super::create_table::normalized;
 use crate::error::{QueryError, Result};
 
-const USAGE: &str = "a generated column is bm25(column) or bm25(column, '<analyzer params as JSON>')";
+const USAGE: &str = "a generated column is bm25(column) or bm25(column, '<analyzer params as JSON>'), or minhash(column) or \
+                     minhash(column, '<params as JSON>')";
 
 /// A column that is computed, and the analyzer it asks for.
 pub(super) struct Generated {
@@ -44,7 +49,7 @@ pub(super) fn take(columns: &[ColumnDef]) -> Result<(Vec<ColumnDef>, Vec<Generat
                 ..
             } = column.options.remove(at).option
         {
-            functions.push(bm25(&normalized(&column.name), &expr)?);
+            functions.push(function(&normalized(&column.name), &expr)?);
             column.options.push(sqlparser::ast::ColumnOptionDef {
                 name: None,
                 option: ColumnOption::NotNull,
@@ -55,7 +60,7 @@ pub(super) fn take(columns: &[ColumnDef]) -> Result<(Vec<ColumnDef>, Vec<Generat
     Ok((plain, functions))
 }
 
-fn bm25(column: &str, expr: &Expr) -> Result<Generated> {
+fn function(column: &str, expr: &Expr) -> Result<Generated> {
     let other = || QueryError::Unsupported(format!("column '{column}' as ({expr}); {USAGE}"));
     let Expr::Function(call) = expr else {
         return Err(other());
@@ -63,7 +68,8 @@ fn bm25(column: &str, expr: &Expr) -> Result<Generated> {
     let FunctionArguments::List(arguments) = &call.args else {
         return Err(other());
     };
-    if !call.name.to_string().eq_ignore_ascii_case("bm25") {
+    let name = call.name.to_string().to_ascii_lowercase();
+    if !matches!(name.as_str(), "bm25" | "minhash") {
         return Err(other());
     }
     let plain = |argument: &FunctionArg| match argument {
@@ -71,7 +77,7 @@ fn bm25(column: &str, expr: &Expr) -> Result<Generated> {
         _ => None,
     };
     let arguments: Option<Vec<Expr>> = arguments.args.iter().map(plain).collect();
-    let (input, analyzer) = match arguments.as_deref() {
+    let (input, params) = match arguments.as_deref() {
         Some([Expr::Identifier(input)]) => (input, None),
         Some(
             [
@@ -84,18 +90,46 @@ fn bm25(column: &str, expr: &Expr) -> Result<Generated> {
         ) => (input, Some(params.clone())),
         _ => return Err(other()),
     };
+    let function = TextFunction::new(format!("{name}_{column}"), normalized(input), column);
+    if name == "bm25" {
+        return Ok(Generated {
+            function,
+            analyzer: params,
+        });
+    }
+    let params = params.map_or_else(|| Ok(BTreeMap::new()), |text| params_of(column, &text))?;
     Ok(Generated {
-        function: TextFunction::new(format!("bm25_{column}"), normalized(input), column),
-        analyzer,
+        function: function.of_kind(FunctionKind::MinHash { params }),
+        analyzer: None,
     })
 }
 
-/// Makes the columns that functions read analyzed ones.
+/// The parameters of a function, written as an object of JSON.
+fn params_of(column: &str, text: &str) -> Result<BTreeMap<String, String>> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+        QueryError::Plan(format!(
+            "column '{column}': params of minhash are an object of JSON: {error}"
+        ))
+    })?;
+    let value = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    Ok(object
+        .into_iter()
+        .map(|(name, given)| (name, value(given)))
+        .collect())
+}
+
+/// Makes the columns whose terms are counted analyzed ones.
 ///
 /// # Errors
 /// [`QueryError::Plan`] when a column is not there, or two functions ask for different analyzers of one.
 pub(super) fn analyze_inputs(functions: &[Generated], fields: &mut [Field]) -> Result<()> {
     for Generated { function, analyzer } in functions {
+        if !function.is_bm25() {
+            continue;
+        }
         let Some(input) = fields.iter_mut().find(|field| field.name == function.input) else {
             return Err(QueryError::Plan(format!(
                 "column '{}' is computed from '{}', which is not a column of the table",

@@ -231,6 +231,15 @@ fn column_text(field: &Field, schema: &CollectionSchema) -> Result<String> {
         .find(|function| function.output == field.name);
     if let Some(function) = computed {
         let input = Ident::with_quote('"', &function.input);
+        if !function.is_bm25() {
+            let params = serde_json::json!(function.described_params(&schema.fields)).to_string();
+            let _written = write!(
+                text,
+                " GENERATED ALWAYS AS (minhash({input}, {})) STORED",
+                quoted(&params)
+            );
+            return Ok(text);
+        }
         let analyzer = schema
             .field(&function.input)
             .and_then(|input| input.given_params().remove(ANALYZER_PARAMS));

@@ -1,35 +1,37 @@
-//! Functions of a schema: BM25.
+//! Functions of a schema: BM25 and MinHash.
 
-use elanus_collection::{CollectionSchema, TextFunction};
+use elanus_collection::{CollectionSchema, FunctionKind, TextFunction};
 use milvus::proto::schema as wire;
 use wire::FunctionType;
 
+use crate::convert::{to_map, to_pairs};
 use crate::status::{Error, Result};
 
 /// A function of a CreateCollection request.
 pub(super) fn from_wire(function: wire::FunctionSchema) -> Result<TextFunction> {
     let name = function.name;
-    match FunctionType::try_from(function.r#type) {
-        Ok(FunctionType::Bm25) => {}
-        Ok(
-            other @ (FunctionType::TextEmbedding
-            | FunctionType::Rerank
-            | FunctionType::MinHash
-            | FunctionType::MolFingerprint),
-        ) => {
+    let kind = match FunctionType::try_from(function.r#type) {
+        Ok(FunctionType::Bm25) => FunctionKind::Bm25,
+        Ok(FunctionType::MinHash) => FunctionKind::MinHash {
+            params: to_map(function.params.clone())
+                .into_iter()
+                .map(|(key, value)| (key.to_lowercase(), value))
+                .collect(),
+        },
+        Ok(other @ (FunctionType::TextEmbedding | FunctionType::Rerank | FunctionType::MolFingerprint)) => {
             return Err(Error::unsupported(format!(
-                "function type {} (function {name}); allowed is BM25",
+                "function type {} (function {name}); allowed are BM25, MinHash",
                 other.as_str_name()
             )));
         }
         Ok(FunctionType::Unknown) | Err(_) => {
             return Err(Error::invalid(format!(
-                "check function {name} with unknown function type {}; allowed is BM25",
+                "check function {name} with unknown function type {}; allowed are BM25, MinHash",
                 function.r#type
             )));
         }
-    }
-    if let Some(pair) = function.params.first() {
+    };
+    if let (FunctionKind::Bm25, Some(pair)) = (&kind, function.params.first()) {
         return Err(Error::invalid(format!(
             "BM25 function accepts no params, function {name} has {}",
             pair.key
@@ -38,13 +40,14 @@ pub(super) fn from_wire(function: wire::FunctionSchema) -> Result<TextFunction> 
     let one = |mut names: Vec<String>, what: &str| match (names.pop(), names.len()) {
         (Some(only), 0) => Ok(only),
         (last, more) => Err(Error::invalid(format!(
-            "BM25 function should have exactly one {what} field, function {name} has {}",
+            "{} function should have exactly one {what} field, function {name} has {}",
+            kind.name(),
             more + usize::from(last.is_some())
         ))),
     };
     let input = one(function.input_field_names, "input")?;
     let output = one(function.output_field_names, "output")?;
-    let mut read = TextFunction::new(name, input, output);
+    let mut read = TextFunction::new(name, input, output).of_kind(kind);
     read.description = function.description;
     Ok(read)
 }
@@ -56,12 +59,15 @@ pub(super) fn to_wire(schema: &CollectionSchema) -> Vec<wire::FunctionSchema> {
         name: function.name.clone(),
         id: function.id,
         description: function.description.clone(),
-        r#type: FunctionType::Bm25 as i32,
+        r#type: match function.kind {
+            FunctionKind::Bm25 => FunctionType::Bm25,
+            FunctionKind::MinHash { .. } => FunctionType::MinHash,
+        } as i32,
         input_field_names: vec![function.input.clone()],
         input_field_ids: id(&function.input),
         output_field_names: vec![function.output.clone()],
         output_field_ids: id(&function.output),
-        params: Vec::new(),
+        params: to_pairs(&function.described_params(&schema.fields)),
     });
     functions.collect()
 }

@@ -180,13 +180,41 @@ fn a_default_value_of_another_type_is_refused() {
 fn what_is_not_there_yet_is_said() {
     let mut functions = schema(vec![key(), vector("2")]);
     functions.functions.push(wire::FunctionSchema {
-        r#type: wire::FunctionType::MinHash as i32,
+        r#type: wire::FunctionType::TextEmbedding as i32,
         ..Default::default()
     });
     assert!(
         read(functions)
             .unwrap_err()
             .to_string()
-            .starts_with("not supported: function type MinHash")
+            .starts_with("not supported: function type TextEmbedding")
     );
+}
+
+#[test]
+fn minhash_functions_are_described_as_they_were_given() {
+    let text = field("text", wire::DataType::VarChar, &[("max_length", "100")]);
+    let signature = field("signature", wire::DataType::BinaryVector, &[("dim", "128")]);
+    let mut given = schema(vec![key(), text, signature]);
+    given.functions.push(wire::FunctionSchema {
+        name: "f".into(),
+        r#type: wire::FunctionType::MinHash as i32,
+        input_field_names: vec!["text".into()],
+        output_field_names: vec!["signature".into()],
+        params: vec![pair("Shingle_Size", "2"), pair("token_level", "char")],
+        ..Default::default()
+    });
+    let described = to_wire("c", "default", &read(given).unwrap());
+    let [function] = described.functions.as_slice() else {
+        panic!("{:?}", described.functions)
+    };
+    assert_eq!(function.r#type, wire::FunctionType::MinHash as i32);
+    let params = function
+        .params
+        .iter()
+        .map(|pair| format!("{}={}", pair.key, pair.value));
+    let params: Vec<String> = params.collect();
+    assert_eq!(params, ["num_hashes=4", "shingle_size=2", "token_level=char"]);
+    let output = described.fields.iter().find(|field| field.name == "signature");
+    assert!(output.is_some_and(|field| field.is_function_output));
 }

@@ -1,0 +1,88 @@
+//! What MINHASH_LSH finds, by how alike signatures are and how many bands they are cut into.
+//!
+//! ```sh
+//! cargo run --release --package elanus-index --example signatures
+//! ```
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Instant;
+
+use elanus_index::{
+    AnyIndex, BuildOptions, BuildParams, MinHashParams, Rows, SearchParams, SearchStats, VectorsRef, Window,
+    exact_search_any,
+};
+
+/// Elements of a signature, of 32 bits each.
+const ELEMENTS: usize = 128;
+const ROWS: usize = 20_000;
+/// Every so many rows one is drawn anew; the others keep fewer and fewer elements of it.
+const FAMILY: usize = 20;
+/// Ranges of similarities, from and to.
+const RANGES: [(f32, f32); 4] = [(0.9, 2.0), (0.7, 0.9), (0.5, 0.7), (0.3, 0.5)];
+
+fn main() {
+    let data = signatures();
+    let vectors = VectorsRef::Bits(Rows::new(&data, ELEMENTS * 4).unwrap());
+    println!("| bands | above 0.9 | 0.7 to 0.9 | 0.5 to 0.7 | 0.3 to 0.5 | rows scored | built in |");
+    for bands in [8, 16, 32, 64] {
+        let params = MinHashParams {
+            element_bits: 32,
+            bands,
+        };
+        let metric = params.metric().into();
+        let start = Instant::now();
+        let options = BuildOptions::default();
+        let index = AnyIndex::build(&BuildParams::MinHash(params), metric, vectors, None, &options).unwrap();
+        let built = start.elapsed().as_secs_f64();
+        let mut scored = SearchStats::default();
+        let parts = RANGES.map(|(from, to)| {
+            let within = Window::new(Some(-to), Some(-from));
+            let (mut found, mut all) = (0, 0);
+            for query in (0..ROWS).step_by(FAMILY) {
+                let query = vectors.row(query);
+                let stats = &mut SearchStats::default();
+                all += exact_search_any(metric, vectors, query, ROWS, within, None, stats)
+                    .unwrap()
+                    .len();
+                let params = SearchParams {
+                    within,
+                    ..SearchParams::default()
+                };
+                found += index
+                    .search(vectors, query, ROWS, &params, None, &mut scored)
+                    .unwrap()
+                    .len();
+            }
+            format!("{:.3}", f64::from(found as u32) / f64::from(all as u32))
+        });
+        let searches = (RANGES.len() * ROWS / FAMILY) as u64;
+        println!(
+            "| {bands} | {} | {} | {built:.1} s |",
+            parts.join(" | "),
+            scored.distances / searches
+        );
+    }
+}
+
+fn signatures() -> Vec<u8> {
+    let mut state = 7u64;
+    let mut draw = || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) >> 32
+    };
+    let (mut data, mut first) = (Vec::with_capacity(ROWS * ELEMENTS * 4), Vec::new());
+    for row in 0..ROWS {
+        if row % FAMILY == 0 {
+            first = (0..ELEMENTS).map(|_| draw() as u32).collect();
+        }
+        for &element in &first {
+            let kept = draw() as usize % FAMILY >= row % FAMILY;
+            let element = if kept { element } else { draw() as u32 };
+            data.extend_from_slice(&element.to_le_bytes());
+        }
+    }
+    data
+}
