@@ -359,7 +359,9 @@ fn metric_of(spec: &IndexSpec, field: &Field, filled: Option<&FunctionKind>) -> 
             FunctionKind::MinHash { .. } => MHJACCARD,
         };
         let given = given.unwrap_or(only);
-        let of_function = AnyMetric::from_str(only).ok().filter(|_| given.eq_ignore_ascii_case(only));
+        let of_function = AnyMetric::from_str(only)
+            .ok()
+            .filter(|_| given.eq_ignore_ascii_case(only));
         return of_function.ok_or_else(|| {
             Error::InvalidParameter(format!(
                 "index metric type of {} function output field must be {only}, got {given}",
@@ -459,7 +461,9 @@ fn types_of(data_type: &DataType) -> &'static [&'static str] {
         DataType::FloatVector { .. } | DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } => {
             OF_FLOATS
         }
-        DataType::BinaryVector { .. } => &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", MINHASH_LSH, "AUTOINDEX"],
+        DataType::BinaryVector { .. } => {
+            &["BIN_FLAT", BIN_IVF_FLAT, "FLAT", "HNSW", MINHASH_LSH, "AUTOINDEX"]
+        }
         DataType::SparseFloatVector => &["SPARSE_INVERTED_INDEX", "SPARSE_WAND", "FLAT", "AUTOINDEX"],
         DataType::Int8Vector { .. }
         | DataType::Bool
@@ -612,11 +616,9 @@ mod tests {
             );
         }
         assert!(error(bits(), "IVF_FLAT", None).contains("not supported: index type IVF_FLAT"));
-        assert!(
-            error(bits(), "BIN_FLAT", Some("L2")).contains(
-                "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD, MHJACCARD"
-            )
-        );
+        assert!(error(bits(), "BIN_FLAT", Some("L2")).contains(
+            "binary vector index does not support metric type: L2; allowed are HAMMING, JACCARD, MHJACCARD"
+        ));
         assert!(
             error(DataType::SparseFloatVector, "AUTOINDEX", Some("BM25"))
                 .contains("only BM25 Function output field support BM25 metric type, field 'v' is none")
@@ -640,7 +642,11 @@ mod tests {
                 params: [("mh_lsh_band".to_string(), "16".to_string())].into(),
                 ..Default::default()
             };
-            IndexDef::check(&spec, &Field::new("v", DataType::BinaryVector { dim: 2048 }), filled)
+            IndexDef::check(
+                &spec,
+                &Field::new("v", DataType::BinaryVector { dim: 2048 }),
+                filled,
+            )
         };
         let function = FunctionKind::MinHash {
             params: BTreeMap::new(),
@@ -654,24 +660,32 @@ mod tests {
             Some((MHJACCARD.to_string(), BuildParams::MinHash(params)))
         };
         assert_eq!(built(check("MINHASH_LSH", None, None).unwrap()), lsh(8));
-        assert_eq!(built(check("AUTOINDEX", Some("MHJACCARD"), None).unwrap()), lsh(8));
+        assert_eq!(
+            built(check("AUTOINDEX", Some("MHJACCARD"), None).unwrap()),
+            lsh(8)
+        );
         assert_eq!(built(check("", None, Some(&function)).unwrap()), lsh(32));
         let flat = check("BIN_FLAT", None, Some(&function)).unwrap();
-        assert_eq!((flat.build(), flat.any_metric().unwrap().to_string().as_str()), (None, MHJACCARD));
+        assert_eq!(
+            (flat.build(), flat.any_metric().unwrap().to_string().as_str()),
+            (None, MHJACCARD)
+        );
         let stored: IndexDef = serde_json::from_value(serde_json::json!(flat)).unwrap();
         assert_eq!(stored, flat);
         let error = |index_type, metric, filled| check(index_type, metric, filled).unwrap_err().to_string();
         assert!(
-            error("MINHASH_LSH", Some("JACCARD"), None)
-                .contains("index type MINHASH_LSH does not support metric type: JACCARD; allowed is MHJACCARD")
+            error("MINHASH_LSH", Some("JACCARD"), None).contains(
+                "index type MINHASH_LSH does not support metric type: JACCARD; allowed is MHJACCARD"
+            )
         );
         assert!(
             error("HNSW", Some("MHJACCARD"), None)
                 .contains("index type HNSW does not support metric type: MHJACCARD")
         );
         assert!(
-            error("AUTOINDEX", Some("HAMMING"), Some(&function))
-                .contains("index metric type of MinHash function output field must be MHJACCARD, got HAMMING")
+            error("AUTOINDEX", Some("HAMMING"), Some(&function)).contains(
+                "index metric type of MinHash function output field must be MHJACCARD, got HAMMING"
+            )
         );
     }
 

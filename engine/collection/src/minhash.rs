@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |pairs: &[(&str, &str)], dim| function_of(&map(pairs), "sig", dim).unwrap_err().to_string();
+        let error =
+            |pairs: &[(&str, &str)], dim| function_of(&map(pairs), "sig", dim).unwrap_err().to_string();
         for (name, value, what) in [
             ("num_hashes", "many", "param num_hashes:many is not a number"),
             ("num_hashes", "0", "param num_hashes:0 must be positive"),
@@ -216,7 +217,9 @@ mod tests {
     fn an_index_reads_elements_as_they_are_made() {
         let bits = DataType::BinaryVector { dim: 1024 };
         let of = |pairs: &[(&str, &str)], computed, auto| {
-            let read = Signatures::of(&map(pairs), &bits, computed, auto).unwrap().params();
+            let read = Signatures::of(&map(pairs), &bits, computed, auto)
+                .unwrap()
+                .params();
             (read.element_bits, read.bands)
         };
         assert_eq!(of(&[], false, false), (8, 1));
@@ -225,6 +228,10 @@ mod tests {
         let given = [("mh_element_bit_width", "64"), ("mh_lsh_band", "2")];
         assert_eq!(of(&given, true, true), (64, 2));
         let error = Signatures::of(&map(&[("mh_element_bit_width", "24")]), &bits, true, false).unwrap_err();
-        assert!(error.to_string().contains("dimension 1024, mh_element_bit_width 24"));
+        assert!(
+            error
+                .to_string()
+                .contains("dimension 1024, mh_element_bit_width 24")
+        );
     }
 }

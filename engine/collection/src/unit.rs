@@ -504,9 +504,7 @@ impl Unit {
                 column.dim()
             )));
         }
-        let index = self
-            .index(field)
-            .filter(|index| !exact && index.serves(metric));
+        let index = self.index(field).filter(|index| !exact && index.serves(metric));
         let (vectors, allow) = (column.vectors()?, allowed.bitset());
         let found = match index {
             Some(index) => index.search_by(metric, vectors, query, k, params, allow, stats),

@@ -185,10 +185,12 @@ pub fn build(
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),
-            BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => Err(BuildError::Kind {
-                index: params.kind().to_string(),
-                metric: metric.to_string(),
-            }),
+            BuildParams::Disk(_) | BuildParams::Sparse(_) | BuildParams::MinHash(_) => {
+                Err(BuildError::Kind {
+                    index: params.kind().to_string(),
+                    metric: metric.to_string(),
+                })
+            }
         }
     })
 }

@@ -158,7 +158,10 @@ impl MinHashFunction {
                 let shingle = self.shingle.min(bytes.len());
                 match shingle {
                     0 => Vec::new(),
-                    _ => bytes.windows(shingle).map(|shingle| self.hash.of(shingle)).collect(),
+                    _ => bytes
+                        .windows(shingle)
+                        .map(|shingle| self.hash.of(shingle))
+                        .collect(),
                 }
             }
             Hashed::Words => {

@@ -470,7 +470,9 @@ fn check_metric(collection: &Collection, field: &Field, given: Option<AnyMetric>
         .and_then(|index| index.metric);
     match indexed {
         // By their names: how wide the elements of signatures are says the index alone.
-        Some(metric) if metric.to_string() != given.to_string() => Err(Error::expected("metric type not match", metric, given)),
+        Some(metric) if metric.to_string() != given.to_string() => {
+            Err(Error::expected("metric type not match", metric, given))
+        }
         Some(_) | None => Ok(()),
     }
 }

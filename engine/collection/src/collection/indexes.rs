@@ -22,7 +22,10 @@ impl Collection {
             Some(column) => column,
             None => self.field(&spec.field)?.clone(),
         };
-        let filled = self.schema.function_of(&spec.field).map(|function| &function.kind);
+        let filled = self
+            .schema
+            .function_of(&spec.field)
+            .map(|function| &function.kind);
         let mut def = IndexDef::check(spec, &field, filled)?;
         let named = spec.name.as_deref().is_some_and(|name| !name.is_empty());
         if named || split_sub_field_name(&def.name).is_none() {

@@ -197,9 +197,9 @@ impl MinHashIndex {
     /// Whether it has what a search by `metric` looks for: the part of equal elements, or its own bands.
     pub(crate) fn serves(&self, metric: AnyMetric) -> bool {
         let by_elements = self.params.metric();
-        metric.minhash().is_some_and(|metric| {
-            metric == by_elements || metric == by_elements.of_bands(self.params.bands)
-        })
+        metric
+            .minhash()
+            .is_some_and(|metric| metric == by_elements || metric == by_elements.of_bands(self.params.bands))
     }
 
     /// Rows of the segment, those without a vector included.

@@ -58,7 +58,11 @@ impl MinHashParams {
     /// # Errors
     /// A value of the wrong type or out of range.
     pub fn parse(params: &BTreeMap<String, String>) -> Result<Self, ParamError> {
-        for name in ["mh_lsh_code_in_mem", "with_raw_data", "mh_lsh_shared_bloom_filter"] {
+        for name in [
+            "mh_lsh_code_in_mem",
+            "with_raw_data",
+            "mh_lsh_shared_bloom_filter",
+        ] {
             flag(params, name)?;
         }
         BLOCK.parse(params)?;
@@ -158,7 +162,11 @@ mod tests {
 
     #[test]
     fn errors_name_parameter_value_and_range() {
-        let error = |name, value| MinHashParams::parse(&map(&[(name, value)])).unwrap_err().to_string();
+        let error = |name, value| {
+            MinHashParams::parse(&map(&[(name, value)]))
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(
             error("mh_lsh_band", "0"),
             "param 'mh_lsh_band' (0) should be in range [1, 2147483647]"

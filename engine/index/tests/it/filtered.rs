@@ -57,7 +57,9 @@ fn every_selectivity_returns_k_good_rows() {
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) | BuildParams::Disk(_) => {
                 Strategy::GraphFiltered
             }
-            BuildParams::Sparse(_) | BuildParams::MinHash(_) | BuildParams::GpuBruteForce => unreachable!("not among the families"),
+            BuildParams::Sparse(_) | BuildParams::MinHash(_) | BuildParams::GpuBruteForce => {
+                unreachable!("not among the families")
+            }
         };
         assert_eq!(strategies.first(), Some(&Strategy::ExactFiltered));
         assert_eq!(strategies.last(), Some(&expected), "{params:?}: {strategies:?}");

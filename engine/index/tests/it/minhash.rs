@@ -145,7 +145,10 @@ fn close_rows_are_found_and_a_search_for_any_row_is_exact() {
         assert_eq!(found, exact(metric, vectors, query, 100, Window::default(), None));
         assert_eq!(stats.strategy, Strategy::Exact);
     }
-    assert!(close > 350 && found_close as f64 >= 0.97 * close as f64, "{found_close} of {close}");
+    assert!(
+        close > 350 && found_close as f64 >= 0.97 * close as f64,
+        "{found_close} of {close}"
+    );
 }
 
 #[test]
@@ -158,8 +161,19 @@ fn rows_without_a_vector_are_never_found() {
     for query in (0..ROWS).step_by(77) {
         let query = vectors.row(query);
         let (found, _) = search(&index, by_bands, vectors, query, 20, sharing(), None);
-        assert_eq!(found, exact(by_bands, vectors, query, 20, sharing(), Some(&valid)));
-        let (all, _) = search(&index, PARAMS.metric(), vectors, query, ROWS, Window::default(), None);
+        assert_eq!(
+            found,
+            exact(by_bands, vectors, query, 20, sharing(), Some(&valid))
+        );
+        let (all, _) = search(
+            &index,
+            PARAMS.metric(),
+            vectors,
+            query,
+            ROWS,
+            Window::default(),
+            None,
+        );
         assert_eq!(all.len(), ROWS / 2);
     }
 }
@@ -221,7 +235,14 @@ fn an_opened_index_answers_like_the_built_one_and_damage_is_an_error() {
                     within: sharing(),
                     ..SearchParams::default()
                 };
-                let found = index.search(vectors, vectors.row(3), 9, &params, None, &mut SearchStats::default());
+                let found = index.search(
+                    vectors,
+                    vectors.row(3),
+                    9,
+                    &params,
+                    None,
+                    &mut SearchStats::default(),
+                );
                 assert!(found.is_ok_and(|found| found.iter().all(|hit| (hit.row as usize) < 500)));
             }));
             assert!(searched.is_ok());
@@ -257,7 +278,11 @@ fn what_has_no_index_of_bands_is_refused() {
         element_bits: 256,
         bands: 1,
     };
-    let error = build(BuildParams::MinHash(wide), wide.metric().into(), of(&data[..160], 16));
+    let error = build(
+        BuildParams::MinHash(wide),
+        wide.metric().into(),
+        of(&data[..160], 16),
+    );
     assert_eq!(
         error.to_string(),
         "the dimension should be a multiple of 'mh_element_bit_width': dimension 128, mh_element_bit_width 256"

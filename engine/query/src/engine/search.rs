@@ -499,10 +499,7 @@ fn vector_type(collection: &Collection, name: &str) -> Result<DataType> {
 }
 
 /// Metric and kind of the index on a field, and how it reads signatures.
-fn index_of(
-    collection: &Collection,
-    field: &str,
-) -> (Option<AnyMetric>, IndexKind, Option<MinHashParams>) {
+fn index_of(collection: &Collection, field: &str) -> (Option<AnyMetric>, IndexKind, Option<MinHashParams>) {
     let index = collection
         .indexes()
         .into_iter()

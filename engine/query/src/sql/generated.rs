@@ -115,7 +115,10 @@ fn params_of(column: &str, text: &str) -> Result<BTreeMap<String, String>> {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     };
-    Ok(object.into_iter().map(|(name, given)| (name, value(given))).collect())
+    Ok(object
+        .into_iter()
+        .map(|(name, given)| (name, value(given)))
+        .collect())
 }
 
 /// Makes the columns whose terms are counted analyzed ones.

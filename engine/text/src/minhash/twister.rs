@@ -20,9 +20,7 @@ impl Twister {
         let mut last = seed;
         for (at, word) in state.iter_mut().enumerate() {
             if at > 0 {
-                last = MULTIPLIER
-                    .wrapping_mul(last ^ last >> 62)
-                    .wrapping_add(at as u64);
+                last = MULTIPLIER.wrapping_mul(last ^ last >> 62).wrapping_add(at as u64);
             }
             *word = last;
         }

@@ -209,7 +209,10 @@ fn minhash_functions_are_described_as_they_were_given() {
         panic!("{:?}", described.functions)
     };
     assert_eq!(function.r#type, wire::FunctionType::MinHash as i32);
-    let params = function.params.iter().map(|pair| format!("{}={}", pair.key, pair.value));
+    let params = function
+        .params
+        .iter()
+        .map(|pair| format!("{}={}", pair.key, pair.value));
     let params: Vec<String> = params.collect();
     assert_eq!(params, ["num_hashes=4", "shingle_size=2", "token_level=char"]);
     let output = described.fields.iter().find(|field| field.name == "signature");
