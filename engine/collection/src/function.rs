@@ -344,3 +344,38 @@ fn is_on(field: &Field, param: &str) -> bool {
     let value = field.params.get(param);
     value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_of_older_schemas_count_terms() {
+        let old = r#"{"id":3,"name":"f","description":"","input":"text","output":"terms"}"#;
+        let read: TextFunction = serde_json::from_str(old).unwrap();
+        assert!(read.is_bm25());
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+    }
+
+    #[test]
+    fn a_query_has_the_signature_of_a_row_of_its_text() {
+        let params = [("shingle_size".to_string(), "2".to_string())].into();
+        let function = TextFunction::new("f", "text", "signature").of_kind(FunctionKind::MinHash { params });
+        let fields = [
+            Field::new("text", DataType::VarChar { max_length: 100 }),
+            Field::new("signature", DataType::BinaryVector { dim: 128 }),
+        ];
+        function.validate(&fields).unwrap();
+        let texts = StringArray::from(vec![Some("one two three"), None, Some("")]);
+        let rows = function.apply(&fields, |_| Ok(Arc::new(texts.clone()))).unwrap();
+        let queries = ["ONE, two; three!", "", ""].map(String::from);
+        let queries = function.signatures(&fields, &queries, None).unwrap().unwrap();
+        assert_eq!(&rows, &queries);
+        assert_eq!(rows.data_type(), &DataType::BinaryVector { dim: 128 }.to_arrow());
+        let read: TextFunction = serde_json::from_value(serde_json::json!(function)).unwrap();
+        assert_eq!(read, function);
+        let counts = function.clone().of_kind(FunctionKind::Bm25);
+        assert!(counts.signatures(&fields, &[], None).unwrap().is_none());
+        assert_ne!(counts, function);
+    }
+}
