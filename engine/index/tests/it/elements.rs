@@ -125,8 +125,9 @@ fn exact_search_is_the_loop_for_every_type_metric_filter_and_range() {
         odd.iter().for_each(|element| of_elements.clear(*element));
         for query in (0..queries.len()).map(|query| queries.row(query)) {
             let in_rows = |row: usize, _: usize| few.get(row);
-            let even =
-                |row: usize, element: usize| few.get(row) && (lists.range(row).start + element) % 2 == 0;
+            let even = |row: usize, element: usize| {
+                few.get(row) && (lists.range(row).start + element).is_multiple_of(2)
+            };
             let open = Window::default();
             for (allow, expected) in [
                 (None, oracle(metric, lists, query, open, |_, _| true)),
