@@ -2,6 +2,7 @@
 //!
 //! - `elanus_match_any(list, text)` and `.._all`, `.._least`, `.._most`, `.._exact` -> `Boolean`: how many elements of the
 //!   list a condition is true for. A NULL list gives NULL; of an empty one none are.
+//! - `elanus_element_filter(list, text)` -> `Boolean`: as `elanus_match_any`; a search of elements asks it for [`ElementMatch::elements`].
 //! - `elanus_sub_field(list of structs, name)` -> list: one sub-field of every element, without a copy.
 //!
 //! The condition belongs to the function, as an expression over the sub-fields (or over the column `$`, when the elements
@@ -41,6 +42,8 @@ pub const ELEMENT: &str = "$";
 pub enum ElementTest {
     /// At least one.
     Any,
+    /// At least one; where elements are searched one by one, only those are found that the condition is true for.
+    Filter,
     /// Every one; so every one of none.
     All,
     /// At least so many.
@@ -54,7 +57,7 @@ pub enum ElementTest {
 impl ElementTest {
     fn holds(self, matching: u64, length: u64) -> bool {
         match self {
-            Self::Any => matching > 0,
+            Self::Any | Self::Filter => matching > 0,
             Self::All => matching == length,
             Self::Least(threshold) => matching >= threshold,
             Self::Most(threshold) => matching <= threshold,
@@ -65,6 +68,7 @@ impl ElementTest {
     fn name(self) -> &'static str {
         match self {
             Self::Any => "elanus_match_any",
+            Self::Filter => "elanus_element_filter",
             Self::All => "elanus_match_all",
             Self::Least(_) => "elanus_match_least",
             Self::Most(_) => "elanus_match_most",
@@ -74,7 +78,7 @@ impl ElementTest {
 
     fn text(self, predicate: &Expr) -> String {
         match self {
-            Self::Any | Self::All => predicate.to_string(),
+            Self::Any | Self::All | Self::Filter => predicate.to_string(),
             Self::Least(threshold) | Self::Most(threshold) | Self::Exact(threshold) => {
                 format!("{predicate}; {threshold}")
             }
@@ -160,6 +164,22 @@ impl Hash for ElementMatch {
 }
 
 impl ElementMatch {
+    /// Whether it says which elements a search may find, and not only which rows.
+    pub fn is_filter(&self) -> bool {
+        self.test == ElementTest::Filter
+    }
+
+    /// For each element of all lists, from the first to the last, whether the condition is true; NULL is not.
+    ///
+    /// # Errors
+    /// The array is no list with the sub-fields of the condition, or this cannot be evaluated.
+    pub fn elements(&self, lists: &ArrayRef) -> Result<BooleanBuffer> {
+        match lists.as_list_opt::<i32>() {
+            Some(lists) => self.matching(lists),
+            None => exec_err!("{} takes a list, got {}", self.name(), lists.data_type()),
+        }
+    }
+
     /// For each element of all lists, from the first to the last, whether the condition is true.
     fn matching(&self, lists: &ListArray) -> Result<BooleanBuffer> {
         let (start, end) = (offset(lists, 0), offset(lists, lists.len()));

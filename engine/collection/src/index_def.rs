@@ -161,10 +161,11 @@ impl IndexDef {
             Some(metric.to_string())
         } else if field.data_type.is_vector() {
             check_type(index_type, field)?;
-            check_lists(spec, index_type, field)?;
+            let metric = metric_of(spec, field, filled)?;
+            check_lists(spec, index_type, field, metric)?;
             // Nothing is kept besides the vectors: an exact search needs no index.
             exact = matches!(index_type, "FLAT" | "BIN_FLAT");
-            let metric = metric_of(spec, field, filled)?.to_string();
+            let metric = metric.to_string();
             check_signatures(index_type, &metric, field)?;
             if metric == MHJACCARD {
                 let (computed, auto) = (filled.is_some(), index_type == "AUTOINDEX");
@@ -375,17 +376,15 @@ fn metric_of(spec: &IndexSpec, field: &Field, filled: Option<&FunctionKind>) -> 
             field.name
         )));
     }
+    let (kind, mut allowed) = metrics_of(&field.data_type);
+    // The metric says what is searched: lists as a whole, or their vectors one by one.
     if let (DataType::VectorArray { element }, Some(metric)) = (&field.data_type, given) {
         let (_, of_elements) = metrics_of(element);
-        if of_elements.iter().any(|known| known.eq_ignore_ascii_case(metric)) {
-            return Err(Error::InvalidParameter(format!(
-                "not supported: metric {metric} on '{}', which would search its vectors one by one; allowed are {}",
-                field.name,
-                metrics_of(&field.data_type).1.join(", ")
-            )));
+        let is_of_elements = |known: &&str| *known != MHJACCARD && known.eq_ignore_ascii_case(metric);
+        if of_elements.iter().any(is_of_elements) {
+            allowed = of_elements;
         }
     }
-    let (kind, allowed) = metrics_of(&field.data_type);
     let default = match spec.index_type.as_str() {
         MINHASH_LSH if allowed.contains(&MHJACCARD) => MHJACCARD,
         _ => allowed.first().copied().unwrap_or_default(),
@@ -430,10 +429,20 @@ fn check_type(index_type: &str, field: &Field) -> Result<()> {
     Err(not_on(index_type, field, allowed))
 }
 
-/// Refuses other ways to search lists of vectors than by an index of their elements in memory.
-fn check_lists(spec: &IndexSpec, index_type: &str, field: &Field) -> Result<()> {
+/// Refuses other ways to search lists of vectors as a whole than by an index of their elements in memory.
+fn check_lists(spec: &IndexSpec, index_type: &str, field: &Field, metric: AnyMetric) -> Result<()> {
     if !matches!(field.data_type, DataType::VectorArray { .. }) {
         return Ok(());
+    }
+    if !matches!(metric, AnyMetric::MaxSim(_)) {
+        return match spec.params.get("emb_list_strategy") {
+            None => Ok(()),
+            Some(strategy) => Err(Error::InvalidParameter(format!(
+                "emb_list_strategy {strategy} is for metrics of lists, index of field '{}' has {metric}; allowed are {}",
+                field.name,
+                metrics_of(&field.data_type).1.join(", ")
+            ))),
+        };
     }
     if index_type == DISKANN {
         return Err(Error::InvalidParameter(format!(
@@ -688,6 +697,62 @@ mod tests {
                 "index metric type of MinHash function output field must be MHJACCARD, got HAMMING"
             )
         );
+    }
+
+    #[test]
+    fn the_metric_on_lists_says_whether_they_are_searched_as_a_whole() {
+        let element = DataType::FloatVector { dim: 4 };
+        let lists = |element: DataType| DataType::VectorArray {
+            element: Box::new(element),
+        };
+        let check = |data_type: DataType, index_type: &str, metric: &str, strategy: Option<&str>| {
+            let params = strategy.map(|strategy| ("emb_list_strategy".to_string(), strategy.to_string()));
+            let spec = IndexSpec {
+                index_type: index_type.into(),
+                metric: Some(metric.into()),
+                params: params.into_iter().collect(),
+                ..Default::default()
+            };
+            IndexDef::check(&spec, &Field::new("s[v]", data_type), None)
+        };
+        let bits = || lists(DataType::BinaryVector { dim: 16 });
+        for (data_type, metric) in [
+            (lists(element.clone()), "L2"),
+            (lists(element.clone()), "cosine"),
+            (lists(element.clone()), "MAX_SIM_L2"),
+            (bits(), "HAMMING"),
+            (bits(), "MAX_SIM_JACCARD"),
+        ] {
+            let def = check(data_type, "HNSW", metric, None).unwrap();
+            let built = def.any_metric().map(|metric| metric.to_string());
+            assert_eq!(built.as_deref(), Some(metric.to_uppercase().as_str()));
+        }
+        let disk = check(lists(element.clone()), "DISKANN", "L2", None).unwrap();
+        assert_eq!(
+            disk.build().map(|(_, params)| params.kind()),
+            Some(IndexKind::DiskAnn)
+        );
+        let error = |data_type, index_type, metric, strategy| {
+            check(data_type, index_type, metric, strategy)
+                .unwrap_err()
+                .to_string()
+        };
+        let disk = error(lists(element.clone()), "DISKANN", "MAX_SIM", None);
+        assert!(
+            disk.contains("not supported: index type DISKANN on lists"),
+            "{disk}"
+        );
+        let strategy = error(lists(element.clone()), "HNSW", "L2", Some("tokenann"));
+        assert!(
+            strategy.contains("emb_list_strategy tokenann is for metrics of lists"),
+            "{strategy}"
+        );
+        let foreign = error(lists(element), "HNSW", "HAMMING", None);
+        assert!(
+            foreign.contains("does not support metric type: HAMMING"),
+            "{foreign}"
+        );
+        assert!(error(bits(), "HNSW", "L2", None).contains("does not support metric type: L2"));
     }
 
     #[test]

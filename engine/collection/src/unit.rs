@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, VectorIndex,
-    VectorRef, Vectors, exact_search_any, exact_search_batch,
+    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Metric, Neighbor, SearchParams, SearchStats,
+    VectorIndex, VectorLists, VectorRef, Vectors, VectorsRef, exact_search_any, exact_search_batch,
+    search_elements,
 };
 use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
 use parking_lot::RwLock;
@@ -511,6 +512,54 @@ impl Unit {
             None => exact_search_any(metric, vectors, query, k, params.within, allow, stats),
         };
         found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
+    }
+
+    /// The `k` nearest vectors of the lists of a field, one by one, within the window of `params`, best first: those of allowed
+    /// rows, and out of `elements` where it is given, bits of the elements of [`Unit::lists`]. As [`Unit::search`].
+    ///
+    /// # Errors
+    /// As [`Unit::search`]; [`Error::InvalidParameter`] for a field that has no lists.
+    #[expect(clippy::too_many_arguments, reason = "as `search`")]
+    pub fn search_elements(
+        &self,
+        field: &str,
+        metric: AnyMetric,
+        query: VectorRef<'_>,
+        k: usize,
+        params: &SearchParams,
+        (allowed, elements): (&Allowed, Option<&Bitset>),
+        exact: bool,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<ElementNeighbor>> {
+        let lists = self.lists(field)?;
+        let mut allow = lists.elements_of(allowed.bitset());
+        if let Some(elements) = elements {
+            match &mut allow {
+                Some(allow) => allow.and(elements),
+                None => allow = Some(elements.clone()),
+            }
+        }
+        let index = self.index(field).filter(|_| !exact);
+        let found = search_elements(index, metric, lists, query, k, params, allow.as_ref(), stats);
+        found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
+    }
+
+    /// The lists of vectors of a field.
+    ///
+    /// # Errors
+    /// [`Error::FieldNotFound`]; [`Error::InvalidParameter`] for a field whose rows are no lists.
+    pub fn lists(&self, field: &str) -> Result<VectorLists<'_>> {
+        match self.vectors(field)?.vectors()? {
+            VectorsRef::Lists(lists) => Ok(lists),
+            VectorsRef::Floats(_)
+            | VectorsRef::Halves(_)
+            | VectorsRef::BFloat16s(_)
+            | VectorsRef::Int8s(_)
+            | VectorsRef::Bits(_)
+            | VectorsRef::Sparse(_) => Err(Error::InvalidParameter(format!(
+                "field '{field}' has one vector in a row, not a list of them"
+            ))),
+        }
     }
 
     /// Whether [`Unit::search_batch`] reads each row once for many queries, and is not just one search after the other.

@@ -46,7 +46,9 @@ pub enum AnyIndex {
 }
 
 impl AnyIndex {
-    /// Builds an index over `vectors`. Rows not in `valid` (all are, when `None`) have no vector and stay out of it.
+    /// Builds an index over `vectors`. Rows not in `valid` (all are, when `None`) have no vector and stay out of it. The metric
+    /// decides what an index of lists is: one over lists with a metric of lists, else one over their elements, for
+    /// [`crate::search_elements`].
     ///
     /// # Errors
     /// Parameters out of range or for vectors of another type, a metric that the kind of index does not have, too many
@@ -79,6 +81,12 @@ impl AnyIndex {
                 ListIndex::build(params, metric, lists, options)
                     .map(Arc::new)
                     .map(Self::Lists)
+            }
+            // Elements one by one: as if each were a row.
+            (VectorsRef::Lists(lists), _, AnyMetric::Numbers(_) | AnyMetric::Bits(_)) => {
+                let in_lists = lists.elements_of(valid);
+                let elements = lists.elements().vectors();
+                Self::build(params, metric, elements, in_lists.as_ref(), options)
             }
             (_, &BuildParams::Disk(params), _) => {
                 match DiskIndex::build(params, metric, vectors, valid, options) {

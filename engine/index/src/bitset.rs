@@ -87,6 +87,24 @@ impl Bitset {
         }
     }
 
+    /// Sets the bits from `from` to before `to`; beyond the end nothing happens.
+    pub fn set_range(&mut self, from: usize, to: usize) {
+        let to = to.min(self.len);
+        if from >= to {
+            return;
+        }
+        let (first, last) = (from / 64, (to - 1) / 64);
+        let (head, tail) = (u64::MAX << (from % 64), u64::MAX >> (63 - (to - 1) % 64));
+        let words = self.words.get_mut(first..=last).unwrap_or_default();
+        if let [only] = words {
+            *only |= head & tail;
+        } else if let [start, whole @ .., end] = words {
+            *start |= head;
+            whole.fill(u64::MAX);
+            *end |= tail;
+        }
+    }
+
     /// Clears bit `index`; beyond the end nothing happens.
     #[inline]
     pub fn clear(&mut self, index: usize) {
@@ -253,7 +271,11 @@ mod tests {
             let mut flipped = set_a.clone();
             flipped.not();
             prop_assert_eq!(flipped, Bitset::from_fn(len, |i| !a[i]));
-            prop_assert_eq!(Bitset::from_words(set_a.words().to_vec(), len), set_a);
+            prop_assert_eq!(Bitset::from_words(set_a.words().to_vec(), len), set_a.clone());
+            let (from, to) = (len / 3, len - len / 5);
+            let mut ranged = set_a;
+            ranged.set_range(from, to);
+            prop_assert_eq!(ranged, Bitset::from_fn(len, |i| a[i] || (from..to).contains(&i)));
         }
     }
 
@@ -264,6 +286,9 @@ mod tests {
         assert!(!set.get(70));
         set.clear(69);
         set.clear(700);
+        set.set_range(65, 9);
+        set.set_range(64, 900);
+        set.clear(69);
         set.not();
         assert_eq!(set.iter().collect::<Vec<_>>(), [69]);
         let mut short = Bitset::full(3);

@@ -84,8 +84,8 @@ pub use sparse::SparseIndex;
 pub use sparse::params::{Bm25Params, SparseAlgorithm, SparseParams, SparseSearch};
 pub use strategy::Strategy;
 pub use typed::{
-    Bm25, Bm25Query, Elements, ListIndex, Rows, SparseVector, SparseVectors, TypedIndex, VectorLists,
-    VectorRef, VectorsRef, exact_search_any,
+    Bm25, Bm25Query, ElementNeighbor, Elements, ListIndex, Rows, SparseVector, SparseVectors, TypedIndex,
+    VectorLists, VectorRef, VectorsRef, exact_search_any, search_elements,
 };
 pub use vectors::Vectors;
 pub use window::Window;

@@ -188,7 +188,7 @@ impl Fusion {
     pub(crate) fn fuse(&self, metrics: &[AnyMetric], arms: &[&[Hit]]) -> Vec<Hit> {
         let smaller = metrics.iter().any(|metric| !metric.larger_is_better());
         let mixed = smaller && metrics.iter().any(|metric| metric.larger_is_better());
-        let mut fused: HashMap<(u32, u32), Score> = HashMap::new();
+        let mut fused: HashMap<(u32, u32, Option<u32>), Score> = HashMap::new();
         for (arm, (hits, metric)) in arms.iter().zip(metrics).enumerate() {
             for (hit, rank) in hits.iter().zip(1_u32..) {
                 let score = metric.score(hit.distance.unwrap_or(f32::NAN));
@@ -207,20 +207,28 @@ impl Fusion {
                     }
                     Self::Combined { normalize, .. } => similarity(*metric, score, *normalize),
                 };
-                fused.entry((hit.unit, hit.row)).or_default().add(part);
+                fused
+                    .entry((hit.unit, hit.row, hit.element))
+                    .or_default()
+                    .add(part);
             }
         }
         let scoring = self.scoring(metrics);
         let mut hits: Vec<Hit> = fused
             .into_iter()
-            .map(|((unit, row), score)| {
+            .map(|((unit, row, element), score)| {
                 #[expect(clippy::cast_possible_truncation, reason = "a score is a float")]
                 let value = match self {
                     Self::Rrf { .. } | Self::Weighted { .. } => score.sum,
                     Self::Combined { mode, .. } => score.by(*mode),
                 } as f32;
                 let distance = Some(scoring.score(value));
-                Hit { unit, row, distance }
+                Hit {
+                    unit,
+                    row,
+                    element,
+                    distance,
+                }
             })
             .collect();
         hits.sort_unstable_by(Hit::total);
@@ -273,6 +281,7 @@ mod tests {
         let hit = |(row, score): &(u32, f32)| Hit {
             unit: 0,
             row: *row,
+            element: None,
             distance: Some(metric.score(*score)),
         };
         scores.iter().map(hit).collect()

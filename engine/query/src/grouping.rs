@@ -24,7 +24,7 @@ use crate::fusion::ScoreMode;
 use crate::query_vectors::QueryVectors;
 use crate::request::GroupKey;
 use crate::resources::Resources;
-use crate::search::{Hit, SearchSpec, Target, Totals, cost, order_equals, search_targets};
+use crate::search::{Hit, SearchSpec, Target, Totals, cost, findable, order_equals, search_targets};
 use crate::value_path::columns_of;
 
 /// Rows looked at in the first round, for each row that the answer may have.
@@ -81,12 +81,7 @@ pub(crate) struct GroupedSearch<'a> {
 impl GroupedSearch<'_> {
     /// The groups of each query.
     pub async fn run(self, resources: &Resources) -> Result<(Vec<Groups>, Totals), DataFusionError> {
-        let allowed: u64 = self
-            .targets
-            .iter()
-            .map(|target| target.selection.count(&target.unit))
-            .sum();
-        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let allowed = findable(&self.targets, self.spec);
         let targets = Arc::new(self.targets);
         let rows = self.group.groups.saturating_mul(self.group.size);
         let mut width = rows.saturating_mul(FIRST_ROUND).clamp(1, allowed.max(1));

@@ -33,6 +33,7 @@
 
 mod catalog;
 mod chain;
+mod collapse;
 mod compute;
 mod engine;
 mod error;
@@ -68,6 +69,7 @@ mod value_path;
 
 pub use catalog::{CATALOG, DEFAULT_DATABASE, INFO_ALIAS, INFO_SCHEMA};
 pub use chain::{Chain, ChainColumn, ChainExpr, ChainStep, CombineMode, NullPolicy};
+pub use collapse::Collapse;
 pub use engine::{Engine, EngineOptions, IngestMode};
 pub use error::{QueryError, Result};
 pub use files::FileAccess;
@@ -75,8 +77,8 @@ pub use fusion::{Fusion, ScoreMode, Scoring};
 pub use ordering::OrderBy;
 pub use plugins::{PluginOptions, PluginRerank};
 pub use request::{
-    Aggregate, AggregateKind, AggregateRequest, FilterText, GroupKey, Grouping, HybridRequest, Queries,
-    QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
+    Aggregate, AggregateKind, AggregateRequest, ELEMENT_COLUMN, FilterText, GroupKey, Grouping,
+    HybridRequest, Queries, QueryRequest, SCORE_COLUMN, ScoreRange, SearchRequest, SearchResponse, SqlOutput,
 };
 pub use rerank::{Boost, BoostBy, Combine, Decay, DecayCurve, RandomScore, Rerank};
 pub use search::MAX_NEIGHBOURS;

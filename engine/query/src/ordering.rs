@@ -92,13 +92,13 @@ pub(crate) async fn order_groups(
         compute,
     )
     .await?;
-    let mut by_first: HashMap<(u32, u32), Vec<Hit>> = HashMap::with_capacity(groups.len());
+    let mut by_first: HashMap<(u32, u32, Option<u32>), Vec<Hit>> = HashMap::with_capacity(groups.len());
     for group in groups {
         if let Some(first) = first(&group) {
-            by_first.insert((first.unit, first.row), group);
+            by_first.insert((first.unit, first.row, first.element), group);
         }
     }
-    let group_of = |first: &Hit| by_first.remove(&(first.unit, first.row));
+    let group_of = |first: &Hit| by_first.remove(&(first.unit, first.row, first.element));
     Ok(firsts.iter().filter_map(group_of).collect())
 }
 

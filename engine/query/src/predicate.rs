@@ -20,7 +20,7 @@ use elanus_udfs::membership;
 use crate::error::{Result, external};
 use crate::index_filter::IndexFilter;
 use crate::pruning::UnitPruning;
-use crate::selection::{FilterName, SelectionCache};
+use crate::selection::{ElementFilter, FilterName, SelectionCache};
 
 /// Bits of a filter with a longer text are not kept.
 const MAX_NAMED_TEXT: usize = 8 << 10;
@@ -36,6 +36,8 @@ pub(crate) struct Predicate {
     index: Option<IndexFilter>,
     /// What the bounds of a unit's values may tell of it.
     pruning: Option<UnitPruning>,
+    /// What it says of elements, where these are searched one by one.
+    elements: Option<ElementFilter>,
     /// Names the predicate in the cache; `None` when its bits are not kept.
     cache_key: Option<FilterName>,
     text: String,
@@ -81,6 +83,7 @@ impl Predicate {
             schema,
             keys,
             index,
+            elements: ElementFilter::of(filter, collection),
             cache_key,
             text,
         })
@@ -111,6 +114,7 @@ impl Predicate {
             schema,
             keys: None,
             index: None,
+            elements: None,
             cache_key: None,
             text,
         })
@@ -143,6 +147,11 @@ impl Predicate {
     /// What the bounds of a unit's values may tell of the filter, if anything.
     pub fn pruning(&self) -> Option<&UnitPruning> {
         self.pruning.as_ref()
+    }
+
+    /// What the filter says of elements, when it has an `element_filter`.
+    pub fn elements(&self) -> Option<&ElementFilter> {
+        self.elements.as_ref()
     }
 
     /// Names the predicate in the cache, when its bits are kept.

@@ -10,6 +10,7 @@ use elanus_collection::{Collection, CollectionSchema, DataType, Field, Keys, Sna
 use elanus_filter::Templates;
 use elanus_index::{AnyMetric, Window};
 
+use crate::collapse::Collapse;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::fusion::{Fusion, ScoreMode, Scoring};
 use crate::ordering::OrderBy;
@@ -18,6 +19,9 @@ use crate::value_path::{JsonCast, ValuePath};
 
 /// Name of the score column that [`SearchResponse::rows`] ends with.
 pub const SCORE_COLUMN: &str = "_score";
+
+/// Name of the column before it, of the places of vectors in their lists, where these are searched one by one.
+pub const ELEMENT_COLUMN: &str = "_element";
 
 /// A Milvus boolean expression and the values of its `{name}` templates.
 #[derive(Debug, Clone, Default)]
@@ -245,6 +249,8 @@ pub struct SearchRequest {
     pub group: Option<Grouping>,
     /// New scores for what was found. Not with `order`.
     pub rerank: Option<Rerank>,
+    /// How the elements that a search of a hybrid one finds become rows; `None`: by the best, where they have to.
+    pub collapse: Option<Collapse>,
     /// Order of the rows of each query, instead of best first; rows that it does not tell apart stay best first.
     pub order: Vec<OrderBy>,
     /// The rows as they were when this was taken; `None`: as they are now.
@@ -282,7 +288,8 @@ pub struct HybridRequest {
 pub struct SearchResponse {
     /// Rows of each query, in the order of the queries; they sum up to the rows of `rows`.
     pub counts: Vec<usize>,
-    /// The asked output columns and [`SCORE_COLUMN`] (Float32), best first within a query (groups: best group first,
+    /// The asked output columns and [`SCORE_COLUMN`] (Float32), before it [`ELEMENT_COLUMN`] (UInt32) when the hits are elements,
+    /// best first within a query (groups: best group first,
     /// then best first within it); equal scores by ascending primary key.
     pub rows: RecordBatch,
     /// What the scores are.

@@ -5,6 +5,7 @@
 //! search request calls the same stages directly, without a plan in between.
 
 mod batch;
+mod elements;
 mod ties;
 
 use std::cmp::Ordering;
@@ -29,6 +30,8 @@ use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
 use crate::selection::{Selection, select};
+
+pub(crate) use elements::{findable, restrict_elements};
 
 /// Largest `k` (limit and offset together) that is searched through an index.
 pub const MAX_NEIGHBOURS: usize = 16_384;
@@ -59,6 +62,8 @@ pub(crate) struct SearchSpec {
     pub undefined: Undefined,
     /// Whether rows as near as the `k`-th are found beyond `k`.
     pub ties: bool,
+    /// Whether the vectors of lists are searched one by one: `k` counts elements then.
+    pub elements: bool,
     /// Groups wanted instead of rows; `k` then bounds the rows of one query.
     pub group: Option<GroupSpec>,
 }
@@ -70,6 +75,8 @@ pub(crate) struct Hit {
     pub unit: u32,
     /// Row in the unit.
     pub row: u32,
+    /// Place in the list of the row, where elements are searched.
+    pub element: Option<u32>,
     /// Smaller is better; `None` when the row has no vector.
     pub distance: Option<f32>,
 }
@@ -90,6 +97,7 @@ impl Hit {
         self.by_distance(other)
             .then(self.unit.cmp(&other.unit))
             .then(self.row.cmp(&other.row))
+            .then(self.element.cmp(&other.element))
     }
 }
 
@@ -102,6 +110,8 @@ pub(crate) struct Target {
     pub unit: Arc<Unit>,
     /// Its rows that may be found.
     pub selection: Selection,
+    /// The elements that may be found, where elements are searched and not all of these rows may be.
+    pub elements: Option<Arc<Bitset>>,
 }
 
 /// What searching cost, summed over units and queries.
@@ -164,6 +174,7 @@ pub(crate) async fn select_targets(
                 number: *number,
                 unit: Arc::clone(unit),
                 selection,
+                elements: None,
             });
         }
     }
@@ -310,10 +321,12 @@ fn search_unit(
         number,
         unit,
         selection,
+        ..
     } = target;
     let hit = |row: u32, distance: Option<f32>| Hit {
         unit: *number,
         row,
+        element: None,
         distance,
     };
     // SQL has no distance to a zero vector under cosine: none that a range could have.
@@ -334,6 +347,9 @@ fn search_unit(
             Undefined::Last | Undefined::Skip => Vec::new(),
         });
     };
+    if spec.elements {
+        return elements::search(target, spec, query, totals);
+    }
     let found = search_rows(unit, spec, query, selection.bits(), totals)?;
     hits_of(target, spec, query, found, totals)
 }
@@ -374,10 +390,12 @@ fn hits_of(
         number,
         unit,
         selection,
+        ..
     } = target;
     let hit = |row: u32, distance: Option<f32>| Hit {
         unit: *number,
         row,
+        element: None,
         distance,
     };
     if spec.undefined == Undefined::Skip {
@@ -600,7 +618,12 @@ mod tests {
     use super::*;
 
     fn hit(unit: u32, row: u32, distance: Option<f32>) -> Hit {
-        Hit { unit, row, distance }
+        Hit {
+            unit,
+            row,
+            element: None,
+            distance,
+        }
     }
 
     #[test]
@@ -620,6 +643,7 @@ mod tests {
             exact: false,
             undefined: Undefined::Last,
             ties: false,
+            elements: false,
             group: None,
         };
         best(&mut hits, &spec);

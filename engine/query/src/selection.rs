@@ -11,6 +11,8 @@
 //! Of several predicates all are asked of the indexes first; the first that they do not answer is evaluated so, and each of
 //! the others on the rows that are left.
 
+mod elements;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +34,8 @@ use crate::error::external;
 use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::resources::Resources;
+
+pub(crate) use elements::ElementFilter;
 
 /// Rows evaluated at a time.
 const SLICE_ROWS: usize = 1 << 16;

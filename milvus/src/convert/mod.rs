@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregates;
 pub(crate) mod chains;
+pub(crate) mod element_scope;
 pub(crate) mod facets;
 pub(crate) mod field_data;
 pub(crate) mod highlight;

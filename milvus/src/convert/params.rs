@@ -9,11 +9,11 @@ use std::str::FromStr;
 use chrono_tz::Tz;
 use elanus_collection::DataType;
 use elanus_index::AnyMetric;
-use elanus_query::{Grouping, JsonCast, OrderBy, ScoreRange};
+use elanus_query::{Collapse, Grouping, JsonCast, OrderBy, ScoreRange};
 use milvus::proto::common::KeyValuePair;
 use serde_json::Value;
 
-use crate::convert::{time, to_map};
+use crate::convert::{element_scope, time, to_map};
 use crate::status::{Error, Result};
 
 /// Largest `topk`, and largest `offset + topk`.
@@ -23,9 +23,6 @@ const MAX_WINDOW: i64 = 16_384;
 const MAX_GROUP_SIZE: i64 = 10;
 
 const PARAMS: &str = "params";
-
-/// Search features that are not there.
-const SEARCH_UNSUPPORTED: [&str; 1] = ["element_scope"];
 
 /// Query features that are not there.
 const QUERY_UNSUPPORTED: [&str; 3] = [
@@ -80,6 +77,8 @@ pub(crate) struct SearchParams {
     pub range: ScoreRange,
     /// Groups instead of rows.
     pub group: Option<Grouping>,
+    /// How elements become rows in a hybrid search, when the request says so.
+    pub collapse: Option<Collapse>,
     /// Order of the rows returned.
     pub order: Vec<OrderBy>,
     /// Whether rows are to be the same in later requests.
@@ -133,7 +132,6 @@ pub(crate) struct QueryParams {
 /// Reads the parameters of a search.
 pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     let mut map = flatten(pairs)?;
-    refuse(&map, &SEARCH_UNSUPPORTED)?;
     let (topk, offset) = window(&map, if map.contains_key("topk") { "topk" } else { "limit" })?;
     let metric = match map.get("metric_type").map(String::as_str) {
         None | Some("") => None,
@@ -146,6 +144,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
     let round_decimal = decimals(&map)?;
     let range = score_range(&map)?;
     let group = grouping(&map)?;
+    let collapse = element_scope::collapse(map.remove("element_scope").as_deref())?;
     let order = order(&map)?;
     let iterator = flag(&map, "iterator")?;
     let page = iterator_page(&map)?;
@@ -180,6 +179,7 @@ pub(crate) fn search(pairs: Vec<KeyValuePair>) -> Result<SearchParams> {
         round_decimal,
         range,
         group,
+        collapse,
         order,
         iterator,
         page,
@@ -625,7 +625,7 @@ mod tests {
     fn features_that_are_not_there_are_refused_wherever_they_hide() {
         assert_eq!(
             search_error(&[("topk", "1"), ("params", r#"{"element_scope": {"a": 1}}"#)]),
-            r#"not supported: parameter element_scope={"a":1}"#
+            "element_scope has an unknown key 'a', allowed are collapse"
         );
         assert!(
             search_error(&[("topk", "1"), ("time_fields", "year, era")])

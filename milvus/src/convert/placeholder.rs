@@ -32,7 +32,8 @@ struct Floats {
     values: Vec<f32>,
 }
 
-/// Reads the vectors of a placeholder group for a vector field.
+/// Reads the vectors of a placeholder group for a vector field. A field of lists is searched by lists; for a search of its
+/// elements give a field of their type.
 ///
 /// # Errors
 /// When the bytes are not a placeholder group, hold another kind of query or another dimension.
@@ -70,9 +71,6 @@ pub(crate) fn vectors(bytes: &[u8], field: &Field) -> Result<QueryVectors> {
     let (group, nq) = decode(bytes)?;
     let mut all: Vec<&[u8]> = Vec::with_capacity(nq);
     for placeholder in &group.placeholders {
-        if placeholder.element_level {
-            return Err(Error::unsupported("element-level search"));
-        }
         let kind = PlaceholderType::try_from(placeholder.r#type);
         if kind != Ok(wanted) {
             return Err(wrong_kind(
@@ -131,8 +129,8 @@ fn lists(bytes: &[u8], field: &Field, element: &DataType) -> Result<QueryVectors
         if placeholder.element_level
             || kind.is_ok_and(|kind| !is_list(kind) && kind != PlaceholderType::VarChar)
         {
-            return Err(Error::unsupported(format!(
-                "element-level search of {}: its metric is one of lists, send an EmbeddingList",
+            return Err(Error::invalid(format!(
+                "field {} has a metric of lists, which are searched by embedding lists: send an EmbeddingList, or index the field with a metric of vectors for element-level search",
                 field.name
             )));
         }
@@ -303,9 +301,6 @@ fn float_vectors(bytes: &[u8], field: &str, dim: usize) -> Result<Floats> {
     // Not `nq * dim`: sixteen thousand empty vectors are a small message.
     let mut values = Vec::with_capacity(bytes.len() / size_of::<f32>());
     for placeholder in &group.placeholders {
-        if placeholder.element_level {
-            return Err(Error::unsupported("element-level search"));
-        }
         let kind = PlaceholderType::try_from(placeholder.r#type);
         if kind != Ok(PlaceholderType::FloatVector) {
             return Err(wrong_kind(kind.ok(), placeholder.r#type, field, "FloatVector"));
@@ -355,7 +350,7 @@ fn wrong_kind(kind: Option<PlaceholderType>, code: i32, field: &str, data_type: 
             | PlaceholderType::EmbListSparseFloatVector
             | PlaceholderType::EmbListInt8Vector),
         ) => Error::invalid(format!(
-            "vector type must be the same, field {field} is a {data_type}, the query is an embedding list ({}): lists search vectors in arrays of structs",
+            "vector type must be the same, field {field} is a {data_type}, the query is an embedding list ({}): lists search vectors in arrays of structs that are indexed with a metric of lists (MAX_SIM)",
             known.as_str_name()
         )),
         Some(
@@ -464,7 +459,7 @@ mod tests {
         assert!(error(lists, vec![1.0]).contains("one or more vectors of 2 dimensions, 8 bytes each"));
         assert!(error(lists, Vec::new()).contains("has 0 bytes"));
         assert!(error(lists, vec![f32::NAN, 1.0]).contains("not a number"));
-        assert!(error(PlaceholderType::FloatVector, vec![1.0, 2.0]).contains("element-level search"));
+        assert!(error(PlaceholderType::FloatVector, vec![1.0, 2.0]).contains("send an EmbeddingList"));
         assert!(
             error(PlaceholderType::EmbListInt8Vector, vec![1.0, 2.0])
                 .contains("vector type must be the same")

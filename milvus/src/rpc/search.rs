@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Float32Type;
-use elanus_collection::{Collection, DataType, Field, Snapshot};
+use arrow::datatypes::{Float32Type, UInt32Type};
+use elanus_collection::{Collection, DataType, Field, Snapshot, split_sub_field_name};
 use elanus_index::AnyMetric;
-use elanus_query::{GroupKey, QueryRequest, Rerank, Scoring, SearchRequest, SearchResponse};
+use elanus_query::{ELEMENT_COLUMN, GroupKey, QueryRequest, Rerank, Scoring, SearchRequest, SearchResponse};
 use milvus::proto::milvus as wire;
 use milvus::proto::milvus::search_request::SearchInput;
-use milvus::proto::schema::{SearchIteratorV2Results, SearchResultData};
+use milvus::proto::schema::{LongArray, SearchIteratorV2Results, SearchResultData};
 use prost::Message;
 
 use crate::context::Context;
@@ -67,6 +67,11 @@ pub(crate) async fn search(
         (score, chain) => score.or(chain),
     };
     let paged = params.iterator || params.page.is_some();
+    if params.collapse.is_some() {
+        return Err(Error::invalid(
+            "element_scope is for the searches of a hybrid search, which it brings together by rows",
+        ));
+    }
     if rerank.is_some() && paged {
         return Err(Error::unsupported("a reranker together with iteration"));
     }
@@ -109,6 +114,7 @@ pub(crate) async fn search(
                 ("a reranker", read.rerank.is_some()),
                 ("order_by_fields", !read.order.is_empty()),
                 ("time_fields", !instants.parts.is_empty()),
+                ("a search of elements", searches_elements(&collection, &read)),
             ];
             let facets = Facets::of(spec, collection.schema(), read.nq)?;
             if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
@@ -200,12 +206,25 @@ pub(super) async fn arm(
     let field = &vector_field(collection, params.field.as_deref())?;
     check_metric(collection, field, params.metric)?;
     check_readable(collection, &request.partition_names)?;
-    if params.group.is_some() && matches!(field.data_type, DataType::BinaryVector { .. }) {
+    let vector = match &field.data_type {
+        DataType::VectorArray { element } => element.as_ref(),
+        other => other,
+    };
+    if params.group.is_some() && matches!(vector, DataType::BinaryVector { .. }) {
         return Err(Error::unsupported(
             "search_group_by operation based on binary vector column",
         ));
     }
-    let of_lists = matches!(field.data_type, DataType::VectorArray { .. });
+    let metric = params.metric.or_else(|| metric_of(collection, &field.name));
+    let in_structs = matches!(field.data_type, DataType::VectorArray { .. });
+    let of_lists = in_structs && matches!(metric, Some(AnyMetric::MaxSim(_)) | None);
+    let of_elements = in_structs && !of_lists;
+    if of_elements && params.iterator && params.page.is_none() {
+        return Err(Error::unsupported(format!(
+            "the first version of search iterators on vectors in structs ({}); the second one, search_iter_v2, goes over elements",
+            field.name
+        )));
+    }
     if of_lists && (params.group.is_some() || params.iterator || params.page.is_some()) {
         let what = if params.group.is_some() {
             "grouping"
@@ -228,14 +247,20 @@ pub(super) async fn arm(
                 field.name
             )));
         }
-        (Some(SearchInput::PlaceholderGroup(bytes)), None) => placeholder::vectors(&bytes, field)?,
+        (Some(SearchInput::PlaceholderGroup(bytes)), None) => match &field.data_type {
+            DataType::VectorArray { element } if of_elements => {
+                let of_element = Field::new(&field.name, element.as_ref().clone());
+                placeholder::vectors(&bytes, &of_element)?
+            }
+            _ => placeholder::vectors(&bytes, field)?,
+        },
         (Some(SearchInput::Ids(_)), Some(_)) => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of field {}, which a function fills: it is searched by texts",
                 field.name
             )));
         }
-        (Some(SearchInput::Ids(_)), None) if of_lists => {
+        (Some(SearchInput::Ids(_)), None) if in_structs => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of vectors in structs ({})",
                 field.name
@@ -266,6 +291,7 @@ pub(super) async fn arm(
         ignore_growing: params.ignore_growing,
         group: params.group,
         rerank: None,
+        collapse: params.collapse,
         order: params.order,
         snapshot,
     })
@@ -293,6 +319,7 @@ pub(super) fn results_of(
         scores: scores(&found.rows, round_decimal)?,
         ids: Some(keys::to_wire(results::keys(schema, &found.rows)?)),
         topks: found.counts.iter().map(|count| signed(*count)).collect(),
+        element_indices: element_indices(&found.rows)?,
         output_fields: output.names,
         primary_field_name: schema.primary_key()?.name.clone(),
         group_by_field_value: if let [only] = groups.as_slice() {
@@ -463,18 +490,39 @@ fn vector_field(collection: &Collection, name: Option<&str>) -> Result<Field> {
 /// A metric, when given, must be the one of the field's index.
 fn check_metric(collection: &Collection, field: &Field, given: Option<AnyMetric>) -> Result<()> {
     let Some(given) = given else { return Ok(()) };
-    let indexed = collection
-        .indexes()
-        .into_iter()
-        .find(|index| index.field == field.name)
-        .and_then(|index| index.metric);
-    match indexed {
+    match metric_of(collection, &field.name) {
         // By their names: how wide the elements of signatures are says the index alone.
         Some(metric) if metric.to_string() != given.to_string() => {
             Err(Error::expected("metric type not match", metric, given))
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The metric of the index of a field.
+fn metric_of(collection: &Collection, field: &str) -> Option<AnyMetric> {
+    let indexes = collection.indexes();
+    let index = indexes.iter().find(|index| index.field == field);
+    index.and_then(|index| index.metric)
+}
+
+/// Whether a search is of the vectors of structs one by one.
+fn searches_elements(collection: &Collection, search: &SearchRequest) -> bool {
+    let metric = search.metric.or_else(|| metric_of(collection, &search.field));
+    let is_of_vectors = matches!(metric, Some(AnyMetric::Numbers(_) | AnyMetric::Bits(_)));
+    is_of_vectors && split_sub_field_name(&search.field).is_some()
+}
+
+/// The places of the vectors in their lists, where these were searched one by one.
+fn element_indices(rows: &RecordBatch) -> Result<Option<LongArray>> {
+    let Some(column) = rows.column_by_name(ELEMENT_COLUMN) else {
+        return Ok(None);
+    };
+    let column = column.as_primitive_opt::<UInt32Type>().ok_or_else(|| {
+        Error::unexpected("internal error: the elements in the result are of an unexpected type")
+    })?;
+    let data = column.values().iter().map(|element| i64::from(*element));
+    Ok(Some(LongArray { data: data.collect() }))
 }
 
 /// The scores as they are.
@@ -502,7 +550,7 @@ fn scores(rows: &RecordBatch, decimals: Option<i32>) -> Result<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Float32Array};
+    use arrow::array::{ArrayRef, Float32Array, UInt32Array};
 
     use super::*;
 
@@ -518,6 +566,14 @@ mod tests {
         assert_eq!(scores(&rows, Some(0)).unwrap(), [0.0, 2.0]);
         let large = batch(vec![1e36, -3e38]);
         assert_eq!(scores(&large, Some(6)).unwrap(), [1e36, -3e38]);
+    }
+
+    #[test]
+    fn places_of_elements_are_told_where_elements_were_found() {
+        assert_eq!(element_indices(&batch(vec![1.0])).unwrap(), None);
+        let places = Arc::new(UInt32Array::from(vec![3, 0])) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([(ELEMENT_COLUMN, places)]).unwrap();
+        assert_eq!(element_indices(&rows).unwrap().unwrap().data, [3, 0]);
     }
 
     #[test]

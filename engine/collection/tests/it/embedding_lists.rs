@@ -217,6 +217,100 @@ async fn lists_are_found_wherever_their_rows_are() {
     engine.close().await;
 }
 
+/// Keys, places and distances of the five nearest elements, and how many units were searched by an index.
+async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Vec<(i64, u32, f32)>, usize) {
+    let metric: AnyMetric = "L2".parse().unwrap();
+    let (mut all, mut indexed) = (Vec::new(), 0);
+    for unit in &collection.snapshot().units {
+        let allowed = unit.allow("chunks[emb]", None).unwrap();
+        let (params, mut stats) = (SearchParams::default(), SearchStats::default());
+        let found = unit
+            .search_elements(
+                "chunks[emb]",
+                metric,
+                VectorRef::Floats(query),
+                5,
+                &params,
+                (&allowed, None),
+                false,
+                &mut stats,
+            )
+            .unwrap();
+        let ids = unit.columns(&["id"]).await.unwrap();
+        let ids = ids.column(0).as_primitive::<Int64Type>();
+        let key = |row: u32| ids.value(row as usize);
+        all.extend(found.iter().map(|hit| (key(hit.row), hit.element, hit.distance)));
+        let index = unit.index("chunks[emb]");
+        indexed += usize::from(index.is_some_and(|index| index.metric() == metric));
+    }
+    all.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+    all.truncate(5);
+    (all, indexed)
+}
+
+fn expected_elements(query: &[f32], live: impl Fn(i64) -> bool) -> Vec<(i64, u32, f32)> {
+    let distance = |a: &[f32]| a.iter().zip(query).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+    let of_row = |key: i64| {
+        let list = list_of(key).filter(|_| live(key)).unwrap_or_default();
+        let places = list.into_iter().zip(0..);
+        places.map(move |(vector, place)| (key, place, distance(&vector)))
+    };
+    let mut all: Vec<_> = (0..ROWS).flat_map(of_row).collect();
+    all.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+    all.truncate(5);
+    all
+}
+
+#[tokio::test]
+async fn elements_are_found_with_their_places_wherever_their_rows_are() {
+    let query = [201.3, 5.2, 1.4];
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    collection.insert(rows(0..ROWS - 50), None).await.unwrap();
+    let all = expected_elements(&query, |key| key < ROWS - 50);
+    assert_eq!(nearest_elements(&collection, &query).await, (all, 0));
+    collection.flush().await.unwrap();
+    collection.insert(rows(ROWS - 50..ROWS), None).await.unwrap();
+    collection
+        .create_index(&index("chunks[emb]", "HNSW", "L2"))
+        .await
+        .unwrap();
+    collection.settle().await.unwrap();
+    let info = &collection.indexes()[0];
+    assert_eq!(
+        (
+            info.metric.map(|metric| metric.to_string()).as_deref(),
+            info.state
+        ),
+        (Some("L2"), IndexState::Finished)
+    );
+    let all = expected_elements(&query, |_| true);
+    assert!(all.iter().any(|(_, place, _)| *place > 0), "{all:?}");
+    assert_eq!(nearest_elements(&collection, &query).await, (all.clone(), 1));
+    // An index of elements is no index of lists: these are searched without it.
+    let lists = [query, query].concat();
+    assert_eq!(
+        nearest(&collection, "chunks[emb]", &lists).await.0,
+        expected(&lists, |_| true)
+    );
+
+    let gone = all[0].0;
+    collection.delete(Keys::Int64(vec![gone]), None).await.unwrap();
+    let rest = expected_elements(&query, |key| key != gone);
+    assert_eq!(nearest_elements(&collection, &query).await, (rest.clone(), 1));
+    engine.close().await;
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    collection.flush().await.unwrap();
+    collection.compact().await.unwrap();
+    collection.settle().await.unwrap();
+    assert_eq!(nearest_elements(&collection, &query).await, (rest, 1));
+    let unit = Arc::clone(&collection.snapshot().units[0]);
+    assert!(unit.lists("v").is_err() && unit.lists("chunks[text]").is_err());
+    engine.close().await;
+}
+
 #[tokio::test]
 async fn added_and_dropped_lists_go_with_their_indexes() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -284,7 +378,12 @@ async fn indexes_of_lists_have_metrics_of_lists() {
     let engine = open(&store, manual()).await.unwrap();
     let collection = engine.create_collection("default", "c", spec()).await.unwrap();
     for (column, index_type, metric, reason) in [
-        ("chunks[emb]", "HNSW", "L2", "would search its vectors one by one"),
+        (
+            "chunks[emb]",
+            "HNSW",
+            "HAMMING",
+            "array of vector index does not support metric type: HAMMING",
+        ),
         (
             "chunks[emb]",
             "HNSW",

@@ -50,9 +50,9 @@ pub(crate) fn compile(tree: &ast::Expr, schema: &Schema, templates: &Templates, 
     };
     let last = match last.map(|last| (&last.kind, last.span)) {
         Some((ExprKind::RandomSample(share), _)) => lowerer.random_sample(share)?,
-        // Without vectors in structs a row is found or not, as with match_any.
+        // Of a row as with match_any; a search of elements finds those alone that the condition is true for.
         Some((ExprKind::ElementFilter { field, predicate }, span)) => {
-            lowerer.elements("element_filter", field, predicate, ElementTest::Any, span)?
+            lowerer.elements("element_filter", field, predicate, ElementTest::Filter, span)?
         }
         Some(_) | None => {
             return lowerer.condition(tree, |got| {

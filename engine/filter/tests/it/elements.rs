@@ -295,6 +295,12 @@ fn conditions_that_differ_only_inside_are_different() {
         one.to_string(),
         "elanus_match_any(chunks, Utf8(\"n = Int32(1)\"))"
     );
+    let filter = expr("element_filter(chunks, $[n] == 1)");
+    assert_ne!(one, filter, "it also says which elements a search may find");
+    assert_eq!(
+        filter.to_string(),
+        "elanus_element_filter(chunks, Utf8(\"n = Int32(1)\"))"
+    );
 }
 
 /// A condition on one element.

@@ -266,7 +266,7 @@ impl ListIndex {
         if self.kind() == IndexKind::Flat || k == 0 || !fits || !params.within.is_open() {
             return exact(stats);
         }
-        let filter = allow.map(|allow| elements_of(lists, allow, all));
+        let filter = allow.and_then(|allow| lists.elements_of(Some(allow)));
         let allowed = filter.as_ref().map_or(all, |filter| filter.count());
         let scorer = ListScorer::new(self.metric, lists, query)?;
         let mut room = Vec::new();
@@ -325,17 +325,6 @@ impl ListIndex {
         rows.dedup();
         Ok(rows)
     }
-}
-
-/// The elements of these rows.
-fn elements_of(lists: VectorLists<'_>, rows: &Bitset, all: usize) -> Bitset {
-    let mut bits = Bitset::new(all);
-    for row in rows.iter_range(0, lists.len()) {
-        for element in lists.range(row) {
-            bits.set(element);
-        }
-    }
-    bits
 }
 
 fn element_type(elements: Elements<'_>) -> ElementType {

@@ -9,6 +9,7 @@
 //! interaction of ColBERT (Khattab and Zaharia, SIGIR 2020), which sums the largest similarities.
 
 use super::{Rows, VectorRef, VectorsRef};
+use crate::bitset::Bitset;
 use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
@@ -160,6 +161,45 @@ impl<'a> VectorLists<'a> {
             .saturating_sub(1)
     }
 
+    /// The row that an element belongs to, and its place in the list; `None` for one that is in no list.
+    pub fn locate(&self, element: usize) -> Option<(u32, u32)> {
+        let row = self.row_of(element);
+        let range = self.range(row);
+        range
+            .contains(&element)
+            .then(|| (row as u32, (element - range.start) as u32))
+    }
+
+    /// The elements of these rows, of all rows when `None`, as bits of [`VectorLists::elements`]; `None` when every element
+    /// is one of them.
+    pub fn elements_of(&self, rows: Option<&Bitset>) -> Option<Bitset> {
+        let all = self.elements.len();
+        let Some(rows) = rows else {
+            let first = self.offsets.first().copied().unwrap_or(0) as usize;
+            let last = self.offsets.last().copied().unwrap_or(0) as usize;
+            if first == 0 && last == all {
+                return None;
+            }
+            let mut bits = Bitset::new(all);
+            bits.set_range(first, last);
+            return Some(bits);
+        };
+        let mut bits = Bitset::new(all);
+        // Lists of rows that follow each other do so as well.
+        let mut run = 0..0;
+        for row in rows.iter_range(0, self.len()) {
+            let range = self.range(row);
+            if range.start == run.end {
+                run.end = range.end;
+            } else {
+                bits.set_range(run.start, run.end);
+                run = range;
+            }
+        }
+        bits.set_range(run.start, run.end);
+        Some(bits)
+    }
+
     /// The list of row `index`; an empty one when there is no such row.
     #[inline]
     pub fn row(&self, index: usize) -> Elements<'a> {
@@ -191,6 +231,39 @@ mod tests {
         };
         assert_eq!(row.data(), [0.0, 1.0, 2.0, 3.0]);
         assert_eq!([0, 1, 2, 5].map(|element| lists.row_of(element)), [0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn elements_are_found_by_their_rows_and_rows_by_their_elements() {
+        let data = [0.0; 16];
+        let elements = Elements::Floats(Vectors::new(&data, 2).unwrap());
+        let lists = VectorLists::new(&[1, 3, 3, 6, 7], elements).unwrap();
+        let located: Vec<Option<(u32, u32)>> = (0..8).map(|element| lists.locate(element)).collect();
+        assert_eq!(
+            located,
+            [
+                None,
+                Some((0, 0)),
+                Some((0, 1)),
+                Some((2, 0)),
+                Some((2, 1)),
+                Some((2, 2)),
+                Some((3, 0)),
+                None
+            ]
+        );
+        let of = |rows: Option<&[usize]>| {
+            let bits = rows.map(|rows| Bitset::from_fn(4, |row| rows.contains(&row)));
+            let elements = lists.elements_of(bits.as_ref()).unwrap();
+            elements.iter().collect::<Vec<_>>()
+        };
+        assert_eq!(of(None), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(of(Some(&[0, 1, 2])), [1, 2, 3, 4, 5]);
+        assert_eq!(of(Some(&[0, 3])), [1, 2, 6]);
+        assert_eq!(of(Some(&[1])), []);
+        assert_eq!(of(Some(&[])), []);
+        let whole = VectorLists::new(&[0, 3, 8], elements).unwrap();
+        assert_eq!(whole.elements_of(None), None);
     }
 
     #[test]

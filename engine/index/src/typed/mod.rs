@@ -11,10 +11,11 @@
 //! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
 //! | signatures | the same | MHJACCARD | MINHASH_LSH |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
-//! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics | those of the elements |
+//! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics; these themselves for [`search_elements`] | those of the elements |
 
 mod bm25;
 mod element;
+mod element_search;
 mod exact;
 mod index;
 mod list_index;
@@ -28,6 +29,7 @@ use crate::vectors::Vectors;
 
 pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
 pub(crate) use element::ElementType;
+pub use element_search::{ElementNeighbor, search_elements};
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
 pub use list_index::ListIndex;

@@ -7,6 +7,7 @@ mod coded_graph;
 mod data;
 mod disk;
 mod edges;
+mod elements;
 mod exact;
 mod filtered;
 mod lists;

@@ -6,7 +6,8 @@
 //!   arm: ..                             ┘
 //! ```
 //!
-//! All arms see one snapshot, so that a row that one of them finds is there for the others.
+//! An arm that searches elements is collapsed to rows before, unless all arms search elements of the same structs; then
+//! elements are fused. All arms see one snapshot, so that a row that one of them finds is there for the others.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use elanus_index::AnyMetric;
 
 use super::Engine;
 use super::search::{Checked, output_schema, page};
+use crate::collapse::{ArmElements, Collapse, collapses, same_structs};
 use crate::error::{QueryError, Result};
 use crate::grouping::{GroupSpec, best_groups};
 use crate::operators::fuse::{FuseExec, fuse_queries};
@@ -33,6 +35,8 @@ const MAX_ARMS: usize = 1_024;
 struct CheckedHybrid {
     arms: Vec<Checked>,
     metrics: Vec<AnyMetric>,
+    /// How the elements of arms become rows.
+    collapses: Vec<Option<Collapse>>,
     snapshot: Arc<Snapshot>,
     nq: usize,
     reranker: Option<Reranker>,
@@ -58,6 +62,7 @@ impl Engine {
         let CheckedHybrid {
             arms,
             metrics,
+            collapses,
             snapshot,
             nq,
             reranker,
@@ -68,7 +73,7 @@ impl Engine {
             found.push(self.find(arm, checked).await?);
         }
         let mut scoring = fusion.scoring(&metrics);
-        let mut fused = fuse_queries(fusion, &metrics, found, &snapshot, key, nq).await?;
+        let mut fused = fuse_queries(fusion, &metrics, (found, &collapses), &snapshot, key, nq).await?;
         if let Some(reranker) = &reranker {
             for (query, hits) in fused.iter_mut().enumerate() {
                 *hits = reranker
@@ -128,14 +133,15 @@ impl Engine {
             Some(_) => usize::MAX,
             None => request.limit + request.offset,
         };
-        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(FuseExec::new(
+        let fuse = FuseExec::new(
             arms,
             fusion.clone(),
             Arc::clone(collection),
             Arc::clone(&snapshot),
             checked.nq,
             fetch,
-        ));
+        );
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(fuse.collapsing(checked.collapses));
         if let Some(reranker) = checked.reranker {
             let after = reranker.scoring(scoring);
             plan = Arc::new(RerankExec::new(
@@ -201,6 +207,22 @@ impl Engine {
             .iter()
             .map(|arm| self.check_search(arm, Some(&snapshot)))
             .collect::<Result<Vec<_>>>()?;
+        let of_elements = request.arms.iter().zip(&arms);
+        let of_elements = of_elements.map(|(arm, checked)| ArmElements {
+            field: &arm.field,
+            metric: checked.spec.metric,
+            elements: checked.spec.elements,
+            collapse: arm.collapse,
+        });
+        let of_elements: Vec<ArmElements<'_>> = of_elements.collect();
+        let some_are = of_elements.iter().any(|arm| arm.elements);
+        if some_are && request.group.is_some() && !same_structs(&of_elements) {
+            return invalid(
+                "a hybrid search with searches of elements is grouped only when all are of elements of the same structs"
+                    .into(),
+            );
+        }
+        let collapses = collapses(&of_elements)?;
         let compile = |filter: &crate::request::FilterText| self.compiled(collection, Some(filter));
         let reranker = request
             .rerank
@@ -218,6 +240,7 @@ impl Engine {
             })
             .transpose()?;
         Ok(CheckedHybrid {
+            collapses,
             metrics: arms.iter().map(|arm| arm.spec.metric).collect(),
             arms,
             snapshot,

@@ -257,6 +257,7 @@ fn smallest<K: Ord + Copy>(
         .map(|(_, unit, row)| Hit {
             unit,
             row,
+            element: None,
             distance: None,
         })
         .collect()

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, Float32Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
@@ -32,11 +32,11 @@ use crate::plan::distance::SIGNATURE_BITS;
 use crate::plugins::Searched;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
-use crate::request::{FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
+use crate::request::{ELEMENT_COLUMN, FilterText, Queries, SCORE_COLUMN, SearchRequest, SearchResponse};
 use crate::rerank::{Rerank, Reranker};
 use crate::search::{
-    Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, order_equals, search_targets, select_targets,
-    take_rows,
+    Hit, MAX_NEIGHBOURS, SearchSpec, Target, Undefined, cost, findable, order_equals, restrict_elements,
+    search_targets, select_targets, take_rows,
 };
 use crate::text_queries::{TextQueries, signatures};
 
@@ -157,7 +157,7 @@ impl Engine {
             ..
         } = checked;
         let mut used = IndexUse::default();
-        let targets = select_targets(
+        let mut targets = select_targets(
             snapshot,
             units,
             None,
@@ -166,11 +166,8 @@ impl Engine {
             &mut used,
         )
         .await?;
-        let allowed: u64 = targets
-            .iter()
-            .map(|target| target.selection.count(&target.unit))
-            .sum();
-        let found = usize::try_from(allowed).unwrap_or(usize::MAX).min(spec.k);
+        restrict_elements(&mut targets, spec, predicates, &self.inner.resources).await?;
+        let found = findable(&targets, spec).min(spec.k);
         if request.nq.saturating_mul(found) > MAX_HITS {
             return Err(QueryError::InvalidParameter(format!(
                 "{} queries with limit {} and offset {} find {} rows: at most {MAX_HITS} in one request",
@@ -329,6 +326,15 @@ impl Engine {
             None => k,
         };
         let data_type = vector_type(collection, &request.field)?;
+        let (index_metric, kind, read_as) = index_of(collection, &request.field);
+        let metric = request.metric.or(index_metric);
+        // The metric says whether lists are searched as a whole or their vectors one by one.
+        let (elements, data_type) = match (data_type, metric) {
+            (DataType::VectorArray { element }, Some(AnyMetric::Numbers(_) | AnyMetric::Bits(_))) => {
+                (true, *element)
+            }
+            (data_type, _) => (false, data_type),
+        };
         let snapshot = snapshot.or(request.snapshot.as_ref());
         let snapshot = snapshot.map_or_else(|| collection.snapshot(), Arc::clone);
         let queries = match &request.queries {
@@ -345,19 +351,18 @@ impl Engine {
                 QueryVectors::of_request(&request.field, &data_type, vectors, *nq)?
             }
         };
-        let (index_metric, kind, read_as) = index_of(collection, &request.field);
         let of_texts = match collection.schema().function_of(&request.field) {
             Some(function) if !function.is_bm25() => Some(MinHash::similarity(SIGNATURE_BITS).into()),
             _ => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
         };
-        let Some(metric) = request.metric.or(index_metric).or(of_texts) else {
+        let Some(metric) = metric.or(of_texts) else {
             return Err(QueryError::InvalidParameter(format!(
                 "no metric given and field '{}' has no index to take it from; allowed are {}",
                 request.field,
                 match &data_type {
                     DataType::BinaryVector { .. } => "HAMMING, JACCARD, MHJACCARD",
                     DataType::VectorArray { .. } =>
-                        "MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
+                        "the metrics of its vectors, MAX_SIM_COSINE, MAX_SIM_IP, MAX_SIM_L2, MAX_SIM_HAMMING, MAX_SIM_JACCARD",
                     _ => "L2, IP, COSINE",
                 }
             )));
@@ -379,6 +384,9 @@ impl Engine {
         };
         let predicates = self.compiled(collection, request.filter.as_ref())?;
         // Before the output, which has the fields of groups too.
+        if elements {
+            check_elements(request, &predicates)?;
+        }
         let group = self.check_kind(request)?;
         let output = output_schema(collection, &request.output)?;
         let partitions = Self::loaded_partitions(collection, &request.partitions)?;
@@ -392,6 +400,7 @@ impl Engine {
             exact: false,
             undefined: Undefined::Skip,
             ties: false,
+            elements,
             group,
         };
         let compile = |filter: &FilterText| self.compiled(collection, Some(filter));
@@ -457,6 +466,22 @@ impl Engine {
             size: group.size,
             fill: group.fill,
         }))
+    }
+}
+
+/// Refuses what a search of elements does not go together with.
+fn check_elements(request: &SearchRequest, predicates: &[Arc<Predicate>]) -> Result<()> {
+    let field = &request.field;
+    for filter in predicates.iter().filter_map(|predicate| predicate.elements()) {
+        filter.check(field)?;
+    }
+    let key = &request.collection.schema().primary_key()?.name;
+    match &request.group {
+        Some(group) if group.by != [key.as_str()] => Err(QueryError::InvalidParameter(format!(
+            "a search of elements (of '{field}') is grouped by the primary key '{key}' only, got {}",
+            group.by.join(", ")
+        ))),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -560,11 +585,20 @@ pub(super) fn output_schema(collection: &Collection, names: &[String]) -> Result
 
 fn with_scores(rows: &RecordBatch, hits: &[Hit], scoring: Scoring) -> Result<RecordBatch> {
     let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
+    let mut columns = rows.columns().to_vec();
+    let elements: Option<Vec<u32>> = hits.iter().map(|hit| hit.element).collect();
+    if let Some(elements) = elements.filter(|elements| !elements.is_empty()) {
+        fields.push(Arc::new(ArrowField::new(
+            ELEMENT_COLUMN,
+            ArrowType::UInt32,
+            false,
+        )));
+        columns.push(Arc::new(UInt32Array::from(elements)));
+    }
     fields.push(Arc::new(ArrowField::new(SCORE_COLUMN, ArrowType::Float32, false)));
     let scores = hits
         .iter()
         .map(|hit| scoring.score(hit.distance.unwrap_or(f32::NAN)));
-    let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(Float32Array::from_iter_values(scores)) as ArrayRef);
     let options = RecordBatchOptions::new().with_row_count(Some(hits.len()));
     Ok(RecordBatch::try_new_with_options(
@@ -640,6 +674,7 @@ mod tests {
             ignore_growing: false,
             group: None,
             rerank: None,
+            collapse: None,
             order: Vec::new(),
             snapshot: None,
         };

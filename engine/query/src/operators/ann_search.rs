@@ -11,7 +11,7 @@
 //!
 //! A partition searches a group of units. In a unit the filter becomes a bitset of allowed rows
 //! first ([`crate::selection`]) and the index searches inside it, so `k` rows come back whenever `k`
-//! rows match. Each partition emits one batch of `(query, unit, row, distance)`, best first; the
+//! rows match. Each partition emits one batch of `(query, unit, row, distance, element)`, best first; the
 //! order is declared, so a merge is all that follows. No column but the filter's is read here.
 //!
 //! With an input, only rows whose addresses come out of it are found ([`super::allowed_rows`]): it is read to its end
@@ -62,7 +62,7 @@ use crate::index_filter::IndexUse;
 use crate::predicate::Predicate;
 use crate::query_vectors::QueryVectors;
 use crate::resources::Resources;
-use crate::search::{SearchSpec, Totals, cost, search_targets, select_targets};
+use crate::search::{SearchSpec, Totals, cost, restrict_elements, search_targets, select_targets};
 use crate::text_queries::TextQueries;
 
 /// Where the query vectors come from.
@@ -211,6 +211,9 @@ impl DisplayAs for AnnSearchExec {
             ("k", k.to_string()),
             ("index", index),
         ];
+        if self.spec.elements {
+            facts.push(("elements", "true".to_string()));
+        }
         if self.spec.ties {
             facts.push(("ties", "true".to_string()));
         }
@@ -362,7 +365,8 @@ impl AnnSearchExec {
         let among = allowed.as_deref().map(AllowedRows::of_units);
         let mut used = IndexUse::default();
         let (snapshot, predicates, resources) = (&self.snapshot, &self.predicates, &self.resources);
-        let targets = select_targets(snapshot, group, among, predicates, resources, &mut used).await?;
+        let mut targets = select_targets(snapshot, group, among, predicates, resources, &mut used).await?;
+        restrict_elements(&mut targets, &self.spec, predicates, resources).await?;
         used.report(&self.metrics, partition);
         let allowed: u64 = targets
             .iter()

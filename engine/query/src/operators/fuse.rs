@@ -33,6 +33,7 @@ use elanus_index::AnyMetric;
 use futures::TryStreamExt;
 
 use super::{hit_ordering, hit_schema, hits_of_queries, hits_to_batch, one_batch, write_facts};
+use crate::collapse::Collapse;
 use crate::error::external;
 use crate::fusion::Fusion;
 use crate::search::{Hit, order_equals};
@@ -42,6 +43,8 @@ use crate::search::{Hit, order_equals};
 pub(crate) struct FuseExec {
     arms: Vec<Arc<dyn ExecutionPlan>>,
     metrics_of_arms: Vec<AnyMetric>,
+    /// How the elements of an arm become rows; of no arm when there are none.
+    collapses: Vec<Option<Collapse>>,
     fusion: Fusion,
     collection: Arc<Collection>,
     snapshot: Arc<Snapshot>,
@@ -67,6 +70,7 @@ impl FuseExec {
         Self {
             arms,
             metrics_of_arms,
+            collapses: Vec::new(),
             fusion,
             collection,
             snapshot,
@@ -82,6 +86,11 @@ impl FuseExec {
         }
     }
 
+    /// The same where the elements of arms become rows before.
+    pub fn collapsing(self, collapses: Vec<Option<Collapse>>) -> Self {
+        Self { collapses, ..self }
+    }
+
     async fn fuse(&self, arms: Vec<Vec<RecordBatch>>) -> Result<RecordBatch> {
         let key = &self.collection.schema().primary_key().map_err(external)?.name;
         let arms: Vec<Vec<Vec<Hit>>> = arms
@@ -91,7 +100,7 @@ impl FuseExec {
         let mut fused = fuse_queries(
             &self.fusion,
             &self.metrics_of_arms,
-            arms,
+            (arms, &self.collapses),
             &self.snapshot,
             key,
             self.nq,
@@ -104,15 +113,23 @@ impl FuseExec {
     }
 }
 
-/// The fused hits of each query, best first, equal scores by primary key; `arms` has the hits of each arm for each query.
+/// The fused hits of each query, best first, equal scores by primary key; `arms` has the hits of each arm for each query,
+/// `collapses` how the elements of some of them become rows.
 pub(crate) async fn fuse_queries(
     fusion: &Fusion,
     metrics: &[AnyMetric],
-    mut arms: Vec<Vec<Vec<Hit>>>,
+    (mut arms, collapses): (Vec<Vec<Vec<Hit>>>, &[Option<Collapse>]),
     snapshot: &Snapshot,
     primary_key: &str,
     nq: usize,
 ) -> Result<Vec<Vec<Hit>>> {
+    for (arm, collapse) in arms.iter_mut().zip(collapses) {
+        for hits in arm.iter_mut() {
+            if let Some(collapse) = collapse {
+                *hits = collapse.rows(hits);
+            }
+        }
+    }
     // A rank among equals must not depend on where rows are stored.
     for hits in arms.iter_mut().flatten() {
         order_equals(&snapshot.units, primary_key, hits).await?;
@@ -132,11 +149,15 @@ pub(crate) async fn fuse_queries(
 
 impl DisplayAs for FuseExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = [
+        let mut facts = vec![
             ("fusion", self.fusion.to_string()),
             ("arms", self.arms.len().to_string()),
             ("fetch", self.fetch.to_string()),
         ];
+        let collapsed = self.collapses.iter().flatten().count();
+        if collapsed > 0 {
+            facts.push(("collapsed", collapsed.to_string()));
+        }
         write_facts(format, f, self.name(), &facts)
     }
 }

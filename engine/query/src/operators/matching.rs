@@ -178,6 +178,7 @@ impl ByValue {
             let target = all.get(rows.target)?;
             Some(Target {
                 selection: Selection::of_rows(target.unit.rows(), rows.rows.iter().copied()),
+                elements: None,
                 ..target.clone()
             })
         });

@@ -50,6 +50,8 @@ pub(crate) const QUERY: &str = "_query";
 pub(crate) const UNIT: &str = "_unit";
 /// Row in the unit.
 pub(crate) const ROW: &str = "_row";
+/// Place in the list of the row, where elements are searched.
+pub(crate) const ELEMENT: &str = "_element";
 /// Distance, smaller is better; NULL when the row has no vector.
 pub(crate) const DISTANCE: &str = "_distance";
 
@@ -60,6 +62,7 @@ static HIT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new(UNIT, DataType::UInt32, false),
         Field::new(ROW, DataType::UInt32, false),
         Field::new(DISTANCE, DataType::Float32, true),
+        Field::new(ELEMENT, DataType::UInt32, true),
     ]))
 });
 
@@ -100,6 +103,7 @@ pub(crate) fn hits_to_batch(hits: &[Vec<Hit>]) -> Result<RecordBatch> {
             Arc::new(all().map(|hit| hit.unit).collect::<UInt32Array>()),
             Arc::new(all().map(|hit| hit.row).collect::<UInt32Array>()),
             Arc::new(all().map(|hit| hit.distance).collect::<Float32Array>()),
+            Arc::new(all().map(|hit| hit.element).collect::<UInt32Array>()),
         ],
     )?)
 }
@@ -113,6 +117,7 @@ pub(crate) fn batch_to_hits(batch: &RecordBatch) -> Result<Vec<(u32, Hit)>> {
             .ok_or_else(|| DataFusionError::Internal(format!("hits have no column {name}")))
     };
     let (queries, units, rows) = (numbers(QUERY)?, numbers(UNIT)?, numbers(ROW)?);
+    let elements = numbers(ELEMENT)?;
     let distances = batch
         .column_by_name(DISTANCE)
         .and_then(|column| column.as_primitive_opt::<Float32Type>())
@@ -125,6 +130,7 @@ pub(crate) fn batch_to_hits(batch: &RecordBatch) -> Result<Vec<(u32, Hit)>> {
                 Hit {
                     unit: units.value(i),
                     row: rows.value(i),
+                    element: elements.is_valid(i).then(|| elements.value(i)),
                     distance,
                 },
             )

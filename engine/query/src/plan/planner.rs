@@ -192,6 +192,7 @@ fn plan_search(
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: search.ties,
+        elements: false,
         group,
         field,
     };
@@ -291,6 +292,7 @@ fn plan_hybrid(
             exact: settings.exact || arm.options.exact,
             undefined: Undefined::Skip,
             ties: false,
+            elements: false,
             group: None,
         };
         let mut predicates = scan.predicates().to_vec();
@@ -427,6 +429,7 @@ fn plan_join(
         exact: settings.exact || options.exact,
         undefined: Undefined::Last,
         ties: !order.is_empty(),
+        elements: false,
         group: None,
         field: parts.column.name,
     };

@@ -27,7 +27,7 @@ pub(super) fn search_together(
     let batches = |target: &&Target| {
         let metric = floats.as_ref().map(|(metric, _)| *metric);
         // How many rows tie, and which are in a window, is another question for each query.
-        let for_all_alike = !spec.ties && spec.params.within.is_open();
+        let for_all_alike = !spec.ties && !spec.elements && spec.params.within.is_open();
         for_all_alike && metric.is_some_and(|metric| target.unit.batches(&spec.field, metric, spec.exact))
     };
     let (together, singly): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(batches);

@@ -66,6 +66,7 @@ mod tests {
         let hit = |(row, distance): (usize, &Option<f32>)| Hit {
             unit: 0,
             row: row as u32,
+            element: None,
             distance: *distance,
         };
         distances.iter().enumerate().map(hit).collect()

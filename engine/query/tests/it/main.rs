@@ -7,6 +7,7 @@
 
 mod alter;
 mod copy;
+mod elements;
 mod files;
 mod json_casts;
 mod kinds;

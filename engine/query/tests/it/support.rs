@@ -123,6 +123,7 @@ pub fn search(collection: &Arc<Collection>, query: &[f32], limit: usize) -> Sear
         ignore_growing: false,
         group: None,
         rerank: None,
+        collapse: None,
         order: Vec::new(),
         snapshot: None,
     }
