@@ -199,7 +199,7 @@ def test_schemas_describe_the_function(client, name):
     (function,) = described["functions"]
     assert (function["name"], function["type"]) == ("minhash", FunctionType.MINHASH)
     assert function["params"] == {"num_hashes": str(HASHES), "shingle_size": "2"}
-    assert (function["input_field_names"], function["output_field_names"]) == (["text"], ["signature"])
+    assert (list(function["input_field_names"]), list(function["output_field_names"])) == (["text"], ["signature"])
 
 
 @pytest.mark.parametrize(
