@@ -517,13 +517,12 @@ impl Unit {
 
     /// Whether [`Unit::search_batch`] reads each row once for many queries, and is not just one search after the other.
     pub fn batches(&self, field: &str, metric: Metric, exact: bool) -> bool {
-        self.dense_index(field, metric, exact)
-            .is_none_or(|index| {
-                matches!(
-                    index.kind(),
-                    IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::GpuIvfFlat
-                )
-            })
+        self.dense_index(field, metric, exact).is_none_or(|index| {
+            matches!(
+                index.kind(),
+                IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::GpuIvfFlat | IndexKind::GpuCagra
+            )
+        })
     }
 
     fn dense_index(&self, field: &str, metric: Metric, exact: bool) -> Option<&Arc<dyn VectorIndex>> {

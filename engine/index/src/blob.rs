@@ -29,6 +29,7 @@ use bytes::Bytes;
 use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::disk::params::{DiskParams, Ratio};
 use crate::error::OpenError;
+use crate::gpu::cagra::CagraParams;
 use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
 use crate::ivf::params::{Code, CodedParams, Precision};
@@ -51,6 +52,8 @@ const DISK: u8 = 13;
 const GPU_BRUTE_FORCE: u8 = 14;
 /// Kind of the lists on a device; its arrays are those of IVF_FLAT, without codes.
 const GPU_IVF_FLAT: u8 = 15;
+/// Kind of the graph on a device; its arrays are those of HNSW, without codes.
+const GPU_CAGRA: u8 = 20;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -329,6 +332,10 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         ),
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
         BuildParams::GpuIvfFlat { nlist } => (GPU_IVF_FLAT, [nlist, 0, 0, 0]),
+        BuildParams::GpuCagra(params) => {
+            let adapt = u32::from(params.adapt_for_cpu);
+            (GPU_CAGRA, [params.degree, params.intermediate_degree, adapt, 0])
+        }
     }
 }
 
@@ -337,6 +344,11 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         0 => BuildParams::Flat,
         GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
         GPU_IVF_FLAT => BuildParams::GpuIvfFlat { nlist: numbers[0] },
+        GPU_CAGRA => BuildParams::GpuCagra(CagraParams {
+            degree: numbers[0],
+            intermediate_degree: numbers[1],
+            adapt_for_cpu: numbers[2] != 0,
+        }),
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
             m: numbers[0],
@@ -361,7 +373,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 15)"
+                "index kind code {code} (known: 0 to 7, 10 to 15, 20)"
             )));
         }
     };

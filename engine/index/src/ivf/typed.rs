@@ -114,6 +114,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
@@ -142,6 +143,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)

@@ -59,7 +59,8 @@ impl TypedIndex {
             | BuildParams::Disk(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
-            | BuildParams::GpuIvfFlat { .. } => false,
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -194,7 +195,8 @@ impl TypedIndex {
             | BuildParams::Disk(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
-            | BuildParams::GpuIvfFlat { .. } => {
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()

@@ -57,7 +57,10 @@ fn every_selectivity_returns_k_good_rows() {
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) | BuildParams::Disk(_) => {
                 Strategy::GraphFiltered
             }
-            BuildParams::Sparse(_) | BuildParams::GpuBruteForce | BuildParams::GpuIvfFlat { .. } => {
+            BuildParams::Sparse(_)
+            | BuildParams::GpuBruteForce
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => {
                 unreachable!("not among the families")
             }
         };
