@@ -6,13 +6,13 @@
 //!   ceilings   how fast the device copies its memory and multiplies matrices, measured
 //!   right      searches of every metric next to sums in 64 bits
 //!   speed      batches of several sizes; bytes and operations per second as shares of the ceilings
-//!   lists      the same of GPU_IVF_FLAT, with its build time and recall, next to IVF_FLAT on the processor
+//!   indexes    the same of GPU_IVF_FLAT and GPU_CAGRA, with build times and recall, next to the processor's IVF_FLAT and HNSW
 //! ```
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 mod ceilings;
 mod data;
-mod lists;
+mod indexes;
 mod speed;
 mod truth;
 
@@ -27,6 +27,7 @@ use elanus_index::gpu::twin::Twin;
 use elanus_index::gpu::{Backend, Device};
 
 use crate::ceilings::Ceilings;
+use crate::indexes::Family;
 
 /// Searches on a GPU: are they right, and how near to what the device can do?
 #[derive(Debug, Parser)]
@@ -52,6 +53,12 @@ struct Arguments {
     /// Numbers of lists that are looked at.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     nprobe: Vec<u32>,
+    /// Links of a node of GPU_CAGRA, which is measured when this is given.
+    #[arg(long)]
+    graph_degree: Option<u32>,
+    /// Nodes that a walk keeps.
+    #[arg(long, value_delimiter = ',', default_value = "32,64,128,256,512")]
+    itopk_size: Vec<u32>,
     /// Least seconds for each size.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -111,7 +118,7 @@ fn measure<B: Backend + 'static>(
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
     truth::check(device, arguments.check_rows, arguments.k, seed)?;
-    lists::check(device, arguments.k, seed)?;
+    indexes::check(device, arguments.k, seed)?;
     if arguments.check_only {
         return Ok(());
     }
@@ -123,9 +130,14 @@ fn measure<B: Backend + 'static>(
         seconds: arguments.seconds,
     };
     speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;
-    if let Some(nlist) = arguments.nlist {
-        let lists = (nlist, arguments.nprobe.as_slice());
-        lists::measure(device, &shape, lists, &arguments.queries, seed, ceilings)?;
+    let lists = arguments
+        .nlist
+        .map(|nlist| Family::Lists(nlist, &arguments.nprobe));
+    let graph = arguments
+        .graph_degree
+        .map(|degree| Family::Graph(degree, &arguments.itopk_size));
+    for family in lists.iter().chain(&graph) {
+        indexes::measure(device, &shape, family, &arguments.queries, seed, ceilings)?;
     }
     Ok(())
 }

@@ -562,6 +562,7 @@ mod tests {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuCagra(_)
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)
                 | BuildParams::Hnsw { .. }

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::disk::params::{DiskParams, Ratio};
 use crate::error::OpenError;
+use crate::gpu::cagra::CagraParams;
 use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
 use crate::ivf::params::{Code, CodedParams, Precision};
@@ -54,6 +55,8 @@ const GPU_BRUTE_FORCE: u8 = 14;
 const GPU_IVF_FLAT: u8 = 15;
 /// Kind of the index of bands of signatures.
 const MINHASH_LSH: u8 = 22;
+/// Kind of the graph on a device; its arrays are those of HNSW, without codes.
+const GPU_CAGRA: u8 = 20;
 /// More arrays than any kind writes.
 const MAX_ARRAYS: usize = 1024;
 
@@ -344,6 +347,10 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
         BuildParams::GpuIvfFlat { nlist } => (GPU_IVF_FLAT, [nlist, 0, 0, 0]),
         BuildParams::MinHash(params) => (MINHASH_LSH, [params.element_bits, params.bands, 0, 0]),
+        BuildParams::GpuCagra(params) => {
+            let adapt = u32::from(params.adapt_for_cpu);
+            (GPU_CAGRA, [params.degree, params.intermediate_degree, adapt, 0])
+        }
     }
 }
 
@@ -355,6 +362,11 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         MINHASH_LSH => BuildParams::MinHash(MinHashParams {
             element_bits: numbers[0],
             bands: numbers[1],
+        }),
+        GPU_CAGRA => BuildParams::GpuCagra(CagraParams {
+            degree: numbers[0],
+            intermediate_degree: numbers[1],
+            adapt_for_cpu: numbers[2] != 0,
         }),
         1 => BuildParams::IvfFlat { nlist: numbers[0] },
         2 => BuildParams::Hnsw {
@@ -380,7 +392,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 15, 22)"
+                "index kind code {code} (known: 0 to 7, 10 to 15, 20, 22)"
             )));
         }
     };

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::disk::params::{DiskParams, DiskSearch};
 use crate::error::ParamError;
 use crate::gpu::GpuIndex;
+use crate::gpu::cagra::{CagraParams, CagraSearch};
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
 use crate::ivf::params::{CodedParams, parse_search};
@@ -165,6 +166,8 @@ pub enum BuildParams {
         /// Number of lists, 1 to 65536.
         nlist: u32,
     },
+    /// Graph, made and walked on a device where there is one.
+    GpuCagra(CagraParams),
 }
 
 impl BuildParams {
@@ -231,7 +234,8 @@ impl BuildParams {
             | Self::Disk(_)
             | Self::Sparse(_)
             | Self::GpuBruteForce
-            | Self::GpuIvfFlat { .. } => Ok(()),
+            | Self::GpuIvfFlat { .. }
+            | Self::GpuCagra(_) => Ok(()),
         }
     }
 
@@ -251,6 +255,7 @@ impl BuildParams {
             Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
             Self::MinHash(params) => params.check(),
+            Self::GpuCagra(params) => params.check(),
         }
     }
 
@@ -267,6 +272,7 @@ impl BuildParams {
             Self::MinHash(_) => IndexKind::MinHashLsh,
             Self::GpuBruteForce => IndexKind::GpuBruteForce,
             Self::GpuIvfFlat { .. } => IndexKind::GpuIvfFlat,
+            Self::GpuCagra(_) => IndexKind::GpuCagra,
         }
     }
 
@@ -288,6 +294,7 @@ impl BuildParams {
             Self::Disk(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
             Self::MinHash(params) => params.to_pairs(),
+            Self::GpuCagra(params) => params.to_pairs(),
         };
         pairs
             .into_iter()
@@ -318,7 +325,7 @@ fn candidate_list(params: &BTreeMap<String, String>, k: usize) -> Result<Option<
 /// How to search; `None` means the default of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SearchParams {
-    /// HNSW, with codes and without: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
+    /// HNSW, with codes and without, and GPU_CAGRA, whose name for it is `itopk_size`: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
     /// and 512 within a window.
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
@@ -334,6 +341,8 @@ pub struct SearchParams {
     pub retrieval_ann_ratio: Option<f32>,
     /// DISKANN.
     pub disk: DiskSearch,
+    /// GPU_CAGRA on a device.
+    pub cagra: CagraSearch,
     /// Inverted index of sparse vectors.
     pub sparse: SparseSearch,
     /// Distances that may be returned; no text says it, the caller sets it.
@@ -371,6 +380,11 @@ impl SearchParams {
             }),
             IndexKind::Hnsw => Ok(Self {
                 ef: candidate_list(params, k)?,
+                ..Self::default()
+            }),
+            IndexKind::GpuCagra => Ok(Self {
+                ef: candidate_list(params, k)?,
+                cagra: CagraSearch::parse(params)?,
                 ..Self::default()
             }),
             IndexKind::HnswSq | IndexKind::HnswPq | IndexKind::HnswPrq => Ok(Self {

@@ -20,6 +20,17 @@ impl Progress for () {
     }
 }
 
+/// Hears nothing of the progress of a step that is not counted in rows of the index, and cancels it.
+pub(crate) struct Silent<'a>(pub(crate) &'a dyn Progress);
+
+impl Progress for Silent<'_> {
+    fn advance(&self, _rows_done: u64, _rows_total: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 /// What a build needs besides its input. The built index depends on `seed` alone, never on `threads`.
 #[derive(Clone, Copy)]
 pub struct BuildOptions<'a> {

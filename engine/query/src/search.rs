@@ -197,7 +197,13 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                 .index(&spec.field)
                 .filter(|index| !spec.exact && index.serves(spec.metric));
             let visited = match index.map(|index| index.kind()) {
-                Some(IndexKind::Hnsw | IndexKind::HnswSq | IndexKind::HnswPq | IndexKind::HnswPrq) => {
+                Some(
+                    IndexKind::Hnsw
+                    | IndexKind::HnswSq
+                    | IndexKind::HnswPq
+                    | IndexKind::HnswPrq
+                    | IndexKind::GpuCagra,
+                ) => {
                     let width = spec
                         .params
                         .ef

@@ -166,6 +166,45 @@ pub struct ProbesOf<'a, B> {
     pub count: u32,
 }
 
+/// A graph of rows on a device. Nodes are numbered without gaps.
+#[derive(Debug)]
+pub struct GraphOf<'a, B> {
+    /// The row of each node: `nodes` x `stride`, row-major, zeros after the dimension.
+    pub data: &'a B,
+    /// The inverse length of each node's row under COSINE, else one word.
+    pub terms: &'a B,
+    /// The number of each node's row.
+    pub numbers: &'a B,
+    /// Nodes x degree; [`NO_ROW`] in places that are not used.
+    pub links: &'a B,
+    /// How many.
+    pub nodes: u32,
+    /// Places for links of a node.
+    pub degree: u32,
+    /// One bit for each row, set when it may be found; all may be when `None`.
+    pub allow: Option<&'a B>,
+}
+
+/// Most links of a node that [`Backend::count_detours`] takes.
+pub const MOST_LINKS: u32 = 2048;
+/// Longest list of [`WalkOf`].
+pub const MOST_LIST: u32 = 1024;
+
+/// How a graph is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkOf {
+    /// Nodes that are kept, at most [`MOST_LIST`].
+    pub list: u32,
+    /// Nodes whose links are followed at a time, at most as many as are kept.
+    pub width: u32,
+    /// Most rounds.
+    pub rounds: u32,
+    /// Lanes that compare a row: 2, 4, 8, 16 or 32.
+    pub team: u32,
+    /// Places of a query's table of nodes that were seen: a power of two above what a walk can see.
+    pub marks: u32,
+}
+
 /// A device, or what stands in for one. Calls are carried out in their order.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// 32-bit words on the device.
@@ -283,6 +322,36 @@ pub trait Backend: Send + Sync + fmt::Debug {
         queries: &QueriesOf<'_, Self::Buffer>,
         probes: &ProbesOf<'_, Self::Buffer>,
         seen: &mut Self::Buffer,
+        lists: &mut ListsOf<Self::Buffer>,
+    ) -> Result<(), GpuError>;
+
+    /// For each link of the nodes `first..first + count`, how many ways over one other node there are both links of which
+    /// come earlier in their lists. `links` are those of all nodes, `degree` each, at most [`MOST_LINKS`], nearest first.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn count_detours(
+        &self,
+        links: &Self::Buffer,
+        first: u32,
+        count: u32,
+        degree: u32,
+        counts: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// Walks a graph for each query from nodes evenly apart, comparing by differences under L2. Appends the nodes that were kept
+    /// or, with a filter, all that were scored and are allowed. `scored[query]` becomes the number of nodes compared. Bounds
+    /// are not looked at.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn walk_graph(
+        &self,
+        metric: Metric,
+        graph: &GraphOf<'_, Self::Buffer>,
+        queries: &QueriesOf<'_, Self::Buffer>,
+        walk: WalkOf,
+        marks_and_scored: (&mut Self::Buffer, &mut Self::Buffer),
         lists: &mut ListsOf<Self::Buffer>,
     ) -> Result<(), GpuError>;
 }

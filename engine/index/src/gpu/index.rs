@@ -10,13 +10,17 @@ use std::sync::Arc;
 use super::OwnBackend;
 use super::backend::{Backend, Device};
 use super::brute::{BruteForce, Rounds, Tuning};
+use super::cagra::CagraParams;
 use super::error::GpuError;
 use super::gather::{Gatherer, batch_wait};
-use super::ivf::{self, ListScan, ListTuning};
+use super::graph::{self, GraphWalk};
+use super::ivf::{self, IvfFlatOn, ListScan};
+use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
+use crate::hnsw::Hnsw;
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::{Candidates, IndexedRows};
 use crate::ivf::IvfFlat;
@@ -79,7 +83,10 @@ pub(crate) struct OnDevice<H, S> {
 /// GPU_BRUTE_FORCE.
 pub(crate) type GpuBruteForce = OnDevice<Flat, BruteForce<OwnBackend>>;
 /// GPU_IVF_FLAT.
-pub(crate) type GpuIvfFlat = OnDevice<IvfFlat, ListScan<OwnBackend>>;
+pub(crate) type GpuIvfFlat = IvfFlatOn<OwnBackend>;
+
+/// GPU_CAGRA.
+pub(crate) type GpuCagra = OnDevice<Hnsw, GraphWalk<OwnBackend>>;
 
 /// The device that an opened index is searched on, if there is one.
 fn device_of(params: BuildParams) -> Option<&'static Arc<Device<OwnBackend>>> {
@@ -119,16 +126,42 @@ impl GpuIvfFlat {
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let device = super::device()?;
-        ivf::build(device, nlist, rows, vectors, options, ListTuning::default())
+        ivf::build(device, nlist, rows, vectors, options, SearchTuning::default())
     }
 
     /// Searches without a device where there is none.
     pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
         let params = BuildParams::GpuIvfFlat { nlist };
         let host = IvfFlat::open(reader, nlist, rows)?;
-        let of_device = |device: &Arc<_>| ListScan::new(Arc::clone(device), ListTuning::default());
+        let of_device = |device: &Arc<_>| ListScan::new(Arc::clone(device), SearchTuning::default());
         let search = device_of(params).map(of_device);
         Ok(Self::new(params, host, search, LEAST_WORK))
+    }
+}
+
+impl GpuCagra {
+    /// Needs a device.
+    pub(crate) fn build(
+        params: CagraParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let device = super::device()?;
+        graph::build(device, params, rows, vectors, options, SearchTuning::default())
+    }
+
+    /// Searches without a device where there is none, or where none was meant to search.
+    pub(crate) fn open(reader: &Reader, params: CagraParams, rows: IndexedRows) -> Result<Self, OpenError> {
+        let host = Hnsw::open(reader, rows)?;
+        let of_index = BuildParams::GpuCagra(params);
+        let device = if params.adapt_for_cpu {
+            None
+        } else {
+            device_of(of_index)
+        };
+        let of_device = |device: &Arc<_>| GraphWalk::new(Arc::clone(device), SearchTuning::default());
+        Ok(Self::new(of_index, host, device.map(of_device), LEAST_WORK))
     }
 }
 
@@ -214,6 +247,11 @@ impl<H: Host, S: DeviceSearch<H>> OnDevice<H, S> {
             let queries = Vectors::new(queries, query.len()).ok()?;
             Some(self.search_batch(vectors, queries, k, params, None, stats))
         })
+    }
+
+    /// Both sides; `None` without a device.
+    pub(super) fn parts(&self) -> Option<(&H, &S)> {
+        self.search.as_ref().map(|search| (&self.host, search))
     }
 
     /// What the device finds; `None` when it should not be asked.

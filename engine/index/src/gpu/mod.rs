@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!      index       GPU index types: VectorIndexes like the others; without a device they search on the processor
-//!     /     \
-//!  brute    ivf    which rows are compared when; candidates from the device, exact distances from the processor
-//!     \     /
+//!     /   |   \
+//!  brute ivf graph   which rows are compared when; candidates from the device, exact distances from the processor
+//!     \   |   /
 //!     backend      one trait: buffers, and a method for each kernel
 //!     /     \
 //!  cuda     twin
@@ -16,7 +16,8 @@
 //! | [`budget`] | memory of a device, accounted for |
 //! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
 //! | `ivf` | lists: made and scanned on the device |
-//! | `queries` | a batch of queries on the device |
+//! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
+//! | `queries`, `rescore` | a batch of queries on the device, and exact distances of what it finds |
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
 //! | [`twin`] | the kernels in plain Rust |
@@ -32,25 +33,32 @@ pub mod backend;
 mod batch;
 pub mod brute;
 pub mod budget;
+pub mod cagra;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
 mod gather;
+mod graph;
 mod index;
 mod ivf;
 pub mod offer;
 mod parts;
 mod queries;
 mod ranges;
+mod rescore;
 mod slack;
+mod tuning;
 pub mod twin;
+mod twin_walk;
 
 pub use backend::{Backend, Device};
 pub use error::GpuError;
 pub use gather::set_batch_wait;
-pub(crate) use index::{GpuBruteForce, GpuIvfFlat};
-pub use ivf::{ListTuning, ivf_flat_on};
+pub use graph::cagra_on;
+pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat};
+pub use ivf::ivf_flat_on;
 pub use offer::{GpuIndex, Offer, set_fallback};
+pub use tuning::SearchTuning;
 
 /// What the device of this process is behind.
 #[cfg(feature = "cuda")]

@@ -5,22 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use super::cagra::{CagraParams, check_word};
 use super::error::GpuError;
 use crate::error::ParamError;
-use crate::params::{BuildParams, DEFAULT_NLIST, Integer, NLIST};
-
-/// `graph_degree`: links of a node of the graph that is searched.
-const GRAPH_DEGREE: Integer = Integer {
-    name: "graph_degree",
-    range: 1..=2048,
-};
-/// `intermediate_graph_degree`: links of a node before those that lead nowhere new are taken away.
-const INTERMEDIATE_GRAPH_DEGREE: Integer = Integer {
-    name: "intermediate_graph_degree",
-    range: 1..=2048,
-};
-const DEFAULT_GRAPH_DEGREE: u32 = 64;
-const DEFAULT_INTERMEDIATE_GRAPH_DEGREE: u32 = 128;
+use crate::params::{BuildParams, DEFAULT_NLIST, NLIST};
 
 /// Whether a type that cannot be built on a device is built on the processor.
 static FALLBACK: AtomicBool = AtomicBool::new(false);
@@ -46,12 +34,7 @@ pub enum GpuIndex {
     /// Inverted lists with codewords; the parameters of IVF_PQ.
     IvfPq(BuildParams),
     /// Graph.
-    Cagra {
-        /// Links of a node.
-        degree: u32,
-        /// Links of a node before they are thinned out, at least as many.
-        intermediate_degree: u32,
-    },
+    Cagra(CagraParams),
 }
 
 impl fmt::Display for GpuIndex {
@@ -60,7 +43,7 @@ impl fmt::Display for GpuIndex {
             Self::BruteForce => "GPU_BRUTE_FORCE",
             Self::IvfFlat { .. } => "GPU_IVF_FLAT",
             Self::IvfPq(_) => "GPU_IVF_PQ",
-            Self::Cagra { .. } => "GPU_CAGRA",
+            Self::Cagra(_) => "GPU_CAGRA",
         })
     }
 }
@@ -84,25 +67,6 @@ impl Offer {
     }
 }
 
-/// A parameter that is one of some words; what is not given passes.
-fn check_word(
-    params: &BTreeMap<String, String>,
-    name: &'static str,
-    words: &[&str],
-    allowed: &'static str,
-) -> Result<(), ParamError> {
-    match params.get(name) {
-        Some(given) if !words.iter().any(|word| word.eq_ignore_ascii_case(given.trim())) => {
-            Err(ParamError::NotOneOf {
-                name,
-                given: given.clone(),
-                allowed,
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
 impl GpuIndex {
     /// Reads an index type and its parameters; `None` for a type that is not one of these. Parameters that the type does not
     /// know are ignored, as Milvus does.
@@ -114,7 +78,9 @@ impl GpuIndex {
             "GPU_BRUTE_FORCE" => Some(Ok(Self::BruteForce)),
             "GPU_IVF_FLAT" => Some(lists(params)),
             "GPU_IVF_PQ" => Some(of_lists("IVF_PQ", params).map(Self::IvfPq)),
-            "GPU_CAGRA" => Some(cagra(params)),
+            "GPU_CAGRA" => {
+                Some(check_cache_dataset(params).and_then(|()| CagraParams::parse(params).map(Self::Cagra)))
+            }
             _ => None,
         }
     }
@@ -126,12 +92,9 @@ impl GpuIndex {
             Self::IvfFlat { nlist } => BuildParams::IvfFlat { nlist },
             Self::IvfPq(params) => params,
             // The base layer of HNSW has 2 M links of a node.
-            Self::Cagra {
-                degree,
-                intermediate_degree,
-            } => BuildParams::Hnsw {
-                m: (degree / 2).max(2),
-                ef_construction: intermediate_degree.max(degree),
+            Self::Cagra(params) => BuildParams::Hnsw {
+                m: (params.degree / 2).max(2),
+                ef_construction: params.intermediate_degree,
             },
         }
     }
@@ -145,7 +108,8 @@ impl GpuIndex {
         let refusal = match (device, self) {
             (Ok(()), Self::BruteForce) => return Ok(Offer::of(BuildParams::GpuBruteForce)),
             (Ok(()), &Self::IvfFlat { nlist }) => return Ok(Offer::of(BuildParams::GpuIvfFlat { nlist })),
-            (Ok(()), Self::IvfPq(_) | Self::Cagra { .. }) => GpuError::Index {
+            (Ok(()), &Self::Cagra(params)) => return Ok(Offer::of(BuildParams::GpuCagra(params))),
+            (Ok(()), Self::IvfPq(_)) => GpuError::Index {
                 index: self.to_string(),
                 equivalent: equivalent.kind().to_string(),
             },
@@ -176,7 +140,7 @@ impl GpuIndex {
             Self::BruteForce => 1,
             Self::IvfFlat { .. } => 2,
             Self::IvfPq(_) => 4,
-            Self::Cagra { .. } => 8,
+            Self::Cagra(_) => 8,
         };
         if let Some(warning) = offer.warning
             && WARNED.fetch_or(bit, Ordering::Relaxed) & bit == 0
@@ -206,25 +170,6 @@ fn check_cache_dataset(params: &BTreeMap<String, String>) -> Result<(), ParamErr
         &["true", "false"],
         "true, false",
     )
-}
-
-fn cagra(params: &BTreeMap<String, String>) -> Result<GpuIndex, ParamError> {
-    check_cache_dataset(params)?;
-    check_word(params, "adapt_for_cpu", &["true", "false"], "true, false")?;
-    check_word(
-        params,
-        "build_algo",
-        &["IVF_PQ", "NN_DESCENT"],
-        "IVF_PQ, NN_DESCENT",
-    )?;
-    let degree = GRAPH_DEGREE.parse(params)?.unwrap_or(DEFAULT_GRAPH_DEGREE);
-    let intermediate = INTERMEDIATE_GRAPH_DEGREE.parse(params)?;
-    Ok(GpuIndex::Cagra {
-        degree,
-        intermediate_degree: intermediate
-            .unwrap_or(DEFAULT_INTERMEDIATE_GRAPH_DEGREE)
-            .max(degree),
-    })
 }
 
 #[cfg(test)]
@@ -278,7 +223,14 @@ mod tests {
         let lists = offer("GPU_IVF_FLAT", &[("nlist", "77")]);
         assert_eq!(lists, BuildParams::GpuIvfFlat { nlist: 77 });
         assert_eq!(offer("GPU_IVF_FLAT", &[]), BuildParams::GpuIvfFlat { nlist: 128 });
-        for (index_type, kind) in TYPES.into_iter().skip(2) {
+        let graph = offer("GPU_CAGRA", &[("graph_degree", "32"), ("adapt_for_cpu", "True")]);
+        let params = CagraParams {
+            degree: 32,
+            intermediate_degree: 128,
+            adapt_for_cpu: true,
+        };
+        assert_eq!(graph, BuildParams::GpuCagra(params));
+        for (index_type, kind) in TYPES.into_iter().skip(2).take(1) {
             let index = parse(index_type, &[("m", "4")]).unwrap();
             let error = index.offer(Ok(()), false).unwrap_err().to_string();
             assert_eq!(

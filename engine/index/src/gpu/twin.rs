@@ -1,9 +1,11 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
 use super::backend::{
-    Backend, Comparison, GROUP, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, Word,
+    Backend, Comparison, GROUP, GraphOf, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, WalkOf,
+    Word,
 };
 use super::error::GpuError;
+use super::twin_walk::Walker;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 
@@ -23,14 +25,14 @@ impl Twin {
     }
 }
 
-fn outside(what: &'static str) -> GpuError {
+pub(super) fn outside(what: &'static str) -> GpuError {
     GpuError::Driver {
         what,
         reason: "a range leaves its buffer".to_owned(),
     }
 }
 
-fn dot(a: &[u32], b: &[u32]) -> f32 {
+pub(super) fn dot(a: &[u32], b: &[u32]) -> f32 {
     let products = a
         .iter()
         .zip(b)
@@ -38,7 +40,7 @@ fn dot(a: &[u32], b: &[u32]) -> f32 {
     products.sum()
 }
 
-fn squared_differences(a: &[u32], b: &[u32]) -> f32 {
+pub(super) fn squared_differences(a: &[u32], b: &[u32]) -> f32 {
     let differences = a
         .iter()
         .zip(b)
@@ -47,7 +49,7 @@ fn squared_differences(a: &[u32], b: &[u32]) -> f32 {
 }
 
 /// A distance from what was summed over the dimensions; what is no number counts as nearest.
-fn distance(comparison: Comparison, sum: f32, query_term: f32, row_term: f32) -> f32 {
+pub(super) fn distance(comparison: Comparison, sum: f32, query_term: f32, row_term: f32) -> f32 {
     let distance = match comparison {
         Comparison::L2 => (query_term + row_term) - 2.0 * sum,
         Comparison::Ip => 0.0 - sum,
@@ -316,6 +318,56 @@ impl Backend for Twin {
         }
         Ok(())
     }
+
+    fn count_detours(
+        &self,
+        links: &Vec<u32>,
+        first: u32,
+        count: u32,
+        degree: u32,
+        counts: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        let degree = degree as usize;
+        let of = |node: usize| links.get(node * degree..(node + 1) * degree);
+        for (node, counts) in (first as usize..)
+            .zip(counts.chunks_exact_mut(degree))
+            .take(count as usize)
+        {
+            counts.fill(0);
+            let mine = of(node).ok_or_else(|| outside("count_detours"))?;
+            for (place, &over) in mine.iter().enumerate().filter(|link| *link.1 != NO_ROW) {
+                let others = of(over as usize).ok_or_else(|| outside("count_detours"))?;
+                for (next, to) in others.iter().enumerate().filter(|link| *link.1 != NO_ROW) {
+                    let later = place.max(next) + 1;
+                    let rest = mine.get(later..).unwrap_or(&[]);
+                    let found = rest.iter().position(|link| link == to);
+                    if let Some(count) = found.and_then(|at| counts.get_mut(later + at)) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_graph(
+        &self,
+        metric: Metric,
+        graph: &GraphOf<'_, Vec<u32>>,
+        queries: &QueriesOf<'_, Vec<u32>>,
+        walk: WalkOf,
+        (_, scored): (&mut Vec<u32>, &mut Vec<u32>),
+        lists: &mut ListsOf<Vec<u32>>,
+    ) -> Result<(), GpuError> {
+        let stride = queries.stride as usize;
+        let vectors = queries.data.chunks_exact(stride).zip(queries.terms.iter());
+        let vectors = vectors.take(queries.count as usize).enumerate();
+        for ((query, (vector, &term)), scored) in vectors.zip(scored.iter_mut()) {
+            let mut walker = Walker::new(metric, graph, (vector, f32::from_word(term)), walk);
+            *scored = walker.walk(&mut |distance, row| append(lists, query, distance, row))?;
+        }
+        Ok(())
+    }
 }
 
 /// The row at a place of interleaved groups.
@@ -329,7 +381,12 @@ fn row_of(data: &[u32], place: usize, stride: usize) -> Option<Vec<u32>> {
     Some(row)
 }
 
-fn append(lists: &mut ListsOf<Vec<u32>>, query: usize, distance: f32, row: u32) -> Result<(), GpuError> {
+pub(super) fn append(
+    lists: &mut ListsOf<Vec<u32>>,
+    query: usize,
+    distance: f32,
+    row: u32,
+) -> Result<(), GpuError> {
     let room = lists.room as usize;
     let count = lists.counts.get_mut(query).ok_or_else(|| outside("append"))?;
     let place = *count as usize;

@@ -62,6 +62,13 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
             code,
             ..
         }) => Some((Degrees { m, ef_construction }, Some(code))),
+        BuildParams::GpuCagra(params) => {
+            let degrees = Degrees {
+                m: params.degree / 2,
+                ef_construction: params.intermediate_degree,
+            };
+            Some((degrees, None))
+        }
         BuildParams::Flat
         | BuildParams::GpuBruteForce
         | BuildParams::GpuIvfFlat { .. }
@@ -136,6 +143,20 @@ impl CodedGraph {
             codes = None;
         }
         Ok(Some(Self { params, graph, codes }))
+    }
+
+    /// A graph without codes.
+    pub(super) fn plain(params: BuildParams, graph: Graph) -> Self {
+        Self {
+            params,
+            graph,
+            codes: None,
+        }
+    }
+
+    /// The graph.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// Opens what [`CodedGraph::write`] wrote as arrays `first` and following; the rows in `valid` (all, when `None`) have a
@@ -228,6 +249,7 @@ impl CodedGraph {
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_)
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)

@@ -70,6 +70,31 @@ impl Graph {
         })
     }
 
+    /// A graph of `len` rows, `nodes` of them with a vector.
+    pub(super) fn of(len: usize, nodes: usize, layers: Layers) -> Self {
+        Self {
+            len,
+            nodes,
+            layers,
+            scratch: ScratchPool::new(len),
+        }
+    }
+
+    /// Its links.
+    pub(super) fn into_layers(self) -> Layers {
+        self.layers
+    }
+
+    /// Links of all rows on the base layer, as many for each as [`Graph::base_degree`] says.
+    pub(crate) fn base(&self) -> &[u32] {
+        &self.layers.base
+    }
+
+    /// Places for links of a row on the base layer.
+    pub(crate) fn base_degree(&self) -> usize {
+        self.layers.base_degree()
+    }
+
     /// Opens what [`Graph::write`] wrote as arrays `first` and following; the rows in `valid` (all, when `None`) have a
     /// vector, `nodes` of them.
     pub(crate) fn open(

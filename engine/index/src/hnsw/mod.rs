@@ -19,6 +19,7 @@
 //! | `points` | what all of these ask of the vectors |
 //! | `companions` | distances within a batch of rows |
 //! | `graph` | the graph and the search through it |
+//! | `given` | a hierarchy over links that were made elsewhere |
 //! | `coded` | the same with codes beside the links: HNSW_SQ, HNSW_PQ, HNSW_PRQ |
 //! | `params` | the parameters of those |
 //!
@@ -29,6 +30,7 @@ mod build;
 mod coded;
 mod companions;
 mod frontier;
+mod given;
 mod graph;
 mod layers;
 pub(crate) mod params;
@@ -83,6 +85,32 @@ impl Hnsw {
             metric: rows.metric.to_string(),
         })?;
         Ok(Self { rows, graph })
+    }
+
+    /// A hierarchy over base links that were made elsewhere: for each row of the segment `stride` of them, filled up with
+    /// [`NONE`].
+    pub(crate) fn over(
+        params: BuildParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        links: (Vec<u32>, usize),
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let space = rows.space(vectors);
+        let graph = given::over(&space, &rows.numbers(), links, options)?;
+        let graph = CodedGraph::plain(params, graph);
+        Ok(Self { rows, graph })
+    }
+
+    /// The rows.
+    pub(crate) fn indexed(&self) -> &IndexedRows {
+        &self.rows
+    }
+
+    /// Links of all rows on the base layer, and how many each has.
+    pub(crate) fn base(&self) -> (&[u32], usize) {
+        let graph = self.graph.graph();
+        (graph.base(), graph.base_degree())
     }
 
     pub(crate) fn open(reader: &Reader, rows: IndexedRows) -> Result<Self, OpenError> {

@@ -305,6 +305,7 @@ pub(crate) fn parse_search(
         IndexKind::Flat
         | IndexKind::GpuBruteForce
         | IndexKind::GpuIvfFlat
+        | IndexKind::GpuCagra
         | IndexKind::IvfFlat
         | IndexKind::Hnsw
         | IndexKind::HnswSq

@@ -114,6 +114,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)
@@ -143,6 +144,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
                 | BuildParams::Disk(_)

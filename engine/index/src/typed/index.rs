@@ -60,7 +60,8 @@ impl TypedIndex {
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
-            | BuildParams::GpuIvfFlat { .. } => false,
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -196,7 +197,8 @@ impl TypedIndex {
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
-            | BuildParams::GpuIvfFlat { .. } => {
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()

@@ -42,11 +42,11 @@ fn an_index_is_built_saved_opened_and_searched_on_the_device() {
     let params = BuildParams::parse("GPU_BRUTE_FORCE", &BTreeMap::new()).unwrap();
     assert_eq!(params.kind(), IndexKind::GpuBruteForce);
     assert_eq!(params.kind().to_string(), "GPU_BRUTE_FORCE");
-    let error = BuildParams::parse("GPU_CAGRA", &BTreeMap::new())
+    let error = BuildParams::parse("GPU_IVF_PQ", &BTreeMap::from([("m".to_owned(), "4".to_owned())]))
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("not supported: index type GPU_CAGRA on a GPU"),
+        error.starts_with("not supported: index type GPU_IVF_PQ on a GPU"),
         "{error}"
     );
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use elanus_index::gpu::twin::Twin;
-use elanus_index::gpu::{Backend, Device, ListTuning, ivf_flat_on};
+use elanus_index::gpu::{Backend, Device, SearchTuning, ivf_flat_on};
 use elanus_index::{
     Bitset, BuildOptions, IndexKind, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorIndex,
     Vectors, Window, exact_search, open,
@@ -12,7 +12,7 @@ use elanus_index::{
 use crate::data::{METRICS, Rng, allow_percent};
 use crate::device::lend;
 
-const ALWAYS: ListTuning = ListTuning {
+const ALWAYS: SearchTuning = SearchTuning {
     queries: 5,
     least_work: 0,
 };

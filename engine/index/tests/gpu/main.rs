@@ -3,9 +3,11 @@
 //! that. With `ELANUS_TEST_GPU=1` the real device of the machine takes the emulator's place.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cagra;
 mod compile;
 mod data;
 mod device;
+mod graph_kernels;
 mod index;
 mod ivf;
 mod kernels;

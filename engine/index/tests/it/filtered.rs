@@ -60,7 +60,8 @@ fn every_selectivity_returns_k_good_rows() {
             BuildParams::Sparse(_)
             | BuildParams::MinHash(_)
             | BuildParams::GpuBruteForce
-            | BuildParams::GpuIvfFlat { .. } => {
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuCagra(_) => {
                 unreachable!("not among the families")
             }
         };

@@ -14,7 +14,7 @@ use cudarc::nvrtc::Ptx;
 use super::compiler::Compiler;
 use super::source::source;
 use crate::gpu::backend::{
-    Backend, Comparison, Device, InvertedOf, ListsOf, ProbesOf, QueriesOf, RowsOf, Word,
+    Backend, Comparison, Device, GraphOf, InvertedOf, ListsOf, ProbesOf, QueriesOf, RowsOf, WalkOf, Word,
 };
 use crate::gpu::error::GpuError;
 use crate::metric::Metric;
@@ -34,6 +34,8 @@ const STRIPE_ROWS: u32 = THREADS / 32 * 4;
 const WAVES: u32 = 16;
 /// Threads of a block that adds up a list.
 const MEAN_THREADS: u32 = 128;
+/// Threads of a block that walks a graph.
+const WALK_THREADS: u32 = 128;
 /// Blocks for each multiprocessor up to which lists are scanned by several blocks each, and the least groups of such a part.
 const SCAN_WAVES: u32 = 4;
 const LEAST_PART: u32 = 2 * THREADS / 32;
@@ -94,6 +96,8 @@ pub struct Cuda {
     nearest_128: CudaFunction,
     list_means: CudaFunction,
     scan_lists: CudaFunction,
+    count_detours: CudaFunction,
+    walk_graph: CudaFunction,
 }
 
 /// Opens a device: the probe. Never panics, and takes a moment only where there is no driver.
@@ -138,6 +142,8 @@ fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
         nearest_128: kernel("nearest_128")?,
         list_means: kernel("list_means")?,
         scan_lists: kernel("scan_lists")?,
+        count_detours: kernel("count_detours")?,
+        walk_graph: kernel("walk_graph")?,
         info,
     };
     let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
@@ -427,6 +433,54 @@ impl Backend for Cuda {
         // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
         unsafe { launch.launch(config((pairs * splits).max(1), THREADS)) }
             .map_err(failed("start scan_lists"))?;
+        Ok(())
+    }
+
+    fn count_detours(
+        &self,
+        links: &CudaSlice<u32>,
+        first: u32,
+        count: u32,
+        degree: u32,
+        counts: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let mut launch = self.stream.launch_builder(&self.count_detours);
+        launch.arg(links).arg(&first).arg(&degree).arg(counts);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(count.max(1), THREADS)) }.map_err(failed("start count_detours"))?;
+        Ok(())
+    }
+
+    fn walk_graph(
+        &self,
+        metric: Metric,
+        graph: &GraphOf<'_, CudaSlice<u32>>,
+        queries: &QueriesOf<'_, CudaSlice<u32>>,
+        walk: WalkOf,
+        (marks, scored): (&mut CudaSlice<u32>, &mut CudaSlice<u32>),
+        lists: &mut ListsOf<CudaSlice<u32>>,
+    ) -> Result<(), GpuError> {
+        let comparison = Comparison::new(metric, true) as u32;
+        let nothing = 0u64;
+        let mut launch = self.stream.launch_builder(&self.walk_graph);
+        launch.arg(graph.data).arg(graph.terms).arg(graph.numbers);
+        launch.arg(graph.links).arg(&graph.nodes).arg(&graph.degree);
+        match graph.allow {
+            Some(allow) => launch.arg(allow),
+            None => launch.arg(&nothing),
+        };
+        launch.arg(queries.data).arg(queries.terms);
+        launch.arg(&queries.stride).arg(&comparison);
+        launch.arg(&walk.list).arg(&walk.width).arg(&walk.rounds);
+        launch.arg(&walk.team).arg(marks).arg(&walk.marks).arg(scored);
+        launch
+            .arg(&mut lists.distances)
+            .arg(&mut lists.rows)
+            .arg(&mut lists.counts)
+            .arg(&lists.room);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(queries.count.max(1), WALK_THREADS)) }
+            .map_err(failed("start walk_graph"))?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The kernels' source, one translation unit.
 
 /// The entry points.
-pub const KERNELS: [&str; 9] = [
+pub const KERNELS: [&str; 11] = [
     "row_terms",
     "candidates_128",
     "candidates_32",
@@ -11,6 +11,8 @@ pub const KERNELS: [&str; 9] = [
     "nearest_128",
     "list_means",
     "scan_lists",
+    "count_detours",
+    "walk_graph",
 ];
 
 /// What NVRTC compiles.
@@ -23,6 +25,7 @@ pub fn source() -> String {
         include_str!("../kernels/nearest.cu"),
         include_str!("../kernels/means.cu"),
         include_str!("../kernels/lists.cu"),
+        include_str!("../kernels/graph.cu"),
     )
     .to_owned()
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use super::backend::{Backend, Device};
 use super::error::GpuError;
 use super::index::{Host, OnDevice};
+use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
 use crate::index::{VectorIndex, in_pool};
@@ -38,7 +39,6 @@ use crate::progress::BuildOptions;
 use crate::typed::ElementType;
 use crate::vectors::Vectors;
 pub(crate) use scan::ListScan;
-pub use scan::ListTuning;
 use train::OnDeviceClusterer;
 
 impl Host for IvfFlat {
@@ -51,6 +51,9 @@ impl Host for IvfFlat {
     }
 }
 
+/// GPU_IVF_FLAT over a device.
+pub(crate) type IvfFlatOn<B> = OnDevice<IvfFlat, ListScan<B>>;
+
 /// Builds the lists on `device`, which must have the memory to hold them later.
 pub(super) fn build<B: Backend>(
     device: &Arc<Device<B>>,
@@ -58,8 +61,8 @@ pub(super) fn build<B: Backend>(
     rows: IndexedRows,
     vectors: Vectors<'_>,
     options: &BuildOptions<'_>,
-    tuning: ListTuning,
-) -> Result<OnDevice<IvfFlat, ListScan<B>>, BuildError> {
+    tuning: SearchTuning,
+) -> Result<IvfFlatOn<B>, BuildError> {
     let needed = resident::most_bytes(rows.count(), nlist, rows.dim);
     let limit = device.budget.limit();
     if needed > limit {
@@ -91,7 +94,7 @@ pub fn ivf_flat_on<B: Backend + 'static>(
     vectors: Vectors<'_>,
     valid: Option<&Bitset>,
     options: &BuildOptions<'_>,
-    tuning: ListTuning,
+    tuning: SearchTuning,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
     BuildParams::GpuIvfFlat { nlist }.check()?;
     in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {

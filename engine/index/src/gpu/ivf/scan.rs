@@ -6,41 +6,29 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::resident::Resident;
-use crate::gpu::backend::{Backend, Device, ListsOf, ProbesOf};
+use crate::error::BuildError;
+use crate::gpu::backend::{Backend, Device, ListsOf, NO_ROW, ProbesOf};
 use crate::gpu::error::GpuError;
-use crate::gpu::index::{Ask, DeviceSearch, LEAST_WORK};
+use crate::gpu::index::{Ask, DeviceSearch};
 use crate::gpu::parts::{filter_words, stride_of};
 use crate::gpu::queries::Queries;
 use crate::gpu::ranges::width;
+use crate::gpu::rescore::best_of;
+use crate::gpu::tuning::SearchTuning;
 use crate::index::SearchStats;
 use crate::ivf::IvfFlat;
-use crate::neighbor::{Neighbor, TopK};
+use crate::neighbor::Neighbor;
+use crate::params::SearchParams;
+use crate::progress::Progress;
 use crate::scorer::Space;
 use crate::strategy::Strategy;
-
-/// Sizes that tests make small.
-#[derive(Debug, Clone, Copy)]
-pub struct ListTuning {
-    /// Most queries of a batch.
-    pub queries: usize,
-    /// Floats of the rows that a search looks at below which the processor does it.
-    pub least_work: usize,
-}
-
-impl Default for ListTuning {
-    fn default() -> Self {
-        Self {
-            queries: 4096,
-            least_work: LEAST_WORK,
-        }
-    }
-}
+use crate::vectors::Vectors;
 
 /// Scans the lists of one index.
 #[derive(Debug)]
 pub(crate) struct ListScan<B: Backend> {
     device: Arc<Device<B>>,
-    tuning: ListTuning,
+    tuning: SearchTuning,
     /// Once a search has uploaded them.
     resident: Mutex<Option<Arc<Resident<B>>>>,
 }
@@ -59,13 +47,15 @@ struct Plan {
 /// What the device found of one query.
 struct Found {
     rows: Vec<u32>,
+    /// As the device knows them.
+    distances: Vec<f32>,
     /// Rows of its lists that may be found, and rows of its lists.
     seen: usize,
     members: usize,
 }
 
 impl<B: Backend> ListScan<B> {
-    pub(crate) fn new(device: Arc<Device<B>>, tuning: ListTuning) -> Self {
+    pub(crate) fn new(device: Arc<Device<B>>, tuning: SearchTuning) -> Self {
         Self {
             device,
             tuning,
@@ -81,6 +71,67 @@ impl<B: Backend> ListScan<B> {
         let uploaded = Arc::new(Resident::upload(&self.device, host, ask.vectors)?);
         *resident = Some(Arc::clone(&uploaded));
         Ok(uploaded)
+    }
+
+    /// The `k` nearest others of each of `members`, rows of `vectors`, nearest first, out of `probes` lists, as the device sees
+    /// it. At most half of them are copies; [`NO_ROW`] fills up.
+    pub(in crate::gpu) fn neighbors(
+        &self,
+        host: &IvfFlat,
+        vectors: Vectors<'_>,
+        members: &[u32],
+        (k, probes): (usize, usize),
+        progress: &dyn Progress,
+    ) -> Result<Vec<u32>, BuildError> {
+        let Some(candidates) = host.indexed().candidates(vectors, vectors.dim(), None) else {
+            return Ok(vec![NO_ROW; members.len() * k]);
+        };
+        let params = SearchParams::default();
+        let ask = Ask {
+            vectors,
+            queries: vectors,
+            k,
+            params: &params,
+            candidates: &candidates,
+        };
+        let resident = self.resident(host, &ask)?;
+        let plan = self.plan(&resident, k + 1, probes);
+        let members: Vec<usize> = members.iter().map(|&row| row as usize).collect();
+        let mut all = Vec::with_capacity(members.len() * k);
+        for batch in members.chunks(self.at_once(&resident, plan, vectors.dim())) {
+            if progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            let found = {
+                let _turn = self.device.turn.lock();
+                self.nearest(&resident, &ask, batch, plan)?
+            };
+            all.par_extend(
+                batch
+                    .par_iter()
+                    .zip(&found)
+                    .flat_map_iter(|(&row, found)| found.others(&candidates.space, row as u32, k)),
+            );
+            progress.advance((all.len() / k.max(1)) as u64, members.len() as u64);
+        }
+        Ok(all)
+    }
+
+    fn plan(&self, resident: &Resident<B>, width: usize, probes: usize) -> Plan {
+        let probes = probes.min(resident.sizes.len());
+        Plan {
+            probes,
+            width,
+            rooms: [resident.most_rows(1), width + resident.most_rows(probes)],
+        }
+    }
+
+    /// Queries of a batch: as many as have room in a quarter of the memory.
+    fn at_once(&self, resident: &Resident<B>, plan: Plan, dim: usize) -> usize {
+        let budget = &self.device.budget;
+        let share = (budget.limit() / 4).min(budget.free());
+        let of_query = query_bytes(plan, resident.sizes.len(), dim);
+        (share / of_query).clamp(1, self.tuning.queries.max(1))
     }
 
     /// Candidates of a batch of queries, the numbers of which are given.
@@ -215,17 +266,21 @@ impl<B: Backend> ListScan<B> {
             vec![0u32; queries],
             vec![0u32; queries],
         );
+        let mut distances = vec![0.0f32; queries * plan.width];
+        backend.read(&best.distances, &mut distances)?;
         backend.read(&best.rows, &mut rows)?;
         backend.read(&best.counts, &mut counts)?;
         backend.read(seen, &mut of_filter)?;
-        let found = rows
+        let pairs = rows
             .chunks_exact(plan.width)
-            .zip(numbers.chunks_exact(plan.probes));
+            .zip(distances.chunks_exact(plan.width));
+        let found = pairs.zip(numbers.chunks_exact(plan.probes));
         let found = found.zip(counts.iter().zip(&of_filter));
         let size = |list: &u32| resident.sizes.get(*list as usize).copied().unwrap_or(0) as usize;
         Ok(found
-            .map(|((rows, lists), (&count, &seen))| Found {
+            .map(|(((rows, distances), lists), (&count, &seen))| Found {
                 rows: rows.iter().copied().take(count as usize).collect(),
+                distances: distances.iter().copied().take(count as usize).collect(),
                 seen: seen as usize,
                 members: lists.iter().map(size).sum(),
             })
@@ -233,31 +288,34 @@ impl<B: Backend> ListScan<B> {
     }
 }
 
+impl Found {
+    /// The `k` nearest of them but `row` itself, at most half of them copies of it.
+    fn others(&self, space: &Space<'_>, row: u32, k: usize) -> impl Iterator<Item = u32> {
+        let mut sorted: Vec<Neighbor> = self
+            .rows
+            .iter()
+            .zip(&self.distances)
+            .map(|(&row, &distance)| Neighbor { distance, row })
+            .filter(|neighbor| neighbor.row != row)
+            .collect();
+        sorted.sort_unstable();
+        let own = space.vectors.row(row as usize);
+        let (mut copies, mut kept) = (0, Vec::with_capacity(k));
+        for neighbor in sorted {
+            let is_copy = space.vectors.row(neighbor.row as usize) == own;
+            copies += usize::from(is_copy);
+            if kept.len() < k && !(is_copy && copies > k.div_ceil(2)) {
+                kept.push(neighbor.row);
+            }
+        }
+        kept.into_iter().chain(std::iter::repeat(NO_ROW)).take(k)
+    }
+}
+
 /// Bytes on the device for each query of a batch.
 fn query_bytes(plan: Plan, lists: usize, dim: usize) -> usize {
     let places = lists + plan.probes + plan.rooms.iter().sum::<usize>() + plan.width;
     4 * (2 * places + stride_of(dim) + 16)
-}
-
-/// The best `k` of a query's candidates by their exact distances; `None` when the processor finds more.
-fn best_of(
-    space: &Space<'_>,
-    query: &[f32],
-    found: &Found,
-    k: usize,
-    wanted: usize,
-) -> Option<Vec<Neighbor>> {
-    let mut distances = vec![0.0; found.rows.len()];
-    space.scorer(query).gather(&found.rows, &mut distances);
-    // Numbers that a device and a processor may order differently.
-    if !distances.iter().all(|distance| distance.is_finite()) {
-        return None;
-    }
-    let mut top = TopK::new(k, found.rows.len());
-    for (&row, &distance) in found.rows.iter().zip(&distances) {
-        top.push(distance, row);
-    }
-    (top.len() >= wanted).then(|| top.into_sorted())
 }
 
 impl<B: Backend> DeviceSearch<IvfFlat> for ListScan<B> {
@@ -282,15 +340,8 @@ impl<B: Backend> DeviceSearch<IvfFlat> for ListScan<B> {
         };
         let probes = host.probes(k, ask.params, allowed);
         let resident = self.resident(host, ask)?;
-        let plan = Plan {
-            probes,
-            width,
-            rooms: [resident.most_rows(1), width + resident.most_rows(probes)],
-        };
-        let budget = &self.device.budget;
-        let share = (budget.limit() / 4).min(budget.free());
-        let of_query = query_bytes(plan, lists, ask.vectors.dim());
-        let at_once = (share / of_query).clamp(1, self.tuning.queries.max(1));
+        let plan = self.plan(&resident, width, probes);
+        let at_once = self.at_once(&resident, plan, ask.vectors.dim());
         let all: Vec<usize> = (0..ask.queries.len()).collect();
         let part = allowed.map_or(0.0, |allowed| allowed as f64 / rows.max(1) as f64);
         let mut results = Vec::with_capacity(all.len());
@@ -305,7 +356,13 @@ impl<B: Backend> DeviceSearch<IvfFlat> for ListScan<B> {
                 if few && probes < lists {
                     return None;
                 }
-                best_of(&ask.candidates.space, ask.queries.row(query), found, k, wanted)
+                best_of(
+                    &ask.candidates.space,
+                    ask.queries.row(query),
+                    &found.rows,
+                    k,
+                    wanted,
+                )
             });
             let best: Vec<Option<Vec<Neighbor>>> = best.collect();
             for (best, found) in best.iter().zip(&found) {

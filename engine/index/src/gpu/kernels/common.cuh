@@ -10,6 +10,9 @@ typedef unsigned long long u64;
 #define KERNEL extern "C" __global__ void
 #define ALL_LANES 0xffffffffu
 
+// What stands where there is no row, and no link.
+#define NO_ROW 0xffffffffu
+
 // The metrics of `Metric`, and L2 by differences instead of by products.
 #define METRIC_L2 0u
 #define METRIC_IP 1u

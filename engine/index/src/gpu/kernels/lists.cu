@@ -5,9 +5,6 @@
 //   | group 0 | group 1 ...    | group 7 ...         starts = 0, 7, ..
 //   | r0[0..4] r1[0..4] .. r31[0..4] | r0[4..8] r1[4..8] ..
 
-// Numbers of places that hold no row.
-#define NO_ROW 0xffffffffu
-
 // 256 threads; blocks: queries x probes x `splits` parts of a list. Looks at the lists `probes[first_probe ..]` of each query,
 // `probe_count` of them, out of `probe_room` places. Appends the rows that are allowed and not beyond the query's bound, and
 // counts in `seen` all that are allowed.

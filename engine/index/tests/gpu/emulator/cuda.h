@@ -232,6 +232,12 @@ Word atomicMin(Word* at, Word value) {
     return old;
 }
 template <class Word>
+Word atomicCAS(Word* at, Word expected, Word value) {
+    Word old = *at;
+    if (old == expected) *at = value;
+    return old;
+}
+template <class Word>
 Word atomicOr(Word* at, Word value) {
     Word old = *at;
     *at |= value;

@@ -253,7 +253,7 @@ pub(super) fn text(function: &Function, given: &SqlExpr, argument: &str, example
 }
 
 /// What `params` may name.
-const SEARCH_PARAMS: [&str; 11] = [
+const SEARCH_PARAMS: [&str; 16] = [
     "ef",
     "nprobe",
     "refine_k",
@@ -265,6 +265,11 @@ const SEARCH_PARAMS: [&str; 11] = [
     "dim_max_score_ratio",
     "search_list",
     "beamwidth",
+    "itopk_size",
+    "search_width",
+    "min_iterations",
+    "max_iterations",
+    "team_size",
 ];
 
 /// `ef=200, nprobe=16`.
@@ -292,6 +297,7 @@ fn search_params(function: &Function, text: &str) -> Result<SearchParams> {
         reorder_k: of_kind(IndexKind::Scann)?.reorder_k,
         rbq_bits_query: of_kind(IndexKind::IvfRabitq)?.rbq_bits_query,
         disk: of_kind(IndexKind::DiskAnn)?.disk,
+        cagra: of_kind(IndexKind::GpuCagra)?.cagra,
         sparse: of_kind(IndexKind::SparseInverted)?.sparse,
         ..SearchParams::default()
     })

@@ -1,4 +1,4 @@
-//! GPU_IVF_FLAT: build times, and recall and speed for several numbers of lists that are looked at, next to IVF_FLAT on the
+//! GPU_IVF_FLAT and GPU_CAGRA: build times, and recall and speed for several efforts of a search, next to their equivalents on the
 //! processor over the same rows.
 
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
-use elanus_index::gpu::{Backend, Device, ListTuning, ivf_flat_on};
+use elanus_index::gpu::cagra::CagraParams;
+use elanus_index::gpu::{Backend, Device, SearchTuning, cagra_on, ivf_flat_on};
 use elanus_index::{
     BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, Vectors, build,
 };
@@ -20,28 +21,98 @@ use crate::speed::Shape;
 const RECALL_QUERIES: usize = 1000;
 /// Rows, lists and queries that are checked.
 const CHECKED: [usize; 3] = [4000, 30, 40];
+/// Always on the device.
+const TUNING: SearchTuning = SearchTuning {
+    queries: 4096,
+    least_work: 0,
+};
 
-/// Compares searches of all lists with exact ones, for every metric.
+/// What is built, and how hard it is searched.
+#[derive(Debug)]
+pub enum Family<'a> {
+    /// GPU_IVF_FLAT of so many lists, and numbers of them that are looked at.
+    Lists(u32, &'a [u32]),
+    /// GPU_CAGRA of so many links, and lengths of its list.
+    Graph(u32, &'a [u32]),
+}
+
+impl Family<'_> {
+    fn on_device<B: Backend + 'static>(
+        &self,
+        device: &Arc<Device<B>>,
+        metric: Metric,
+        base: Vectors<'_>,
+    ) -> Result<Arc<dyn VectorIndex>> {
+        let options = BuildOptions::default();
+        Ok(match *self {
+            Self::Lists(nlist, _) => ivf_flat_on(device, (nlist, metric), base, None, &options, TUNING)?,
+            Self::Graph(degree, _) => {
+                let params = CagraParams {
+                    degree,
+                    intermediate_degree: 2 * degree,
+                    adapt_for_cpu: false,
+                };
+                cagra_on(device, (params, metric), base, None, &options, TUNING)?
+            }
+        })
+    }
+
+    fn on_processor(&self) -> BuildParams {
+        match *self {
+            Self::Lists(nlist, _) => BuildParams::IvfFlat { nlist },
+            Self::Graph(degree, _) => BuildParams::Hnsw {
+                m: (degree / 2).max(2),
+                ef_construction: 2 * degree,
+            },
+        }
+    }
+
+    fn efforts(&self) -> Vec<(u32, SearchParams)> {
+        let (Self::Lists(_, efforts) | Self::Graph(_, efforts)) = self;
+        let params = |&effort: &u32| {
+            let params = match self {
+                Self::Lists(..) => SearchParams {
+                    nprobe: Some(effort),
+                    ..SearchParams::default()
+                },
+                Self::Graph(..) => SearchParams {
+                    ef: Some(effort),
+                    ..SearchParams::default()
+                },
+            };
+            (effort, params)
+        };
+        efforts.iter().map(params).collect()
+    }
+}
+
+/// Compares searches of all lists, and those of a long list of nodes, with exact ones, for every metric.
 ///
 /// # Errors
 /// When the device fails, or an answer is wrong.
 pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64) -> Result<()> {
     let [rows, lists, queries] = CHECKED;
-    let tuning = ListTuning {
-        least_work: 0,
-        ..ListTuning::default()
-    };
     for dim in [31, 128] {
         let (base, asked) = (clusters(rows, dim, seed), clusters(queries, dim, !seed));
         let (base, asked) = (Vectors::new(&base, dim)?, Vectors::new(&asked, dim)?);
         for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
-            let options = BuildOptions::default();
-            let index = ivf_flat_on(device, (lists as u32, metric), base, None, &options, tuning)?;
-            let found = search(&*index, base, asked, k, lists as u32, &mut SearchStats::default());
             let exact = exact(device, metric, base, asked, k)?;
-            let recall = recall(&found, &exact);
-            println!("{dim:>6} {metric:>7} all lists {recall:>9.5}");
-            ensure!(recall > 0.999, "rows are missing");
+            for (name, family, least) in [
+                (
+                    "GPU_IVF_FLAT",
+                    Family::Lists(lists as u32, &[lists as u32]),
+                    0.999,
+                ),
+                ("GPU_CAGRA", Family::Graph(32, &[512]), 0.9),
+            ] {
+                let index = family.on_device(device, metric, base)?;
+                for (_, params) in family.efforts() {
+                    let found = search(&*index, base, asked, k, &params, &mut SearchStats::default());
+                    let recall = recall(&found, &exact);
+                    println!("{dim:>6} {metric:>7} {name:>13} {recall:>9.5}");
+                    ensure!(recall > least, "rows are missing");
+                }
+            }
         }
     }
     Ok(())
@@ -52,14 +123,10 @@ fn search(
     base: Vectors<'_>,
     queries: Vectors<'_>,
     k: usize,
-    nprobe: u32,
+    params: &SearchParams,
     stats: &mut SearchStats,
 ) -> Vec<Vec<Neighbor>> {
-    let params = SearchParams {
-        nprobe: Some(nprobe),
-        ..SearchParams::default()
-    };
-    index.search_batch(base, queries, k, &params, None, stats)
+    index.search_batch(base, queries, k, params, None, stats)
 }
 
 fn exact<B: Backend>(
@@ -97,14 +164,14 @@ fn median(least: f64, mut call: impl FnMut()) -> f64 {
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Prints the build times, and a line for each number of lists and size of a batch.
+/// Prints the build times, and a line for each effort and size of a batch.
 ///
 /// # Errors
 /// When the device fails.
 pub fn measure<B: Backend + 'static>(
     device: &Arc<Device<B>>,
     shape: &Shape,
-    (nlist, nprobes): (u32, &[u32]),
+    family: &Family<'_>,
     batches: &[usize],
     seed: u64,
     ceilings: Option<&Ceilings>,
@@ -117,29 +184,26 @@ pub fn measure<B: Backend + 'static>(
     let truth = clusters(RECALL_QUERIES, dim, !seed);
     let truth = Vectors::new(&truth, dim)?;
     let nearest = exact(device, metric, base, truth, k)?;
-    let options = BuildOptions::default();
     let started = Instant::now();
-    let tuning = ListTuning {
-        least_work: 0,
-        ..ListTuning::default()
-    };
-    let on_device = ivf_flat_on(device, (nlist, metric), base, None, &options, tuning)?;
+    let on_device = family.on_device(device, metric, base)?;
     let of_device = started.elapsed().as_secs_f64();
-    let started = Instant::now();
-    let on_processor = build(&BuildParams::IvfFlat { nlist }, metric, base, None, &options)?;
+    let (started, equivalent) = (Instant::now(), family.on_processor());
+    let on_processor = build(&equivalent, metric, base, None, &BuildOptions::default())?;
     let of_processor = started.elapsed().as_secs_f64();
     println!(
-        "\n{rows} rows x {dim} in clusters, {nlist} lists: built in {of_device:.1} s, IVF_FLAT on {} cores in {of_processor:.1} s",
+        "\n{rows} rows x {dim} in clusters: {} built in {of_device:.1} s, {} on {} cores in {of_processor:.1} s",
+        on_device.kind(),
+        on_processor.kind(),
         rayon::current_num_threads()
     );
     println!(
         "{:>7} {:>7} {:>7} {:>10} {:>12} {:>9} {:>9} {:>12} {:>7}",
-        "nprobe", "queries", "recall", "ms", "queries/s", "GB/s", "of limit", "CPU q/s", "recall"
+        "effort", "queries", "recall", "ms", "queries/s", "GB/s", "of limit", "CPU q/s", "recall"
     );
-    for &nprobe in nprobes {
+    for (effort, params) in family.efforts() {
         let mut ignored = SearchStats::default();
         let of_device = recall(
-            &search(&*on_device, base, truth, k, nprobe, &mut ignored),
+            &search(&*on_device, base, truth, k, &params, &mut ignored),
             &nearest,
         );
         let by_processor = |queries: Vectors<'_>| -> Vec<Vec<Neighbor>> {
@@ -150,7 +214,7 @@ pub fn measure<B: Backend + 'static>(
                     base,
                     query,
                     k,
-                    nprobe,
+                    &params,
                     &mut SearchStats::default(),
                 )
                 .pop()
@@ -164,9 +228,16 @@ pub fn measure<B: Backend + 'static>(
             let queries = Vectors::new(&queries, dim)?;
             let mut stats = SearchStats::default();
             // Once to warm up, and to count what is looked at.
-            search(&*on_device, base, queries, k, nprobe, &mut stats);
+            search(&*on_device, base, queries, k, &params, &mut stats);
             let seconds = median(shape.seconds, || {
-                search(&*on_device, base, queries, k, nprobe, &mut SearchStats::default());
+                search(
+                    &*on_device,
+                    base,
+                    queries,
+                    k,
+                    &params,
+                    &mut SearchStats::default(),
+                );
             });
             let cpu_seconds = median(shape.seconds, || {
                 by_processor(queries);
@@ -176,7 +247,7 @@ pub fn measure<B: Backend + 'static>(
                 format!("{:.1} %", 100.0 * ceilings.share(4.0 * values, 2.0 * values))
             });
             println!(
-                "{nprobe:>7} {count:>7} {of_device:>7.4} {:>10.3} {:>12.1} {:>9.1} {share:>9} {:>12.1} {of_processor:>7.4}",
+                "{effort:>7} {count:>7} {of_device:>7.4} {:>10.3} {:>12.1} {:>9.1} {share:>9} {:>12.1} {of_processor:>7.4}",
                 1e3 * seconds,
                 count as f64 / seconds,
                 4e-9 * values,

@@ -1,0 +1,101 @@
+//! GPU_CAGRA: a graph made and walked on a device (Ootomo et al., CAGRA: Highly Parallel Graph Construction and Approximate Nearest
+//! Neighbor Search for GPUs, 2024).
+//!
+//! ```text
+//!   build:   lists around centroids --> intermediate_graph_degree nearest rows of each row     (device)
+//!            links with many detours go, reverse links come                                    (device, processor)
+//!            a small HNSW over a sample of the rows on top, for processors
+//!
+//!   search:  one block for each query keeps a list of the best `itopk_size` nodes, and follows the links of the best
+//!            `search_width` that it has not followed yet, until there are none                  (device)
+//!            exact distances of the best of them --> k rows                                    (processor)
+//! ```
+//!
+//! The index holds an HNSW whose base layer is the graph: what a device is not asked for is searched by it on the processor, and
+//! with `adapt_for_cpu` everything is.
+//!
+//! | file | part |
+//! |---|---|
+//! | `build` | the links |
+//! | `resident` | the graph on the device |
+//! | `walk` | the search |
+
+mod build;
+mod resident;
+mod walk;
+
+use std::sync::Arc;
+
+use super::backend::{Backend, Device};
+use super::cagra::CagraParams;
+use super::error::GpuError;
+use super::index::{Host, OnDevice};
+use super::tuning::SearchTuning;
+use crate::bitset::Bitset;
+use crate::error::BuildError;
+use crate::hnsw::Hnsw;
+use crate::index::{VectorIndex, in_pool};
+use crate::indexed_rows::IndexedRows;
+use crate::metric::Metric;
+use crate::params::BuildParams;
+use crate::progress::BuildOptions;
+use crate::vectors::Vectors;
+pub(crate) use walk::GraphWalk;
+
+impl Host for Hnsw {
+    fn indexed(&self) -> &IndexedRows {
+        Self::indexed(self)
+    }
+
+    fn serialize_as(&self, _params: BuildParams) -> Vec<u8> {
+        self.serialize()
+    }
+}
+
+/// Builds the graph on `device`, which must have the memory for it.
+pub(super) fn build<B: Backend>(
+    device: &Arc<Device<B>>,
+    params: CagraParams,
+    rows: IndexedRows,
+    vectors: Vectors<'_>,
+    options: &BuildOptions<'_>,
+    tuning: SearchTuning,
+) -> Result<OnDevice<Hnsw, GraphWalk<B>>, BuildError> {
+    let needed = resident::bytes(rows.count(), rows.dim, params.degree as usize);
+    let limit = device.budget.limit();
+    if needed > limit {
+        return Err(GpuError::Memory {
+            what: "an index GPU_CAGRA",
+            needed,
+            free: device.budget.free(),
+            limit,
+        }
+        .into());
+    }
+    let links = build::links(device, params, &rows, vectors, options)?;
+    let of_index = BuildParams::GpuCagra(params);
+    let host = Hnsw::over(of_index, rows, vectors, links, options)?;
+    let count = host.indexed().count() as u64;
+    options.progress.advance(count, count);
+    let search = (!params.adapt_for_cpu).then(|| GraphWalk::new(Arc::clone(device), tuning));
+    Ok(OnDevice::new(of_index, host, search, tuning.least_work))
+}
+
+/// GPU_CAGRA over a device of any kind, a twin say: what [`crate::build`] makes over the device of the process.
+///
+/// # Errors
+/// As [`crate::build`].
+pub fn cagra_on<B: Backend + 'static>(
+    device: &Arc<Device<B>>,
+    (params, metric): (CagraParams, Metric),
+    vectors: Vectors<'_>,
+    valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+    tuning: SearchTuning,
+) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    params.check()?;
+    in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {
+        let rows = IndexedRows::new(metric, vectors, valid);
+        Ok(Arc::new(build(device, params, rows, vectors, options, tuning)?))
+    })
+}

@@ -1,0 +1,25 @@
+//! Exact distances of what a device proposes, on the processor.
+
+use crate::neighbor::{Neighbor, TopK};
+use crate::scorer::Space;
+
+/// The best `k` of a query's candidates by their exact distances; `None` when the processor should look: there are fewer than
+/// `wanted`, or numbers among them that a device and a processor may order differently.
+pub(super) fn best_of(
+    space: &Space<'_>,
+    query: &[f32],
+    rows: &[u32],
+    k: usize,
+    wanted: usize,
+) -> Option<Vec<Neighbor>> {
+    let mut distances = vec![0.0; rows.len()];
+    space.scorer(query).gather(rows, &mut distances);
+    if !distances.iter().all(|distance| distance.is_finite()) {
+        return None;
+    }
+    let mut top = TopK::new(k, rows.len());
+    for (&row, &distance) in rows.iter().zip(&distances) {
+        top.push(distance, row);
+    }
+    (top.len() >= wanted).then(|| top.into_sorted())
+}

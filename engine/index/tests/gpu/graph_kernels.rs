@@ -1,0 +1,180 @@
+//! The kernels of graphs next to their twins: detours and walks.
+
+use elanus_index::Metric;
+use elanus_index::gpu::backend::{Backend, GraphOf, ListsOf, NO_ROW, QueriesOf, WalkOf, Word};
+use elanus_index::gpu::twin::Twin;
+
+use crate::data::{METRICS, Rng};
+use crate::device::lend;
+
+fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
+    let mut buffer = backend.allocate(values.len().max(1)).unwrap();
+    backend.write(&mut buffer, 0, values).unwrap();
+    buffer
+}
+
+/// `degree` places for links of each node, some of them not used.
+fn random_links(rng: &mut Rng, nodes: usize, degree: usize) -> Vec<u32> {
+    let mut links = Vec::with_capacity(nodes * degree);
+    for node in 0..nodes {
+        let mut mine: Vec<u32> = Vec::new();
+        let used = degree - rng.below(3).min(degree - 1);
+        while mine.len() < used {
+            let link = rng.below(nodes) as u32;
+            if link as usize != node && !mine.contains(&link) {
+                mine.push(link);
+            }
+        }
+        mine.resize(degree, NO_ROW);
+        links.extend(mine);
+    }
+    links
+}
+
+fn detours<B: Backend>(
+    backend: &B,
+    links: &[u32],
+    (first, count): (usize, usize),
+    degree: usize,
+) -> Vec<u32> {
+    let links = put(backend, links);
+    let mut counts = backend.allocate(count * degree).unwrap();
+    backend
+        .count_detours(&links, first as u32, count as u32, degree as u32, &mut counts)
+        .unwrap();
+    let mut words = vec![0; count * degree];
+    backend.read(&counts, &mut words).unwrap();
+    words
+}
+
+#[test]
+fn detours_are_those_of_the_twin() {
+    let Some(lent) = lend() else { return };
+    let mut rng = Rng(21);
+    for (nodes, degree) in [(6usize, 1usize), (20, 9), (60, 40)] {
+        lent.set_seed(degree as u64);
+        let links = random_links(&mut rng, nodes, degree);
+        for part in [(0, nodes), (nodes / 2, nodes / 3)] {
+            let expected = detours(&Twin::new(), &links, part, degree);
+            assert_eq!(detours(&lent.device.backend, &links, part, degree), expected);
+        }
+    }
+    // From 0 over 1 to 2: of the link to 2 there is a detour, of that to 1 there is none.
+    let links = [1, 2, 2, 0, 0, 1];
+    assert_eq!(detours(&Twin::new(), &links, (0, 1), 2), [0, 1]);
+}
+
+struct Case {
+    metric: Metric,
+    stride: usize,
+    rows: Vec<f32>,
+    links: Vec<u32>,
+    queries: Vec<f32>,
+    allow: Option<Vec<u32>>,
+    walk: WalkOf,
+}
+
+/// Sorted lists of (row, distance bits), and how many nodes were compared.
+type Walked = (Vec<Vec<(u32, u32)>>, Vec<u32>);
+
+fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
+    let (nodes, queries) = (case.rows.len() / case.stride, case.queries.len() / case.stride);
+    let inverse = |row: &[f32]| 1.0 / row.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let terms: Vec<f32> = case.rows.chunks_exact(case.stride).map(inverse).collect();
+    let query_terms: Vec<f32> = case.queries.chunks_exact(case.stride).map(inverse).collect();
+    let numbers: Vec<u32> = (0..nodes as u32).map(|node| 2 * node + 1).collect();
+    let (data, terms) = (put(backend, &case.rows), put(backend, &terms));
+    let (numbers, links) = (put(backend, &numbers), put(backend, &case.links));
+    let allow = case.allow.as_ref().map(|words| put(backend, words));
+    let graph = GraphOf {
+        data: &data,
+        terms: &terms,
+        numbers: &numbers,
+        links: &links,
+        nodes: nodes as u32,
+        degree: (case.links.len() / nodes) as u32,
+        allow: allow.as_ref(),
+    };
+    let (vectors, query_terms) = (put(backend, &case.queries), put(backend, &query_terms));
+    let of_queries = QueriesOf {
+        data: &vectors,
+        terms: &query_terms,
+        bounds: &query_terms,
+        count: queries as u32,
+        stride: case.stride as u32,
+    };
+    let mut marks = backend.allocate(queries * case.walk.marks as usize).unwrap();
+    let mut scored = backend.allocate(queries).unwrap();
+    let mut lists = ListsOf {
+        distances: backend.allocate(queries * nodes).unwrap(),
+        rows: backend.allocate(queries * nodes).unwrap(),
+        counts: put(backend, &vec![0u32; queries]),
+        room: nodes as u32,
+    };
+    backend
+        .walk_graph(
+            case.metric,
+            &graph,
+            &of_queries,
+            case.walk,
+            (&mut marks, &mut scored),
+            &mut lists,
+        )
+        .unwrap();
+    let (mut distances, mut rows) = (vec![0u32; queries * nodes], vec![0u32; queries * nodes]);
+    let (mut counts, mut compared) = (vec![0u32; queries], vec![0u32; queries]);
+    backend.read(&lists.distances, &mut distances).unwrap();
+    backend.read(&lists.rows, &mut rows).unwrap();
+    backend.read(&lists.counts, &mut counts).unwrap();
+    backend.read(&scored, &mut compared).unwrap();
+    let found = counts.iter().enumerate().map(|(query, &count)| {
+        let held = query * nodes..query * nodes + count as usize;
+        let mut pairs: Vec<(u32, u32)> = held.map(|at| (rows[at], distances[at])).collect();
+        pairs.sort_unstable();
+        pairs
+    });
+    (found.collect(), compared)
+}
+
+/// Whole numbers, of which many are equally far; lists and widths of every size, more links than are compared at a time.
+#[test]
+fn walks_are_those_of_the_twin() {
+    let Some(lent) = lend() else { return };
+    let mut rng = Rng(22);
+    let shapes = [
+        (40usize, 5usize, 4usize, 1u32, 1u32, 3u32, 2u32),
+        (300, 8, 12, 20, 1, 30, 4),
+        (300, 8, 36, 33, 3, 300, 8),
+        (200, 12, 20, 200, 7, 2, 16),
+        (1500, 400, 4, 64, 4, 5, 32),
+    ];
+    for (turn, (nodes, degree, stride, list, width, rounds, team)) in shapes.into_iter().enumerate() {
+        let links = random_links(&mut rng, nodes, degree);
+        for metric in METRICS {
+            for filtered in [false, true] {
+                lent.set_seed(turn as u64);
+                let words = (0..(2 * nodes + 1).div_ceil(32)).map(|_| rng.bits() as u32);
+                let words: Vec<u32> = words.collect();
+                let case = Case {
+                    metric,
+                    stride,
+                    rows: rng.integers(nodes * stride).iter().map(|x| x + 0.5).collect(),
+                    links: links.clone(),
+                    queries: rng.integers(3 * stride).iter().map(|x| x + 0.5).collect(),
+                    allow: filtered.then_some(words),
+                    walk: WalkOf {
+                        list,
+                        width,
+                        rounds,
+                        team,
+                        marks: (2 * nodes).next_power_of_two() as u32,
+                    },
+                };
+                let expected = walk(&Twin::new(), &case);
+                let got = walk(&lent.device.backend, &case);
+                assert_eq!(got, expected, "{metric}, {nodes} nodes, {:?}", case.walk);
+                assert!(expected.1.iter().all(|&compared| compared >= list));
+            }
+        }
+    }
+}
