@@ -71,6 +71,8 @@ fn row_text(id: i64) -> String {
     format!("({id}, '[{id}, 0]', {chunks})")
 }
 
+/// Whether the element of a row, by its key and place, may be found.
+type May = dyn Fn(i64, i64) -> bool;
 /// A hit: key, place and distance.
 type Element = (i64, u32, f32);
 
@@ -122,7 +124,7 @@ async fn elements_are_found_one_by_one_in_segments_and_growing_rows() {
             params: BTreeMap::from([("ef".into(), "1000".into()), ("nprobe".into(), "128".into())]),
             ..request(&collection, "chunks[v]", QUERY, 25)
         };
-        let cases: [(&str, &dyn Fn(i64, i64) -> bool); 6] = [
+        let cases: [(&str, &May); 6] = [
             ("", &|_, _| true),
             ("id < 100", &|id, _| id < 100),
             ("element_filter(chunks, $[n] == 1)", &|_, place| place == 1),
