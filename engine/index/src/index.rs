@@ -103,6 +103,17 @@ pub struct SearchStats {
     pub strategy: Strategy,
 }
 
+impl SearchStats {
+    /// Counts what another search did, the last one now.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.distances += other.distances;
+        self.hops += other.hops;
+        self.lists += other.lists;
+        self.reads += other.reads;
+        self.strategy = other.strategy;
+    }
+}
+
 /// A built or opened index over the rows of one segment.
 pub trait VectorIndex: Send + Sync + fmt::Debug {
     /// The family.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::OwnBackend;
 use super::backend::{Backend, Device};
 use super::brute::{BruteForce, Rounds, Tuning};
@@ -35,6 +37,9 @@ pub(crate) const LEAST_WORK: usize = 1 << 20;
 
 /// An index on the processor.
 pub(crate) trait Host: VectorIndex {
+    /// Whether a batch of searches takes less than one search after the other.
+    const READS_ROWS_ONCE: bool;
+
     /// Its rows.
     fn indexed(&self) -> &IndexedRows;
 
@@ -166,6 +171,8 @@ impl GpuCagra {
 }
 
 impl Host for Flat {
+    const READS_ROWS_ONCE: bool = true;
+
     fn indexed(&self) -> &IndexedRows {
         Self::indexed(self)
     }
@@ -335,25 +342,29 @@ impl<H: Host, S: DeviceSearch<H>> VectorIndex for OnDevice<H, S> {
             params,
             candidates: &candidates,
         };
-        match self.on_device(&ask, stats) {
-            Some(Ok(found)) => {
-                let of_query = |(query, found): (usize, Option<Vec<Neighbor>>)| {
-                    found.unwrap_or_else(|| {
-                        let query = queries.row(query);
-                        self.host.search(vectors, query, k, params, allow, stats)
-                    })
-                };
-                return found.into_iter().enumerate().map(of_query).collect();
-            }
+        let mut found = match self.on_device(&ask, stats) {
+            Some(Ok(found)) => found,
             Some(Err(error)) => {
                 tracing::warn!(index = %self.kind(), %error, "a search is done on the CPU");
+                vec![None; queries.len()]
             }
-            None => {}
+            None => vec![None; queries.len()],
+        };
+        if H::READS_ROWS_ONCE && queries.len() > 1 && found.iter().all(Option::is_none) {
+            return self.host.search_batch(vectors, queries, k, params, allow, stats);
         }
-        if queries.len() == 1 {
-            return vec![self.host.search(vectors, queries.row(0), k, params, allow, stats)];
+        let of_processor = |(query, found): (usize, &mut Option<Vec<Neighbor>>)| {
+            let mut stats = SearchStats::default();
+            let query = queries.row(query);
+            *found = Some(self.host.search(vectors, query, k, params, allow, &mut stats));
+            stats
+        };
+        let left = found.par_iter_mut().enumerate();
+        let left = left.filter(|(_, found)| found.is_none());
+        for of_query in left.map(of_processor).collect::<Vec<SearchStats>>() {
+            stats.add(&of_query);
         }
-        self.host.search_batch(vectors, queries, k, params, allow, stats)
+        found.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     fn serialize(&self) -> Vec<u8> {

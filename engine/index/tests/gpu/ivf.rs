@@ -312,3 +312,30 @@ fn searches_of_several_threads_are_answered_one_by_one() {
         }
     });
 }
+
+#[test]
+fn a_batch_that_is_too_small_for_a_device_is_that_of_its_searches() {
+    let (base, queries) = (clusters(2_600, 8, 0.0, 1), clusters(30, 8, 0.0, 2));
+    let vectors = Vectors::new(&base, 8).unwrap();
+    let queries = Vectors::new(&queries, 8).unwrap();
+    let device = twin();
+    let tuning = SearchTuning {
+        least_work: usize::MAX,
+        ..ALWAYS
+    };
+    let options = BuildOptions::default();
+    let index = ivf_flat_on(&device, (24, Metric::L2), vectors, None, &options, tuning).unwrap();
+    let params = probing(3);
+    let (mut of_batch, mut of_searches) = (SearchStats::default(), SearchStats::default());
+    let found = index.search_batch(vectors, queries, 5, &params, None, &mut of_batch);
+    for (query, found) in found.iter().enumerate() {
+        let query = queries.row(query);
+        assert_eq!(
+            &index.search(vectors, query, 5, &params, None, &mut of_searches),
+            found
+        );
+    }
+    assert_eq!(of_batch, of_searches);
+    assert_eq!((of_batch.lists, of_batch.strategy), (90, Strategy::Lists));
+    assert_eq!(device.budget.free(), device.budget.limit());
+}

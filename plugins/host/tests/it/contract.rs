@@ -48,9 +48,9 @@ fn a_published_contract_stays_as_it_is() {
         files, published,
         "plugins/wit/v1 was changed: publish a new version instead"
     );
-    let folder = crate::guests::plugins().join("wit/v1");
+    let folder = plugins().join("wit/v1");
     assert_eq!(
-        std::fs::read_dir(folder).unwrap().count(),
+        fs::read_dir(folder).unwrap().count(),
         PUBLISHED.len(),
         "a file was added to plugins/wit/v1"
     );

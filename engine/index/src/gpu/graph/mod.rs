@@ -43,6 +43,8 @@ use crate::vectors::Vectors;
 pub(crate) use walk::GraphWalk;
 
 impl Host for Hnsw {
+    const READS_ROWS_ONCE: bool = false;
+
     fn indexed(&self) -> &IndexedRows {
         Self::indexed(self)
     }

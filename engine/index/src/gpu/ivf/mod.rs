@@ -42,6 +42,8 @@ pub(crate) use scan::ListScan;
 use train::OnDeviceClusterer;
 
 impl Host for IvfFlat {
+    const READS_ROWS_ONCE: bool = false;
+
     fn indexed(&self) -> &IndexedRows {
         Self::indexed(self)
     }
