@@ -291,13 +291,15 @@ impl AnyIndex {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Neighbor>, PairError> {
-        match self {
-            Self::MinHash(index) if index.serves(metric) => {
-                index.search(metric, vectors, query, k, params, allow, stats)
-            }
-            index if index.metric() == metric => index.search(vectors, query, k, params, allow, stats),
-            _ => exact_search_any(metric, vectors, query, k, params.within, allow, stats),
+        if let Self::MinHash(index) = self
+            && index.serves(metric)
+        {
+            return index.search(metric, vectors, query, k, params, allow, stats);
         }
+        if self.metric() == metric {
+            return self.search(vectors, query, k, params, allow, stats);
+        }
+        exact_search_any(metric, vectors, query, k, params.within, allow, stats)
     }
 
     /// The rows nearest to `query`: `min(k, allowed rows)` of them, best first, with exact distances. Vectors of another

@@ -348,7 +348,7 @@ impl Engine {
         let (index_metric, kind, read_as) = index_of(collection, &request.field);
         let of_texts = match collection.schema().function_of(&request.field) {
             Some(function) if !function.is_bm25() => Some(MinHash::similarity(SIGNATURE_BITS).into()),
-            _ => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
+            Some(_) | None => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
         };
         let Some(metric) = request.metric.or(index_metric).or(of_texts) else {
             return Err(QueryError::InvalidParameter(format!(
