@@ -45,7 +45,7 @@ pub(crate) fn function_of(
     };
     let positive = |name: &str| match number(name)? {
         Some(value) if value <= 0 => Err(bad(format!("param {name}:{value} must be positive"))),
-        value => Ok(value),
+        value @ (Some(_) | None) => Ok(value),
     };
     let known = [NUM_HASHES, SHINGLE_SIZE, HASH_FUNCTION, TOKEN_LEVEL, SEED];
     if let Some(name) = params.keys().find(|name| !known.contains(&name.as_str())) {

@@ -353,7 +353,7 @@ impl Engine {
         };
         let of_texts = match collection.schema().function_of(&request.field) {
             Some(function) if !function.is_bm25() => Some(MinHash::similarity(SIGNATURE_BITS).into()),
-            _ => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
+            Some(_) | None => matches!(queries, QueryVectors::Texts(_)).then_some(AnyMetric::Bm25),
         };
         let Some(metric) = metric.or(of_texts) else {
             return Err(QueryError::InvalidParameter(format!(

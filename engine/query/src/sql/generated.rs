@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use elanus_collection::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, Field, FunctionKind, TextFunction};
+use serde_json::Value as Json;
 use sqlparser::ast::{
     ColumnDef, ColumnOption, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan,
 };
@@ -106,14 +107,14 @@ fn function(column: &str, expr: &Expr) -> Result<Generated> {
 
 /// The parameters of a function, written as an object of JSON.
 fn params_of(column: &str, text: &str) -> Result<BTreeMap<String, String>> {
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+    let object: serde_json::Map<String, Json> = serde_json::from_str(text).map_err(|error| {
         QueryError::Plan(format!(
             "column '{column}': params of minhash are an object of JSON: {error}"
         ))
     })?;
-    let value = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
+    let value = |value: Json| match value {
+        Json::String(text) => text,
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => value.to_string(),
     };
     Ok(object
         .into_iter()
