@@ -155,8 +155,7 @@ fn largest_body(query: &[f32], steps: &[f32]) -> f32 {
 #[inline(always)]
 fn weigh_body(query: &[f32], steps: &[f32], inverse: f32, weights: &mut [i8]) {
     for ((&q, &step), weight) in query.iter().zip(steps).zip(weights) {
-        // Truncation of a positive number that is half too large rounds. What is out of range belongs to rows that are
-        // scored by other means.
+        // Truncation of a positive number that is half too large rounds; an infinite one gives some weight.
         *weight = ((q * step * inverse + 128.5) as i32).wrapping_sub(128) as i8;
     }
 }
