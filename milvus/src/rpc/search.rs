@@ -206,9 +206,10 @@ pub(super) async fn arm(
     let field = &vector_field(collection, params.field.as_deref())?;
     check_metric(collection, field, params.metric)?;
     check_readable(collection, &request.partition_names)?;
-    let vector = match &field.data_type {
-        DataType::VectorArray { element } => element.as_ref(),
-        other => other,
+    let vector = if let DataType::VectorArray { element } = &field.data_type {
+        element.as_ref()
+    } else {
+        &field.data_type
     };
     if params.group.is_some() && matches!(vector, DataType::BinaryVector { .. }) {
         return Err(Error::unsupported(
@@ -247,13 +248,11 @@ pub(super) async fn arm(
                 field.name
             )));
         }
-        (Some(SearchInput::PlaceholderGroup(bytes)), None) => match &field.data_type {
-            DataType::VectorArray { element } if of_elements => {
-                let of_element = Field::new(&field.name, element.as_ref().clone());
-                placeholder::vectors(&bytes, &of_element)?
-            }
-            _ => placeholder::vectors(&bytes, field)?,
-        },
+        (Some(SearchInput::PlaceholderGroup(bytes)), None) if of_elements => {
+            let of_element = Field::new(&field.name, vector.clone());
+            placeholder::vectors(&bytes, &of_element)?
+        }
+        (Some(SearchInput::PlaceholderGroup(bytes)), None) => placeholder::vectors(&bytes, field)?,
         (Some(SearchInput::Ids(_)), Some(_)) => {
             return Err(Error::unsupported(format!(
                 "search by primary keys (ids) of field {}, which a function fills: it is searched by texts",
