@@ -218,7 +218,17 @@ async fn lists_are_found_wherever_their_rows_are() {
 }
 
 /// Keys, places and distances of the five nearest elements, and how many units were searched by an index.
-async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Vec<(i64, u32, f32)>, usize) {
+/// Keys, places and distances, in thousandths: sums are not taken in one order everywhere.
+type Elements = Vec<(i64, u32, i64)>;
+
+fn in_thousandths(mut found: Vec<(i64, u32, f32)>) -> Elements {
+    found.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+    found.truncate(5);
+    let of_hit = |(key, place, distance): (i64, u32, f32)| (key, place, (distance * 1e3).round() as i64);
+    found.into_iter().map(of_hit).collect()
+}
+
+async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Elements, usize) {
     let metric: AnyMetric = "L2".parse().unwrap();
     let (mut all, mut indexed) = (Vec::new(), 0);
     for unit in &collection.snapshot().units {
@@ -243,22 +253,17 @@ async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Vec<(i64, 
         let index = unit.index("chunks[emb]");
         indexed += usize::from(index.is_some_and(|index| index.metric() == metric));
     }
-    all.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
-    all.truncate(5);
-    (all, indexed)
+    (in_thousandths(all), indexed)
 }
 
-fn expected_elements(query: &[f32], live: impl Fn(i64) -> bool) -> Vec<(i64, u32, f32)> {
+fn expected_elements(query: &[f32], live: impl Fn(i64) -> bool) -> Elements {
     let distance = |a: &[f32]| a.iter().zip(query).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
     let of_row = |key: i64| {
         let list = list_of(key).filter(|_| live(key)).unwrap_or_default();
         let places = list.into_iter().zip(0..);
         places.map(move |(vector, place)| (key, place, distance(&vector)))
     };
-    let mut all: Vec<_> = (0..ROWS).flat_map(of_row).collect();
-    all.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
-    all.truncate(5);
-    all
+    in_thousandths((0..ROWS).flat_map(of_row).collect())
 }
 
 #[tokio::test]
