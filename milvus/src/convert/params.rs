@@ -625,7 +625,7 @@ mod tests {
     fn features_that_are_not_there_are_refused_wherever_they_hide() {
         assert_eq!(
             search_error(&[("topk", "1"), ("params", r#"{"element_scope": {"a": 1}}"#)]),
-            "element_scope has an unknown key 'a', allowed are collapse"
+            "element_scope has an unknown key 'a', allowed are collapse: invalid parameter"
         );
         assert!(
             search_error(&[("topk", "1"), ("time_fields", "year, era")])
