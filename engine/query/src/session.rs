@@ -21,6 +21,7 @@ use crate::plan::milvus_predicate::{MilvusPredicate, MilvusPredicateRule};
 use crate::plan::planner::ElanusQueryPlanner;
 use crate::plan::rule::AnnSearchRule;
 use crate::plan::table_function::SearchCalls;
+use crate::plan::values::ValuesRule;
 use crate::resources::Resources;
 use crate::settings::ElanusSettings;
 use crate::sql::arithmetic::CheckedArithmetic;
@@ -49,6 +50,7 @@ pub(crate) fn base_state(
     analyzer.rules.insert(0, Arc::new(VectorCastRule));
     analyzer.rules.insert(0, Arc::new(ChangeRule));
     analyzer.rules.insert(0, Arc::new(MilvusPredicateRule));
+    analyzer.rules.insert(0, Arc::new(ValuesRule));
     let mut optimizer = Optimizer::new();
     // DataFusion's own rules would take the subqueries apart.
     optimizer.rules.insert(0, Arc::new(LateralSearchRule));

@@ -12,5 +12,6 @@ mod range;
 mod restriction;
 pub(crate) mod rule;
 pub(crate) mod table_function;
+pub(crate) mod values;
 pub(crate) mod vector_join;
 pub(crate) mod vector_search;
