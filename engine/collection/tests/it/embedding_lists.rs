@@ -219,16 +219,16 @@ async fn lists_are_found_wherever_their_rows_are() {
 
 /// Keys, places and distances of the five nearest elements, and how many units were searched by an index.
 /// Keys, places and distances, in thousandths: sums are not taken in one order everywhere.
-type Elements = Vec<(i64, u32, i64)>;
+type Hits = Vec<(i64, u32, i64)>;
 
-fn in_thousandths(mut found: Vec<(i64, u32, f32)>) -> Elements {
+fn in_thousandths(mut found: Vec<(i64, u32, f32)>) -> Hits {
     found.sort_by(|a, b| a.2.total_cmp(&b.2).then((a.0, a.1).cmp(&(b.0, b.1))));
     found.truncate(5);
     let of_hit = |(key, place, distance): (i64, u32, f32)| (key, place, (distance * 1e3).round() as i64);
     found.into_iter().map(of_hit).collect()
 }
 
-async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Elements, usize) {
+async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Hits, usize) {
     let metric: AnyMetric = "L2".parse().unwrap();
     let (mut all, mut indexed) = (Vec::new(), 0);
     for unit in &collection.snapshot().units {
@@ -256,7 +256,7 @@ async fn nearest_elements(collection: &Collection, query: &[f32]) -> (Elements, 
     (in_thousandths(all), indexed)
 }
 
-fn expected_elements(query: &[f32], live: impl Fn(i64) -> bool) -> Elements {
+fn expected_elements(query: &[f32], live: impl Fn(i64) -> bool) -> Hits {
     let distance = |a: &[f32]| a.iter().zip(query).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
     let of_row = |key: i64| {
         let list = list_of(key).filter(|_| live(key)).unwrap_or_default();
