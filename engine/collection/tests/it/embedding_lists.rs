@@ -295,9 +295,13 @@ async fn elements_are_found_with_their_places_wherever_their_rows_are() {
     assert_eq!(nearest_elements(&collection, &query).await, (all.clone(), 1));
     // An index of elements is no index of lists: these are searched without it.
     let lists = [query, query].concat();
+    let rounded = |found: Vec<(i64, f32)>| -> Vec<(i64, i64)> {
+        let of_hit = |(key, distance): (i64, f32)| (key, (distance * 1e3).round() as i64);
+        found.into_iter().map(of_hit).collect()
+    };
     assert_eq!(
-        nearest(&collection, "chunks[emb]", &lists).await.0,
-        expected(&lists, |_| true)
+        rounded(nearest(&collection, "chunks[emb]", &lists).await.0),
+        rounded(expected(&lists, |_| true))
     );
 
     let gone = all[0].0;

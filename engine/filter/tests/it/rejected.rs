@@ -345,7 +345,7 @@ fn type_rules_are_milvus_own() {
         ),
         (
             "id == {other}",
-            "the value of expression template variable name {other} is not found; given are int, nan (line 1, column 7)",
+            "the value of expression template variable name {other} is not found; given are bytes, int, nan, set (line 1, column 7)",
         ),
         (
             "double == {nan}",
