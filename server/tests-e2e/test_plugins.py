@@ -171,3 +171,34 @@ def test_others_are_answered_while_plugins_run_out_of_time_and_memory(allowing):
     assert failures and all("took longer than 1 ms" in text or "memory" in text for text in failures), failures[:3]
     [slow] = run(allowing, "SELECT traps > 0 AS trapped, last_error FROM elanus.plugins WHERE name = 'slow'")
     assert slow["trapped"] and "mmr 1.0.0" in slow["last_error"]
+
+
+def test_columns_and_values_of_other_arrow_types_cross_as_streams(tmp_path):
+    guests = REPOSITORY / "plugins" / "host" / "tests" / "guests"
+    server = Server(tmp_path / "data", "--allow-plugins", "--allow-files", str(guests)).start()
+    try:
+        run(server, f"CREATE FUNCTION same LANGUAGE WASM AS '{guests / 'ipc-copy.wasm'}', 'copy'")
+        query = "SELECT CAST(same(x) AS TEXT) AS y FROM (VALUES (1.25), (NULL), (-0.07)) AS v(x)"
+        assert run(server, query) == [{"y": "1.25"}, {"y": None}, {"y": "-0.07"}]
+
+        run(server, f"CREATE RERANKER streams FROM '{guests / 'ipc-column.wasm'}'")
+        client = MilvusClient(server.uri)
+        for name, tags in [("tagged", DataType.VARCHAR), ("numbered", DataType.INT64)]:
+            schema = client.create_schema()
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            of_texts = {"max_length": 10} if tags == DataType.VARCHAR else {}
+            schema.add_field("tags", DataType.ARRAY, element_type=tags, max_capacity=4, nullable=True, **of_texts)
+            schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+            indexes = client.prepare_index_params()
+            indexes.add_index("v", index_type="FLAT", metric_type="L2")
+            client.create_collection(name, schema=schema, index_params=indexes, consistency_level="Strong")
+        client.insert("tagged", [{"id": i, "tags": None if i == 2 else ["a"] * i, "v": [i, 0.0]} for i in range(4)])
+        ranked = ranker("streams", rerank_k=4)
+        hits = client.search("tagged", [[0.0, 0.0]], anns_field="v", limit=3, ranker=ranked)[0]
+        assert [hit["id"] for hit in hits] == [0, 1, 2]
+        query = "SELECT id FROM vector_search({}, '[0, 0]', 3, rerank => 'streams')"
+        assert [row["id"] for row in run(server, query.format("tagged"))] == [0, 1, 2]
+        with pytest.raises(REFUSED, match="needs the column 'tags' as"):
+            run(server, query.format("numbered"))
+    finally:
+        server.kill()

@@ -60,22 +60,26 @@ fn a_published_contract_stays_as_it_is() {
 #[test]
 fn other_arrow_types_cross_as_streams() {
     let folder = plugins().join("host/tests/guests");
-    let module = guest("udf", &fs::read_to_string(folder.join("ipc-copy.wat")).unwrap());
-    let file = folder.join("ipc-copy.wasm");
-    if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
-        fs::write(&file, &module).unwrap();
-    }
-    let written = fs::read(&file).unwrap_or_default();
-    assert!(
-        written == module,
-        "ELANUS_WRITE_HOSTILE=1 cargo test writes it anew"
-    );
+    let modules = [("ipc-copy", "udf"), ("ipc-column", "reranker")].map(|(name, world)| {
+        let text = fs::read_to_string(folder.join(name).with_extension("wat")).unwrap();
+        let (module, file) = (guest(world, &text), folder.join(name).with_extension("wasm"));
+        if std::env::var_os("ELANUS_WRITE_HOSTILE").is_some() {
+            fs::write(&file, &module).unwrap();
+        }
+        let written = fs::read(&file).unwrap_or_default();
+        assert!(
+            written == module,
+            "{name}: ELANUS_WRITE_HOSTILE=1 cargo test writes it anew"
+        );
+        module
+    });
+    let [module, _] = &modules;
 
     let options = LoadOptions {
         limits: limits(),
         ..LoadOptions::default()
     };
-    let Plugin::Functions(functions) = host().load(&module, &options).unwrap() else {
+    let Plugin::Functions(functions) = host().load(module, &options).unwrap() else {
         panic!("not functions");
     };
     let decimal = ColumnKind::Ipc("Decimal128(10, 2)".to_owned());
