@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::{DFSchema, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::context::ExecutionProps;
@@ -33,6 +33,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::arguments::finish;
+use crate::vector::VectorKind;
 
 /// Name of the element itself in a condition on elements that are no structs.
 pub const ELEMENT: &str = "$";
@@ -119,12 +120,22 @@ pub fn matches(list: Expr, fields: Fields, test: ElementTest, predicate: Expr) -
     )))
 }
 
-/// The values of sub-field `name` in each list of structs.
-pub fn sub_field(list: Expr, name: &str) -> Expr {
+/// The values of sub-field `name` in each list of structs; `vectors` says what they are, when they are vectors.
+pub fn sub_field(list: Expr, name: &str, vectors: Option<VectorKind>) -> Expr {
     let function = Arc::new(ScalarUDF::from(SubField {
         name: name.to_owned(),
+        vectors,
     }));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![list, lit(name)]))
+}
+
+/// The list and the name that [`sub_field`] was called with.
+pub fn sub_field_parts(expr: &Expr) -> Option<(&Expr, &str)> {
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
+    let function = call.func.inner().downcast_ref::<SubField>()?;
+    Some((call.args.first()?, &function.name))
 }
 
 static TWO_ARGUMENTS: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
@@ -241,6 +252,21 @@ impl ScalarUDFImpl for ElementMatch {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct SubField {
     name: String,
+    /// What Arrow's type alone does not say inside of a struct.
+    vectors: Option<VectorKind>,
+}
+
+impl SubField {
+    /// The field of an element of the result.
+    fn item(&self, child: &DataType) -> FieldRef {
+        match self.vectors {
+            Some(kind) => {
+                let field = Field::new_list_field(child.clone(), true);
+                Arc::new(field.with_metadata(kind.field("item").metadata().clone()))
+            }
+            None => Arc::new(Field::new_list_field(child.clone(), true)),
+        }
+    }
 }
 
 impl ScalarUDFImpl for SubField {
@@ -255,7 +281,7 @@ impl ScalarUDFImpl for SubField {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let fields = arg_types.first().and_then(element_fields);
         match fields.as_ref().and_then(|fields| fields.find(&self.name)) {
-            Some((_, field)) => Ok(DataType::new_list(field.data_type().clone(), true)),
+            Some((_, field)) => Ok(DataType::List(self.item(field.data_type()))),
             None => plan_err!("{} takes a list of structs with '{}'", self.name(), self.name),
         }
     }
@@ -268,7 +294,7 @@ impl ScalarUDFImpl for SubField {
         let Some((lists, child)) = child else {
             return exec_err!("{} takes a list of structs with '{}'", self.name(), self.name);
         };
-        let item = Arc::new(Field::new_list_field(child.data_type().clone(), true));
+        let item = self.item(child.data_type());
         let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
         finish(
             Arc::new(ListArray::try_new(item, offsets, Arc::clone(child), nulls)?),

@@ -7,6 +7,7 @@
 //! Only hits count that the search has returned: an element of the row that was not found adds nothing.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use elanus_collection::split_sub_field_name;
 use elanus_index::AnyMetric;
@@ -28,6 +29,18 @@ pub enum Collapse {
     TopSum(usize),
     /// The mean of the best so many.
     TopAvg(usize),
+}
+
+impl fmt::Display for Collapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Sum => f.write_str("sum"),
+            Self::Avg => f.write_str("avg"),
+            Self::TopSum(count) => write!(f, "topk_sum({count})"),
+            Self::TopAvg(count) => write!(f, "topk_avg({count})"),
+        }
+    }
 }
 
 impl Collapse {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::filter;
 use datafusion::common::ScalarValue;
-use elanus_collection::{DataType, Field, VectorColumn};
+use elanus_collection::{DataType, VectorColumn};
 use elanus_index::VectorRef;
-use elanus_udfs::vector::{VectorKind, to_vectors};
+use elanus_udfs::vector::{VectorKind, to_vector_lists, to_vectors};
 
 use crate::error::{QueryError, Result};
 use crate::request::Queries;
+use crate::sql::struct_fields::kind_of;
 use crate::sql::vector_text::vector_of_scalar;
 use crate::text_queries::TextQueries;
 
@@ -101,10 +102,18 @@ impl QueryVectors {
 
     /// Vectors of another type than 32-bit floats, none of them NULL.
     fn of_array(column: &str, data_type: &DataType, given: &ArrayRef) -> Result<Self> {
-        let wanted = Field::new(column, data_type.clone()).to_arrow();
-        let Some(kind) = VectorKind::of(&wanted) else {
-            return Err(QueryError::Internal(format!("column '{column}' is no vector")));
-        };
+        let no_vector = || QueryError::Internal(format!("column '{column}' is no vector"));
+        if let DataType::VectorArray { element } = data_type {
+            let lists = to_vector_lists(kind_of(element).ok_or_else(no_vector)?, given)?;
+            if lists.offsets().lengths().any(|vectors| vectors == 0) {
+                return Err(QueryError::InvalidParameter(format!(
+                    "a query of the lists of '{column}' has at least one vector, got none"
+                )));
+            }
+            let lists: ArrayRef = Arc::new(lists);
+            return Ok(Self::Column(VectorColumn::new(data_type, &lists)?));
+        }
+        let kind = kind_of(data_type).ok_or_else(no_vector)?;
         let array: ArrayRef = if given.data_type() == &kind.data_type() {
             Arc::clone(given)
         } else {

@@ -26,6 +26,7 @@ use crate::resources::Resources;
 use crate::settings::ElanusSettings;
 use crate::sql::arithmetic::CheckedArithmetic;
 use crate::sql::dialect::DistanceOperators;
+use crate::sql::struct_fields::StructFields;
 use crate::sql::types::VectorTypes;
 use crate::sql::vector_cast::VectorCastRule;
 
@@ -70,6 +71,7 @@ pub(crate) fn base_state(
         [
             Arc::new(DistanceOperators::new(functions.clone())) as Arc<dyn ExprPlanner>,
             Arc::new(CheckedArithmetic),
+            Arc::new(StructFields),
         ],
     );
     // DataFusion's functions of the same name go, with their aliases.

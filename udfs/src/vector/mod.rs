@@ -5,12 +5,13 @@
 //! kernels do the work; otherwise the computation is in 64 bits. Results are `Float64`; NULL in, NULL out.
 //!
 //! Vectors of other types ([`VectorKind`]) are compared with vectors of their own type; text and lists beside them are
-//! converted to it ([`to_vectors`]).
+//! converted to it ([`to_vectors`]). Lists of vectors have `max_sim_distance`.
 
 mod column;
 mod convert;
 mod distance;
 mod kind;
+mod lists;
 mod typed;
 mod unary;
 
@@ -21,6 +22,9 @@ use datafusion::logical_expr::ScalarUDF;
 pub use convert::{converts, to_text, to_vectors};
 pub use distance::{Distance, DistanceFunction};
 pub use kind::VectorKind;
+pub use lists::{
+    MAX_SIM_DISTANCE, list_of_vector, max_sim_distance, metric_of_name, to_vector_lists, vector_of_list,
+};
 pub use unary::{UnaryVectorFunction, VectorProperty};
 
 static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
@@ -41,7 +45,8 @@ static ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         VectorProperty::Dims,
     ]
     .map(|property| Arc::new(ScalarUDF::from(UnaryVectorFunction::new(property))));
-    distances.into_iter().chain(properties).collect()
+    let lists = [lists::function()];
+    distances.into_iter().chain(properties).chain(lists).collect()
 });
 
 /// The vector functions.

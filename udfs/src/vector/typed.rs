@@ -6,10 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float16Type, Float32Type, Int8Type, UInt32Type};
 use datafusion::common::exec_err;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use elanus_index::kernels::narrow::{bfloat16_to_f32, half_to_f32};
-use elanus_index::{SparseVector, SparseVectors, VectorRef};
+use elanus_index::typed::{Elements, Rows};
+use elanus_index::{ShapeError, SparseVector, SparseVectors, VectorRef, Vectors};
 
 use super::convert::to_vectors;
 use super::kind::VectorKind;
@@ -85,6 +86,24 @@ impl TypedColumn {
                 let rows = SparseVectors::new(offsets, indices, values).ok();
                 VectorRef::Sparse(rows.map_or(SparseVector::empty(), |rows| rows.row(row)))
             }
+        })
+    }
+}
+
+impl TypedColumn {
+    /// All vectors, as elements of lists.
+    ///
+    /// # Errors
+    /// Sparse vectors, which are none.
+    pub(crate) fn elements(&self) -> Result<Elements<'_>> {
+        let bad = |e: ShapeError| DataFusionError::Execution(e.to_string());
+        Ok(match &self.values {
+            Values::Floats(values, dim) => Elements::Floats(Vectors::new(values, *dim).map_err(bad)?),
+            Values::Halves(values, dim) => Elements::Halves(Rows::new(values, *dim).map_err(bad)?),
+            Values::BFloat16s(values, dim) => Elements::BFloat16s(Rows::new(values, *dim).map_err(bad)?),
+            Values::Int8s(values, dim) => Elements::Int8s(Rows::new(values, *dim).map_err(bad)?),
+            Values::Bits(values, width) => Elements::Bits(Rows::new(values, *width).map_err(bad)?),
+            Values::Sparse { .. } => return exec_err!("sparse vectors are no elements of lists"),
         })
     }
 }

@@ -197,7 +197,7 @@ impl Lowerer<'_> {
             return Err(vector_in_filter(field, sub, span));
         }
         Ok(Array {
-            expr: elements::sub_field(column(field), sub),
+            expr: elements::sub_field(column(field), sub, None),
             element: child.data_type().clone(),
         })
     }

@@ -21,7 +21,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Float32Array, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
+use arrow::array::{Float32Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
 use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Statistics;
@@ -50,7 +50,7 @@ use futures::TryStreamExt;
 use super::{QUERY, batch_to_hits, column_names, hit_ordering, one_batch, only_child, write_facts};
 use crate::error::external;
 use crate::fusion::Scoring;
-use crate::request::SCORE_COLUMN;
+use crate::request::{ELEMENT_COLUMN, SCORE_COLUMN};
 use crate::search::{Hit, order_equals, take_rows};
 
 /// Fetches columns of the rows that hits name.
@@ -79,6 +79,16 @@ struct Appended {
     scoring: Scoring,
     /// Whether the query comes before it.
     query: bool,
+    /// Whether the place of the element, counted from 1, comes before it.
+    element: bool,
+}
+
+/// What comes behind the columns of rows that were found through SQL: their score, and before it the place of the element when
+/// `elements` are found.
+pub(crate) fn appended_columns(elements: bool) -> Vec<Field> {
+    let element = elements.then(|| Field::new(ELEMENT_COLUMN, DataType::Int64, false));
+    let score = Field::new(SCORE_COLUMN, DataType::Float32, false);
+    element.into_iter().chain([score]).collect()
 }
 
 impl TakeRowsExec {
@@ -118,7 +128,11 @@ impl TakeRowsExec {
         columns: SchemaRef,
         scoring: Scoring,
     ) -> Self {
-        let appended = Appended { scoring, query: true };
+        let appended = Appended {
+            scoring,
+            query: true,
+            element: false,
+        };
         let equivalence = EquivalenceProperties::new(appended.schema(&columns));
         Self {
             input,
@@ -141,10 +155,10 @@ impl TakeRowsExec {
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
         columns: SchemaRef,
-        scoring: Scoring,
+        (scoring, element): (Scoring, bool),
         fetch: usize,
     ) -> Self {
-        let scored = Self::scored(input, collection, snapshot, columns, scoring, fetch);
+        let scored = Self::scored(input, collection, snapshot, columns, (scoring, element), fetch);
         Self {
             properties: properties(EquivalenceProperties::new(scored.schema())),
             order: None,
@@ -153,21 +167,24 @@ impl TakeRowsExec {
         }
     }
 
-    /// Fetches `columns` for the first `fetch` hits of `input`, which are those of one query, with their score at the end.
+    /// Fetches `columns` for the first `fetch` hits of `input`, which are those of one query, with their score at the end and,
+    /// when it is wanted, the place of the element before it.
     pub fn scored(
         input: Arc<dyn ExecutionPlan>,
         collection: Arc<Collection>,
         snapshot: Arc<Snapshot>,
         columns: SchemaRef,
-        scoring: Scoring,
+        (scoring, element): (Scoring, bool),
         fetch: usize,
     ) -> Self {
         let appended = Appended {
             scoring,
             query: false,
+            element,
         };
+        let place = columns.fields().len() + usize::from(element);
         let order = PhysicalSortExpr::new(
-            Arc::new(Column::new(SCORE_COLUMN, columns.fields().len())),
+            Arc::new(Column::new(SCORE_COLUMN, place)),
             SortOptions {
                 descending: scoring.larger_is_better(),
                 nulls_first: false,
@@ -214,7 +231,7 @@ impl Appended {
         if self.query {
             fields.push(Arc::new(Field::new(QUERY, DataType::UInt32, false)));
         }
-        fields.push(Arc::new(Field::new(SCORE_COLUMN, DataType::Float32, false)));
+        fields.extend(appended_columns(self.element).into_iter().map(Arc::new));
         Arc::new(Schema::new_with_metadata(fields, columns.metadata().clone()))
     }
 }
@@ -343,11 +360,21 @@ impl TakeRowsExec {
         let names = column_names(&self.columns);
         let rows = take_rows(&self.snapshot.units, &names, Some(&self.columns), &hits).await?;
         let rows = match self.appended {
-            Some(Appended { scoring, query }) => {
+            Some(Appended {
+                scoring,
+                query,
+                element,
+            }) => {
                 let mut columns = rows.columns().to_vec();
                 if query {
                     let queries = found.iter().map(|(query, _)| *query);
                     columns.push(Arc::new(queries.collect::<UInt32Array>()));
+                }
+                if element {
+                    let place = |hit: &Hit| hit.element.map_or(0, |place| i64::from(place) + 1);
+                    columns.push(Arc::new(
+                        hits.iter().map(|hit| Some(place(hit))).collect::<Int64Array>(),
+                    ));
                 }
                 let score = |hit: &Hit| scoring.score(hit.distance.unwrap_or(f32::NAN));
                 columns.push(Arc::new(
@@ -358,9 +385,10 @@ impl TakeRowsExec {
             }
             None => rows,
         };
-        match &self.order {
-            Some(order) => in_order(rows, order),
-            None => Ok(rows),
+        // Scores are made of the distances that the hits come by.
+        match (&self.order, self.appended) {
+            (Some(order), None) => in_order(rows, order),
+            (None, _) | (_, Some(_)) => Ok(rows),
         }
     }
 }

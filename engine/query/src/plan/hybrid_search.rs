@@ -5,8 +5,8 @@
 //!     TableScan: docs
 //! ```
 //!
-//! The one search of a node without a fusion is what it is, for a reranker ([`RerankBy`]) to put in order. A reranker sees the
-//! best rows of the fusion, as many as it asks for.
+//! The one search of a node without a fusion is what it is: for a reranker ([`RerankBy`]) to put in order, or one of groups or
+//! of elements. A reranker sees the best rows of the fusion, as many as it asks for.
 //!
 //! The node gives at most `k` rows of its scan, with all its columns and a score, the best ones, in order. A search sees
 //! the rows that the filter of the node and its own filter let through and that have a vector. A second input, where it is
@@ -17,16 +17,41 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, TableReference, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::vector_join::number_of_rows;
+use crate::collapse::Collapse;
 use crate::error::external;
 use crate::fusion::Fusion;
+use crate::operators::take_rows::appended_columns;
 use crate::plugins::PluginRerank;
-use crate::request::SCORE_COLUMN;
+use crate::request::Grouping;
 use crate::table::SearchOptions;
+use crate::value_path::JsonCast;
+
+/// Groups of rows as what a search finds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub(crate) struct Groups {
+    /// Columns and places in JSON whose values together tell groups apart.
+    pub by: Vec<String>,
+    /// Most rows of a group.
+    pub size: usize,
+    /// Whether the search goes on until groups have all the rows that they can have.
+    pub fill: bool,
+}
+
+impl Groups {
+    /// The same as a request has it.
+    pub fn grouping(&self) -> Grouping {
+        Grouping {
+            by: self.by.clone(),
+            json: JsonCast::default(),
+            size: self.size,
+            fill: self.fill,
+        }
+    }
+}
 
 /// The best rows of several searches together.
 #[derive(Debug, Clone)]
@@ -45,6 +70,8 @@ pub(crate) struct HybridSearch {
     pub rerank: Option<RerankBy>,
     /// Rows wanted: a number, once parameters have their values.
     pub k: Expr,
+    /// Whether elements of lists are found: the place of each in its list is a column.
+    pub elements: bool,
     /// The name of the table in the statement.
     table: TableReference,
     schema: DFSchemaRef,
@@ -59,6 +86,12 @@ pub(crate) struct Arm {
     pub k: Expr,
     /// What the rows found by this search fulfil.
     pub filter: Option<Expr>,
+    /// Conditions on the distance: a range, see [`super::range`].
+    pub range: Vec<Expr>,
+    /// The groups, when rows of groups are wanted.
+    pub groups: Option<Groups>,
+    /// How the elements that it finds become rows, if they do.
+    pub collapse: Option<Collapse>,
     /// How it searches.
     pub options: SearchOptions,
 }
@@ -97,15 +130,15 @@ impl HybridSearch {
         filter: Option<Expr>,
         arms: Vec<Arm>,
         (fusion, rerank): (Option<Fusion>, Option<RerankBy>),
-        k: Expr,
+        (k, elements): (Expr, bool),
         table: &TableReference,
     ) -> Result<Self> {
-        let score = Arc::new(Field::new(SCORE_COLUMN, DataType::Float32, false));
+        let appended = appended_columns(elements).into_iter();
         let columns = input.schema().iter();
         let mut fields: Vec<_> = columns
             .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
             .collect();
-        fields.push((Some(table.clone()), score));
+        fields.extend(appended.map(|field| (Some(table.clone()), Arc::new(field))));
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
         Ok(Self {
             input,
@@ -115,6 +148,7 @@ impl HybridSearch {
             fusion,
             rerank,
             k,
+            elements,
             table: table.clone(),
             schema: Arc::new(schema),
         })
@@ -122,9 +156,16 @@ impl HybridSearch {
 
     /// All that tells one from another; numbers that have no order of their own as text.
     fn identity(&self) -> (&LogicalPlan, Option<&LogicalPlan>, Vec<Expr>, String) {
-        let options: Vec<_> = self.arms.iter().map(|arm| arm.options).collect();
+        let options = self
+            .arms
+            .iter()
+            .map(|arm| (arm.options, &arm.groups, arm.collapse));
+        let options: Vec<_> = options.collect();
         let rerank = self.rerank.as_ref().map(|rerank| rerank.plugin.identity());
-        let numbers = format!("{:?} {rerank:?} {options:?} {:?}", self.fusion, self.table);
+        let numbers = format!(
+            "{:?} {rerank:?} {options:?} {:?} {}",
+            self.fusion, self.table, self.elements
+        );
         (
             self.input.as_ref(),
             self.allowed.as_deref(),
@@ -165,8 +206,22 @@ fn count(k: &Expr) -> String {
 impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} k={}", self.distance, count(&self.k))?;
-        match &self.filter {
-            Some(filter) => write!(f, " filter={filter}"),
+        if let Some(filter) = &self.filter {
+            write!(f, " filter={filter}")?;
+        }
+        if !self.range.is_empty() {
+            let range: Vec<String> = self.range.iter().map(ToString::to_string).collect();
+            write!(f, " range={}", range.join(" AND "))?;
+        }
+        if let Some(Groups { by, size, fill }) = &self.groups {
+            write!(
+                f,
+                " group_by=[{}] group_size={size} strict_group_size={fill}",
+                by.join(", ")
+            )?;
+        }
+        match self.collapse {
+            Some(collapse) => write!(f, " collapse={collapse}"),
             None => Ok(()),
         }
     }
@@ -194,6 +249,7 @@ impl UserDefinedLogicalNodeCore for HybridSearch {
         for arm in &self.arms {
             all.extend([arm.distance.clone(), arm.k.clone()]);
             all.extend(arm.filter.clone());
+            all.extend(arm.range.iter().cloned());
         }
         all.extend(self.rerank.iter().filter_map(|rerank| rerank.text.clone()));
         all
@@ -233,6 +289,9 @@ impl UserDefinedLogicalNodeCore for HybridSearch {
             distance: next(&arm.distance),
             k: next(&arm.k),
             filter: arm.filter.as_ref().map(|filter| next(filter).unalias()),
+            range: arm.range.iter().map(|bound| next(bound).unalias()).collect(),
+            groups: arm.groups.clone(),
+            collapse: arm.collapse,
             options: arm.options,
         });
         let arms = arms.collect();
@@ -241,7 +300,15 @@ impl UserDefinedLogicalNodeCore for HybridSearch {
             text: rerank.text.as_ref().map(|text| next(text).unalias()),
         });
         let order = (self.fusion.clone(), rerank);
-        Self::new(input, allowed, filter, arms, order, k, &self.table)
+        Self::new(
+            input,
+            allowed,
+            filter,
+            arms,
+            order,
+            (k, self.elements),
+            &self.table,
+        )
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

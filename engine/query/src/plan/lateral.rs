@@ -350,7 +350,9 @@ fn query_first(expr: Expr, scan: &DFSchema) -> Result<Expr> {
         let is_distance = Distance::with_query(&expr, scan, |query| !query.any_column_refs()).is_some();
         Ok(match expr {
             Expr::ScalarFunction(mut call) if is_distance => {
-                let vector_first = call.args.first().is_some_and(Expr::any_column_refs);
+                // What has more arguments takes the query as what it is, wherever it stands.
+                let of_two = call.args.len() == 2;
+                let vector_first = of_two && call.args.first().is_some_and(Expr::any_column_refs);
                 if vector_first {
                     call.args.reverse();
                 }

@@ -17,12 +17,12 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PhysicalExpr};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use elanus_collection::{DataType, Snapshot};
+use elanus_collection::{DataType, Snapshot, split_sub_field_name};
 use elanus_index::{SearchParams, Window};
 
 use super::change_rows::ChangeRows;
 use super::distance::Distance;
-use super::hybrid_search::HybridSearch;
+use super::hybrid_search::{Arm, Groups, HybridSearch};
 use super::range::Range;
 use super::rule::collection_of;
 use super::vector_join::{VectorJoin, number_of_rows};
@@ -164,24 +164,10 @@ fn plan_search(
             Window::default()
         }
     };
-    let field = parts.column.name.clone();
+    let field = parts.field();
     let options = search_options(&search.input);
     let settings = ElanusSettings::of(session.config_options());
-    let group = match &search.groups {
-        None => None,
-        Some(groups) => Some(GroupSpec {
-            keys: groups
-                .grouping()
-                .keys(scan.collection().schema())
-                .map_err(external)?,
-            groups: search.k,
-            size: groups.size,
-            fill: groups.fill,
-        }),
-    };
-    let k = group
-        .as_ref()
-        .map_or(search.k, |group| search.k.saturating_mul(group.size));
+    let k = search.k;
     let spec = SearchSpec {
         metric: parts.metric,
         k,
@@ -193,7 +179,7 @@ fn plan_search(
         undefined: Undefined::Last,
         ties: search.ties,
         elements: false,
-        group,
+        group: None,
         field,
     };
     let order = PhysicalSortExpr::new(
@@ -215,6 +201,24 @@ fn plan_search(
     )))
 }
 
+/// The `k` groups that a search wants, when it wants groups.
+fn group_spec(groups: Option<&Groups>, k: usize, scan: &CollectionScanExec) -> Result<Option<GroupSpec>> {
+    let Some(groups) = groups else { return Ok(None) };
+    if k.saturating_mul(groups.size) > MAX_NEIGHBOURS {
+        return plan_err!(
+            "k groups of group_size rows are {MAX_NEIGHBOURS} rows at most, not {k} x {}",
+            groups.size
+        );
+    }
+    let keys = groups.grouping().keys(scan.collection().schema());
+    Ok(Some(GroupSpec {
+        keys: keys.map_err(external)?,
+        groups: k,
+        size: groups.size,
+        fill: groups.fill,
+    }))
+}
+
 /// The operators that give the hits of one search of a scan, best first in one partition.
 fn hits(
     scan: &CollectionScanExec,
@@ -225,7 +229,7 @@ fn hits(
     session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let snapshot = Arc::clone(scan.snapshot());
-    let data_type = field_type(&snapshot, &spec.field)?;
+    let data_type = field_type(&snapshot, &spec.field, spec.elements)?;
     // Groups are known only when all units were searched.
     let partitions = match spec.group {
         Some(_) => 1,
@@ -284,22 +288,43 @@ fn plan_hybrid(
             (None, Some((_, candidates))) => *candidates,
             (Some(_), _) | (None, None) => rows(&arm.k)?,
         };
+        let distance_of = |expr: &Expr| Distance::of(expr, schema);
+        let limit = |limit: &Expr| constant(&physical(limit, &DFSchema::empty())?);
+        let within = match Range::of(&arm.range, &parts, distance_of, limit)? {
+            Range::Window(window) => window,
+            Range::Nothing => Window::new(Some(f32::INFINITY), Some(f32::NEG_INFINITY)),
+            Range::Numbers => Window::default(),
+        };
+        let group = group_spec(arm.groups.as_ref(), k, scan)?;
+        let k = group.as_ref().map_or(k, |group| k.saturating_mul(group.size));
         let spec = SearchSpec {
-            field: parts.column.name,
+            field: parts.field(),
             metric: parts.metric,
             k,
-            params: settings.search_params(arm.options.params, k),
+            params: SearchParams {
+                within,
+                ..settings.search_params(arm.options.params, k)
+            },
             exact: settings.exact || arm.options.exact,
-            undefined: Undefined::Skip,
+            // Groups of rows without a distance come last, as such rows do elsewhere in SQL.
+            undefined: match group.is_some() && !parts.elements {
+                true => Undefined::Last,
+                false => Undefined::Skip,
+            },
             ties: false,
-            elements: false,
-            group: None,
+            elements: parts.elements,
+            group,
         };
         let mut predicates = scan.predicates().to_vec();
         predicates.extend(common.clone());
         predicates.extend(arm.filter.as_ref().map(predicate).transpose()?);
+        if spec.elements {
+            for filter in predicates.iter().filter_map(|predicate| predicate.elements()) {
+                filter.check(&spec.field).map_err(external)?;
+            }
+        }
         let query = physical(&parts.query, &DFSchema::empty())?;
-        let data_type = field_type(scan.snapshot(), &spec.field)?;
+        let data_type = field_type(scan.snapshot(), &spec.field, spec.elements)?;
         searched.push((
             spec.field.clone(),
             data_type,
@@ -317,11 +342,17 @@ fn plan_hybrid(
     }
     let metrics: Vec<_> = arms.iter().map(|(_, metric)| *metric).collect();
     let (collection, snapshot) = (scan.collection(), scan.snapshot());
+    let rows_of_group = |arm: &Arm| arm.groups.as_ref().map_or(1, |groups| groups.size);
+    let wanted = match hybrid.arms.as_slice() {
+        [arm] => wanted.saturating_mul(rows_of_group(arm)),
+        _ => wanted,
+    };
     let fetch = ready.as_ref().map_or(wanted, |(_, candidates)| *candidates);
     let (found, scoring): (Arc<dyn ExecutionPlan>, Scoring) = match &hybrid.fusion {
         Some(fusion) => {
             let (of, at) = (Arc::clone(collection), Arc::clone(snapshot));
-            let fused = FuseExec::new(arms, fusion.clone(), of, at, 1, fetch);
+            let collapses = hybrid.arms.iter().map(|arm| arm.collapse).collect();
+            let fused = FuseExec::new(arms, fusion.clone(), of, at, 1, fetch).collapsing(collapses);
             (Arc::new(fused), fusion.scoring(&metrics))
         }
         None => match <[_; 1]>::try_from(arms) {
@@ -335,7 +366,7 @@ fn plan_hybrid(
             Arc::clone(collection),
             Arc::clone(snapshot),
             scan.schema(),
-            scoring,
+            (scoring, hybrid.elements),
             wanted,
         )));
     };
@@ -358,7 +389,7 @@ fn plan_hybrid(
         Arc::clone(collection),
         Arc::clone(snapshot),
         scan.schema(),
-        after,
+        (after, hybrid.elements),
         wanted,
     )))
 }
@@ -431,12 +462,12 @@ fn plan_join(
         ties: !order.is_empty(),
         elements: false,
         group: None,
-        field: parts.column.name,
+        field: parts.field(),
     };
     let snapshot = Arc::clone(scan.snapshot());
     let searched = Searched {
         collection: Arc::clone(scan.collection()),
-        data_type: field_type(&snapshot, &spec.field)?,
+        data_type: field_type(&snapshot, &spec.field, false)?,
         snapshot,
         columns,
         predicates,
@@ -495,10 +526,27 @@ fn search_options(scan: &LogicalPlan) -> SearchOptions {
     table.map(CollectionTable::search).unwrap_or_default()
 }
 
-fn field_type(snapshot: &Snapshot, name: &str) -> Result<DataType> {
-    let field = snapshot.schema.field_with_name(name)?;
+/// The type of what is compared with a query: the vectors of a column, or the lists in its structs, or their `elements`.
+fn field_type(snapshot: &Snapshot, name: &str, elements: bool) -> Result<DataType> {
+    let (column, sub) = match split_sub_field_name(name) {
+        Some((column, sub)) => (column, Some(sub)),
+        None => (name, None),
+    };
+    let field = snapshot.schema.field_with_name(column)?;
     let field = elanus_collection::Field::from_arrow(field).map_err(external)?;
-    Ok(field.data_type)
+    let Some(sub) = sub else {
+        return Ok(field.data_type);
+    };
+    let Some(sub) = field.sub_fields().iter().find(|field| field.name == sub) else {
+        return internal_err!("'{name}' is no field");
+    };
+    let element = sub.data_type.clone();
+    Ok(match elements {
+        true => element,
+        false => DataType::VectorArray {
+            element: Box::new(element),
+        },
+    })
 }
 
 /// The best of all partitions in one, when there is more than one.

@@ -48,6 +48,8 @@ impl<'a> Bound<'a> {
             distance_of(expr).filter(|distance| {
                 distance.metric == searched.metric
                     && distance.column == searched.column
+                    && distance.sub_field == searched.sub_field
+                    && distance.elements == searched.elements
                     && unaliased(&distance.query) == unaliased(&searched.query)
             })
         };

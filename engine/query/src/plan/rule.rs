@@ -236,7 +236,6 @@ impl<'a> Wanted<'a> {
             range,
             filters,
             k: self.k,
-            groups: None,
             ties: self.ties,
             nulls_first: self.key.nulls_first,
         };
@@ -249,7 +248,8 @@ impl<'a> Wanted<'a> {
         let nullable = schema
             .field_from_column(&parts.column)
             .is_ok_and(|field| field.is_nullable());
-        let is_search = self.key.asc != parts.descending
+        let is_search = !parts.elements
+            && self.key.asc != parts.descending
             && !(self.key.nulls_first && nullable)
             && self.filters.iter().all(is_repeatable)
             && self.restrictions.iter().all(Restriction::reads_repeatable);

@@ -20,6 +20,8 @@
 
 mod arguments;
 pub(crate) mod as_of;
+mod columns;
+mod direct;
 mod groups;
 mod hybrid_search;
 mod rerank;
@@ -33,21 +35,19 @@ use datafusion::common::{
     Column, DFSchema, Result, ScalarValue, TableReference, plan_datafusion_err, plan_err,
 };
 use datafusion::datasource::{DefaultTableSource, provider_as_source};
-use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
-use elanus_collection::{Collection, Collections, DataType, Error};
+use elanus_collection::{Collection, Collections, Error};
 use elanus_filter::Templates;
-use elanus_index::{AnyMetric, BitMetric, Metric, MinHash};
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, ObjectName, TableFactor};
 
-use self::arguments::{Arguments, Function, literal_text, text};
-use super::bm25;
-use super::distance::SIGNATURE_BITS;
+use self::arguments::{Arguments, Function, literal_text};
+use self::columns::Columns;
 use crate::catalog::{CATALOG, Handle};
-use crate::error::{QueryError, did_you_mean, external};
+use crate::error::external;
 use crate::json_casts::with_casts;
 use crate::resources::Resources;
 use crate::table::{CollectionTable, SearchOptions};
@@ -181,17 +181,6 @@ impl RelationPlanner for SearchCalls {
     }
 }
 
-/// Which vector columns a search may be of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Columns {
-    /// Every one.
-    All,
-    /// Those that are not counted terms.
-    OfVectors,
-    /// Counted terms, which texts are searched by.
-    OfTexts,
-}
-
 /// One call that is being planned.
 struct Call<'a> {
     function: &'static Function,
@@ -202,17 +191,20 @@ struct Call<'a> {
 impl Call<'_> {
     fn vector_search(mut self, arguments: Vec<FunctionArg>) -> Result<LogicalPlan> {
         let mut arguments = Arguments::read(self.function, arguments, self.context)?;
-        if let Some(rerank) = self.rerank(&mut arguments)? {
-            return self.reranked_vector_search(arguments, rerank);
-        }
+        let rerank = self.rerank(&mut arguments)?;
         let (table, collection) = self.table(arguments.required("table")?)?;
-        let column = self.column(&mut arguments, &collection, Columns::OfVectors)?;
+        let compared = self.compared(&mut arguments, &table, &collection, Columns::OfVectors)?;
+        let of_groups = direct::OF_GROUPS
+            .iter()
+            .any(|name| arguments.named.contains_key(*name));
+        if rerank.is_some() || compared.elements || of_groups {
+            return self.direct_search(arguments, (table, collection), compared, rerank);
+        }
         let query = arguments.required("query")?;
         let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
         let k = arguments.required("k")?;
         let k = self.k(k)?;
         arguments.finish()?;
-        let metric = self.metric(arguments.named.remove("metric"), &collection, &column)?;
         let search = SearchOptions {
             params: arguments.search_params()?,
             exact: arguments.flag("exact", false)?,
@@ -226,10 +218,7 @@ impl Call<'_> {
             None => None,
         };
 
-        let groups = self.groups(&mut arguments, &collection)?;
-
-        let vector = Expr::Column(Column::new(Some(table.clone()), &column));
-        let distance = self.distance(metric, vector, query)?;
+        let distance = self.distance(compared, query)?;
         let mut outputs: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
         outputs.push(distance.clone().alias_qualified(Some(table), DISTANCE_COLUMN));
         let near = match arguments.named.remove("range_filter") {
@@ -241,10 +230,6 @@ impl Call<'_> {
             None => None,
         };
         let filters = [filter, near, far].into_iter().flatten();
-        if let Some(groups) = groups {
-            let found = self.grouped(scan, distance, filters.collect(), &k, groups)?;
-            return LogicalPlanBuilder::from(found).project(outputs)?.build();
-        }
         let mut found = LogicalPlanBuilder::from(scan);
         for filter in filters {
             found = found.filter(filter)?;
@@ -314,63 +299,6 @@ impl Call<'_> {
         }
     }
 
-    /// The vector column: the one that is named, or the only one.
-    fn column(
-        &mut self,
-        arguments: &mut Arguments,
-        collection: &Collection,
-        columns: Columns,
-    ) -> Result<String> {
-        let function = arguments.function;
-        let of = function.name;
-        let schema = collection.schema();
-        let fits = |name: &&str| match columns {
-            Columns::All => true,
-            Columns::OfVectors => schema.bm25_of(name).is_none(),
-            Columns::OfTexts => schema.bm25_of(name).is_some(),
-        };
-        let kind = match columns {
-            Columns::All | Columns::OfVectors => "vector column",
-            Columns::OfTexts => "column of counted terms",
-        };
-        let all: Vec<&str> = schema.vector_fields().map(|field| field.name.as_str()).collect();
-        let vectors: Vec<&str> = all.iter().copied().filter(fits).collect();
-        let given = match arguments.named.remove("column") {
-            Some(SqlExpr::Identifier(ident)) => Some(self.context.normalize_ident(ident)),
-            Some(other) => Some(text(function, &other, "column", "embedding")?),
-            // By position it is there when it is the name of a vector column.
-            None => match arguments.positional.first() {
-                Some(SqlExpr::Identifier(ident)) => {
-                    let name = self.context.normalize_ident(ident.clone());
-                    all.contains(&name.as_str()).then(|| {
-                        arguments.positional.remove(0);
-                        name
-                    })
-                }
-                Some(_) | None => None,
-            },
-        };
-        match (given, vectors.as_slice()) {
-            (Some(name), vectors) if vectors.contains(&name.as_str()) => Ok(name),
-            (Some(name), vectors) => {
-                if columns == Columns::OfVectors && schema.bm25_of(&name).is_some() {
-                    return plan_err!(
-                        "{of}: '{name}' is a column of counted terms; text_search(..) searches it by texts"
-                    );
-                }
-                let known = did_you_mean(&name, vectors, &format!("{kind}s"));
-                plan_err!("{of}: '{name}' is no {kind} of '{}'{known}", collection.name())
-            }
-            (None, [only]) => Ok((*only).to_string()),
-            (None, []) => plan_err!("{of}: table '{}' has no {kind}", collection.name()),
-            (None, several) => plan_err!(
-                "{of}: table '{}' has the {kind}s {}: say which one with column => ..",
-                collection.name(),
-                several.join(", ")
-            ),
-        }
-    }
-
     fn k(&mut self, given: SqlExpr) -> Result<Expr> {
         let of = self.function.name;
         let shown = given.to_string();
@@ -391,90 +319,6 @@ impl Call<'_> {
     fn bound(&mut self, name: &str, given: SqlExpr) -> Result<Expr> {
         let bound = self.context.sql_to_expr(given, &DFSchema::empty())?;
         Ok(of_type(bound, name, ArrowType::Float64))
-    }
-
-    /// The metric by its name, or that of the column's index.
-    fn metric(&self, given: Option<SqlExpr>, collection: &Collection, column: &str) -> Result<AnyMetric> {
-        let of = self.function.name;
-        if collection.schema().bm25_of(column).is_some() {
-            return match given {
-                None => Ok(AnyMetric::Bm25),
-                Some(given) if given.to_string().trim_matches('\'').eq_ignore_ascii_case("bm25") => {
-                    Ok(AnyMetric::Bm25)
-                }
-                Some(given) => plan_err!("{of}: column '{column}' has the metric 'bm25' alone, not {given}"),
-            };
-        }
-        let of_bits = collection
-            .schema()
-            .field(column)
-            .is_some_and(|field| matches!(field.data_type, DataType::BinaryVector { .. }));
-        let allowed = if of_bits {
-            "'hamming', 'jaccard', 'minhash'"
-        } else {
-            "'l2', 'cosine', 'ip'"
-        };
-        let Some(given) = given else {
-            let indexes = collection.indexes();
-            let index = indexes.iter().find(|index| index.field == column);
-            return index.and_then(|index| index.metric).ok_or_else(|| {
-                plan_datafusion_err!(
-                    "{of}: column '{column}' has no index that says the metric: give one with \
-                     metric => .., allowed are {allowed}"
-                )
-            });
-        };
-        let name = text(self.function, &given, "metric", "'l2'")?.to_ascii_lowercase();
-        match (name.as_str(), of_bits) {
-            ("l2", false) => Ok(Metric::L2.into()),
-            ("cosine", false) => Ok(Metric::Cosine.into()),
-            ("ip" | "inner_product", false) => Ok(Metric::Ip.into()),
-            ("hamming", true) => Ok(BitMetric::Hamming.into()),
-            ("jaccard", true) => Ok(BitMetric::Jaccard.into()),
-            ("minhash" | "mhjaccard", true) => Ok(MinHash::similarity(SIGNATURE_BITS).into()),
-            _ => plan_err!("{of}: metric '{name}' is none of column '{column}'; allowed are {allowed}"),
-        }
-    }
-
-    /// The distance of this metric as an expression.
-    fn distance(&self, metric: AnyMetric, vector: Expr, query: Expr) -> Result<Expr> {
-        let name = match metric {
-            AnyMetric::Numbers(Metric::L2) => "l2_distance",
-            AnyMetric::Numbers(Metric::Cosine) => "cosine_distance",
-            AnyMetric::Numbers(Metric::Ip) => "negative_inner_product",
-            AnyMetric::Bits(BitMetric::Hamming) => "hamming_distance",
-            AnyMetric::Bits(BitMetric::Jaccard) => "jaccard_distance",
-            AnyMetric::Bits(BitMetric::MinHash(of)) if of == MinHash::similarity(SIGNATURE_BITS) => {
-                "minhash_distance"
-            }
-            AnyMetric::Bits(BitMetric::MinHash(of)) => {
-                return plan_err!(
-                    "{}: the index of the column has signatures with elements of {} bits, minhash_distance those of \
-                     {SIGNATURE_BITS}",
-                    self.function.name,
-                    of.element_bits()
-                );
-            }
-            AnyMetric::MaxSim(_) => {
-                return Err(external(QueryError::Internal(format!(
-                    "no column has metric {metric}"
-                ))));
-            }
-            AnyMetric::Bm25 => {
-                let query = of_type(query, "query", ArrowType::Utf8);
-                return Ok(bm25::function().call(vec![vector, query]));
-            }
-        };
-        let mut functions = self.planner.distances.iter();
-        match functions.find(|function| function.name() == name) {
-            Some(function) => {
-                let call = ScalarFunction::new_udf(Arc::clone(function), vec![vector, query]);
-                Ok(Expr::ScalarFunction(call))
-            }
-            None => Err(external(QueryError::Internal(format!(
-                "there is no function {name}"
-            )))),
-        }
     }
 
     /// A Milvus expression when it is text, a condition of SQL otherwise.

@@ -20,31 +20,6 @@ use datafusion::common::{DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::distance::Distance;
-use crate::request::Grouping;
-use crate::value_path::JsonCast;
-
-/// Groups of rows as what a search finds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
-pub(crate) struct Groups {
-    /// Columns and places in JSON whose values together tell groups apart.
-    pub by: Vec<String>,
-    /// Most rows of a group.
-    pub size: usize,
-    /// Whether the search goes on until groups have all the rows that they can have.
-    pub fill: bool,
-}
-
-impl Groups {
-    /// The same as a request has it.
-    pub fn grouping(&self) -> Grouping {
-        Grouping {
-            by: self.by.clone(),
-            json: JsonCast::default(),
-            size: self.size,
-            fill: self.fill,
-        }
-    }
-}
 
 /// The `k` nearest rows of a scan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
@@ -59,10 +34,8 @@ pub(crate) struct VectorSearch {
     pub range: Vec<Expr>,
     /// Filters over `input` that are not in the scan.
     pub filters: Vec<Expr>,
-    /// Rows wanted, or groups.
+    /// Rows wanted.
     pub k: usize,
-    /// The groups, when rows of groups are wanted: the nearest rows of the `k` nearest ones.
-    pub groups: Option<Groups>,
     /// Whether rows as near as the `k`-th pass as well, for further sort keys to choose from.
     pub ties: bool,
     /// Whether rows without a distance sort before all others.
@@ -110,13 +83,6 @@ impl UserDefinedLogicalNodeCore for VectorSearch {
         write!(f, "VectorSearch: k={}", self.k)?;
         if self.ties {
             write!(f, ", ties=true")?;
-        }
-        if let Some(Groups { by, size, fill }) = &self.groups {
-            write!(
-                f,
-                ", group_by=[{}], group_size={size}, strict_group_size={fill}",
-                by.join(", ")
-            )?;
         }
         write!(f, ", distance={}", self.distance)?;
         if !self.range.is_empty() {

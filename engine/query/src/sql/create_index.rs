@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use elanus_collection::{DataType, IndexSpec};
 use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, ObjectName, OrderByOptions};
 
-use super::create_table::{column_name, normalized};
+use super::create_table::normalized;
+use super::struct_fields::written_name;
 use crate::error::{QueryError, Result};
 use crate::plan::distance::SIGNATURE_BITS;
 
@@ -24,7 +25,12 @@ pub(crate) fn index_spec(
     let [column] = statement.columns.as_slice() else {
         return Err(QueryError::Unsupported("an index on several columns".into()));
     };
-    let field = column_name(column)?;
+    let Some(field) = written_name(&column.column.expr, normalized) else {
+        return Err(QueryError::Unsupported(format!(
+            "{} where the column of an index belongs: a name, or a sub-field of structs such as chunks['v']",
+            column.column.expr
+        )));
+    };
     if column.column.options != OrderByOptions::default() {
         return Err(QueryError::Unsupported(
             "an order of the column of an index".into(),
@@ -54,7 +60,10 @@ pub(crate) fn index_spec(
             metric: None,
         });
     };
-    let is_bits = matches!(vector_type, DataType::BinaryVector { .. });
+    let is_bits = match &vector_type {
+        DataType::VectorArray { element } => matches!(**element, DataType::BinaryVector { .. }),
+        vector_type => matches!(vector_type, DataType::BinaryVector { .. }),
+    };
     let index_type = match &statement.using {
         None => "AUTOINDEX",
         Some(method) => match method_name(method).to_lowercase().as_str() {
@@ -142,7 +151,8 @@ pub(crate) fn plain_name(name: &ObjectName) -> Result<String> {
     }
 }
 
-/// What the operator classes of a vector type begin with, and its metrics: name in a class and in Milvus, default first.
+/// What the operator classes of a vector type begin with, and its metrics: name in a class and in Milvus, default first. Those
+/// of vectors in structs say whether whole lists or single vectors are searched.
 fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'static str)]) {
     const NUMBERS: &[(&str, &str)] = &[("l2", "L2"), ("cosine", "COSINE"), ("ip", "IP")];
     match vector_type {
@@ -155,6 +165,26 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
                 ("hamming", "HAMMING"),
                 ("jaccard", "JACCARD"),
                 ("minhash", MHJACCARD),
+            ],
+        ),
+        DataType::VectorArray { element } if matches!(**element, DataType::BinaryVector { .. }) => (
+            "",
+            &[
+                ("max_sim_hamming", "MAX_SIM_HAMMING"),
+                ("max_sim_jaccard", "MAX_SIM_JACCARD"),
+                ("bit_hamming", "HAMMING"),
+                ("bit_jaccard", "JACCARD"),
+            ],
+        ),
+        DataType::VectorArray { .. } => (
+            "",
+            &[
+                ("max_sim_cosine", "MAX_SIM_COSINE"),
+                ("max_sim_ip", "MAX_SIM_IP"),
+                ("max_sim_l2", "MAX_SIM_L2"),
+                ("vector_l2", "L2"),
+                ("vector_cosine", "COSINE"),
+                ("vector_ip", "IP"),
             ],
         ),
         DataType::SparseFloatVector => ("sparsevec", &[("ip", "IP"), ("bm25", "BM25")]),
@@ -171,7 +201,6 @@ fn classes(vector_type: &DataType) -> (&'static str, &'static [(&'static str, &'
         | DataType::Json
         | DataType::Array { .. }
         | DataType::StructArray { .. }
-        | DataType::VectorArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => ("vector", NUMBERS),
     }
@@ -186,7 +215,10 @@ fn metric(column: &IndexColumn, vector_type: &DataType) -> Result<Option<&'stati
         return Ok((*vector_type != DataType::SparseFloatVector).then_some(default));
     };
     let given = class.to_string().to_lowercase();
-    let named = |name: &str| format!("{prefix}_{name}_ops");
+    let named = |name: &str| match prefix {
+        "" => format!("{name}_ops"),
+        prefix => format!("{prefix}_{name}_ops"),
+    };
     match metrics.iter().find(|(name, _)| named(name) == given) {
         Some((_, metric)) => Ok(Some(metric)),
         None => {

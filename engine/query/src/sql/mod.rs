@@ -23,6 +23,7 @@ mod drop;
 mod generated;
 mod insert;
 mod lateral_calls;
+mod milvus_calls;
 mod offsets;
 mod plugins;
 mod precedence;
@@ -33,6 +34,7 @@ pub(crate) mod running;
 mod show;
 mod snapshots;
 pub(crate) mod split;
+pub(crate) mod struct_fields;
 mod struct_types;
 pub(crate) mod threads;
 pub(crate) mod types;
@@ -53,7 +55,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
-use elanus_collection::{Collections, DataType, Error, RelationKind};
+use elanus_collection::{Collections, Error, RelationKind};
 use sqlparser::ast::{
     CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Truncate, Use,
@@ -127,6 +129,7 @@ fn parse_to_depth(depth: usize, text: &str) -> Result<VecDeque<Statement>> {
     for statement in &mut statements {
         quantified::rewrite(statement)?;
         lateral_calls::rewrite(statement);
+        milvus_calls::rewrite(statement);
         precedence::rewrite(statement);
     }
     Ok(statements)
@@ -587,8 +590,8 @@ impl<'a> Router<'a> {
         let collection = self.collections.collection(&database, &name)?;
         let schema = collection.schema();
         let vector_type = |name: &str| {
-            let data_type = schema.field(name).map(|field| field.data_type.clone());
-            data_type.filter(DataType::is_vector)
+            let column = schema.vector_column(name);
+            column.map(|column| column.data_type)
         };
         let spec = create_index::index_spec(create, vector_type)?;
         let wanted = spec.name.as_deref().unwrap_or(&spec.field);

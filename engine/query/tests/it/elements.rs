@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::{Float64Type, Int64Type, UInt32Type};
 use elanus_collection::{Collection, IndexSpec};
 use elanus_query::{
     Collapse, DEFAULT_DATABASE, ELEMENT_COLUMN, Engine, Fusion, Grouping, HybridRequest, JsonCast, ScoreMode,
     ScoreRange, SearchRequest, SearchResponse,
 };
 
-use crate::support::{engine, filter_of, ints, load, scores, search, sql};
+use crate::support::{self, engine, filter_of, ints, load, scores, search, sql};
 
 const ROWS: i64 = 240;
 
@@ -25,8 +25,14 @@ fn vector(id: i64, place: i64) -> [f32; 2] {
     [(id * 7 % 251) as f32, (place * 3 + id % 5) as f32]
 }
 
-/// A table in three segments and growing rows, some deleted, with an index of this type on the vectors of its structs.
+/// A table in three segments and growing rows, some deleted, with an index of this type on the vectors of its structs, for a
+/// search of each of them.
 async fn table(engine: &Engine, index_type: &str) -> Arc<Collection> {
+    table_by(engine, index_type, "L2").await
+}
+
+/// The same with an index for searches by this metric.
+async fn table_by(engine: &Engine, index_type: &str, metric: &str) -> Arc<Collection> {
     sql(
         engine,
         "CREATE TABLE t (id BIGINT PRIMARY KEY, plain VECTOR(2) NOT NULL, chunks STRUCT(n INTEGER, v VECTOR(2), w VECTOR(2))[])",
@@ -40,15 +46,15 @@ async fn table(engine: &Engine, index_type: &str) -> Arc<Collection> {
             collection.flush().await.unwrap();
         }
     }
-    for (field, index_type) in [
-        ("plain", "FLAT"),
-        ("chunks[v]", index_type),
-        ("chunks[w]", "FLAT"),
+    for (field, index_type, metric) in [
+        ("plain", "FLAT", "L2"),
+        ("chunks[v]", index_type, metric),
+        ("chunks[w]", "FLAT", "L2"),
     ] {
         let spec = IndexSpec {
             field: field.into(),
             index_type: index_type.into(),
-            metric: Some("L2".into()),
+            metric: Some(metric.into()),
             ..IndexSpec::default()
         };
         collection.create_index(&spec).await.unwrap();
@@ -361,4 +367,132 @@ async fn what_elements_do_not_have_is_refused() {
         foreign.contains("element_filter is on the elements of 'b'"),
         "{foreign}"
     );
+}
+
+/// Keys, places and distances of a statement that gives them.
+async fn elements_of(engine: &Engine, text: &str) -> Vec<Element> {
+    let found = sql(engine, text).await;
+    let rows = found.batches.iter().flat_map(|batch| {
+        let places = batch.column(1).as_primitive::<Int64Type>().values();
+        let distances = batch.column(2).as_primitive::<Float64Type>().values();
+        let keys = ints(std::slice::from_ref(batch)).into_iter();
+        let rows = keys.zip(places).zip(distances);
+        rows.map(|((key, place), distance)| (key, *place as u32 - 1, *distance as f32))
+            .collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+#[tokio::test]
+async fn sql_finds_the_same_elements() {
+    for index_type in ["FLAT", "HNSW", "IVF_FLAT"] {
+        let engine = engine().await;
+        table(&engine, index_type).await;
+        let [x, y] = QUERY;
+        let search = |k: usize, more: &str| {
+            format!(
+                "SELECT id, _element, _distance FROM vector_search(t, chunks['v'], '[{x}, {y}]', {k}, params => 'ef=1000, nprobe=100'{more})"
+            )
+        };
+        let all = oracle(QUERY, |_, _| true);
+        let shown = |hits: &[Element]| -> Vec<Element> {
+            hits.iter()
+                .map(|(id, place, distance)| (*id, *place, distance.sqrt()))
+                .collect()
+        };
+        assert_eq!(
+            elements_of(&engine, &search(25, "")).await,
+            shown(&all[..25]),
+            "{index_type}"
+        );
+        let some = oracle(QUERY, |id, place| id % 3 == 1 && place != 1);
+        let filter = ", filter => 'id % 3 == 1 and element_filter(chunks, $[n] != 1)'";
+        assert_eq!(
+            elements_of(&engine, &search(12, filter)).await,
+            shown(&some[..12]),
+            "{index_type}"
+        );
+        let among = ", filter => id IN (SELECT id FROM t WHERE id % 7 = 0)";
+        let sevenths = oracle(QUERY, |id, _| id % 7 == 0);
+        assert_eq!(
+            elements_of(&engine, &search(9, among)).await,
+            shown(&sevenths[..9]),
+            "{index_type}"
+        );
+        let ring: Vec<Element> = all
+            .iter()
+            .copied()
+            .filter(|hit| (3.0..9.0).contains(&hit.2.sqrt()))
+            .collect();
+        let range = ", range_filter => 3.0, radius => 9.0";
+        assert_eq!(
+            elements_of(&engine, &search(400, range)).await,
+            shown(&ring),
+            "{index_type}"
+        );
+        let mut best: Vec<Element> = Vec::new();
+        for hit in &all {
+            if best.iter().all(|(id, ..)| *id != hit.0) {
+                best.push(*hit);
+            }
+        }
+        let grouped = elements_of(&engine, &search(8, ", group_by => id")).await;
+        assert_eq!(grouped, shown(&best[..8]), "{index_type}");
+        let exact = search(25, ", exact => true");
+        assert_eq!(
+            elements_of(&engine, &exact).await,
+            shown(&all[..25]),
+            "{index_type}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sql_finds_lists_by_the_sum_of_their_nearest_vectors() {
+    for index_type in ["FLAT", "HNSW", "IVF_FLAT"] {
+        let engine = engine().await;
+        table_by(&engine, index_type, "MAX_SIM_L2").await;
+        let near = |id: i64, query: [f32; 2]| {
+            let distances = (0..length(id).unwrap_or(0)).map(|place| {
+                let [x, y] = vector(id, place);
+                (x - query[0]).powi(2) + (y - query[1]).powi(2)
+            });
+            distances.fold(f32::INFINITY, f32::min)
+        };
+        let live = (0..ROWS).filter(|id| id % 20 != 3 && id % 3 != 1 && length(*id).unwrap_or(0) > 0);
+        let mut all: Vec<(i64, f64)> = live
+            .map(|id| (id, f64::from(near(id, QUERY)) + f64::from(near(id, OTHER))))
+            .collect();
+        all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let query = format!("'[[{}, {}], [{}, {}]]'", QUERY[0], QUERY[1], OTHER[0], OTHER[1]);
+        let rows = async |text: String| -> Vec<(i64, f64)> {
+            let found = sql(&engine, &text).await;
+            let rows = found.batches.iter().flat_map(|batch| {
+                let distances = batch.column(1).as_primitive::<Float64Type>().values().to_vec();
+                ints(std::slice::from_ref(batch)).into_iter().zip(distances)
+            });
+            rows.collect()
+        };
+        let sorted = format!(
+            "SELECT id, max_sim_distance(chunks['v'], {query}, 'l2') AS d FROM t WHERE id % 3 <> 1 ORDER BY d, id LIMIT 20"
+        );
+        let called = format!(
+            "SELECT id, _distance FROM vector_search(t, chunks['v'], {query}, 20, params => 'ef=1000, nprobe=100', filter => 'id % 3 != 1') \
+             ORDER BY _distance, id"
+        );
+        for text in [sorted, called] {
+            let plan = support::text(&sql(&engine, &format!("EXPLAIN {text}")).await);
+            assert!(
+                plan.contains("AnnSearchExec") && plan.contains("metric=MAX_SIM_L2"),
+                "{plan}"
+            );
+            let found = rows(text.clone()).await;
+            // Rounded to 32 bits, as the search compares them.
+            let wanted: Vec<(i64, f64)> = all[..20]
+                .iter()
+                .map(|(id, d)| (*id, f64::from(*d as f32)))
+                .collect();
+            assert_eq!(found, wanted, "{index_type} {text}");
+        }
+    }
 }

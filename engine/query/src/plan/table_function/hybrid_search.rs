@@ -24,12 +24,15 @@ use sqlparser::ast::{
     FunctionArguments,
 };
 
+use super::Call;
 use super::arguments::{Arguments, Function};
-use super::{Call, Columns};
+use super::columns::{Columns, Compared};
+use crate::collapse::{ArmElements, Collapse, collapses as collapses_of};
 use crate::error::{QueryError, external};
 use crate::fusion::Fusion;
+use crate::plan::distance::Distance;
 use crate::plan::hybrid_search::{Arm, HybridSearch, RerankBy};
-use crate::request::SCORE_COLUMN;
+use crate::request::{ELEMENT_COLUMN, SCORE_COLUMN};
 use crate::table::{ADDRESS_COLUMN, CollectionTable, SearchOptions};
 
 pub(super) const HYBRID_SEARCH: Function = Function {
@@ -55,8 +58,19 @@ pub(super) const HYBRID_SEARCH: Function = Function {
 /// One of the searches of a hybrid search.
 const SEARCH: Function = Function {
     name: "search",
-    arguments: &["column", "query", "k", "metric", "filter", "params", "exact"],
-    usage: "search([column,] query, k => .., metric => .., filter => .., params => .., exact => ..)",
+    arguments: &[
+        "column",
+        "query",
+        "k",
+        "metric",
+        "filter",
+        "params",
+        "exact",
+        "collapse",
+        "collapse_topk",
+    ],
+    usage: "search([column,] query, k => .., metric => .., filter => .., params => .., exact => .., collapse => .., \
+            collapse_topk => ..)",
 };
 
 /// The constant of reciprocal rank fusion, as everywhere.
@@ -95,18 +109,16 @@ impl Call<'_> {
             filter,
             (Some(fusion), rerank),
             |call, schema| {
-                let arms = searches.into_iter().map(|arguments| {
-                    let arguments = Arguments::read(&SEARCH, arguments, call.context)?;
-                    call.search(
-                        arguments,
-                        Columns::All,
-                        &table,
-                        &collection,
-                        schema,
-                        Some(&of_arm),
-                    )
-                });
-                Ok((arms.collect::<Result<_>>()?, k.clone()))
+                let (mut arms, mut collapses) = (Vec::new(), Vec::new());
+                for arguments in searches {
+                    let mut arguments = Arguments::read(&SEARCH, arguments, call.context)?;
+                    let compared = call.compared(&mut arguments, &table, &collection, Columns::All)?;
+                    collapses.push(collapse(&mut arguments)?);
+                    let (table, of_arm) = ((&table, &*collection, schema), Some(&of_arm));
+                    arms.push(call.search(&mut arguments, compared, table, of_arm)?.0);
+                }
+                bring_together(&mut arms, &collapses, schema)?;
+                Ok((arms, k.clone()))
             },
         )
     }
@@ -145,21 +157,22 @@ impl Call<'_> {
             None => None,
         };
         let order = (fusion, rerank);
-        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, order, k, table)?;
+        let elements = finds_elements(&arms, scan.schema());
+        if elements {
+            self.check_free(collection, table, ELEMENT_COLUMN)?;
+        }
+        let node = HybridSearch::new(Arc::new(scan), allowed, filter, arms, order, (k, elements), table)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
-    /// One search; `k` is what it finds when it does not say.
+    /// One search, and its query; `k` is what it finds when it does not say.
     pub(super) fn search(
         &mut self,
-        mut arguments: Arguments,
-        columns: Columns,
-        table: &TableReference,
-        collection: &Collection,
-        schema: &DFSchema,
+        arguments: &mut Arguments,
+        compared: Compared,
+        (table, collection, schema): (&TableReference, &Collection, &DFSchema),
         k: Option<&Expr>,
-    ) -> Result<Arm> {
-        let column = self.column(&mut arguments, collection, columns)?;
+    ) -> Result<(Arm, Expr)> {
         let query = arguments.required("query")?;
         let query = self.context.sql_to_expr(query, &DFSchema::empty())?;
         if query.contains_outer() {
@@ -177,7 +190,6 @@ impl Call<'_> {
             }
         };
         arguments.finish()?;
-        let metric = self.metric(arguments.named.remove("metric"), collection, &column)?;
         let filter = match arguments.named.remove("filter") {
             Some(given) => Some(self.filter(given, collection, table, schema)?),
             None => None,
@@ -189,17 +201,81 @@ impl Call<'_> {
                     .into(),
             )));
         }
-        let vector = Expr::Column(Column::new(Some(table.clone()), &column));
-        Ok(Arm {
-            distance: self.distance(metric, vector, query)?,
+        let arm = Arm {
+            distance: self.distance(compared, query.clone())?,
             k,
             filter,
+            range: Vec::new(),
+            groups: None,
+            collapse: None,
             options: SearchOptions {
                 params: arguments.search_params()?,
                 exact: arguments.flag("exact", false)?,
             },
-        })
+        };
+        Ok((arm, query))
     }
+}
+
+/// How the elements that a search finds become rows, when it says so.
+fn collapse(arguments: &mut Arguments) -> Result<Option<Collapse>> {
+    let topk = arguments.whole_number("collapse_topk")?;
+    let Some(given) = arguments.text("collapse", "'max'")? else {
+        return match topk {
+            Some(_) => plan_err!("search: collapse_topk is of collapse => 'topk_sum' and 'topk_avg'"),
+            None => Ok(None),
+        };
+    };
+    Ok(Some(match (given.to_ascii_lowercase().as_str(), topk) {
+        ("max", None) => Collapse::Max,
+        ("sum", None) => Collapse::Sum,
+        ("avg", None) => Collapse::Avg,
+        ("topk_sum", Some(topk)) => Collapse::TopSum(topk),
+        ("topk_avg", Some(topk)) => Collapse::TopAvg(topk),
+        ("topk_sum" | "topk_avg", None) => {
+            return plan_err!(
+                "search: collapse => '{given}' needs collapse_topk => .., the elements of a row that count"
+            );
+        }
+        ("max" | "sum" | "avg", Some(_)) => {
+            return plan_err!(
+                "search: collapse_topk is of collapse => 'topk_sum' and 'topk_avg', not of '{given}'"
+            );
+        }
+        _ => {
+            return plan_err!(
+                "search: there is no collapse '{given}'; allowed are 'max', 'sum', 'avg', 'topk_sum', 'topk_avg'"
+            );
+        }
+    }))
+}
+
+/// Says of each search how its elements become rows, where they do.
+fn bring_together(arms: &mut [Arm], collapses: &[Option<Collapse>], schema: &DFSchema) -> Result<()> {
+    let parts: Vec<Distance> = arms
+        .iter()
+        .filter_map(|arm| Distance::of(&arm.distance, schema))
+        .collect();
+    let fields: Vec<String> = parts.iter().map(Distance::field).collect();
+    let of_arms = parts.iter().zip(&fields).zip(collapses);
+    let of_arms = of_arms.map(|((parts, field), collapse)| ArmElements {
+        field,
+        metric: parts.metric,
+        elements: parts.elements,
+        collapse: *collapse,
+    });
+    let of_arms: Vec<ArmElements<'_>> = of_arms.collect();
+    let together = collapses_of(&of_arms).map_err(external)?;
+    for (arm, collapse) in arms.iter_mut().zip(together) {
+        arm.collapse = collapse;
+    }
+    Ok(())
+}
+
+/// Whether what the searches find together are elements of lists.
+fn finds_elements(arms: &[Arm], schema: &DFSchema) -> bool {
+    let is_one = |arm: &Arm| Distance::of(&arm.distance, schema).is_some_and(|parts| parts.elements);
+    !arms.is_empty() && arms.iter().all(|arm| is_one(arm) && arm.collapse.is_none())
 }
 
 /// The arguments of `search(..)`, when the argument is that.

@@ -13,17 +13,17 @@
 
 use arrow::datatypes::DataType as ArrowType;
 use datafusion::common::{DFSchema, Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::expressions::lit;
-use elanus_collection::Collection;
+use elanus_collection::{Collection, DataType};
 
 use super::arguments::Arguments;
-use super::{Call, Columns, DISTANCE_COLUMN, of_type};
+use super::{Call, of_type};
 use crate::error::{QueryError, external};
 use crate::operators::ann_search::QuerySource;
 use crate::plan::bm25::BM25;
 use crate::plan::distance::Distance;
-use crate::plan::hybrid_search::{Arm, HybridSearch, RerankBy};
+use crate::plan::hybrid_search::{Arm, RerankBy};
 use crate::plan::vector_join::number_of_rows;
 use crate::plugins::{PluginRerank, ReadyPlugin, Searched};
 use crate::query_vectors::QueryVectors;
@@ -86,12 +86,16 @@ impl Call<'_> {
             rerank.text = arms.iter().find_map(text_of);
         }
         let searched = parts.iter().filter_map(|parts| {
-            let field = collection.schema().field(&parts.column.name)?;
+            let field = collection.schema().vector_column(&parts.field())?;
             let source = QuerySource::Vectors {
                 vectors: QueryVectors::Null,
                 nq: 1,
             };
-            Some((field.name.clone(), field.data_type.clone(), source))
+            let data_type = match field.data_type {
+                DataType::VectorArray { element } if parts.elements => *element,
+                data_type => data_type,
+            };
+            Some((field.name, data_type, source))
         });
         let searched = Searched {
             arms: searched.collect(),
@@ -101,56 +105,6 @@ impl Call<'_> {
         };
         ReadyPlugin::new(&rerank.plugin, collection.schema(), 1, searched).map_err(external)?;
         Ok(rerank)
-    }
-
-    /// `vector_search(.., rerank => ..)`: what the search finds, in the order of the plugin.
-    pub(super) fn reranked_vector_search(
-        mut self,
-        mut arguments: Arguments,
-        rerank: RerankBy,
-    ) -> Result<LogicalPlan> {
-        for name in [
-            "radius",
-            "range_filter",
-            "group_by",
-            "group_size",
-            "strict_group_size",
-        ] {
-            if arguments.named.contains_key(name) {
-                let of = self.function.name;
-                return Err(external(QueryError::Unsupported(format!(
-                    "{name} together with rerank of {of}"
-                ))));
-            }
-        }
-        let (table, collection) = self.table(arguments.required("table")?)?;
-        self.check_free(&collection, &table, DISTANCE_COLUMN)?;
-        let filter = arguments.named.remove("filter");
-        let found = self.fused(
-            &table,
-            &collection,
-            filter,
-            (None, Some(rerank)),
-            |call, schema| {
-                let arm = call.search(arguments, Columns::OfVectors, &table, &collection, schema, None)?;
-                let k = arm.k.clone();
-                Ok((vec![arm], k))
-            },
-        )?;
-        let LogicalPlan::Extension(extension) = &found else {
-            return plan_err!("a search is a node of its own");
-        };
-        let Some(node) = extension.node.as_any().downcast_ref::<HybridSearch>() else {
-            return plan_err!("a search is a node of its own");
-        };
-        let Some(arm) = node.arms.first() else {
-            return plan_err!("a search has something to search for");
-        };
-        let distance = arm.distance.clone().alias_qualified(Some(table), DISTANCE_COLUMN);
-        let mut outputs: Vec<Expr> = found.schema().columns().into_iter().map(Expr::Column).collect();
-        // The score comes last.
-        outputs.insert(outputs.len().saturating_sub(1), distance);
-        LogicalPlanBuilder::from(found).project(outputs)?.build()
     }
 }
 

@@ -49,7 +49,9 @@ impl Call<'_> {
             None => (Some(fusion), None),
         };
         self.fused(&table, &collection, filter, order, |call, schema| {
-            let arm = call.search(arguments, Columns::OfTexts, &table, &collection, schema, None)?;
+            let compared = call.compared(&mut arguments, &table, &collection, Columns::OfTexts)?;
+            let table = (&table, &*collection, schema);
+            let (arm, _) = call.search(&mut arguments, compared, table, None)?;
             let k = arm.k.clone();
             Ok((vec![arm], k))
         })
