@@ -13,6 +13,8 @@
 //! NULL is unknown. In JSON an integer is looked up as an integer, a string as a text, and nothing else is in a set:
 //! `5.0` is not 5 here.
 
+mod kind;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
@@ -34,6 +36,8 @@ use crate::arguments::{TextArgument, finish, is_text, text_literal};
 use crate::json::path::parse_pointer;
 use crate::json::scan::{Leaf, Number, find, leaf};
 
+pub use kind::MembershipKind;
+
 const BLOOM_MAGIC: &[u8; 4] = b"MBF1";
 const ROARING_MAGIC: &[u8; 4] = b"MRB1";
 /// Both envelopes put so many bytes before the body.
@@ -41,25 +45,6 @@ const HEADER: usize = 32;
 const BLOCK: usize = 32;
 const INTEGERS: u8 = 1;
 const TEXTS: u8 = 2;
-
-/// Which kind of set the bytes hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MembershipKind {
-    /// A Bloom filter: what it finds is in the set perhaps.
-    Bloom,
-    /// A bitmap of integers, which is exact.
-    Roaring,
-}
-
-impl MembershipKind {
-    /// As `type=` names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bloom => "bloom",
-            Self::Roaring => "roaring",
-        }
-    }
-}
 
 /// A set of integers or texts.
 pub struct Membership {
