@@ -244,7 +244,8 @@ impl CodedGraph {
     fn rescored(&self, k: usize, params: &SearchParams) -> usize {
         match self.params {
             BuildParams::HnswCoded(coded) => coded.rescored(k, params),
-            // Estimates of plain HNSW are close: rows change places with a few others only.
+            // Estimates of plain HNSW are close: rows change places with a few others only. A list that was asked for is not
+            // made longer for them.
             BuildParams::Hnsw { .. }
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
@@ -254,7 +255,11 @@ impl CodedGraph {
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
             | BuildParams::MinHash(_)
-            | BuildParams::Sparse(_) => k.saturating_add(k.min(16 + k / 16)),
+            | BuildParams::Sparse(_) => {
+                let spare = k.saturating_add(k.min(16 + k / 16));
+                let asked = params.ef.map_or(usize::MAX, |ef| ef as usize);
+                spare.min(asked.max(k))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::walk;
 use crate::bitset::Bitset;
 use crate::blob::{Reader, Writer};
 use crate::error::{BuildError, OpenError};
+use crate::huge_pages;
 use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::SearchParams;
@@ -62,16 +63,12 @@ impl Graph {
         };
         let nodes = members.len();
         let layers = build::build(points, members, settings, options.progress)?;
-        Ok(Self {
-            len: points.len(),
-            nodes,
-            layers,
-            scratch: ScratchPool::new(points.len()),
-        })
+        Ok(Self::of(points.len(), nodes, layers))
     }
 
     /// A graph of `len` rows, `nodes` of them with a vector.
     pub(super) fn of(len: usize, nodes: usize, layers: Layers) -> Self {
+        huge_pages::advise(&layers.base);
         Self {
             len,
             nodes,
@@ -103,13 +100,8 @@ impl Graph {
         valid: Option<&Bitset>,
         nodes: usize,
     ) -> Result<Self, OpenError> {
-        let len = reader.header().rows;
-        Ok(Self {
-            len,
-            nodes,
-            layers: Layers::open(reader, first, valid)?,
-            scratch: ScratchPool::new(len),
-        })
+        let layers = Layers::open(reader, first, valid)?;
+        Ok(Self::of(reader.header().rows, nodes, layers))
     }
 
     /// Adds the arrays to a blob.

@@ -34,6 +34,7 @@ use crate::codes::product::ProductQuantizer;
 use crate::codes::scalar::ScalarQuantizer;
 use crate::error::OpenError;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
+use crate::huge_pages;
 use crate::metric::Metric;
 use levels::Levels;
 
@@ -182,14 +183,16 @@ impl RowCodes {
             RowQuantizer::Half | RowQuantizer::BFloat16 => rows.saturating_mul(dim),
             RowQuantizer::Levels(_) | RowQuantizer::Words(_) => 0,
         };
-        Ok(Self {
+        let codes = Self {
             metric,
             dim,
             quantizer,
             mean,
             records: reader.array_of(first + 3, bytes, "bytes of codes")?,
             floats: reader.array_of(first + 4, floats, "16-bit floats")?,
-        })
+        };
+        codes.advise();
+        Ok(codes)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -203,6 +206,12 @@ impl RowCodes {
             RowQuantizer::Half | RowQuantizer::BFloat16 => 0,
         };
         quantizer + self.mean.bytes() + self.records.bytes() + self.floats.bytes()
+    }
+
+    /// Asks for large pages under what walks read.
+    fn advise(&self) {
+        huge_pages::advise(&self.records);
+        huge_pages::advise(&self.floats);
     }
 
     fn records(&self) -> Records<'_> {

@@ -67,6 +67,7 @@ impl RowCodes {
             }
         }
         codes.mean = Array::Owned(prepare.mean);
+        codes.advise();
         Ok(codes)
     }
 
