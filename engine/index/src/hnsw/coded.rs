@@ -9,11 +9,13 @@
 //! by them, as it does where codes say too little or overflow.
 //!
 //! HNSW_SQ, HNSW_PQ and HNSW_PRQ have the codes that were asked for. Plain HNSW over long 32-bit floats has 8 bits per
-//! dimension, if they tell near rows apart almost as well as exact distances do: that is tried on the finished graph.
+//! dimension, if they tell near rows apart almost as well as exact distances do: that is tried before the build, which walks
+//! by them then, and again on the finished graph.
 
 use super::graph::{Allowed, Degrees, Graph};
 use super::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use super::points::{Distances, Points};
+use super::walkers::{ByCode, ByDistance};
 use crate::bitset::Bitset;
 use crate::blob::{Reader, Writer};
 use crate::codes::rows::{RowCodes, RowSource};
@@ -32,6 +34,9 @@ const MIN_PLAIN_DIM: usize = 64;
 const PLAIN_CODE: GraphCode = GraphCode::Scalar(ScalarFormat::Sq8);
 /// Rows whose links show whether a code is good enough.
 const TRIED_ROWS: usize = 200;
+/// Before there are links, the nearest `NEAR` of so many rows stand for them.
+const NEAR: usize = 32;
+const NEAR_OF: usize = 2048;
 /// Largest error of an estimate, in parts of what the distances of a row's links differ by.
 const LARGEST_ERROR: f64 = 0.1;
 
@@ -80,24 +85,25 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
     }
 }
 
-/// Whether estimates of near rows are good enough to walk by: tried on the links of some of `members`.
+/// Whether estimates of near rows are good enough to walk by: tried on some of `members`, each with the rows that `near` has
+/// for it.
 fn is_faithful<P: Points, S: RowSource>(
     codes: &RowCodes,
-    graph: &Graph,
     points: &P,
     rows: &S,
     members: &[u32],
+    near: impl Fn(u32) -> Vec<u32>,
 ) -> bool {
     let (mut error, mut spread) = (0.0, 0.0);
     let step = (members.len() / TRIED_ROWS).max(1);
     for &row in members.iter().step_by(step) {
-        let links = graph.neighbors(row);
+        let near = near(row);
         let mut query = Vec::new();
         rows.read(row, &mut query);
-        let (mut exact, mut estimates) = (vec![0.0; links.len()], vec![0.0; links.len()]);
-        points.row(row).gather(&links, &mut exact);
-        codes.scorer(query).gather(&links, &mut estimates);
-        let mean = exact.iter().map(|&distance| f64::from(distance)).sum::<f64>() / links.len().max(1) as f64;
+        let (mut exact, mut estimates) = (vec![0.0; near.len()], vec![0.0; near.len()]);
+        points.row(row).gather(&near, &mut exact);
+        codes.scorer(query).gather(&near, &mut estimates);
+        let mean = exact.iter().map(|&distance| f64::from(distance)).sum::<f64>() / near.len().max(1) as f64;
         for (&exact, &estimate) in exact.iter().zip(&estimates) {
             error += (f64::from(exact) - f64::from(estimate)).abs();
             spread += (f64::from(exact) - mean).abs();
@@ -105,6 +111,24 @@ fn is_faithful<P: Points, S: RowSource>(
     }
     // Numbers that are not finite fail.
     error <= LARGEST_ERROR * spread
+}
+
+/// The nearest to `row` of some of `members`: farther than what it will be linked to.
+fn near_of_some<P: Points>(points: &P, members: &[u32], row: u32) -> Vec<u32> {
+    let step = (members.len() / NEAR_OF).max(1);
+    let some: Vec<u32> = members
+        .iter()
+        .copied()
+        .step_by(step)
+        .filter(|&other| other != row)
+        .collect();
+    let mut distances = vec![0.0; some.len()];
+    points.row(row).gather(&some, &mut distances);
+    let mut top = TopK::new(NEAR, some.len());
+    for (&row, &distance) in some.iter().zip(&distances) {
+        top.push(distance, row);
+    }
+    top.into_sorted().iter().map(|neighbor| neighbor.row).collect()
 }
 
 impl CodedGraph {
@@ -136,12 +160,30 @@ impl CodedGraph {
             )?),
             _ => None,
         };
-        let graph = Graph::build(degrees, points, members.to_vec(), options)?;
+        let exactly = || Graph::build(degrees, points, &ByDistance(points), members.to_vec(), options);
         if let (None, Some(made), Some(numbers)) = (asked, &codes, numbers)
-            && !is_faithful(made, &graph, points, numbers.rows, members)
+            && !is_faithful(made, points, numbers.rows, members, |row| {
+                near_of_some(points, members, row)
+            })
         {
             codes = None;
         }
+        let graph = match (asked, &codes, numbers) {
+            (None, Some(made), Some(numbers)) => {
+                let walkers = ByCode {
+                    rows: numbers.rows,
+                    codes: made,
+                };
+                let graph = Graph::build(degrees, points, &walkers, members.to_vec(), options)?;
+                if is_faithful(made, points, numbers.rows, members, |row| graph.neighbors(row)) {
+                    graph
+                } else {
+                    codes = None;
+                    exactly()?
+                }
+            }
+            _ => exactly()?,
+        };
         Ok(Some(Self { params, graph, codes }))
     }
 

@@ -6,6 +6,7 @@ use super::layers::{LayerRef, Layers, Link};
 use super::points::{Distances, Points};
 use super::scratch::{Scratch, ScratchPool};
 use super::walk;
+use super::walkers::Walkers;
 use crate::bitset::Bitset;
 use crate::blob::{Reader, Writer};
 use crate::error::{BuildError, OpenError};
@@ -47,10 +48,11 @@ pub(crate) struct Allowed<'a> {
 }
 
 impl Graph {
-    /// Links `members`, rows of `points`. Runs on the current thread pool.
-    pub(crate) fn build<P: Points>(
+    /// Links `members`, rows of `points`, which walk by `walkers`. Runs on the current thread pool.
+    pub(crate) fn build<P: Points, W: Walkers>(
         degrees: Degrees,
         points: &P,
+        walkers: &W,
         members: Vec<u32>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
@@ -62,7 +64,7 @@ impl Graph {
             seed: options.seed,
         };
         let nodes = members.len();
-        let layers = build::build(points, members, settings, options.progress)?;
+        let layers = build::build(points, walkers, members, settings, options.progress)?;
         Ok(Self::of(points.len(), nodes, layers))
     }
 

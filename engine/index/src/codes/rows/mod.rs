@@ -39,6 +39,7 @@ use crate::metric::Metric;
 use levels::Levels;
 
 pub(crate) use records::{Line, Records};
+pub(crate) use scorer::CodeScorer;
 pub(crate) use train::{RowSource, normalize};
 pub(crate) use words::Words;
 
