@@ -4,8 +4,8 @@
 //!   query ──> walk over codes ──> the best R by estimate ──> exact distances ──> the best k
 //! ```
 //!
-//! A hop reads codes instead of vectors: a quarter of the bytes or less. The links are those of exact distances, so codes
-//! cost no quality of the graph. What is within a window of distances, only exact distances can tell; such a search walks
+//! A hop reads codes instead of vectors: a quarter of the bytes or less. Which links a row keeps is decided by exact
+//! distances, so codes cost no quality of the graph. What is within a window of distances, only exact distances can tell; such a search walks
 //! by them, as it does where codes say too little or overflow.
 //!
 //! HNSW_SQ, HNSW_PQ and HNSW_PRQ have the codes that were asked for. Plain HNSW over long 32-bit floats has 8 bits per
@@ -401,6 +401,60 @@ mod tests {
         built(params, &data, 16, |graph, vectors| {
             assert!(graph.codes.is_some());
             assert_eq!(nearest_to_17(graph, vectors)[0].row, 17);
+        });
+    }
+
+    #[test]
+    fn a_graph_that_is_built_by_codes_finds_as_much() {
+        let data = normal(4_000, 64);
+        built(PLAIN, &data, 64, |by_codes, vectors| {
+            let indexed = IndexedRows::new(Metric::L2, vectors, None);
+            let space = indexed.space(vectors);
+            let (degrees, _) = parts(PLAIN).unwrap();
+            let options = BuildOptions::default();
+            let exactly = Graph::build(degrees, &space, &ByDistance(&space), indexed.numbers(), &options);
+            let search = SearchParams {
+                ef: Some(64),
+                ..SearchParams::default()
+            };
+            let found = |graph: &Graph| {
+                let mut hits = 0;
+                for query in normal(4_100, 64)[4_000 * 64..].chunks_exact(64) {
+                    let (scorer, stats) = (space.scorer(query), &mut SearchStats::default());
+                    let mut oracle = TopK::new(10, vectors.len());
+                    (0..vectors.len() as u32).for_each(|row| oracle.push(scorer.one(row), row));
+                    let allowed = Allowed {
+                        filter: None,
+                        count: None,
+                    };
+                    let found = graph.search(&scorer, allowed, 10, &search, stats).unwrap();
+                    let oracle = oracle.into_sorted();
+                    hits += found.iter().filter(|neighbor| oracle.contains(neighbor)).count();
+                }
+                hits
+            };
+            let (by_codes, exactly) = (found(by_codes.graph()), found(&exactly.unwrap()));
+            assert!(
+                by_codes + 20 >= exactly && exactly > 500,
+                "{by_codes} and {exactly} of 1,000"
+            );
+        });
+    }
+
+    #[test]
+    fn a_short_list_that_was_asked_for_stays_short() {
+        built(PLAIN, &normal(3_000, 64), 64, |graph, _| {
+            let of = |ef| {
+                let params = SearchParams {
+                    ef,
+                    ..SearchParams::default()
+                };
+                graph.rescored(10, &params)
+            };
+            assert_eq!(
+                [of(Some(10)), of(Some(15)), of(Some(64)), of(None)],
+                [10, 15, 20, 20]
+            );
         });
     }
 
