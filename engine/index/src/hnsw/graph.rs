@@ -65,12 +65,12 @@ impl Graph {
         };
         let nodes = members.len();
         let layers = build::build(points, walkers, members, settings, options.progress)?;
+        huge_pages::collapse(&layers.base);
         Ok(Self::of(points.len(), nodes, layers))
     }
 
     /// A graph of `len` rows, `nodes` of them with a vector.
     pub(super) fn of(len: usize, nodes: usize, layers: Layers) -> Self {
-        huge_pages::advise(&layers.base);
         Self {
             len,
             nodes,
@@ -103,6 +103,7 @@ impl Graph {
         nodes: usize,
     ) -> Result<Self, OpenError> {
         let layers = Layers::open(reader, first, valid)?;
+        huge_pages::hint(&layers.base);
         Ok(Self::of(reader.header().rows, nodes, layers))
     }
 

@@ -192,7 +192,8 @@ impl RowCodes {
             records: reader.array_of(first + 3, bytes, "bytes of codes")?,
             floats: reader.array_of(first + 4, floats, "16-bit floats")?,
         };
-        codes.advise();
+        huge_pages::hint(&codes.records);
+        huge_pages::hint(&codes.floats);
         Ok(codes)
     }
 
@@ -207,12 +208,6 @@ impl RowCodes {
             RowQuantizer::Half | RowQuantizer::BFloat16 => 0,
         };
         quantizer + self.mean.bytes() + self.records.bytes() + self.floats.bytes()
-    }
-
-    /// Asks for large pages under what walks read.
-    fn advise(&self) {
-        huge_pages::advise(&self.records);
-        huge_pages::advise(&self.floats);
     }
 
     fn records(&self) -> Records<'_> {
