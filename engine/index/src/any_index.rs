@@ -12,6 +12,7 @@ use crate::blob::{self, Reader};
 use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
+use crate::huge_pages;
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
 use crate::ivf::{BitLists, TypedLists};
 use crate::minhash::MinHashIndex;
@@ -177,7 +178,7 @@ impl AnyIndex {
         let file = std::fs::File::open(path).map_err(failed)?;
         file.take(FIRST_BYTES).read_to_end(&mut head).map_err(failed)?;
         if !Self::belongs_in_file(&head) {
-            return Self::open(std::fs::read(path).map_err(failed)?.into());
+            return Self::open(huge_pages::read(path).map_err(failed)?.into());
         }
         let index = Arc::new(DiskIndex::open_file(path)?);
         Ok(match index.element() {

@@ -45,6 +45,7 @@ pub mod exact;
 mod flat;
 pub mod gpu;
 mod hnsw;
+mod huge_pages;
 pub mod index;
 mod indexed_rows;
 mod ivf;

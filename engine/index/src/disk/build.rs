@@ -11,7 +11,7 @@ use super::params::DiskParams;
 use crate::bitset::Bitset;
 use crate::codes::rows::RowSource;
 use crate::error::BuildError;
-use crate::hnsw::{Form, Layers, NONE, Points, Settings, build_links};
+use crate::hnsw::{ByDistance, Form, Layers, NONE, Points, Settings, build_links};
 use crate::metric::Metric;
 use crate::progress::BuildOptions;
 
@@ -49,7 +49,13 @@ pub(crate) fn build<P: Points + RowSource>(
         seed: options.seed,
     };
     let apart = Apart::new(metric, points, members);
-    let links = build_links(&apart, members.to_vec(), settings, options.progress)?;
+    let links = build_links(
+        &apart,
+        &ByDistance(&apart),
+        members.to_vec(),
+        settings,
+        options.progress,
+    )?;
     drop(apart);
     let order = order(&links, members, RowSource::len(points));
     let bytes = params.code_bytes(vector_bytes);

@@ -22,18 +22,19 @@ use std::sync::atomic::AtomicU32;
 use rayon::prelude::*;
 
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
-use super::layers::{GrowingLayer, LayerRef, Layers, MAX_UPPER, Upper};
+use super::layers::{GrowingLayer, LayerRef, Layers, Link, Upper};
+use super::plan::{Item, Plan};
 use super::points::{Companions, Distances, Points};
 use super::scratch::{Scratch, ScratchPool};
 use super::select::select;
 use super::walk::{greedy, walk};
+use super::walkers::Walkers;
 use crate::blob::Array;
 use crate::error::BuildError;
 use crate::index::SearchStats;
 use crate::kernels::TILE;
 use crate::neighbor::Neighbor;
 use crate::progress::Progress;
-use crate::rng::Rng;
 
 /// A batch is at most this part of the graph so far.
 const BATCH_DIVISOR: usize = 50;
@@ -63,7 +64,7 @@ const FLAT_ALPHA: f32 = 1.2;
 
 impl Form {
     /// Links that a node chooses when it enters.
-    fn chosen(self) -> usize {
+    pub(super) fn chosen(self) -> usize {
         match self {
             Self::Hierarchy { m } => m,
             Self::Flat { degree, .. } => degree,
@@ -79,7 +80,7 @@ impl Form {
     }
 
     /// Most links while building. A flat graph has some to spare, so that not every link back makes a node choose anew.
-    fn room(self) -> usize {
+    pub(super) fn room(self) -> usize {
         match self {
             Self::Hierarchy { m } => 2 * m,
             Self::Flat { degree, .. } => degree + degree / 3 + 1,
@@ -94,9 +95,10 @@ impl Form {
     }
 }
 
-/// Builds the graph over `members`, rows of `points`. Runs on the current thread pool.
-pub(crate) fn build<P: Points>(
+/// Builds the graph over `members`, rows of `points`, which walk by `walkers`. Runs on the current thread pool.
+pub(crate) fn build<P: Points, W: Walkers>(
     points: &P,
+    walkers: &W,
     members: Vec<u32>,
     settings: Settings,
     progress: &dyn Progress,
@@ -106,6 +108,7 @@ pub(crate) fn build<P: Points>(
     let total = plan.order.len();
     let graph = Graph {
         points,
+        walkers,
         ef: settings.ef_construction.min(total.max(1)),
         form: settings.form,
         layers: plan.layers(rows, settings.form),
@@ -130,100 +133,6 @@ pub(crate) fn build<P: Points>(
     Ok(graph.freeze())
 }
 
-/// Order and levels of all rows, fixed before the first insertion.
-struct Plan {
-    /// Rows in order of insertion.
-    order: Vec<u32>,
-    /// Highest layer of each, parallel to `order`; 0 is the base.
-    levels: Vec<u8>,
-    /// Rows of each upper layer in order of insertion, lowest layer first.
-    upper_rows: Vec<Vec<u32>>,
-}
-
-/// A row on its way into the graph.
-struct Item {
-    row: u32,
-    /// Its node on every layer from the base up to its level.
-    nodes: Vec<u32>,
-}
-
-impl Plan {
-    fn new(mut order: Vec<u32>, settings: Settings) -> Self {
-        let mut rng = Rng::new(settings.seed);
-        rng.shuffle(&mut order);
-        let levels: Vec<u8> = match settings.form {
-            Form::Hierarchy { m } => {
-                // Each layer holds 1/M of the one below (paper, section 4.1).
-                let scale = 1.0 / (m as f64).ln();
-                let level = |_: &u32| ((-rng.unit().ln() * scale) as usize).min(MAX_UPPER) as u8;
-                order.iter().map(level).collect()
-            }
-            Form::Flat { entry, .. } => {
-                if let Some(place) = order.iter().position(|&row| row == entry) {
-                    order.swap(0, place);
-                }
-                vec![0; order.len()]
-            }
-        };
-        let top = levels.iter().copied().max().unwrap_or(0);
-        let members = |layer: u8| {
-            order
-                .iter()
-                .zip(&levels)
-                .filter(move |&(_, &level)| level >= layer)
-        };
-        let upper_rows = (1..=top)
-            .map(|layer| members(layer).map(|(&row, _)| row).collect())
-            .collect();
-        Self {
-            order,
-            levels,
-            upper_rows,
-        }
-    }
-
-    fn layers(&self, rows: usize, form: Form) -> Vec<GrowingLayer> {
-        let room = |max: usize, nodes: usize| max.min(nodes.saturating_sub(1)).max(1);
-        let base = GrowingLayer::new(rows, room(form.room(), self.order.len()), None);
-        let upper = self
-            .upper_rows
-            .iter()
-            .map(|rows| GrowingLayer::new(0, room(form.chosen(), rows.len()), Some(rows.clone())));
-        std::iter::once(base).chain(upper).collect()
-    }
-
-    /// Per upper layer, the node one layer below of each of its slots.
-    fn down(&self) -> Vec<Vec<u32>> {
-        let mut down = vec![Vec::new(); self.upper_rows.len()];
-        let mut slots = vec![0u32; self.upper_rows.len()];
-        for item in self.batch(0..self.order.len(), &mut slots) {
-            for (layer, &below) in down.iter_mut().zip(&item.nodes).take(item.nodes.len() - 1) {
-                layer.push(below);
-            }
-        }
-        down
-    }
-
-    /// The rows at `range` of the order; `slots` counts the nodes of each upper layer so far.
-    fn batch(&self, range: std::ops::Range<usize>, slots: &mut [u32]) -> Vec<Item> {
-        let rows = self
-            .order
-            .iter()
-            .zip(&self.levels)
-            .skip(range.start)
-            .take(range.len());
-        rows.map(|(&row, &level)| {
-            let mut nodes = vec![row];
-            for slot in slots.iter_mut().take(usize::from(level)) {
-                nodes.push(*slot);
-                *slot += 1;
-            }
-            Item { row, nodes }
-        })
-        .collect()
-    }
-}
-
 /// The neighbours that a row chose: per layer from the base up.
 type Chosen = Vec<Vec<Neighbor>>;
 
@@ -234,8 +143,9 @@ struct BackLink {
     source: Neighbor,
 }
 
-struct Graph<'a, P> {
+struct Graph<'a, P, W> {
     points: &'a P,
+    walkers: &'a W,
     ef: usize,
     form: Form,
     /// From the base up.
@@ -246,7 +156,7 @@ struct Graph<'a, P> {
     entry: u32,
 }
 
-impl<P: Points> Graph<'_, P> {
+impl<P: Points, W: Walkers> Graph<'_, P, W> {
     /// Inserts a batch. `top` is the highest layer with nodes, `None` while the graph is empty.
     fn insert(&self, batch: &[Item], top: Option<usize>, scratch: &ScratchPool) {
         let rows: Vec<u32> = batch.iter().map(|item| item.row).collect();
@@ -289,9 +199,9 @@ impl<P: Points> Graph<'_, P> {
             return Vec::new();
         };
         let level = item.nodes.len() - 1;
-        let scorer = self.points.row(item.row);
+        let (scorer, walker) = (self.points.row(item.row), self.walkers.walker(item.row));
         let mut chosen = vec![Vec::new(); level + 1];
-        let mut near = Vec::new();
+        let (mut near, mut scored) = (Vec::new(), Vec::new());
         if let Some(entry_layer) = top {
             let node = if entry_layer == 0 { self.entry } else { 0 };
             let row = self
@@ -299,7 +209,7 @@ impl<P: Points> Graph<'_, P> {
                 .get(entry_layer)
                 .map_or(self.entry, |layer| layer.view().row(node));
             near.push(Neighbor {
-                distance: scorer.one(row),
+                distance: walker.one(row),
                 row: node,
             });
         }
@@ -307,10 +217,17 @@ impl<P: Points> Graph<'_, P> {
             // Layers that only rows of this batch reach have nothing to walk yet.
             let walkable = top.is_some_and(|top| index <= top);
             if walkable {
-                self.approach(layer, index <= level, &scorer, &mut near, scratch);
+                self.approach(layer, index <= level, &walker, &mut near, scratch);
             }
             if let Some(list) = chosen.get_mut(index) {
-                let walked = if walkable { near.as_slice() } else { &[] };
+                let walked = match (walkable, W::EXACT) {
+                    (false, _) => &[],
+                    (true, true) => near.as_slice(),
+                    (true, false) => {
+                        score_again(layer, &scorer, &near, &mut scored);
+                        scored.as_slice()
+                    }
+                };
                 let all = candidates.merge(walked, index, self.ef, &scorer);
                 let (max, alpha) = (self.form.chosen(), self.form.alpha());
                 select(self.points, layer, item.row, &all, max, alpha, list);
@@ -470,6 +387,22 @@ impl<P: Points> Graph<'_, P> {
             entry: self.entry,
         }
     }
+}
+
+/// Writes to `scored` the nodes of `layer` in `near` with their exact distances, best first.
+fn score_again<L: Link>(
+    layer: LayerRef<'_, L>,
+    scorer: &impl Distances,
+    near: &[Neighbor],
+    scored: &mut Vec<Neighbor>,
+) {
+    let rows: Vec<u32> = near.iter().map(|neighbor| layer.row(neighbor.row)).collect();
+    let mut distances = vec![0.0; rows.len()];
+    scorer.gather(&rows, &mut distances);
+    scored.clear();
+    let nodes = near.iter().map(|neighbor| neighbor.row).zip(distances);
+    scored.extend(nodes.map(|(row, distance)| Neighbor { distance, row }));
+    scored.sort_unstable();
 }
 
 /// The batch as seen by one of its rows: candidates next to those of the graph.

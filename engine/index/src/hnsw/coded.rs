@@ -4,16 +4,18 @@
 //!   query ──> walk over codes ──> the best R by estimate ──> exact distances ──> the best k
 //! ```
 //!
-//! A hop reads codes instead of vectors: a quarter of the bytes or less. The links are those of exact distances, so codes
-//! cost no quality of the graph. What is within a window of distances, only exact distances can tell; such a search walks
+//! A hop reads codes instead of vectors: a quarter of the bytes or less. Which links a row keeps is decided by exact
+//! distances, so codes cost no quality of the graph. What is within a window of distances, only exact distances can tell; such a search walks
 //! by them, as it does where codes say too little or overflow.
 //!
 //! HNSW_SQ, HNSW_PQ and HNSW_PRQ have the codes that were asked for. Plain HNSW over long 32-bit floats has 8 bits per
-//! dimension, if they tell near rows apart almost as well as exact distances do: that is tried on the finished graph.
+//! dimension, if they tell near rows apart almost as well as exact distances do: that is tried before the build, which walks
+//! by them then, and again on the finished graph.
 
 use super::graph::{Allowed, Degrees, Graph};
 use super::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use super::points::{Distances, Points};
+use super::walkers::{ByCode, ByDistance};
 use crate::bitset::Bitset;
 use crate::blob::{Reader, Writer};
 use crate::codes::rows::{RowCodes, RowSource};
@@ -32,6 +34,9 @@ const MIN_PLAIN_DIM: usize = 64;
 const PLAIN_CODE: GraphCode = GraphCode::Scalar(ScalarFormat::Sq8);
 /// Rows whose links show whether a code is good enough.
 const TRIED_ROWS: usize = 200;
+/// Before there are links, the nearest `NEAR` of so many rows stand for them.
+const NEAR: usize = 32;
+const NEAR_OF: usize = 2048;
 /// Largest error of an estimate, in parts of what the distances of a row's links differ by.
 const LARGEST_ERROR: f64 = 0.1;
 
@@ -80,24 +85,25 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
     }
 }
 
-/// Whether estimates of near rows are good enough to walk by: tried on the links of some of `members`.
+/// Whether estimates of near rows are good enough to walk by: tried on some of `members`, each with the rows that `near` has
+/// for it.
 fn is_faithful<P: Points, S: RowSource>(
     codes: &RowCodes,
-    graph: &Graph,
     points: &P,
     rows: &S,
     members: &[u32],
+    near: impl Fn(u32) -> Vec<u32>,
 ) -> bool {
     let (mut error, mut spread) = (0.0, 0.0);
     let step = (members.len() / TRIED_ROWS).max(1);
     for &row in members.iter().step_by(step) {
-        let links = graph.neighbors(row);
+        let near = near(row);
         let mut query = Vec::new();
         rows.read(row, &mut query);
-        let (mut exact, mut estimates) = (vec![0.0; links.len()], vec![0.0; links.len()]);
-        points.row(row).gather(&links, &mut exact);
-        codes.scorer(query).gather(&links, &mut estimates);
-        let mean = exact.iter().map(|&distance| f64::from(distance)).sum::<f64>() / links.len().max(1) as f64;
+        let (mut exact, mut estimates) = (vec![0.0; near.len()], vec![0.0; near.len()]);
+        points.row(row).gather(&near, &mut exact);
+        codes.scorer(query).gather(&near, &mut estimates);
+        let mean = exact.iter().map(|&distance| f64::from(distance)).sum::<f64>() / near.len().max(1) as f64;
         for (&exact, &estimate) in exact.iter().zip(&estimates) {
             error += (f64::from(exact) - f64::from(estimate)).abs();
             spread += (f64::from(exact) - mean).abs();
@@ -105,6 +111,24 @@ fn is_faithful<P: Points, S: RowSource>(
     }
     // Numbers that are not finite fail.
     error <= LARGEST_ERROR * spread
+}
+
+/// The nearest to `row` of some of `members`: farther than what it will be linked to.
+fn near_of_some<P: Points>(points: &P, members: &[u32], row: u32) -> Vec<u32> {
+    let step = (members.len() / NEAR_OF).max(1);
+    let some: Vec<u32> = members
+        .iter()
+        .copied()
+        .step_by(step)
+        .filter(|&other| other != row)
+        .collect();
+    let mut distances = vec![0.0; some.len()];
+    points.row(row).gather(&some, &mut distances);
+    let mut top = TopK::new(NEAR, some.len());
+    for (&row, &distance) in some.iter().zip(&distances) {
+        top.push(distance, row);
+    }
+    top.into_sorted().iter().map(|neighbor| neighbor.row).collect()
 }
 
 impl CodedGraph {
@@ -136,12 +160,30 @@ impl CodedGraph {
             )?),
             _ => None,
         };
-        let graph = Graph::build(degrees, points, members.to_vec(), options)?;
+        let exactly = || Graph::build(degrees, points, &ByDistance(points), members.to_vec(), options);
         if let (None, Some(made), Some(numbers)) = (asked, &codes, numbers)
-            && !is_faithful(made, &graph, points, numbers.rows, members)
+            && !is_faithful(made, points, numbers.rows, members, |row| {
+                near_of_some(points, members, row)
+            })
         {
             codes = None;
         }
+        let graph = match (asked, &codes, numbers) {
+            (None, Some(made), Some(numbers)) => {
+                let walkers = ByCode {
+                    rows: numbers.rows,
+                    codes: made,
+                };
+                let graph = Graph::build(degrees, points, &walkers, members.to_vec(), options)?;
+                if is_faithful(made, points, numbers.rows, members, |row| graph.neighbors(row)) {
+                    graph
+                } else {
+                    codes = None;
+                    exactly()?
+                }
+            }
+            _ => exactly()?,
+        };
         Ok(Some(Self { params, graph, codes }))
     }
 
@@ -244,7 +286,8 @@ impl CodedGraph {
     fn rescored(&self, k: usize, params: &SearchParams) -> usize {
         match self.params {
             BuildParams::HnswCoded(coded) => coded.rescored(k, params),
-            // Estimates of plain HNSW are close: rows change places with a few others only.
+            // Estimates of plain HNSW are close: rows change places with a few others only. A list that was asked for is not
+            // made longer for them.
             BuildParams::Hnsw { .. }
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
@@ -254,7 +297,11 @@ impl CodedGraph {
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
             | BuildParams::MinHash(_)
-            | BuildParams::Sparse(_) => k.saturating_add(k.min(16 + k / 16)),
+            | BuildParams::Sparse(_) => {
+                let spare = k.saturating_add(k.min(16 + k / 16));
+                let asked = params.ef.map_or(usize::MAX, |ef| ef as usize);
+                spare.min(asked.max(k))
+            }
         }
     }
 
@@ -354,6 +401,60 @@ mod tests {
         built(params, &data, 16, |graph, vectors| {
             assert!(graph.codes.is_some());
             assert_eq!(nearest_to_17(graph, vectors)[0].row, 17);
+        });
+    }
+
+    #[test]
+    fn a_graph_that_is_built_by_codes_finds_as_much() {
+        let data = normal(4_000, 64);
+        built(PLAIN, &data, 64, |by_codes, vectors| {
+            let indexed = IndexedRows::new(Metric::L2, vectors, None);
+            let space = indexed.space(vectors);
+            let (degrees, _) = parts(PLAIN).unwrap();
+            let options = BuildOptions::default();
+            let exactly = Graph::build(degrees, &space, &ByDistance(&space), indexed.numbers(), &options);
+            let search = SearchParams {
+                ef: Some(64),
+                ..SearchParams::default()
+            };
+            let found = |graph: &Graph| {
+                let mut hits = 0;
+                for query in normal(4_100, 64)[4_000 * 64..].chunks_exact(64) {
+                    let (scorer, stats) = (space.scorer(query), &mut SearchStats::default());
+                    let mut oracle = TopK::new(10, vectors.len());
+                    (0..vectors.len() as u32).for_each(|row| oracle.push(scorer.one(row), row));
+                    let allowed = Allowed {
+                        filter: None,
+                        count: None,
+                    };
+                    let found = graph.search(&scorer, allowed, 10, &search, stats).unwrap();
+                    let oracle = oracle.into_sorted();
+                    hits += found.iter().filter(|neighbor| oracle.contains(neighbor)).count();
+                }
+                hits
+            };
+            let (by_codes, exactly) = (found(by_codes.graph()), found(&exactly.unwrap()));
+            assert!(
+                by_codes + 20 >= exactly && exactly > 500,
+                "{by_codes} and {exactly} of 1,000"
+            );
+        });
+    }
+
+    #[test]
+    fn a_short_list_that_was_asked_for_stays_short() {
+        built(PLAIN, &normal(3_000, 64), 64, |graph, _| {
+            let of = |ef| {
+                let params = SearchParams {
+                    ef,
+                    ..SearchParams::default()
+                };
+                graph.rescored(10, &params)
+            };
+            assert_eq!(
+                [of(Some(10)), of(Some(15)), of(Some(64)), of(None)],
+                [10, 15, 20, 20]
+            );
         });
     }
 

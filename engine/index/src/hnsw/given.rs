@@ -3,6 +3,7 @@
 use super::graph::{Degrees, Graph};
 use super::layers::{Layers, NONE, Upper};
 use super::points::Points;
+use super::walkers::ByDistance;
 use crate::blob::Array;
 use crate::error::BuildError;
 use crate::progress::{BuildOptions, Silent};
@@ -37,7 +38,8 @@ pub(super) fn over<P: Points>(
             progress: &Silent(options.progress),
             ..*options
         };
-        let layers = Graph::build(DEGREES, points, sample.clone(), &quiet)?.into_layers();
+        let layers =
+            Graph::build(DEGREES, points, &ByDistance(points), sample.clone(), &quiet)?.into_layers();
         (layers.entry, raised(&layers, &sample))
     };
     let layers = Layers {

@@ -6,9 +6,11 @@ use super::layers::{LayerRef, Layers, Link};
 use super::points::{Distances, Points};
 use super::scratch::{Scratch, ScratchPool};
 use super::walk;
+use super::walkers::Walkers;
 use crate::bitset::Bitset;
 use crate::blob::{Reader, Writer};
 use crate::error::{BuildError, OpenError};
+use crate::huge_pages;
 use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::SearchParams;
@@ -46,10 +48,11 @@ pub(crate) struct Allowed<'a> {
 }
 
 impl Graph {
-    /// Links `members`, rows of `points`. Runs on the current thread pool.
-    pub(crate) fn build<P: Points>(
+    /// Links `members`, rows of `points`, which walk by `walkers`. Runs on the current thread pool.
+    pub(crate) fn build<P: Points, W: Walkers>(
         degrees: Degrees,
         points: &P,
+        walkers: &W,
         members: Vec<u32>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
@@ -61,13 +64,9 @@ impl Graph {
             seed: options.seed,
         };
         let nodes = members.len();
-        let layers = build::build(points, members, settings, options.progress)?;
-        Ok(Self {
-            len: points.len(),
-            nodes,
-            layers,
-            scratch: ScratchPool::new(points.len()),
-        })
+        let layers = build::build(points, walkers, members, settings, options.progress)?;
+        huge_pages::collapse(&layers.base);
+        Ok(Self::of(points.len(), nodes, layers))
     }
 
     /// A graph of `len` rows, `nodes` of them with a vector.
@@ -103,13 +102,9 @@ impl Graph {
         valid: Option<&Bitset>,
         nodes: usize,
     ) -> Result<Self, OpenError> {
-        let len = reader.header().rows;
-        Ok(Self {
-            len,
-            nodes,
-            layers: Layers::open(reader, first, valid)?,
-            scratch: ScratchPool::new(len),
-        })
+        let layers = Layers::open(reader, first, valid)?;
+        huge_pages::hint(&layers.base);
+        Ok(Self::of(reader.header().rows, nodes, layers))
     }
 
     /// Adds the arrays to a blob.

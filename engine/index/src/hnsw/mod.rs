@@ -15,6 +15,8 @@
 //! | `frontier` | the list of the best `ef` nodes |
 //! | `scratch` | reusable memory of a walk: visited marks and buffers |
 //! | `select` | which neighbours a node keeps |
+//! | `plan` | the order of insertion and the levels |
+//! | `walkers` | what rows are walked by on their way in |
 //! | `build` | parallel and deterministic construction |
 //! | `points` | what all of these ask of the vectors |
 //! | `companions` | distances within a batch of rows |
@@ -34,10 +36,12 @@ mod given;
 mod graph;
 mod layers;
 pub(crate) mod params;
+mod plan;
 mod points;
 mod scratch;
 mod select;
 mod walk;
+mod walkers;
 
 use crate::bitset::Bitset;
 use crate::blob::Reader;
@@ -58,6 +62,7 @@ pub(crate) use graph::Allowed;
 pub(crate) use layers::{Layers, NONE};
 pub(crate) use points::{Companions, Distances, Points};
 pub(crate) use scratch::{Scratch, ScratchPool};
+pub(crate) use walkers::ByDistance;
 
 #[derive(Debug)]
 pub(crate) struct Hnsw {

@@ -14,6 +14,11 @@ pub(crate) trait Distances {
 
     /// To `rows` by number, as many as `out` has room for; equal to [`Distances::one`] bit for bit.
     fn gather(&self, rows: &[u32], out: &mut [f32]);
+
+    /// Asks the memory system for what is read of a row, where a walk should do so a hop ahead: rows short enough that those
+    /// of two hops fit into the nearest cache.
+    #[inline]
+    fn ask_for(&self, _row: u32) {}
 }
 
 /// Stored rows under a metric.

@@ -29,6 +29,14 @@ impl Visited {
         }
     }
 
+    /// Whether this walk has not seen `node`, which exists.
+    #[inline]
+    pub(crate) fn is_new(&self, node: u32) -> bool {
+        self.marks
+            .get(node as usize)
+            .is_some_and(|&mark| mark != self.walk)
+    }
+
     /// Marks `node`; true when this walk had not seen it. A node that does not exist counts as seen.
     #[inline]
     pub(crate) fn first_visit(&mut self, node: u32) -> bool {

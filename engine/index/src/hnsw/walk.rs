@@ -78,13 +78,23 @@ pub(crate) fn walk<L: Link, F: Frontier>(
         }
     }
     while let Some(node) = frontier.pop() {
-        if let Some(next) = frontier.next() {
+        let next = frontier.next();
+        if let Some(next) = next {
             prefetch(layer.room(next));
         }
         scratch.nodes.clear();
         for neighbor in layer.neighbors(node) {
             if scratch.visited.first_visit(neighbor) {
+                scorer.ask_for(layer.row(neighbor));
                 scratch.nodes.push(neighbor);
+            }
+        }
+        // What is to be read a hop later is on its way while this one's distances are computed.
+        if let Some(next) = next {
+            for neighbor in layer.neighbors(next) {
+                if scratch.visited.is_new(neighbor) {
+                    scorer.ask_for(layer.row(neighbor));
+                }
             }
         }
         score(layer, scorer, scratch, stats);

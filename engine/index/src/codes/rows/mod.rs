@@ -34,10 +34,12 @@ use crate::codes::product::ProductQuantizer;
 use crate::codes::scalar::ScalarQuantizer;
 use crate::error::OpenError;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
+use crate::huge_pages;
 use crate::metric::Metric;
 use levels::Levels;
 
 pub(crate) use records::{Line, Records};
+pub(crate) use scorer::CodeScorer;
 pub(crate) use train::{RowSource, normalize};
 pub(crate) use words::Words;
 
@@ -182,14 +184,17 @@ impl RowCodes {
             RowQuantizer::Half | RowQuantizer::BFloat16 => rows.saturating_mul(dim),
             RowQuantizer::Levels(_) | RowQuantizer::Words(_) => 0,
         };
-        Ok(Self {
+        let codes = Self {
             metric,
             dim,
             quantizer,
             mean,
             records: reader.array_of(first + 3, bytes, "bytes of codes")?,
             floats: reader.array_of(first + 4, floats, "16-bit floats")?,
-        })
+        };
+        huge_pages::hint(&codes.records);
+        huge_pages::hint(&codes.floats);
+        Ok(codes)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

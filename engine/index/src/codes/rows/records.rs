@@ -44,7 +44,7 @@ impl<'a> Records<'a> {
     }
 
     #[inline(always)]
-    fn prefetch(self, row: u32) {
+    pub(super) fn prefetch(self, row: u32) {
         if let Some(record) = self.record(row) {
             prefetch(record);
             // A record need not start a line: its end may lie in one more than it has lines.

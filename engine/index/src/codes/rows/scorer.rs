@@ -6,6 +6,7 @@ use super::{Levels, RowCodes, RowQuantizer, Words, levels_of, words_of};
 use crate::codes::level::Level;
 use crate::hnsw::Distances;
 use crate::kernels::narrow::{self, BFloat16, Half, Single};
+use crate::kernels::prefetch;
 use crate::metric::{Metric, ip_distance};
 
 /// Distances of one query to rows, estimated by their codes. One that no number holds is infinite.
@@ -132,6 +133,17 @@ impl Distances for CodeScorer<'_> {
                 line,
             } => words.gather(*records, tables, *line, rows, out),
             Self::Floats { codes, query } => codes.gather_floats(query, rows, out),
+        }
+    }
+
+    #[inline]
+    fn ask_for(&self, row: u32) {
+        match self {
+            Self::Levels { records, .. } | Self::Words { records, .. } => records.prefetch(row),
+            Self::Floats { codes, .. } => {
+                let start = row as usize * codes.dim;
+                prefetch(codes.floats.get(start..start + codes.dim).unwrap_or(&[]));
+            }
         }
     }
 }

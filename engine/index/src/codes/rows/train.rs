@@ -9,6 +9,7 @@ use crate::codes::product::{ProductQuantizer, SAMPLE_PER_WORD};
 use crate::codes::scalar::ScalarQuantizer;
 use crate::error::BuildError;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
+use crate::huge_pages;
 use crate::metric::{Metric, inverse_norm};
 use crate::progress::Progress;
 use crate::rng::Rng;
@@ -67,6 +68,8 @@ impl RowCodes {
             }
         }
         codes.mean = Array::Owned(prepare.mean);
+        huge_pages::collapse(&codes.records);
+        huge_pages::collapse(&codes.floats);
         Ok(codes)
     }
 
