@@ -16,7 +16,8 @@ use super::cagra::CagraParams;
 use super::error::GpuError;
 use super::gather::{Gatherer, batch_wait};
 use super::graph::{self, GraphWalk};
-use super::ivf::{self, IvfFlatOn, ListScan};
+use super::ivf::params::PqParams;
+use super::ivf::{self, CodeScan, FlatScan, IvfFlatOn, IvfPqOn};
 use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::blob::Reader;
@@ -25,7 +26,7 @@ use crate::flat::Flat;
 use crate::hnsw::Hnsw;
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::{Candidates, IndexedRows};
-use crate::ivf::IvfFlat;
+use crate::ivf::{IvfCoded, IvfFlat};
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
@@ -89,6 +90,8 @@ pub(crate) struct OnDevice<H, S> {
 pub(crate) type GpuBruteForce = OnDevice<Flat, BruteForce<OwnBackend>>;
 /// GPU_IVF_FLAT.
 pub(crate) type GpuIvfFlat = IvfFlatOn<OwnBackend>;
+/// GPU_IVF_PQ.
+pub(crate) type GpuIvfPq = IvfPqOn<OwnBackend>;
 
 /// GPU_CAGRA.
 pub(crate) type GpuCagra = OnDevice<Hnsw, GraphWalk<OwnBackend>>;
@@ -138,9 +141,31 @@ impl GpuIvfFlat {
     pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
         let params = BuildParams::GpuIvfFlat { nlist };
         let host = IvfFlat::open(reader, nlist, rows)?;
-        let of_device = |device: &Arc<_>| ListScan::new(Arc::clone(device), SearchTuning::default());
+        let of_device = |device: &Arc<_>| FlatScan::new(Arc::clone(device), SearchTuning::default());
         let search = device_of(params).map(of_device);
         Ok(Self::new(params, host, search, LEAST_WORK))
+    }
+}
+
+impl GpuIvfPq {
+    /// Needs a device.
+    pub(crate) fn build(
+        params: PqParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let device = super::device()?;
+        ivf::build_pq(device, params, rows, vectors, options, SearchTuning::default())
+    }
+
+    /// Searches without a device where there is none.
+    pub(crate) fn open(reader: &Reader, params: PqParams, rows: IndexedRows) -> Result<Self, OpenError> {
+        let of_index = BuildParams::GpuIvfPq(params);
+        let host = IvfCoded::open(reader, params.on_processor(), rows)?;
+        let of_device = |device: &Arc<_>| CodeScan::new(Arc::clone(device), SearchTuning::default());
+        let search = device_of(of_index).map(of_device);
+        Ok(Self::new(of_index, host, search, LEAST_WORK))
     }
 }
 

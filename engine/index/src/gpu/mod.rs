@@ -17,7 +17,7 @@
 //! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
 //! | `ivf` | lists: made and scanned on the device |
 //! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
-//! | `queries`, `rescore` | a batch of queries on the device, and exact distances of what it finds |
+//! | `start`, `queries`, `rescore` | what stays on the device, a batch of queries there, and exact distances of what it finds |
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
 //! | [`twin`] | the kernels in plain Rust |
@@ -47,16 +47,19 @@ mod queries;
 mod ranges;
 mod rescore;
 mod slack;
+mod start;
 mod tuning;
 pub mod twin;
+mod twin_codes;
 mod twin_walk;
 
 pub use backend::{Backend, Device};
 pub use error::GpuError;
 pub use gather::set_batch_wait;
 pub use graph::cagra_on;
-pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat};
-pub use ivf::ivf_flat_on;
+pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
+pub use ivf::params::PqParams;
+pub use ivf::{ivf_flat_on, ivf_pq_on};
 pub use offer::{GpuIndex, Offer, set_fallback};
 pub use tuning::SearchTuning;
 

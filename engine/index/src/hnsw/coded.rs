@@ -72,6 +72,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
         BuildParams::Flat
         | BuildParams::GpuBruteForce
         | BuildParams::GpuIvfFlat { .. }
+        | BuildParams::GpuIvfPq(_)
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
         | BuildParams::Disk(_)
@@ -249,6 +250,7 @@ impl CodedGraph {
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_)
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)

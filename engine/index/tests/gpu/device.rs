@@ -135,7 +135,15 @@ fn compile(compiler: &str, folder: &Path) -> PathBuf {
     let (code, library) = (folder.join("emulator.cpp"), folder.join("libcuda.so"));
     std::fs::write(&code, text).unwrap();
     let output = Command::new(compiler)
-        .args(["-std=c++17", "-O1", "-fPIC", "-shared", "-Wall", "-Werror"])
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-Wall",
+            "-Werror",
+            "-ffp-contract=off",
+        ])
         .args([
             "-Wno-unknown-pragmas",
             "-U_FORTIFY_SOURCE",

@@ -12,17 +12,17 @@ use elanus_index::{
 use crate::data::{METRICS, Rng, allow_percent};
 use crate::device::lend;
 
-const ALWAYS: SearchTuning = SearchTuning {
+pub const ALWAYS: SearchTuning = SearchTuning {
     queries: 5,
     least_work: 0,
 };
 
-fn twin() -> Arc<Device<Twin>> {
+pub fn twin() -> Arc<Device<Twin>> {
     Device::new(Twin::new(), 1 << 30)
 }
 
 /// Rows around 40 centers.
-fn clusters(rows: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
+pub fn clusters(rows: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
     let mut rng = Rng(seed);
     let centers = Rng(77).normals(40 * dim);
     let mut data = Vec::with_capacity(rows * dim);
@@ -44,7 +44,7 @@ fn build<B: Backend + 'static>(
     ivf_flat_on(device, (nlist, metric), vectors, valid, &options, ALWAYS).unwrap()
 }
 
-fn probing(nprobe: u32) -> SearchParams {
+pub fn probing(nprobe: u32) -> SearchParams {
     SearchParams {
         nprobe: Some(nprobe),
         ..SearchParams::default()
@@ -52,14 +52,14 @@ fn probing(nprobe: u32) -> SearchParams {
 }
 
 /// The same search by the lists on the processor: a window that everything is in is not for a device.
-fn on_processor(params: &SearchParams) -> SearchParams {
+pub fn on_processor(params: &SearchParams) -> SearchParams {
     SearchParams {
         within: Window::new(None, Some(f32::MAX)),
         ..*params
     }
 }
 
-fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
+pub fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         hits += exact
