@@ -101,21 +101,20 @@ impl Family<'_> {
     }
 }
 
-/// Compares searches of all lists, of codes in half of them, and those of a long list of nodes, with exact ones, for every
-/// metric.
+/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric.
 ///
 /// # Errors
 /// When the device fails, or an answer is wrong.
 pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64) -> Result<()> {
     let [rows, lists, queries] = CHECKED;
-    for (dim, groups) in [(31, 31), (128, 32)] {
+    for (dim, m) in [(31, 31), (128, 32)] {
         let (base, asked) = (clusters(rows, dim, seed), clusters(queries, dim, !seed));
         let (base, asked) = (Vectors::new(&base, dim)?, Vectors::new(&asked, dim)?);
         for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
             let exact = exact(device, metric, base, asked, k)?;
             let codes = PqParams {
                 nlist: lists as u32,
-                m: groups as u32,
+                m,
                 nbits: 8,
             };
             for (name, family, least) in [
@@ -124,7 +123,7 @@ pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64)
                     Family::Lists(lists as u32, &[lists as u32]),
                     0.999,
                 ),
-                ("GPU_IVF_PQ", Family::Codes(codes, &[lists as u32 / 2]), 0.8),
+                ("GPU_IVF_PQ", Family::Codes(codes, &[lists as u32]), 0.8),
                 ("GPU_CAGRA", Family::Graph(32, &[512]), 0.9),
             ] {
                 let index = family.on_device(device, metric, base)?;
