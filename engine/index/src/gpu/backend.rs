@@ -469,15 +469,30 @@ pub struct Device<B> {
     pub budget: Arc<Budget>,
     /// Held while a search is on the device, so that searches do not need memory at the same time.
     pub(crate) turn: Mutex<()>,
+    /// Devices that it shares its work with.
+    peers: Vec<Arc<Self>>,
 }
 
 impl<B: Backend> Device<B> {
     /// A device of which `limit` bytes may be used.
     pub fn new(backend: B, limit: usize) -> Arc<Self> {
+        Self::with_peers(backend, limit, Vec::new())
+    }
+
+    /// The same, with devices that it shares its work with: each keeps a part of the rows of an index.
+    pub fn with_peers(backend: B, limit: usize, peers: Vec<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self {
             backend,
             budget: Budget::new(limit),
             turn: Mutex::new(()),
+            peers,
         })
+    }
+
+    /// The device and those that it shares its work with.
+    pub(super) fn all(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        let mut all = vec![Arc::clone(self)];
+        all.extend(self.peers.iter().cloned());
+        all
     }
 }

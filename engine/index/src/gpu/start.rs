@@ -66,17 +66,21 @@ pub(super) fn queries_at_once(budget: &Budget, query_bytes: usize, tuning: Searc
     (share / query_bytes.max(1)).clamp(1, tuning.queries.max(1))
 }
 
-/// Whether an index that takes so many bytes can ever be on a device.
+/// Whether an index that takes so many bytes can ever be on some devices.
 ///
 /// # Errors
-/// When it takes more than may be used; the text names both.
-pub(super) fn check_fits<B>(device: &Device<B>, what: &'static str, needed: usize) -> Result<(), GpuError> {
-    let limit = device.budget.limit();
+/// When it takes more than may be used of all of them; the text names both.
+pub(super) fn check_fits<B: Backend>(
+    devices: &[Arc<Device<B>>],
+    what: &'static str,
+    needed: usize,
+) -> Result<(), GpuError> {
+    let limit = devices.iter().map(|device| device.budget.limit()).sum();
     if needed > limit {
         return Err(GpuError::Memory {
             what,
             needed,
-            free: device.budget.free(),
+            free: devices.iter().map(|device| device.budget.free()).sum(),
             limit,
         });
     }

@@ -58,6 +58,18 @@ impl Lent {
         })
     }
 
+    /// Kernels started so far on one of the devices; `None` on a real one.
+    pub fn launches_of(&self, device: i32) -> Option<u32> {
+        self.emulator.map(|library| {
+            // SAFETY: as declared in driver.cpp.
+            unsafe {
+                let count: Symbol<'_, unsafe extern "C" fn(i32) -> u32> =
+                    library.get(b"emulator_launches_of").unwrap();
+                count(device)
+            }
+        })
+    }
+
     fn call(&self, name: &str, value: u64) {
         if let Some(library) = self.emulator {
             // SAFETY: as declared in driver.cpp.

@@ -8,6 +8,7 @@ use elanus_index::{
     Bitset, BuildOptions, IndexKind, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorIndex,
     Vectors, Window, exact_search, open,
 };
+use rayon::prelude::*;
 
 use crate::data::{METRICS, Rng, allow_percent};
 use crate::device::lend;
@@ -338,4 +339,35 @@ fn a_batch_that_is_too_small_for_a_device_is_that_of_its_searches() {
     assert_eq!(of_batch, of_searches);
     assert_eq!((of_batch.lists, of_batch.strategy), (90, Strategy::Lists));
     assert_eq!(device.budget.free(), device.budget.limit());
+}
+
+/// A thread of a pool that waits for others of its loop takes up other searches meanwhile: none of them may wait for what the
+/// thread itself holds.
+#[test]
+fn searches_in_the_loops_of_a_pool_do_not_wait_for_themselves() {
+    let (base, queries) = (clusters(3_000, 12, 0.0, 11), clusters(64, 12, 0.1, 12));
+    let vectors = Vectors::new(&base, 12).unwrap();
+    let device = twin();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    for round in 0..6 {
+        // Not yet on the device, so that the first searches upload them.
+        let indexes: Vec<_> = (0..3)
+            .map(|_| build(&device, 16, Metric::L2, vectors, None))
+            .collect();
+        pool.install(|| {
+            (0..60usize).into_par_iter().for_each(|turn| {
+                let (index, mut stats) = (&indexes[turn % 3], SearchStats::default());
+                let params = probing(4);
+                if turn % 2 == 0 {
+                    let queries = Vectors::new(&queries, 12).unwrap();
+                    let found = index.search_batch(vectors, queries, 5, &params, None, &mut stats);
+                    assert_eq!(found.len(), 64);
+                } else {
+                    let query = &queries[turn % 64 * 12..][..12];
+                    let found = index.search(vectors, query, 5, &params, None, &mut stats);
+                    assert_eq!(found.len(), 5, "round {round}");
+                }
+            });
+        });
+    }
 }

@@ -15,3 +15,4 @@ mod kernels;
 mod list_kernels;
 mod pq;
 mod search;
+mod several;

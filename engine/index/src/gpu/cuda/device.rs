@@ -111,15 +111,46 @@ pub struct Cuda {
 /// # Errors
 /// No driver, no device, no compiler, or a device that fails.
 pub fn open(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+    open_all(options, &[options.ordinal])
+}
+
+/// Opens several devices, the others as peers of the first; that of `options` when none are named.
+///
+/// # Errors
+/// As [`open`], of the first that fails; a device that is named twice.
+pub fn open_all(options: &Options, ordinals: &[usize]) -> Result<Arc<Device<Cuda>>, GpuError> {
+    let (first, others) = match ordinals {
+        [] => (options.ordinal, &[][..]),
+        [first, others @ ..] => (*first, others),
+    };
+    for (at, ordinal) in ordinals.iter().enumerate() {
+        if ordinals.iter().take(at).any(|other| other == ordinal) {
+            return Err(GpuError::NoDevice {
+                reason: format!("device {ordinal} was asked for twice"),
+            });
+        }
+    }
+    let of = |ordinal| Options {
+        ordinal,
+        ..options.clone()
+    };
+    let peers = others
+        .iter()
+        .map(|&ordinal| open_one(&of(ordinal), Vec::new()))
+        .collect::<Result<Vec<_>, _>>()?;
+    open_one(&of(first), peers)
+}
+
+fn open_one(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<Cuda>>, GpuError> {
     // `cudarc` panics when a library is missing, or a function of a library older than it knows.
-    catch_unwind(AssertUnwindSafe(|| probe(options))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| probe(options, peers))).unwrap_or_else(|_| {
         Err(GpuError::NoDevice {
             reason: "the library of the NVIDIA driver lacks a function".to_owned(),
         })
     })
 }
 
-fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<Cuda>>, GpuError> {
     // SAFETY: the initialisers of the driver's library have no conditions.
     if !unsafe { sys::is_culib_present() } {
         return Err(GpuError::NoDriver);
@@ -156,7 +187,7 @@ fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
         info,
     };
     let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
-    Ok(Device::new(backend, limit))
+    Ok(Device::with_peers(backend, limit, peers))
 }
 
 fn describe(context: &Arc<CudaContext>) -> Result<DeviceInfo, DriverError> {

@@ -64,7 +64,7 @@ pub(super) fn build<B: Backend>(
     tuning: SearchTuning,
 ) -> Result<OnDevice<Hnsw, GraphWalk<B>>, BuildError> {
     let needed = resident::bytes(rows.count(), rows.dim, params.degree as usize);
-    check_fits(device, "an index GPU_CAGRA", needed)?;
+    check_fits(std::slice::from_ref(device), "an index GPU_CAGRA", needed)?;
     let links = build::links(device, params, &rows, vectors, options)?;
     let of_index = BuildParams::GpuCagra(params);
     let host = Hnsw::over(of_index, rows, vectors, links, options)?;

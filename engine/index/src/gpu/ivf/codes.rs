@@ -10,9 +10,7 @@
 //! does for all lists of a query. Rounded to bytes they fit into the shared memory of a block, and sums are whole numbers,
 //! the same ones as on a processor.
 
-use rayon::prelude::*;
-
-use super::places::{Groups, Places, bytes};
+use super::places::{Groups, Places, Share, bytes};
 use super::scan::{ListHost, OnDeviceLists, Scan};
 use crate::codes::product::ProductQuantizer;
 use crate::error::BuildError;
@@ -23,6 +21,7 @@ use crate::gpu::index::{Ask, Host};
 use crate::gpu::parts::{COPY_WORDS, padded, stride_of};
 use crate::gpu::queries::Queries;
 use crate::gpu::ranges::MAX_SELECT;
+use crate::gpu::threads::for_chunks;
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::lists::Lists;
 use crate::ivf::{Coder, IvfCoded};
@@ -119,14 +118,19 @@ impl<B: Backend> OnDeviceLists<B> for CodeLists<B> {
     type Host = IvfCoded;
     type Prepared = TablesOf<B::Buffer>;
 
-    fn upload(device: &Device<B>, host: &IvfCoded, vectors: Vectors<'_>) -> Result<Self, GpuError> {
+    fn upload(
+        device: &Device<B>,
+        host: &IvfCoded,
+        vectors: Vectors<'_>,
+        share: Share,
+    ) -> Result<Self, GpuError> {
         let (backend, lists, dim) = (&device.backend, host.inverted(), vectors.dim());
         let quantizer = host.product().ok_or_else(|| GpuError::Driver {
             what: "take an index",
             reason: "its codes are no product codes".to_owned(),
         })?;
         let stride = stride_of(dim);
-        let groups = Groups::of(lists);
+        let groups = Groups::of(lists, share);
         let (count, words) = (
             groups.members.len(),
             code_words(quantizer.parts(), quantizer.bits()),
@@ -139,12 +143,11 @@ impl<B: Backend> OnDeviceLists<B> for CodeLists<B> {
         let at_once = (COPY_WORDS / (words * GROUP).max(1)).max(1);
         for (turn, some) in groups.members.chunks(at_once).enumerate() {
             let mut interleaved = vec![0u32; some.len() * words * GROUP];
-            interleaved
-                .par_chunks_exact_mut((words * GROUP).max(1))
-                .zip(some)
-                .for_each(|(group, &(list, first, rows))| {
+            for_chunks(&mut interleaved, words * GROUP, |at, group| {
+                if let Some(&(list, first, rows)) = some.get(at) {
                     interleave(group, host, (list, first, rows.len()), quantizer);
-                });
+                }
+            });
             backend.write(&mut codes, turn * at_once * words * GROUP, &interleaved)?;
         }
         let metric = host.indexed().metric;

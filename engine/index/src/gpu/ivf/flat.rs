@@ -1,8 +1,6 @@
 //! GPU_IVF_FLAT: lists of rows on the device.
 
-use rayon::prelude::*;
-
-use super::places::{Groups, Places, bytes};
+use super::places::{Groups, Places, Share, bytes};
 use super::scan::{ListHost, OnDeviceLists, Scan};
 use crate::gpu::backend::{Backend, Device, GROUP};
 use crate::gpu::budget::Reservation;
@@ -11,6 +9,7 @@ use crate::gpu::index::{Ask, Host};
 use crate::gpu::parts::{COPY_WORDS, stride_of};
 use crate::gpu::queries::Queries;
 use crate::gpu::ranges::width;
+use crate::gpu::threads::for_chunks;
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::IvfFlat;
 use crate::ivf::lists::Lists;
@@ -60,9 +59,14 @@ impl<B: Backend> OnDeviceLists<B> for FlatLists<B> {
     /// Rows are compared with queries as they are.
     type Prepared = ();
 
-    fn upload(device: &Device<B>, host: &IvfFlat, vectors: Vectors<'_>) -> Result<Self, GpuError> {
+    fn upload(
+        device: &Device<B>,
+        host: &IvfFlat,
+        vectors: Vectors<'_>,
+        share: Share,
+    ) -> Result<Self, GpuError> {
         let (backend, lists, dim) = (&device.backend, host.inverted(), vectors.dim());
-        let groups = Groups::of(lists);
+        let groups = Groups::of(lists, share);
         let count = groups.members.len();
         let needed = bytes(count, lists.count(), dim, row_words(dim), 0);
         let reserved = device.budget.reserve("the lists of an index", needed)?;
@@ -72,10 +76,11 @@ impl<B: Backend> OnDeviceLists<B> for FlatLists<B> {
         let at_once = (COPY_WORDS / words).max(1);
         for (turn, some) in groups.members.chunks(at_once).enumerate() {
             let mut interleaved = vec![0.0f32; some.len() * words];
-            interleaved
-                .par_chunks_exact_mut(words)
-                .zip(some)
-                .for_each(|(group, (_, _, rows))| interleave(group, rows, vectors));
+            for_chunks(&mut interleaved, words, |at, group| {
+                if let Some((_, _, rows)) = some.get(at) {
+                    interleave(group, rows, vectors);
+                }
+            });
             backend.write(&mut data, turn * at_once * words, &interleaved)?;
         }
         let of_places: Vec<f32> = match host.indexed().inverse_norms() {

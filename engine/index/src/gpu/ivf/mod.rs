@@ -70,13 +70,13 @@ pub(super) fn build<B: Backend>(
     tuning: SearchTuning,
 ) -> Result<IvfFlatOn<B>, BuildError> {
     let needed = most_bytes(rows.count(), nlist, rows.dim, row_words(rows.dim), 0);
-    check_fits(device, "an index GPU_IVF_FLAT", needed)?;
+    check_fits(&device.all(), "an index GPU_IVF_FLAT", needed)?;
     let mut clusterer = OnDeviceClusterer::new(device, vectors);
     let host = IvfFlat::build_by(&mut clusterer, nlist, rows, vectors, options)?;
     drop(clusterer);
     let count = host.indexed().count() as u64;
     options.progress.advance(count, count);
-    let search = ListScan::new(Arc::clone(device), tuning);
+    let search = ListScan::new(device, tuning);
     let params = BuildParams::GpuIvfFlat { nlist };
     Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
 }
@@ -100,13 +100,13 @@ pub(super) fn build_pq<B: Backend>(
         dim.next_multiple_of(4),
     );
     let needed = of_lists + 4 * book_words(dim, m, params.nbits);
-    check_fits(device, "an index GPU_IVF_PQ", needed)?;
+    check_fits(&device.all(), "an index GPU_IVF_PQ", needed)?;
     let mut clusterer = OnDeviceClusterer::new(device, vectors);
     let mut coder = OnDeviceCoder::new(device);
     let coded = params.on_processor();
     let host = IvfCoded::build_by(&mut clusterer, Some(&mut coder), coded, rows, vectors, options)?;
     drop((clusterer, coder));
-    let search = ListScan::new(Arc::clone(device), tuning);
+    let search = ListScan::new(device, tuning);
     let params = BuildParams::GpuIvfPq(params);
     Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
 }

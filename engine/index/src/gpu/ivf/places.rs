@@ -19,28 +19,61 @@ pub(crate) struct Places<B: Backend> {
     centroid_terms: B::Buffer,
     /// How centroids are compared with queries.
     pub(super) comparison: Comparison,
-    /// Rows of each list.
+    /// Rows of each list that are here.
     pub(super) sizes: Vec<u32>,
     /// Place `n`: rows that the `n` longest lists have together.
     longest: Vec<usize>,
 }
 
-/// The rows of lists, cut into groups.
+/// The part of the lists that one of several devices has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    pub(super) device: usize,
+    pub(super) devices: usize,
+}
+
+impl Share {
+    /// Whether each list is in it. Longer lists come first, each to the device that has the fewest rows until then.
+    fn holds(self, lists: &Lists) -> Vec<bool> {
+        let size = |list: &u32| lists.list(*list).len();
+        let mut by_size: Vec<u32> = (0..lists.count() as u32).collect();
+        by_size.sort_by_key(|list| std::cmp::Reverse(size(list)));
+        let (mut rows, mut holds) = (vec![0usize; self.devices.max(1)], vec![false; by_size.len()]);
+        for list in by_size {
+            let least = (0..rows.len()).min_by_key(|&device| rows[device]).unwrap_or(0);
+            rows[least] += size(&list);
+            if let Some(holds) = holds.get_mut(list as usize) {
+                *holds = least == self.device;
+            }
+        }
+        holds
+    }
+}
+
+/// The rows of lists, cut into groups. Lists of other devices are there, and empty.
 pub(super) struct Groups<'a> {
     /// List, first place in it, and rows of each group.
     pub(super) members: Vec<(u32, usize, &'a [u32])>,
     starts: Vec<u32>,
+    /// Rows of each list.
+    sizes: Vec<u32>,
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn of(lists: &'a Lists) -> Self {
-        let (mut members, mut starts) = (Vec::new(), vec![0u32]);
-        for list in 0..lists.count() as u32 {
-            let groups = lists.list(list).chunks(GROUP).enumerate();
+    pub(super) fn of(lists: &'a Lists, share: Share) -> Self {
+        let (mut members, mut starts, mut sizes) = (Vec::new(), vec![0u32], Vec::new());
+        for (list, held) in (0..).zip(share.holds(lists)) {
+            let rows = if held { lists.list(list) } else { &[] };
+            let groups = rows.chunks(GROUP).enumerate();
             members.extend(groups.map(|(group, rows)| (list, group * GROUP, rows)));
             starts.push(members.len() as u32);
+            sizes.push(rows.len() as u32);
         }
-        Self { members, starts }
+        Self {
+            members,
+            starts,
+            sizes,
+        }
     }
 
     /// The row of each place; [`NO_ROW`] where there is none.
@@ -83,9 +116,7 @@ impl<B: Backend> Places<B> {
         let mut starts = backend.allocate(groups.starts.len())?;
         backend.write(&mut starts, 0, &groups.starts)?;
 
-        let sizes: Vec<u32> = (0..lists.count() as u32)
-            .map(|list| lists.list(list).len() as u32)
-            .collect();
+        let sizes = groups.sizes.clone();
         let (rows, grouping) = lists.centroid_rows();
         let mut centroids = backend.allocate(sizes.len() * stride)?;
         backend.write(&mut centroids, 0, &padded(rows.chunks_exact(dim), stride))?;

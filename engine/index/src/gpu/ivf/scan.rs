@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::places::Places;
+use super::places::{Places, Share};
 use crate::error::BuildError;
 use crate::gpu::backend::{Backend, Device, ListsOf, NO_ROW, ProbesOf};
 use crate::gpu::error::GpuError;
@@ -14,6 +14,7 @@ use crate::gpu::parts::stride_of;
 use crate::gpu::queries::Queries;
 use crate::gpu::rescore::best_of;
 use crate::gpu::start::{Filter, Resident, queries_at_once};
+use crate::gpu::threads::{at_once, for_chunks};
 use crate::gpu::tuning::SearchTuning;
 use crate::index::SearchStats;
 use crate::ivf::lists::Lists;
@@ -42,8 +43,13 @@ pub(crate) trait OnDeviceLists<B: Backend>: Sized + Send + Sync + fmt::Debug {
     /// What a batch of queries needs besides the queries.
     type Prepared;
 
-    /// Uploads the lists of an index over `vectors`.
-    fn upload(device: &Device<B>, host: &Self::Host, vectors: Vectors<'_>) -> Result<Self, GpuError>;
+    /// Uploads a share of the lists of an index over `vectors`.
+    fn upload(
+        device: &Device<B>,
+        host: &Self::Host,
+        vectors: Vectors<'_>,
+        share: Share,
+    ) -> Result<Self, GpuError>;
 
     /// What all lists have.
     fn places(&self) -> &Places<B>;
@@ -68,11 +74,17 @@ pub(crate) struct Scan<'a, B: Backend> {
     pub(super) best: &'a mut ListsOf<B::Buffer>,
 }
 
-/// Scans the lists of one index.
+/// Scans the lists of one index, of which each device has some.
 #[derive(Debug)]
 pub(crate) struct ListScan<B: Backend, R> {
-    device: Arc<Device<B>>,
+    shards: Vec<Shard<B, R>>,
     tuning: SearchTuning,
+}
+
+/// One device, and its lists.
+#[derive(Debug)]
+struct Shard<B: Backend, R> {
+    device: Arc<Device<B>>,
     resident: Resident<R>,
 }
 
@@ -98,16 +110,64 @@ struct Found {
 }
 
 impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
-    pub(crate) fn new(device: Arc<Device<B>>, tuning: SearchTuning) -> Self {
-        Self {
+    pub(crate) fn new(device: &Arc<Device<B>>, tuning: SearchTuning) -> Self {
+        let of_device = |device| Shard {
             device,
-            tuning,
             resident: Resident::default(),
+        };
+        Self {
+            shards: device.all().into_iter().map(of_device).collect(),
+            tuning,
         }
     }
 
-    fn resident(&self, host: &R::Host, vectors: Vectors<'_>) -> Result<Arc<R>, GpuError> {
-        self.resident.get(|| R::upload(&self.device, host, vectors))
+    /// What is on each device.
+    fn residents(&self, host: &R::Host, vectors: Vectors<'_>) -> Result<Vec<Arc<R>>, GpuError> {
+        let devices = self.shards.len();
+        let of_shard = |(device, shard): (usize, &Shard<B, R>)| {
+            let share = Share { device, devices };
+            let upload = || R::upload(&shard.device, host, vectors, share);
+            shard.resident.get(upload)
+        };
+        self.shards.iter().enumerate().map(of_shard).collect()
+    }
+
+    /// Queries of a batch.
+    fn at_once(&self, residents: &[Arc<R>], effort: (usize, usize), dim: usize) -> usize {
+        let of_shard = |(shard, resident): (&Shard<B, R>, &Arc<R>)| {
+            let of_query = query_bytes(plan(resident.places(), effort), &**resident, dim);
+            queries_at_once(&shard.device.budget, of_query, self.tuning)
+        };
+        self.shards.iter().zip(residents).map(of_shard).min().unwrap_or(1)
+    }
+
+    /// Candidates of a batch of queries, the numbers of which are given, from all devices.
+    fn nearest(
+        &self,
+        residents: &[Arc<R>],
+        ask: &Ask<'_>,
+        batch: &[usize],
+        effort: (usize, usize),
+    ) -> Result<Vec<Found>, GpuError> {
+        let found = at_once(&self.shards, |at, shard| {
+            let Some(resident) = residents.get(at) else {
+                return Ok(Vec::new());
+            };
+            let _turn = shard.device.turn.lock();
+            shard.nearest(resident, ask, batch, plan(resident.places(), effort))
+        });
+        let mut all: Vec<Found> = Vec::new();
+        for found in found.into_iter().flatten() {
+            let found = found?;
+            if all.is_empty() {
+                all = found;
+                continue;
+            }
+            for (all, found) in all.iter_mut().zip(found) {
+                all.add(found);
+            }
+        }
+        Ok(all)
     }
 
     /// The `k` nearest others of each of `members`, rows of `vectors`, nearest first, out of `probes` lists, as the device sees
@@ -131,18 +191,14 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
             params: &params,
             candidates: &candidates,
         };
-        let resident = self.resident(host, vectors)?;
-        let plan = plan(resident.places(), k + 1, probes);
+        let (residents, effort) = (self.residents(host, vectors)?, (probes, k + 1));
         let members: Vec<usize> = members.iter().map(|&row| row as usize).collect();
         let mut all = Vec::with_capacity(members.len() * k);
-        for batch in members.chunks(self.at_once(&resident, plan, vectors.dim())) {
+        for batch in members.chunks(self.at_once(&residents, effort, vectors.dim())) {
             if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            let found = {
-                let _turn = self.device.turn.lock();
-                self.nearest(&resident, &ask, batch, plan)?
-            };
+            let found = self.nearest(&residents, &ask, batch, effort)?;
             all.par_extend(
                 batch
                     .par_iter()
@@ -153,13 +209,9 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
         }
         Ok(all)
     }
+}
 
-    /// Queries of a batch.
-    fn at_once(&self, resident: &R, plan: Plan, dim: usize) -> usize {
-        let of_query = query_bytes(plan, resident, dim);
-        queries_at_once(&self.device.budget, of_query, self.tuning)
-    }
-
+impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
     /// Candidates of a batch of queries, the numbers of which are given.
     fn nearest(
         &self,
@@ -254,12 +306,12 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
         let (mut distances, mut numbers) = (vec![0.0f32; queries * room], vec![0u32; queries * room]);
         backend.read(&probes.distances, &mut distances)?;
         backend.read(&probes.rows, &mut numbers)?;
-        let of_queries = numbers
-            .par_chunks_exact_mut(room)
-            .zip(distances.par_chunks_exact(room));
-        of_queries.for_each(|(numbers, distances)| {
-            let pairs = numbers.iter().zip(distances);
-            let mut sorted: Vec<Neighbor> = pairs
+        // The turn is held meanwhile.
+        for_chunks(&mut numbers, room, |query, numbers| {
+            let distances = distances.iter().skip(query * room);
+            let mut sorted: Vec<Neighbor> = numbers
+                .iter()
+                .zip(distances)
                 .map(|(&row, &distance)| Neighbor { distance, row })
                 .collect();
             sorted.sort_unstable();
@@ -309,6 +361,14 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
 }
 
 impl Found {
+    /// Takes what another device found.
+    fn add(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.distances.extend(other.distances);
+        self.seen += other.seen;
+        self.members += other.members;
+    }
+
     /// The `k` nearest of them but `row` itself, at most half of them copies of it.
     fn others(&self, space: &Space<'_>, row: u32, k: usize) -> impl Iterator<Item = u32> {
         let mut sorted: Vec<Neighbor> = self
@@ -332,7 +392,7 @@ impl Found {
     }
 }
 
-fn plan<B: Backend>(places: &Places<B>, width: usize, probes: usize) -> Plan {
+fn plan<B: Backend>(places: &Places<B>, (probes, width): (usize, usize)) -> Plan {
     let probes = probes.min(places.sizes.len());
     Plan {
         probes,
@@ -370,17 +430,13 @@ impl<B: Backend, R: OnDeviceLists<B>> DeviceSearch<R::Host> for ListScan<B, R> {
         let Some((probes, width)) = host.effort(ask).filter(|_| wanted > 0) else {
             return Ok(vec![None; ask.queries.len()]);
         };
-        let resident = self.resident(host, ask.vectors)?;
-        let plan = plan(resident.places(), width, probes);
-        let at_once = self.at_once(&resident, plan, ask.vectors.dim());
+        let (residents, effort) = (self.residents(host, ask.vectors)?, (probes, width));
+        let at_once = self.at_once(&residents, effort, ask.vectors.dim());
         let all: Vec<usize> = (0..ask.queries.len()).collect();
         let part = allowed.map_or(0.0, |allowed| allowed as f64 / rows.max(1) as f64);
         let mut results = Vec::with_capacity(all.len());
         for batch in all.chunks(at_once) {
-            let found = {
-                let _turn = self.device.turn.lock();
-                self.nearest(&resident, ask, batch, plan)?
-            };
+            let found = self.nearest(&residents, ask, batch, effort)?;
             let best = batch.par_iter().zip(&found).map(|(&query, found)| {
                 // As on the processor: where a filter left little near the query, lists are the wrong way to look.
                 let few = (found.seen as f64) < found.members as f64 * part / 2.0;
