@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures exact search on the GPU of this machine, which needs a driver and the CUDA toolkit (or the Python package
+# Measures searches on the GPU of this machine, which needs a driver and the CUDA toolkit (or the Python package
 # nvidia-cuda-nvrtc-cu12), and neither Rust nor anything else of this repository:
 #
 #   cargo build --release -p elanus-gpu-bench              where there is Rust; makes target/release/gpu-bench
@@ -36,7 +36,7 @@ fi
 
 printf '\n==> compute-sanitizer\n'
 if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck synccheck; do
+    for tool in memcheck racecheck synccheck initcheck; do
         echo "$tool:"
         compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 | tail -n 3
     done

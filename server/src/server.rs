@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use elanus_collection::{Collections, Options};
+use elanus_index::gpu::DeviceList;
 use elanus_milvus::DoorMetrics;
 use elanus_plugins::TrustedKeys;
 use elanus_query::{Engine, EngineOptions, FileAccess, PluginOptions};
@@ -64,6 +65,8 @@ pub struct Limits {
     pub gpu_fallback: bool,
     /// How long a search on a GPU stays for others; none: as long as is usual.
     pub gpu_batch_wait: Option<Duration>,
+    /// The GPUs that share searches; none: the first.
+    pub gpu_devices: DeviceList,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -95,6 +98,7 @@ impl Database {
         if let Some(wait) = limits.gpu_batch_wait {
             elanus_index::gpu::set_batch_wait(wait);
         }
+        elanus_index::gpu::set_devices(limits.gpu_devices.clone());
         #[cfg(feature = "cuda")]
         elanus_index::gpu::configure(elanus_index::gpu::cuda::Options {
             cache: Some(Path::new(directory).join(KERNEL_CACHE)),
@@ -214,6 +218,7 @@ impl Server {
             analyzer_dictionaries: settings.analyzer_dictionaries.clone(),
             gpu_fallback: settings.gpu_fallback,
             gpu_batch_wait: settings.gpu_batch_wait,
+            gpu_devices: settings.gpu_devices.clone(),
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

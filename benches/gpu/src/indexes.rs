@@ -1,4 +1,4 @@
-//! GPU_IVF_FLAT and GPU_CAGRA: build times, and recall and speed for several efforts of a search, next to their equivalents on the
+//! GPU_IVF_FLAT, GPU_IVF_PQ and GPU_CAGRA: build times, and recall and speed for several efforts of a search, next to their equivalents on the
 //! processor over the same rows.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::cagra::CagraParams;
-use elanus_index::gpu::{Backend, Device, SearchTuning, cagra_on, ivf_flat_on};
+use elanus_index::gpu::{Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on};
 use elanus_index::{
     BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, Vectors, build,
 };
@@ -32,6 +32,8 @@ const TUNING: SearchTuning = SearchTuning {
 pub enum Family<'a> {
     /// GPU_IVF_FLAT of so many lists, and numbers of them that are looked at.
     Lists(u32, &'a [u32]),
+    /// GPU_IVF_PQ, and numbers of lists that are looked at.
+    Codes(PqParams, &'a [u32]),
     /// GPU_CAGRA of so many links, and lengths of its list.
     Graph(u32, &'a [u32]),
 }
@@ -46,6 +48,7 @@ impl Family<'_> {
         let options = BuildOptions::default();
         Ok(match *self {
             Self::Lists(nlist, _) => ivf_flat_on(device, (nlist, metric), base, None, &options, TUNING)?,
+            Self::Codes(params, _) => ivf_pq_on(device, (params, metric), base, None, &options, TUNING)?,
             Self::Graph(degree, _) => {
                 let params = CagraParams {
                     degree,
@@ -60,6 +63,7 @@ impl Family<'_> {
     fn on_processor(&self) -> BuildParams {
         match *self {
             Self::Lists(nlist, _) => BuildParams::IvfFlat { nlist },
+            Self::Codes(params, _) => BuildParams::IvfCoded(params.on_processor()),
             Self::Graph(degree, _) => BuildParams::Hnsw {
                 m: (degree / 2).max(2),
                 ef_construction: 2 * degree,
@@ -67,11 +71,22 @@ impl Family<'_> {
         }
     }
 
+    /// Bytes that a row which a query is compared with takes on the device, and operations that it costs.
+    fn cost(&self, dim: usize) -> (f64, f64) {
+        match *self {
+            Self::Codes(params, _) => {
+                let bytes = f64::from(params.m) * if params.nbits <= 4 { 0.5 } else { 1.0 };
+                (bytes + 4.0, f64::from(params.m))
+            }
+            Self::Lists(..) | Self::Graph(..) => (4.0 * dim as f64, 2.0 * dim as f64),
+        }
+    }
+
     fn efforts(&self) -> Vec<(u32, SearchParams)> {
-        let (Self::Lists(_, efforts) | Self::Graph(_, efforts)) = self;
+        let (Self::Lists(_, efforts) | Self::Codes(_, efforts) | Self::Graph(_, efforts)) = self;
         let params = |&effort: &u32| {
             let params = match self {
-                Self::Lists(..) => SearchParams {
+                Self::Lists(..) | Self::Codes(..) => SearchParams {
                     nprobe: Some(effort),
                     ..SearchParams::default()
                 },
@@ -86,23 +101,29 @@ impl Family<'_> {
     }
 }
 
-/// Compares searches of all lists, and those of a long list of nodes, with exact ones, for every metric.
+/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric.
 ///
 /// # Errors
 /// When the device fails, or an answer is wrong.
 pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64) -> Result<()> {
     let [rows, lists, queries] = CHECKED;
-    for dim in [31, 128] {
+    for (dim, m) in [(31, 31), (128, 32)] {
         let (base, asked) = (clusters(rows, dim, seed), clusters(queries, dim, !seed));
         let (base, asked) = (Vectors::new(&base, dim)?, Vectors::new(&asked, dim)?);
         for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
             let exact = exact(device, metric, base, asked, k)?;
+            let codes = PqParams {
+                nlist: lists as u32,
+                m,
+                nbits: 8,
+            };
             for (name, family, least) in [
                 (
                     "GPU_IVF_FLAT",
                     Family::Lists(lists as u32, &[lists as u32]),
                     0.999,
                 ),
+                ("GPU_IVF_PQ", Family::Codes(codes, &[lists as u32]), 0.8),
                 ("GPU_CAGRA", Family::Graph(32, &[512]), 0.9),
             ] {
                 let index = family.on_device(device, metric, base)?;
@@ -242,15 +263,17 @@ pub fn measure<B: Backend + 'static>(
             let cpu_seconds = median(shape.seconds, || {
                 by_processor(queries);
             });
-            let values = stats.distances as f64 * dim as f64 / seconds;
+            let (bytes, operations) = family.cost(dim);
+            let rows_looked_at = stats.distances as f64 / seconds;
+            let (bytes, operations) = (bytes * rows_looked_at, operations * rows_looked_at);
             let share = ceilings.map_or("-".to_owned(), |ceilings| {
-                format!("{:.1} %", 100.0 * ceilings.share(4.0 * values, 2.0 * values))
+                format!("{:.1} %", 100.0 * ceilings.share(bytes, operations))
             });
             println!(
                 "{effort:>7} {count:>7} {of_device:>7.4} {:>10.3} {:>12.1} {:>9.1} {share:>9} {:>12.1} {of_processor:>7.4}",
                 1e3 * seconds,
                 count as f64 / seconds,
-                4e-9 * values,
+                1e-9 * bytes,
                 count as f64 / cpu_seconds,
             );
         }

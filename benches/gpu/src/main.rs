@@ -6,7 +6,8 @@
 //!   ceilings   how fast the device copies its memory and multiplies matrices, measured
 //!   right      searches of every metric next to sums in 64 bits
 //!   speed      batches of several sizes; bytes and operations per second as shares of the ceilings
-//!   indexes    the same of GPU_IVF_FLAT and GPU_CAGRA, with build times and recall, next to the processor's IVF_FLAT and HNSW
+//!   indexes    the same of GPU_IVF_FLAT, GPU_IVF_PQ and GPU_CAGRA, with build times and recall, next to IVF_FLAT, IVF_PQ and HNSW
+//!              of the processor
 //! ```
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
@@ -24,7 +25,7 @@ use clap::Parser;
 use elanus_index::Metric;
 use elanus_index::gpu::cuda::{Options, open};
 use elanus_index::gpu::twin::Twin;
-use elanus_index::gpu::{Backend, Device};
+use elanus_index::gpu::{Backend, Device, PqParams};
 
 use crate::ceilings::Ceilings;
 use crate::indexes::Family;
@@ -47,9 +48,15 @@ struct Arguments {
     /// Sizes of the batches.
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000,10000")]
     queries: Vec<usize>,
-    /// Lists of GPU_IVF_FLAT, which is measured when this is given.
+    /// Lists of GPU_IVF_FLAT and GPU_IVF_PQ; the first is measured when this is given.
     #[arg(long)]
     nlist: Option<u32>,
+    /// Groups of dimensions of GPU_IVF_PQ, which is measured when this and the number of lists are given.
+    #[arg(long)]
+    m: Option<u32>,
+    /// Bits of a codeword's number.
+    #[arg(long, default_value_t = 8)]
+    nbits: u32,
     /// Numbers of lists that are looked at.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     nprobe: Vec<u32>,
@@ -136,7 +143,11 @@ fn measure<B: Backend + 'static>(
     let graph = arguments
         .graph_degree
         .map(|degree| Family::Graph(degree, &arguments.itopk_size));
-    for family in lists.iter().chain(&graph) {
+    let codes = arguments.nlist.zip(arguments.m).map(|(nlist, m)| {
+        let nbits = arguments.nbits;
+        Family::Codes(PqParams { nlist, m, nbits }, &arguments.nprobe)
+    });
+    for family in lists.iter().chain(&codes).chain(&graph) {
         indexes::measure(device, &shape, family, &arguments.queries, seed, ceilings)?;
     }
     Ok(())

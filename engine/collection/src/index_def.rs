@@ -562,6 +562,7 @@ mod tests {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuIvfPq(_)
                 | BuildParams::GpuCagra(_)
                 | BuildParams::IvfFlat { .. }
                 | BuildParams::IvfCoded(_)

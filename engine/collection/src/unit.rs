@@ -567,7 +567,11 @@ impl Unit {
         self.dense_index(field, metric, exact).is_none_or(|index| {
             matches!(
                 index.kind(),
-                IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::GpuIvfFlat | IndexKind::GpuCagra
+                IndexKind::Flat
+                    | IndexKind::GpuBruteForce
+                    | IndexKind::GpuIvfFlat
+                    | IndexKind::GpuIvfPq
+                    | IndexKind::GpuCagra
             )
         })
     }

@@ -148,6 +148,7 @@ impl AnyIndex {
             BuildParams::Flat
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_)
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::disk::params::{DiskParams, Ratio};
 use crate::error::OpenError;
+use crate::gpu::PqParams;
 use crate::gpu::cagra::CagraParams;
 use crate::hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use crate::index::MAX_ROWS;
@@ -53,6 +54,8 @@ const DISK: u8 = 13;
 const GPU_BRUTE_FORCE: u8 = 14;
 /// Kind of the lists on a device; its arrays are those of IVF_FLAT, without codes.
 const GPU_IVF_FLAT: u8 = 15;
+/// Kind of the lists with product codes on a device; its arrays are those of IVF_PQ.
+const GPU_IVF_PQ: u8 = 23;
 /// Kind of the index of bands of signatures.
 const MINHASH_LSH: u8 = 22;
 /// Kind of the graph on a device; its arrays are those of HNSW, without codes.
@@ -346,6 +349,7 @@ fn encode_params(params: BuildParams) -> (u8, [u32; 4]) {
         ),
         BuildParams::GpuBruteForce => (GPU_BRUTE_FORCE, [0; 4]),
         BuildParams::GpuIvfFlat { nlist } => (GPU_IVF_FLAT, [nlist, 0, 0, 0]),
+        BuildParams::GpuIvfPq(params) => (GPU_IVF_PQ, [params.nlist, params.m, params.nbits, 0]),
         BuildParams::MinHash(params) => (MINHASH_LSH, [params.element_bits, params.bands, 0, 0]),
         BuildParams::GpuCagra(params) => {
             let adapt = u32::from(params.adapt_for_cpu);
@@ -359,6 +363,11 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         0 => BuildParams::Flat,
         GPU_BRUTE_FORCE => BuildParams::GpuBruteForce,
         GPU_IVF_FLAT => BuildParams::GpuIvfFlat { nlist: numbers[0] },
+        GPU_IVF_PQ => BuildParams::GpuIvfPq(PqParams {
+            nlist: numbers[0],
+            m: numbers[1],
+            nbits: numbers[2],
+        }),
         MINHASH_LSH => BuildParams::MinHash(MinHashParams {
             element_bits: numbers[0],
             bands: numbers[1],
@@ -392,7 +401,7 @@ fn decode_params(code: u8, numbers: [u32; 4]) -> Result<BuildParams, OpenError> 
         }),
         _ => {
             return Err(OpenError::corrupt(format!(
-                "index kind code {code} (known: 0 to 7, 10 to 15, 20, 22)"
+                "index kind code {code} (known: 0 to 7, 10 to 15, 20, 22, 23)"
             )));
         }
     };

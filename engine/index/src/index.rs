@@ -10,7 +10,7 @@ use crate::blob::Reader;
 use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
-use crate::gpu::{GpuBruteForce, GpuCagra, GpuIvfFlat};
+use crate::gpu::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
 use crate::hnsw::Hnsw;
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::{IvfCoded, IvfFlat};
@@ -60,6 +60,8 @@ pub enum IndexKind {
     GpuBruteForce,
     /// Inverted lists, made and scanned on a device.
     GpuIvfFlat,
+    /// Inverted lists with codewords, made and scanned on a device.
+    GpuIvfPq,
     /// Graph, made and walked on a device.
     GpuCagra,
 }
@@ -83,6 +85,7 @@ impl fmt::Display for IndexKind {
             Self::MinHashLsh => "MINHASH_LSH",
             Self::GpuBruteForce => "GPU_BRUTE_FORCE",
             Self::GpuIvfFlat => "GPU_IVF_FLAT",
+            Self::GpuIvfPq => "GPU_IVF_PQ",
             Self::GpuCagra => "GPU_CAGRA",
         })
     }
@@ -200,6 +203,7 @@ pub fn build(
             BuildParams::GpuIvfFlat { nlist } => {
                 Ok(Arc::new(GpuIvfFlat::build(nlist, rows, vectors, options)?))
             }
+            BuildParams::GpuIvfPq(params) => Ok(Arc::new(GpuIvfPq::build(params, rows, vectors, options)?)),
             BuildParams::GpuCagra(params) => Ok(Arc::new(GpuCagra::build(params, rows, vectors, options)?)),
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
                 Ok(Arc::new(Hnsw::build(*params, rows, vectors, options)?))
@@ -251,6 +255,7 @@ pub(crate) fn open_dense(reader: &Reader) -> Result<Arc<dyn VectorIndex>, OpenEr
         BuildParams::Flat => Ok(Arc::new(Flat::open(rows))),
         BuildParams::GpuBruteForce => Ok(Arc::new(GpuBruteForce::open(rows))),
         BuildParams::GpuIvfFlat { nlist } => Ok(Arc::new(GpuIvfFlat::open(reader, nlist, rows)?)),
+        BuildParams::GpuIvfPq(params) => Ok(Arc::new(GpuIvfPq::open(reader, params, rows)?)),
         BuildParams::GpuCagra(params) => Ok(Arc::new(GpuCagra::open(reader, params, rows)?)),
         BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => Ok(Arc::new(Hnsw::open(reader, rows)?)),
         BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::open(reader, nlist, rows)?)),

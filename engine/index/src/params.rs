@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use crate::disk::params::{DiskParams, DiskSearch};
 use crate::error::ParamError;
-use crate::gpu::GpuIndex;
 use crate::gpu::cagra::{CagraParams, CagraSearch};
+use crate::gpu::{GpuIndex, PqParams};
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
 use crate::ivf::params::{CodedParams, parse_search};
@@ -166,6 +166,8 @@ pub enum BuildParams {
         /// Number of lists, 1 to 65536.
         nlist: u32,
     },
+    /// Inverted lists with codewords, made and scanned on a device where there is one.
+    GpuIvfPq(PqParams),
     /// Graph, made and walked on a device where there is one.
     GpuCagra(CagraParams),
 }
@@ -226,6 +228,7 @@ impl BuildParams {
     pub fn check_dim(&self, dim: usize) -> Result<(), ParamError> {
         match self {
             Self::IvfCoded(params) => params.check_dim(dim),
+            Self::GpuIvfPq(params) => params.on_processor().check_dim(dim),
             Self::HnswCoded(params) => params.check_dim(dim),
             Self::MinHash(params) => params.check_dim(dim),
             Self::Flat
@@ -255,6 +258,9 @@ impl BuildParams {
             Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
             Self::MinHash(params) => params.check(),
+            Self::GpuIvfPq(params) => NLIST
+                .check(params.nlist)
+                .and_then(|()| params.on_processor().check()),
             Self::GpuCagra(params) => params.check(),
         }
     }
@@ -272,6 +278,7 @@ impl BuildParams {
             Self::MinHash(_) => IndexKind::MinHashLsh,
             Self::GpuBruteForce => IndexKind::GpuBruteForce,
             Self::GpuIvfFlat { .. } => IndexKind::GpuIvfFlat,
+            Self::GpuIvfPq(_) => IndexKind::GpuIvfPq,
             Self::GpuCagra(_) => IndexKind::GpuCagra,
         }
     }
@@ -294,6 +301,7 @@ impl BuildParams {
             Self::Disk(params) => params.to_pairs(),
             Self::Sparse(params) => return params.to_map(),
             Self::MinHash(params) => params.to_pairs(),
+            Self::GpuIvfPq(params) => params.to_pairs(),
             Self::GpuCagra(params) => params.to_pairs(),
         };
         pairs
@@ -330,7 +338,7 @@ pub struct SearchParams {
     pub ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
-    /// IVF and HNSW with codes and `refine`: `k * refine_k` rows are scored again from the stored vectors.
+    /// IVF and HNSW with codes and `refine`, and GPU_IVF_PQ, whose name for it is `refine_ratio`: `k * refine_k` rows are scored again from the stored vectors.
     pub refine_k: Option<f32>,
     /// SCANN with `with_raw_data`: rows that are scored again, at least `k`.
     pub reorder_k: Option<u32>,
@@ -374,7 +382,8 @@ impl SearchParams {
             | IndexKind::IvfPq
             | IndexKind::IvfRabitq
             | IndexKind::IvfRabitqFastScan
-            | IndexKind::Scann => Ok(Self {
+            | IndexKind::Scann
+            | IndexKind::GpuIvfPq => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
                 ..parse_search(kind, params, k)?
             }),

@@ -222,6 +222,7 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                 Some(
                     IndexKind::IvfSq8
                     | IndexKind::IvfPq
+                    | IndexKind::GpuIvfPq
                     | IndexKind::IvfRabitq
                     | IndexKind::IvfRabitqFastScan
                     | IndexKind::Scann,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use elanus_index::gpu::DeviceList;
 
 use crate::server::Server;
 use crate::settings::{Address, ByteSize, Settings, variables};
@@ -69,6 +70,9 @@ pub struct ServeArgs {
     /// Microseconds that a search on a GPU stays for others to be done with, where others have lately come [default: 100]
     #[arg(long, env = "ELANUS_GPU_BATCH_WAIT", value_name = "MICROSECONDS")]
     pub gpu_batch_wait: Option<u32>,
+    /// Numbers of the GPUs that share searches, with commas between, such as 0,1; the first of them builds indexes [default: 0]
+    #[arg(long, env = "ELANUS_GPU_DEVICES", value_name = "NUMBERS")]
+    pub gpu_devices: Option<DeviceList>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use elanus_index::gpu::DeviceList;
 
 pub use self::address::Address;
 pub use self::services::Services;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub gpu_fallback: bool,
     /// How long a search on a GPU stays for others; none: as long as is usual.
     pub gpu_batch_wait: Option<Duration>,
+    /// The GPUs that share searches; none: the first.
+    pub gpu_devices: DeviceList,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -88,6 +91,7 @@ impl Settings {
         let analyzer_dictionaries = file.text("analyzer_dictionaries")?;
         let gpu_fallback = file.boolean("gpu_fallback")?;
         let gpu_batch_wait = file.parsed::<u32>("gpu_batch_wait")?;
+        let gpu_devices = file.parsed::<DeviceList>("gpu_devices")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -131,6 +135,7 @@ impl Settings {
                 .gpu_batch_wait
                 .or(gpu_batch_wait)
                 .map(|micros| Duration::from_micros(micros.into())),
+            gpu_devices: arguments.gpu_devices.or(gpu_devices).unwrap_or_default(),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

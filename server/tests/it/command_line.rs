@@ -41,6 +41,7 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "analyzer-dictionaries",
         "gpu-fallback",
         "gpu-batch-wait",
+        "gpu-devices",
         "threads",
         "log",
     ] {

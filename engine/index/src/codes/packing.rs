@@ -108,6 +108,18 @@ impl Packing {
         }
     }
 
+    /// Number `place` of the code of row `lane` of a unit of [`Packing::Nibbles`] or [`Packing::Bytes`].
+    pub(crate) fn number(self, unit: &[u8], lane: usize, place: usize) -> Option<u8> {
+        match self {
+            Self::Levels { .. } => None,
+            Self::Nibbles { .. } => {
+                let byte = unit.get(place / 4 * 64 + place % 4 / 2 * 32 + lane)?;
+                Some(byte >> (place % 2 * 4) & 15)
+            }
+            Self::Bytes { .. } => unit.get(place * 64 + lane).copied(),
+        }
+    }
+
     /// The operand of 8-bit weights, one per dimension, for [`Packing::Levels`].
     pub(crate) fn operand_of_weights(self, weights: &[i8]) -> Vec<u8> {
         let mut operand: Vec<u8> = weights.iter().map(|weight| weight.cast_unsigned()).collect();

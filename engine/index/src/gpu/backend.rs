@@ -153,6 +153,62 @@ pub const GROUP: usize = 32;
 /// A place of [`InvertedOf`] that holds no row.
 pub const NO_ROW: u32 = u32::MAX;
 
+/// Codebooks of a product quantizer on a device: of each of `parts` groups of `width` dimensions `2^bits` codewords.
+#[derive(Debug)]
+pub struct BooksOf<'a, B> {
+    /// Groups x dimensions of a group x codewords.
+    pub data: &'a B,
+    /// Squared length of each codeword: groups x codewords.
+    pub norms: &'a B,
+    /// Groups.
+    pub parts: u32,
+    /// Dimensions of a group.
+    pub width: u32,
+    /// Bits of a codeword's number, at most 8.
+    pub bits: u32,
+}
+
+impl<B> BooksOf<'_, B> {
+    /// Numbers of a code that lie in one word: eight of up to 4 bits, else four.
+    pub fn per_word(&self) -> usize {
+        codes_per_word(self.bits)
+    }
+
+    /// Words of a code.
+    pub fn code_words(&self) -> usize {
+        (self.parts as usize).div_ceil(self.per_word())
+    }
+
+    /// Words of a query's tables: 16 or 256 bytes for each group, and for those that the last word of a code has room for.
+    pub fn table_words(&self) -> usize {
+        table_words(self.parts as usize, self.bits)
+    }
+}
+
+pub(super) fn codes_per_word(bits: u32) -> usize {
+    if bits <= 4 { 8 } else { 4 }
+}
+
+/// Bytes of a group in tables.
+pub(super) fn table_entries(bits: u32) -> usize {
+    if bits <= 4 { 16 } else { 256 }
+}
+
+pub(super) fn table_words(parts: usize, bits: u32) -> usize {
+    parts.next_multiple_of(codes_per_word(bits)) * table_entries(bits) / 4
+}
+
+/// Tables of a batch of queries, see [`Backend::code_tables`].
+#[derive(Debug)]
+pub struct TablesOf<B> {
+    /// Queries x [`BooksOf::table_words`].
+    pub bytes: B,
+    /// Scale and bias of each query.
+    pub lines: B,
+    /// Least product of each query and group.
+    pub lows: B,
+}
+
 /// Lists to look at: for each query the places `first..first + count` out of `room`.
 #[derive(Debug)]
 pub struct ProbesOf<'a, B> {
@@ -325,6 +381,54 @@ pub trait Backend: Send + Sync + fmt::Debug {
         lists: &mut ListsOf<Self::Buffer>,
     ) -> Result<(), GpuError>;
 
+    /// The nearest codeword of each group of `count` rows, the first of equally near ones, as a byte: `pitch` bytes for each row,
+    /// a multiple of 4. Nearness is `|w|^2 - 2 <x, w>`, in single steps and in the order of the dimensions, so that every backend
+    /// finds the same.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn nearest_words(
+        &self,
+        rows: &Self::Buffer,
+        count: u32,
+        stride: u32,
+        books: &BooksOf<'_, Self::Buffer>,
+        pitch: u32,
+        codes: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// The products of queries, less `mean`, with all codewords, rounded to bytes: an entry stands for `scale` times itself and
+    /// its group's least product; all of those are summed in the bias. The same on every backend, bit for bit.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn code_tables(
+        &self,
+        queries: &QueriesOf<'_, Self::Buffer>,
+        mean: &Self::Buffer,
+        books: &BooksOf<'_, Self::Buffer>,
+        tables: &mut TablesOf<Self::Buffer>,
+    ) -> Result<(), GpuError>;
+
+    /// [`Backend::scan_lists`] by codes, whose estimates take the place of distances. `coded.data` are codes in words, in groups
+    /// as rows are; `coded.terms` are added under L2, one for each place. `bases` are lists x stride: distances count from them.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn scan_codes(
+        &self,
+        metric: Metric,
+        coded: (
+            &InvertedOf<'_, Self::Buffer>,
+            &Self::Buffer,
+            &BooksOf<'_, Self::Buffer>,
+        ),
+        queries: (&QueriesOf<'_, Self::Buffer>, &TablesOf<Self::Buffer>),
+        probes: &ProbesOf<'_, Self::Buffer>,
+        seen: &mut Self::Buffer,
+        lists: &mut ListsOf<Self::Buffer>,
+    ) -> Result<(), GpuError>;
+
     /// For each link of the nodes `first..first + count`, how many ways over one other node there are both links of which
     /// come earlier in their lists. `links` are those of all nodes, `degree` each, at most [`MOST_LINKS`], nearest first.
     ///
@@ -365,15 +469,30 @@ pub struct Device<B> {
     pub budget: Arc<Budget>,
     /// Held while a search is on the device, so that searches do not need memory at the same time.
     pub(crate) turn: Mutex<()>,
+    /// Devices that it shares its work with.
+    peers: Vec<Arc<Self>>,
 }
 
 impl<B: Backend> Device<B> {
     /// A device of which `limit` bytes may be used.
     pub fn new(backend: B, limit: usize) -> Arc<Self> {
+        Self::with_peers(backend, limit, Vec::new())
+    }
+
+    /// The same, with devices that it shares its work with: each keeps a part of the rows of an index.
+    pub fn with_peers(backend: B, limit: usize, peers: Vec<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self {
             backend,
             budget: Budget::new(limit),
             turn: Mutex::new(()),
+            peers,
         })
+    }
+
+    /// The device and those that it shares its work with.
+    pub(super) fn all(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        let mut all = vec![Arc::clone(self)];
+        all.extend(self.peers.iter().cloned());
+        all
     }
 }

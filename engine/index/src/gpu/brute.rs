@@ -72,6 +72,16 @@ pub struct Rounds {
     pub exact: usize,
 }
 
+impl Rounds {
+    /// Counts what another search did.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.ranges += other.ranges;
+        self.overflows += other.overflows;
+        self.repeated += other.repeated;
+        self.exact += other.exact;
+    }
+}
+
 /// Exact search over one segment.
 #[derive(Debug)]
 pub struct BruteForce<B: Backend> {

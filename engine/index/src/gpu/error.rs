@@ -53,14 +53,4 @@ pub enum GpuError {
         /// What would be built instead.
         equivalent: String,
     },
-    /// An index type that is not built on a device.
-    #[error(
-        "not supported: index type {index} on a GPU; a server with --gpu-fallback builds {equivalent} on the CPU"
-    )]
-    Index {
-        /// The type asked for.
-        index: String,
-        /// What would be built instead.
-        equivalent: String,
-    },
 }

@@ -10,6 +10,7 @@
 //! Who comes while the device is free does not wait for company, unless the last search had some: then it stays for a moment,
 //! as long as [`set_batch_wait`] says at most.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,12 @@ use crate::neighbor::Neighbor;
 const MOST: usize = 1_024;
 
 static WAIT_MICROS: AtomicU64 = AtomicU64::new(100);
+
+thread_local! {
+    /// Whether this thread searches for others. Where it waits for a part of that, it may take up further searches of its pool;
+    /// those must not wait for others, who may wait for this one.
+    static LEADS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// How long a search on a device stays for others that it can be done with, where others have lately come; 100 microseconds
 /// at first. A server sets it once, at start.
@@ -89,6 +96,9 @@ impl<K: PartialEq> Gatherer<K> {
         wait: Duration,
         search: impl FnOnce(&[f32]) -> Option<Vec<Vec<Neighbor>>>,
     ) -> Option<Vec<Neighbor>> {
+        if LEADS.get() {
+            return search(query)?.pop();
+        }
         let mut state = self.state.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
@@ -127,6 +137,7 @@ impl<K: PartialEq> Gatherer<K> {
             tickets,
             found: None,
         };
+        LEADS.set(true);
         served.found = search(&queries);
         let own = served.tickets.iter().position(|other| *other == ticket)?;
         served.found.as_mut()?.get_mut(own).map(std::mem::take)
@@ -163,6 +174,7 @@ struct Served<'a, K: PartialEq> {
 
 impl<K: PartialEq> Drop for Served<'_, K> {
     fn drop(&mut self) {
+        LEADS.set(false);
         let mut state = self.gatherer.state.lock();
         state.busy = false;
         let mut found = self.found.take().map(Vec::into_iter);
@@ -264,6 +276,22 @@ mod tests {
             }
         });
         assert_eq!(calls.into_inner(), 1);
+    }
+
+    /// As where a thread takes up a search while it waits for a part of another one.
+    #[test]
+    fn who_searches_for_others_waits_for_nobody() {
+        let (gatherer, other) = (Gatherer::default(), Gatherer::default());
+        let found = gatherer.search((), &[1.0], NO_WAIT, |queries| {
+            for gatherer in [&gatherer, &other] {
+                other.state.lock().busy = true;
+                assert!(is_of(&gatherer.search((), &[2.0], NO_WAIT, echo).unwrap(), 2.0));
+            }
+            echo(queries)
+        });
+        assert!(is_of(&found.unwrap(), 1.0));
+        other.state.lock().busy = false;
+        assert!(is_of(&other.search((), &[3.0], NO_WAIT, echo).unwrap(), 3.0));
     }
 
     #[test]

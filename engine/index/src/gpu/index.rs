@@ -10,13 +10,15 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::OwnBackend;
-use super::backend::{Backend, Device};
-use super::brute::{BruteForce, Rounds, Tuning};
+use super::backend::Device;
+use super::brute::Tuning;
 use super::cagra::CagraParams;
 use super::error::GpuError;
 use super::gather::{Gatherer, batch_wait};
 use super::graph::{self, GraphWalk};
-use super::ivf::{self, IvfFlatOn, ListScan};
+use super::ivf::params::PqParams;
+use super::ivf::{self, CodeScan, FlatScan, IvfFlatOn, IvfPqOn};
+use super::shards::Shards;
 use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::blob::Reader;
@@ -25,7 +27,7 @@ use crate::flat::Flat;
 use crate::hnsw::Hnsw;
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::{Candidates, IndexedRows};
-use crate::ivf::IvfFlat;
+use crate::ivf::{IvfCoded, IvfFlat};
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
@@ -86,9 +88,11 @@ pub(crate) struct OnDevice<H, S> {
 }
 
 /// GPU_BRUTE_FORCE.
-pub(crate) type GpuBruteForce = OnDevice<Flat, BruteForce<OwnBackend>>;
+pub(crate) type GpuBruteForce = OnDevice<Flat, Shards<OwnBackend>>;
 /// GPU_IVF_FLAT.
 pub(crate) type GpuIvfFlat = IvfFlatOn<OwnBackend>;
+/// GPU_IVF_PQ.
+pub(crate) type GpuIvfPq = IvfPqOn<OwnBackend>;
 
 /// GPU_CAGRA.
 pub(crate) type GpuCagra = OnDevice<Hnsw, GraphWalk<OwnBackend>>;
@@ -115,8 +119,7 @@ impl GpuBruteForce {
     }
 
     fn over(device: Option<&Arc<Device<OwnBackend>>>, host: Flat) -> Self {
-        let of_device =
-            |device: &Arc<_>| BruteForce::new(Arc::clone(device), host.metric(), Tuning::default());
+        let of_device = |device: &Arc<_>| Shards::new(device, host.metric(), Tuning::default());
         let search = device.map(of_device);
         Self::new(BuildParams::GpuBruteForce, host, search, LEAST_WORK)
     }
@@ -138,9 +141,31 @@ impl GpuIvfFlat {
     pub(crate) fn open(reader: &Reader, nlist: u32, rows: IndexedRows) -> Result<Self, OpenError> {
         let params = BuildParams::GpuIvfFlat { nlist };
         let host = IvfFlat::open(reader, nlist, rows)?;
-        let of_device = |device: &Arc<_>| ListScan::new(Arc::clone(device), SearchTuning::default());
+        let of_device = |device: &Arc<_>| FlatScan::new(device, SearchTuning::default());
         let search = device_of(params).map(of_device);
         Ok(Self::new(params, host, search, LEAST_WORK))
+    }
+}
+
+impl GpuIvfPq {
+    /// Needs a device.
+    pub(crate) fn build(
+        params: PqParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let device = super::device()?;
+        ivf::build_pq(device, params, rows, vectors, options, SearchTuning::default())
+    }
+
+    /// Searches without a device where there is none.
+    pub(crate) fn open(reader: &Reader, params: PqParams, rows: IndexedRows) -> Result<Self, OpenError> {
+        let of_index = BuildParams::GpuIvfPq(params);
+        let host = IvfCoded::open(reader, params.on_processor(), rows)?;
+        let of_device = |device: &Arc<_>| CodeScan::new(device, SearchTuning::default());
+        let search = device_of(of_index).map(of_device);
+        Ok(Self::new(of_index, host, search, LEAST_WORK))
     }
 }
 
@@ -179,31 +204,6 @@ impl Host for Flat {
 
     fn serialize_as(&self, params: BuildParams) -> Vec<u8> {
         Self::indexed(self).writer(params).finish()
-    }
-}
-
-impl<B: Backend> DeviceSearch<Flat> for BruteForce<B> {
-    fn rows_looked_at(&self, host: &Flat, ask: &Ask<'_>) -> usize {
-        ask.candidates.allowed.unwrap_or(host.indexed().count())
-    }
-
-    fn search(
-        &self,
-        _host: &Flat,
-        ask: &Ask<'_>,
-        stats: &mut SearchStats,
-    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
-        let allow = ask.candidates.scanned();
-        let found = Self::search(
-            self,
-            ask.vectors,
-            ask.queries,
-            ask.k,
-            allow,
-            stats,
-            &mut Rounds::default(),
-        )?;
-        Ok(found.into_iter().map(Some).collect())
     }
 }
 

@@ -15,12 +15,15 @@
 //! | [`backend`] | the trait, and what its calls take |
 //! | [`budget`] | memory of a device, accounted for |
 //! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
+//! | `shards` | exact search over several devices |
 //! | `ivf` | lists: made and scanned on the device |
 //! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
-//! | `queries`, `rescore` | a batch of queries on the device, and exact distances of what it finds |
+//! | `start`, `queries`, `rescore` | what stays on the device, a batch of queries there, and exact distances of what it finds |
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
 //! | [`twin`] | the kernels in plain Rust |
+//! | `threads` | loops while a lock is held |
+//! | `devices` | which devices there are to share the work |
 //! | `gather` | searches of several threads, done as one |
 //! | [`offer`] | Milvus' GPU index types: their parameters, their errors, and the CPU indexes that stand in for them |
 //! | `kernels/` | the source of the kernels |
@@ -36,6 +39,7 @@ pub mod budget;
 pub mod cagra;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod devices;
 mod error;
 mod gather;
 mod graph;
@@ -46,19 +50,35 @@ mod parts;
 mod queries;
 mod ranges;
 mod rescore;
+mod shards;
 mod slack;
+mod start;
+mod threads;
 mod tuning;
 pub mod twin;
+mod twin_codes;
 mod twin_walk;
 
 pub use backend::{Backend, Device};
+pub use devices::DeviceList;
 pub use error::GpuError;
 pub use gather::set_batch_wait;
 pub use graph::cagra_on;
-pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat};
-pub use ivf::ivf_flat_on;
+pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
+pub use ivf::params::PqParams;
+pub use ivf::{ivf_flat_on, ivf_pq_on};
 pub use offer::{GpuIndex, Offer, set_fallback};
+pub use shards::Shards;
 pub use tuning::SearchTuning;
+
+/// Numbers of the devices that share the work.
+static DEVICES: parking_lot::Mutex<DeviceList> = parking_lot::Mutex::new(DeviceList(Vec::new()));
+
+/// Which devices [`device`] opens, the first of them building indexes and all of them searching rows and lists; the first one of
+/// the machine when none are named. A server sets it once, at start; later calls change nothing once a device is open.
+pub fn set_devices(devices: DeviceList) {
+    *DEVICES.lock() = devices;
+}
 
 /// What the device of this process is behind.
 #[cfg(feature = "cuda")]
@@ -67,7 +87,8 @@ pub type OwnBackend = cuda::Cuda;
 #[cfg(not(feature = "cuda"))]
 pub type OwnBackend = twin::Twin;
 
-/// The device of this process, opened at the first call with the settings of [`configure`], or the usual ones.
+/// The device of this process, with those that share its work, opened at the first call with the settings of [`configure`] and
+/// [`set_devices`], or the usual ones.
 ///
 /// # Errors
 /// Why there is none; the same at every call.
@@ -77,7 +98,7 @@ pub fn device() -> Result<&'static Arc<Device<OwnBackend>>, GpuError> {
         use std::sync::OnceLock;
         static OPENED: OnceLock<Result<Arc<Device<OwnBackend>>, GpuError>> = OnceLock::new();
         OPENED
-            .get_or_init(|| cuda::open(&settings()))
+            .get_or_init(|| cuda::open_all(&settings(), &DEVICES.lock().0))
             .as_ref()
             .map_err(Clone::clone)
     }

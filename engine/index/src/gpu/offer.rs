@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::cagra::{CagraParams, check_word};
 use super::error::GpuError;
+use super::ivf::params::PqParams;
 use crate::error::ParamError;
 use crate::params::{BuildParams, DEFAULT_NLIST, NLIST};
 
@@ -31,8 +32,8 @@ pub enum GpuIndex {
         /// Number of lists.
         nlist: u32,
     },
-    /// Inverted lists with codewords; the parameters of IVF_PQ.
-    IvfPq(BuildParams),
+    /// Inverted lists with codewords.
+    IvfPq(PqParams),
     /// Graph.
     Cagra(CagraParams),
 }
@@ -77,7 +78,9 @@ impl GpuIndex {
         match index_type {
             "GPU_BRUTE_FORCE" => Some(Ok(Self::BruteForce)),
             "GPU_IVF_FLAT" => Some(lists(params)),
-            "GPU_IVF_PQ" => Some(of_lists("IVF_PQ", params).map(Self::IvfPq)),
+            "GPU_IVF_PQ" => {
+                Some(check_cache_dataset(params).and_then(|()| PqParams::parse(params).map(Self::IvfPq)))
+            }
             "GPU_CAGRA" => {
                 Some(check_cache_dataset(params).and_then(|()| CagraParams::parse(params).map(Self::Cagra)))
             }
@@ -90,7 +93,7 @@ impl GpuIndex {
         match *self {
             Self::BruteForce => BuildParams::Flat,
             Self::IvfFlat { nlist } => BuildParams::IvfFlat { nlist },
-            Self::IvfPq(params) => params,
+            Self::IvfPq(params) => BuildParams::IvfCoded(params.on_processor()),
             // The base layer of HNSW has 2 M links of a node.
             Self::Cagra(params) => BuildParams::Hnsw {
                 m: (params.degree / 2).max(2),
@@ -102,17 +105,14 @@ impl GpuIndex {
     /// What is built, given a device or why there is none, and whether processors may stand in.
     ///
     /// # Errors
-    /// When there is no device, or the type is not built on one, and no processor may stand in.
+    /// When there is no device, and no processor may stand in.
     pub fn offer(&self, device: Result<(), GpuError>, fallback: bool) -> Result<Offer, GpuError> {
         let equivalent = self.equivalent();
         let refusal = match (device, self) {
             (Ok(()), Self::BruteForce) => return Ok(Offer::of(BuildParams::GpuBruteForce)),
             (Ok(()), &Self::IvfFlat { nlist }) => return Ok(Offer::of(BuildParams::GpuIvfFlat { nlist })),
             (Ok(()), &Self::Cagra(params)) => return Ok(Offer::of(BuildParams::GpuCagra(params))),
-            (Ok(()), Self::IvfPq(_)) => GpuError::Index {
-                index: self.to_string(),
-                equivalent: equivalent.kind().to_string(),
-            },
+            (Ok(()), &Self::IvfPq(params)) => return Ok(Offer::of(BuildParams::GpuIvfPq(params))),
             (Err(error), _) => GpuError::NeedsDevice {
                 index: self.to_string(),
                 reason: error.to_string(),
@@ -150,11 +150,6 @@ impl GpuIndex {
         }
         Ok(offer.params)
     }
-}
-
-fn of_lists(cpu_type: &str, params: &BTreeMap<String, String>) -> Result<BuildParams, ParamError> {
-    check_cache_dataset(params)?;
-    BuildParams::parse(cpu_type, params)
 }
 
 fn lists(params: &BTreeMap<String, String>) -> Result<GpuIndex, ParamError> {
@@ -213,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_device_some_types_are_built_on_it_and_the_others_are_not() {
+    fn with_a_device_every_type_is_built_on_it() {
         let offer = |index_type, params: &[_]| {
             let offer = parse(index_type, params).unwrap().offer(Ok(()), true).unwrap();
             assert_eq!(offer.warning, None);
@@ -230,17 +225,13 @@ mod tests {
             adapt_for_cpu: true,
         };
         assert_eq!(graph, BuildParams::GpuCagra(params));
-        for (index_type, kind) in TYPES.into_iter().skip(2).take(1) {
-            let index = parse(index_type, &[("m", "4")]).unwrap();
-            let error = index.offer(Ok(()), false).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!(
-                    "not supported: index type {index_type} on a GPU; a server with --gpu-fallback builds {kind} on the CPU"
-                )
-            );
-            assert_eq!(index.offer(Ok(()), true).unwrap().params.kind(), kind);
-        }
+        let codes = offer("GPU_IVF_PQ", &[("m", "4"), ("nbits", "6")]);
+        let params = PqParams {
+            nlist: 128,
+            m: 4,
+            nbits: 6,
+        };
+        assert_eq!(codes, BuildParams::GpuIvfPq(params));
     }
 
     #[test]
@@ -285,6 +276,12 @@ mod tests {
                 "param 'cache_dataset_on_device' (x) should be one of true, false",
             ),
             ("GPU_IVF_PQ", "nlist", "4", "param 'm' not exist in json"),
+            (
+                "GPU_IVF_PQ",
+                "m",
+                "0",
+                "param 'm' (0) should be in range [1, 65536]",
+            ),
         ] {
             let error = parse(index_type, &[(name, value)]).unwrap_err();
             assert_eq!(error.to_string(), text);

@@ -7,7 +7,7 @@ use crate::kernels::kernels;
 use crate::metric::{Metric, inverse_norm};
 
 /// A batch of queries on the device, of which nothing is ruled out yet.
-pub(super) struct Queries<B: Backend> {
+pub(crate) struct Queries<B: Backend> {
     data: B::Buffer,
     terms: B::Buffer,
     /// What a distance must not exceed.

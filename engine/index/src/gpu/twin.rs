@@ -1,10 +1,11 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
 use super::backend::{
-    Backend, Comparison, GROUP, GraphOf, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, WalkOf,
-    Word,
+    Backend, BooksOf, Comparison, GROUP, GraphOf, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf,
+    TablesOf, WalkOf, Word,
 };
 use super::error::GpuError;
+use super::twin_codes;
 use super::twin_walk::Walker;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
@@ -141,7 +142,6 @@ impl Backend for Twin {
         for query in 0..queries.count as usize {
             let vector = queries.data.get(query * stride..(query + 1) * stride);
             let vector = vector.ok_or_else(|| outside("candidates"))?;
-            let term = |terms: &[u32], at: usize| f32::from_word(terms.get(at).copied().unwrap_or(u32::MAX));
             let bound = term(queries.bounds, query);
             for row in first as usize..(first + count) as usize {
                 let allowed = |allow: &Vec<u32>| {
@@ -284,39 +284,51 @@ impl Backend for Twin {
         lists: &mut ListsOf<Vec<u32>>,
     ) -> Result<(), GpuError> {
         let (stride, comparison) = (queries.stride as usize, Comparison::new(metric, true));
-        let term = |terms: &[u32], at: usize| f32::from_word(terms.get(at).copied().unwrap_or(u32::MAX));
-        for query in 0..queries.count as usize {
-            let vector = queries.data.get(query * stride..(query + 1) * stride);
-            let first = query * probes.room as usize + probes.first as usize;
-            let probed = probes.lists.get(first..first + probes.count as usize);
-            let (vector, probed) = vector.zip(probed).ok_or_else(|| outside("scan_lists"))?;
-            for &list in probed {
-                let span = inverted.starts.get(list as usize..list as usize + 2);
-                let span = span.ok_or_else(|| outside("scan_lists"))?;
-                for place in span[0] as usize * GROUP..span[1] as usize * GROUP {
-                    let number = inverted.numbers.get(place).copied().unwrap_or(NO_ROW);
-                    let bit = |allow: &Vec<u32>| {
-                        let word = allow.get(number as usize / 32);
-                        word.is_some_and(|word| word >> (number % 32) & 1 == 1)
-                    };
-                    if number == NO_ROW || !inverted.allow.is_none_or(bit) {
-                        continue;
-                    }
-                    let row = row_of(inverted.data, place, stride).ok_or_else(|| outside("scan_lists"))?;
-                    let sum = match metric {
-                        Metric::L2 => squared_differences(vector, &row),
-                        Metric::Ip | Metric::Cosine => dot(vector, &row),
-                    };
-                    let row_term = term(inverted.terms, if metric == Metric::Cosine { place } else { 0 });
-                    let found = distance(comparison, sum, term(queries.terms, query), row_term);
-                    *seen.get_mut(query).ok_or_else(|| outside("scan_lists"))? += 1;
-                    if found <= term(queries.bounds, query) {
-                        append(lists, query, found, number)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+        let lists_scanned = |place: Place| -> Result<f32, GpuError> {
+            let row = row_of(inverted.data, place.at, stride).ok_or_else(|| outside("scan_lists"))?;
+            let sum = match metric {
+                Metric::L2 => squared_differences(place.vector, &row),
+                Metric::Ip | Metric::Cosine => dot(place.vector, &row),
+            };
+            let at = if metric == Metric::Cosine { place.at } else { 0 };
+            let query_term = term(queries.terms, place.query);
+            Ok(distance(comparison, sum, query_term, term(inverted.terms, at)))
+        };
+        scan(inverted, queries, probes, (seen, lists), lists_scanned)
+    }
+
+    fn nearest_words(
+        &self,
+        rows: &Vec<u32>,
+        count: u32,
+        stride: u32,
+        books: &BooksOf<'_, Vec<u32>>,
+        pitch: u32,
+        codes: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        twin_codes::nearest_words(rows, (count, stride), books, pitch, codes)
+    }
+
+    fn code_tables(
+        &self,
+        queries: &QueriesOf<'_, Vec<u32>>,
+        mean: &Vec<u32>,
+        books: &BooksOf<'_, Vec<u32>>,
+        tables: &mut TablesOf<Vec<u32>>,
+    ) -> Result<(), GpuError> {
+        twin_codes::code_tables(queries, mean, books, tables)
+    }
+
+    fn scan_codes(
+        &self,
+        metric: Metric,
+        coded: (&InvertedOf<'_, Vec<u32>>, &Vec<u32>, &BooksOf<'_, Vec<u32>>),
+        queries: (&QueriesOf<'_, Vec<u32>>, &TablesOf<Vec<u32>>),
+        probes: &ProbesOf<'_, Vec<u32>>,
+        seen: &mut Vec<u32>,
+        lists: &mut ListsOf<Vec<u32>>,
+    ) -> Result<(), GpuError> {
+        twin_codes::scan_codes(metric, coded, queries, probes, seen, lists)
     }
 
     fn count_detours(
@@ -368,6 +380,62 @@ impl Backend for Twin {
         }
         Ok(())
     }
+}
+
+/// The bits of a number; no number where there is none.
+pub(super) fn term(terms: &[u32], at: usize) -> f32 {
+    f32::from_word(terms.get(at).copied().unwrap_or(u32::MAX))
+}
+
+/// A place of a list that a query looks at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) query: usize,
+    pub(super) vector: &'a [u32],
+    pub(super) list: u32,
+    pub(super) at: usize,
+}
+
+/// Looks at the places of all lists that queries ask for, and appends what is within their bounds.
+pub(super) fn scan(
+    inverted: &InvertedOf<'_, Vec<u32>>,
+    queries: &QueriesOf<'_, Vec<u32>>,
+    probes: &ProbesOf<'_, Vec<u32>>,
+    (seen, lists): (&mut [u32], &mut ListsOf<Vec<u32>>),
+    distance: impl Fn(Place<'_>) -> Result<f32, GpuError>,
+) -> Result<(), GpuError> {
+    let stride = queries.stride as usize;
+    for query in 0..queries.count as usize {
+        let vector = queries.data.get(query * stride..(query + 1) * stride);
+        let first = query * probes.room as usize + probes.first as usize;
+        let probed = probes.lists.get(first..first + probes.count as usize);
+        let (vector, probed) = vector.zip(probed).ok_or_else(|| outside("scan lists"))?;
+        for &list in probed {
+            let span = inverted.starts.get(list as usize..list as usize + 2);
+            let span = span.ok_or_else(|| outside("scan lists"))?;
+            for at in span[0] as usize * GROUP..span[1] as usize * GROUP {
+                let number = inverted.numbers.get(at).copied().unwrap_or(NO_ROW);
+                let bit = |allow: &Vec<u32>| {
+                    let word = allow.get(number as usize / 32);
+                    word.is_some_and(|word| word >> (number % 32) & 1 == 1)
+                };
+                if number == NO_ROW || !inverted.allow.is_none_or(bit) {
+                    continue;
+                }
+                *seen.get_mut(query).ok_or_else(|| outside("scan lists"))? += 1;
+                let found = distance(Place {
+                    query,
+                    vector,
+                    list,
+                    at,
+                })?;
+                if found <= term(queries.bounds, query) {
+                    append(lists, query, found, number)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The row at a place of interleaved groups.

@@ -77,6 +77,7 @@ fn parts(params: BuildParams) -> Option<(Degrees, Option<GraphCode>)> {
         BuildParams::Flat
         | BuildParams::GpuBruteForce
         | BuildParams::GpuIvfFlat { .. }
+        | BuildParams::GpuIvfPq(_)
         | BuildParams::IvfFlat { .. }
         | BuildParams::IvfCoded(_)
         | BuildParams::Disk(_)
@@ -292,6 +293,7 @@ impl CodedGraph {
             | BuildParams::Flat
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_)
             | BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)

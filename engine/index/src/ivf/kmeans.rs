@@ -51,7 +51,7 @@ pub(crate) trait Clusterer {
 
 /// The threads of the processor.
 #[derive(Debug)]
-pub(super) struct OnProcessor;
+pub(crate) struct OnProcessor;
 
 impl Clusterer for OnProcessor {
     fn assign(

@@ -57,7 +57,7 @@ use crate::typed::ElementType;
 use crate::vectors::Vectors;
 pub use bits::BitLists;
 use bounds::BOUNDS;
-pub(crate) use coded::IvfCoded;
+pub(crate) use coded::{Coder, IvfCoded};
 use coded::{Half, ListCodes};
 use kmeans::Clusterer;
 use lists::Lists;

@@ -46,6 +46,11 @@ pub(crate) const REFINE_K: Number = Number {
     allowed: "[1, 3.40282347e+38]",
     holds: |value| value >= 1.0 && value.is_finite(),
 };
+/// What a search of GPU_IVF_PQ calls it, on a processor too where that stands in.
+const REFINE_RATIO: Number = Number {
+    name: "refine_ratio",
+    ..REFINE_K
+};
 const REORDER_K: Integer = Integer {
     name: "reorder_k",
     range: 1..=i32::MAX as u32,
@@ -294,7 +299,13 @@ pub(crate) fn parse_search(
                 return Err(ParamError::ReorderBelowK { reorder_k, k });
             }
         }
-        IndexKind::IvfSq8 | IndexKind::IvfPq => search.refine_k = REFINE_K.parse(params)?,
+        IndexKind::IvfSq8 => search.refine_k = REFINE_K.parse(params)?,
+        IndexKind::IvfPq | IndexKind::GpuIvfPq => {
+            search.refine_k = match REFINE_K.parse(params)? {
+                None => REFINE_RATIO.parse(params)?,
+                given => given,
+            };
+        }
         IndexKind::IvfRabitq | IndexKind::IvfRabitqFastScan => {
             search.refine_k = REFINE_K.parse(params)?;
             search.rbq_bits_query = match RBQ_BITS_QUERY.parse(params)? {

@@ -116,7 +116,7 @@ impl ListSearch<'_> {
     }
 
     /// The ends of a window are exact distances, which an estimate can be on the wrong side of.
-    fn by_codes(&self, request: &Request<'_>) -> bool {
+    pub(super) fn by_codes(&self, request: &Request<'_>) -> bool {
         request.params.within.is_open() && request.query.len() >= MIN_DIM
     }
 

@@ -114,6 +114,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuIvfPq(_)
                 | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)
@@ -144,6 +145,7 @@ impl TypedLists {
                 BuildParams::Flat
                 | BuildParams::GpuBruteForce
                 | BuildParams::GpuIvfFlat { .. }
+                | BuildParams::GpuIvfPq(_)
                 | BuildParams::GpuCagra(_)
                 | BuildParams::Hnsw { .. }
                 | BuildParams::HnswCoded(_)

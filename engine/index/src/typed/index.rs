@@ -61,6 +61,7 @@ impl TypedIndex {
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_) => false,
         };
         if !has || !element.has(metric) {
@@ -198,6 +199,7 @@ impl TypedIndex {
             | BuildParams::Sparse(_)
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_) => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",

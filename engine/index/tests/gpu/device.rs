@@ -58,6 +58,18 @@ impl Lent {
         })
     }
 
+    /// Kernels started so far on one of the devices; `None` on a real one.
+    pub fn launches_of(&self, device: i32) -> Option<u32> {
+        self.emulator.map(|library| {
+            // SAFETY: as declared in driver.cpp.
+            unsafe {
+                let count: Symbol<'_, unsafe extern "C" fn(i32) -> u32> =
+                    library.get(b"emulator_launches_of").unwrap();
+                count(device)
+            }
+        })
+    }
+
     fn call(&self, name: &str, value: u64) {
         if let Some(library) = self.emulator {
             // SAFETY: as declared in driver.cpp.
@@ -135,7 +147,15 @@ fn compile(compiler: &str, folder: &Path) -> PathBuf {
     let (code, library) = (folder.join("emulator.cpp"), folder.join("libcuda.so"));
     std::fs::write(&code, text).unwrap();
     let output = Command::new(compiler)
-        .args(["-std=c++17", "-O1", "-fPIC", "-shared", "-Wall", "-Werror"])
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-Wall",
+            "-Werror",
+            "-ffp-contract=off",
+        ])
         .args([
             "-Wno-unknown-pragmas",
             "-U_FORTIFY_SOURCE",

@@ -42,14 +42,6 @@ fn an_index_is_built_saved_opened_and_searched_on_the_device() {
     let params = BuildParams::parse("GPU_BRUTE_FORCE", &BTreeMap::new()).unwrap();
     assert_eq!(params.kind(), IndexKind::GpuBruteForce);
     assert_eq!(params.kind().to_string(), "GPU_BRUTE_FORCE");
-    let error = BuildParams::parse("GPU_IVF_PQ", &BTreeMap::from([("m".to_owned(), "4".to_owned())]))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("not supported: index type GPU_IVF_PQ on a GPU"),
-        "{error}"
-    );
-
     let (dim, count) = (64, 20_000);
     let base = Rng(3).normals(count * dim);
     let rows = Vectors::new(&base, dim).unwrap();
@@ -155,6 +147,49 @@ fn lists_are_built_saved_opened_and_searched_on_the_device() {
     };
     assert_eq!(search(&index, rows, &query, &one, None).len(), 6);
     assert_eq!(lent.launches(), started);
+}
+
+#[test]
+fn codes_are_built_saved_opened_and_searched_on_the_device() {
+    let Some(lent) = lend() else { return };
+    if lent.is_emulated() {
+        configure(emulated_options());
+    }
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        pairs.iter().map(owned).collect()
+    };
+    let given = pairs(&[("nlist", "4"), ("m", "16"), ("nbits", "4")]);
+    let params = BuildParams::parse("GPU_IVF_PQ", &given).unwrap();
+    assert_eq!(params.to_map(), given);
+    let (dim, count) = (64, 18_000);
+    let base = Rng(3).normals(count * dim);
+    let rows = Vectors::new(&base, dim).unwrap();
+    let query = Rng(4).normals(dim);
+    let options = BuildOptions::default();
+    let built = AnyIndex::build(
+        &params,
+        Metric::L2.into(),
+        VectorsRef::Floats(rows),
+        None,
+        &options,
+    );
+    let blob = built.unwrap().serialize();
+    let index = AnyIndex::open(blob.clone().into()).unwrap();
+    assert_eq!((index.kind(), index.rows()), (IndexKind::GpuIvfPq, count));
+    assert_eq!(index.serialize(), blob);
+    let all = pairs(&[("nprobe", "4"), ("refine_ratio", "300")]);
+    let all = SearchParams::parse(index.kind(), &all, 6).unwrap();
+    assert_eq!(all.refine_k, Some(300.0));
+    let started = lent.launches();
+    let exact = exact_search(Metric::L2, rows, &query, 6, None, &mut SearchStats::default());
+    assert_eq!(search(&index, rows, &query, &all, None), exact);
+    assert!(
+        started.is_none() || lent.launches() > started,
+        "searched on the device"
+    );
+    let error = SearchParams::parse(index.kind(), &pairs(&[("refine_ratio", "0.5")]), 6).unwrap_err();
+    assert!(error.to_string().contains("refine_ratio"), "{error}");
 }
 
 #[test]

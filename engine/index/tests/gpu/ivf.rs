@@ -8,21 +8,22 @@ use elanus_index::{
     Bitset, BuildOptions, IndexKind, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorIndex,
     Vectors, Window, exact_search, open,
 };
+use rayon::prelude::*;
 
 use crate::data::{METRICS, Rng, allow_percent};
 use crate::device::lend;
 
-const ALWAYS: SearchTuning = SearchTuning {
+pub const ALWAYS: SearchTuning = SearchTuning {
     queries: 5,
     least_work: 0,
 };
 
-fn twin() -> Arc<Device<Twin>> {
+pub fn twin() -> Arc<Device<Twin>> {
     Device::new(Twin::new(), 1 << 30)
 }
 
 /// Rows around 40 centers.
-fn clusters(rows: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
+pub fn clusters(rows: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
     let mut rng = Rng(seed);
     let centers = Rng(77).normals(40 * dim);
     let mut data = Vec::with_capacity(rows * dim);
@@ -44,7 +45,7 @@ fn build<B: Backend + 'static>(
     ivf_flat_on(device, (nlist, metric), vectors, valid, &options, ALWAYS).unwrap()
 }
 
-fn probing(nprobe: u32) -> SearchParams {
+pub fn probing(nprobe: u32) -> SearchParams {
     SearchParams {
         nprobe: Some(nprobe),
         ..SearchParams::default()
@@ -52,14 +53,14 @@ fn probing(nprobe: u32) -> SearchParams {
 }
 
 /// The same search by the lists on the processor: a window that everything is in is not for a device.
-fn on_processor(params: &SearchParams) -> SearchParams {
+pub fn on_processor(params: &SearchParams) -> SearchParams {
     SearchParams {
         within: Window::new(None, Some(f32::MAX)),
         ..*params
     }
 }
 
-fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
+pub fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         hits += exact
@@ -338,4 +339,35 @@ fn a_batch_that_is_too_small_for_a_device_is_that_of_its_searches() {
     assert_eq!(of_batch, of_searches);
     assert_eq!((of_batch.lists, of_batch.strategy), (90, Strategy::Lists));
     assert_eq!(device.budget.free(), device.budget.limit());
+}
+
+/// A thread of a pool that waits for others of its loop takes up other searches meanwhile: none of them may wait for what the
+/// thread itself holds.
+#[test]
+fn searches_in_the_loops_of_a_pool_do_not_wait_for_themselves() {
+    let (base, queries) = (clusters(3_000, 12, 0.0, 11), clusters(64, 12, 0.1, 12));
+    let vectors = Vectors::new(&base, 12).unwrap();
+    let device = twin();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    for round in 0..6 {
+        // Not yet on the device, so that the first searches upload them.
+        let indexes: Vec<_> = (0..3)
+            .map(|_| build(&device, 16, Metric::L2, vectors, None))
+            .collect();
+        pool.install(|| {
+            (0..60usize).into_par_iter().for_each(|turn| {
+                let (index, mut stats) = (&indexes[turn % 3], SearchStats::default());
+                let params = probing(4);
+                if turn % 2 == 0 {
+                    let queries = Vectors::new(&queries, 12).unwrap();
+                    let found = index.search_batch(vectors, queries, 5, &params, None, &mut stats);
+                    assert_eq!(found.len(), 64);
+                } else {
+                    let query = &queries[turn % 64 * 12..][..12];
+                    let found = index.search(vectors, query, 5, &params, None, &mut stats);
+                    assert_eq!(found.len(), 5, "round {round}");
+                }
+            });
+        });
+    }
 }

@@ -8,7 +8,7 @@ use elanus_index::gpu::twin::Twin;
 use crate::data::{METRICS, Rng};
 use crate::device::lend;
 
-fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
+pub fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
     let mut buffer = backend.allocate(values.len().max(1)).unwrap();
     backend.write(&mut buffer, 0, values).unwrap();
     buffer

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cagra;
+mod code_kernels;
 mod compile;
 mod data;
 mod device;
@@ -12,4 +13,6 @@ mod index;
 mod ivf;
 mod kernels;
 mod list_kernels;
+mod pq;
 mod search;
+mod several;

@@ -61,6 +61,7 @@ fn every_selectivity_returns_k_good_rows() {
             | BuildParams::MinHash(_)
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_) => {
                 unreachable!("not among the families")
             }

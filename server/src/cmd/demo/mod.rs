@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
+use elanus_index::gpu::DeviceList;
 use elanus_index::{Metric, SearchStats, Vectors, exact_search};
 use elanus_query::{Engine, SqlOutput};
 
@@ -82,6 +83,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         analyzer_dictionaries: None,
         gpu_fallback: false,
         gpu_batch_wait: None,
+        gpu_devices: DeviceList::default(),
         threads: None,
         log: String::new(),
     };

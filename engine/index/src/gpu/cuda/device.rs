@@ -14,7 +14,8 @@ use cudarc::nvrtc::Ptx;
 use super::compiler::Compiler;
 use super::source::source;
 use crate::gpu::backend::{
-    Backend, Comparison, Device, GraphOf, InvertedOf, ListsOf, ProbesOf, QueriesOf, RowsOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, Device, GraphOf, InvertedOf, ListsOf, ProbesOf, QueriesOf, RowsOf,
+    TablesOf, WalkOf, Word,
 };
 use crate::gpu::error::GpuError;
 use crate::metric::Metric;
@@ -36,6 +37,8 @@ const WAVES: u32 = 16;
 const MEAN_THREADS: u32 = 128;
 /// Threads of a block that walks a graph.
 const WALK_THREADS: u32 = 128;
+/// Rows of a block that looks for codewords.
+const WORD_ROWS: u32 = THREADS / 32 * 4;
 /// Blocks for each multiprocessor up to which lists are scanned by several blocks each, and the least groups of such a part.
 const SCAN_WAVES: u32 = 4;
 const LEAST_PART: u32 = 2 * THREADS / 32;
@@ -96,6 +99,9 @@ pub struct Cuda {
     nearest_128: CudaFunction,
     list_means: CudaFunction,
     scan_lists: CudaFunction,
+    nearest_words: CudaFunction,
+    code_tables: CudaFunction,
+    scan_codes: CudaFunction,
     count_detours: CudaFunction,
     walk_graph: CudaFunction,
 }
@@ -105,15 +111,46 @@ pub struct Cuda {
 /// # Errors
 /// No driver, no device, no compiler, or a device that fails.
 pub fn open(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+    open_all(options, &[options.ordinal])
+}
+
+/// Opens several devices, the others as peers of the first; that of `options` when none are named.
+///
+/// # Errors
+/// As [`open`], of the first that fails; a device that is named twice.
+pub fn open_all(options: &Options, ordinals: &[usize]) -> Result<Arc<Device<Cuda>>, GpuError> {
+    let (first, others) = match ordinals {
+        [] => (options.ordinal, &[][..]),
+        [first, others @ ..] => (*first, others),
+    };
+    for (at, ordinal) in ordinals.iter().enumerate() {
+        if ordinals.iter().take(at).any(|other| other == ordinal) {
+            return Err(GpuError::NoDevice {
+                reason: format!("device {ordinal} was asked for twice"),
+            });
+        }
+    }
+    let of = |ordinal| Options {
+        ordinal,
+        ..options.clone()
+    };
+    let peers = others
+        .iter()
+        .map(|&ordinal| open_one(&of(ordinal), Vec::new()))
+        .collect::<Result<Vec<_>, _>>()?;
+    open_one(&of(first), peers)
+}
+
+fn open_one(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<Cuda>>, GpuError> {
     // `cudarc` panics when a library is missing, or a function of a library older than it knows.
-    catch_unwind(AssertUnwindSafe(|| probe(options))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| probe(options, peers))).unwrap_or_else(|_| {
         Err(GpuError::NoDevice {
             reason: "the library of the NVIDIA driver lacks a function".to_owned(),
         })
     })
 }
 
-fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
+fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<Cuda>>, GpuError> {
     // SAFETY: the initialisers of the driver's library have no conditions.
     if !unsafe { sys::is_culib_present() } {
         return Err(GpuError::NoDriver);
@@ -142,12 +179,15 @@ fn probe(options: &Options) -> Result<Arc<Device<Cuda>>, GpuError> {
         nearest_128: kernel("nearest_128")?,
         list_means: kernel("list_means")?,
         scan_lists: kernel("scan_lists")?,
+        nearest_words: kernel("nearest_words")?,
+        code_tables: kernel("code_tables")?,
+        scan_codes: kernel("scan_codes")?,
         count_detours: kernel("count_detours")?,
         walk_graph: kernel("walk_graph")?,
         info,
     };
     let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
-    Ok(Device::new(backend, limit))
+    Ok(Device::with_peers(backend, limit, peers))
 }
 
 fn describe(context: &Arc<CudaContext>) -> Result<DeviceInfo, DriverError> {
@@ -245,6 +285,15 @@ impl Cuda {
             _ if queries <= MOST_OF_SMALL => (&self.candidates_32, tiles(SMALL_TILE)),
             _ => (&self.candidates_128, tiles(LARGE_TILE)),
         }
+    }
+}
+
+impl Cuda {
+    /// Pairs of a query and a list, and blocks that share one.
+    fn splits(&self, queries: u32, probes: u32, longest: u32) -> (u32, u32) {
+        let pairs = queries * probes;
+        let wanted = (self.info.multiprocessors * SCAN_WAVES).div_ceil(pairs.max(1));
+        (pairs, wanted.min(longest / LEAST_PART).max(1))
     }
 }
 
@@ -410,9 +459,7 @@ impl Backend for Cuda {
     ) -> Result<(), GpuError> {
         let comparison = Comparison::new(metric, true) as u32;
         let nothing = 0u64;
-        let pairs = queries.count * probes.count;
-        let wanted = (self.info.multiprocessors * SCAN_WAVES).div_ceil(pairs.max(1));
-        let splits = wanted.min(inverted.longest / LEAST_PART).max(1);
+        let (pairs, splits) = self.splits(queries.count, probes.count, inverted.longest);
         let mut launch = self.stream.launch_builder(&self.scan_lists);
         launch.arg(inverted.data).arg(inverted.terms);
         launch.arg(inverted.numbers).arg(inverted.starts);
@@ -433,6 +480,88 @@ impl Backend for Cuda {
         // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
         unsafe { launch.launch(config((pairs * splits).max(1), THREADS)) }
             .map_err(failed("start scan_lists"))?;
+        Ok(())
+    }
+
+    fn nearest_words(
+        &self,
+        rows: &CudaSlice<u32>,
+        count: u32,
+        stride: u32,
+        books: &BooksOf<'_, CudaSlice<u32>>,
+        pitch: u32,
+        codes: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let blocks = count.div_ceil(WORD_ROWS) * books.parts;
+        let mut launch = self.stream.launch_builder(&self.nearest_words);
+        launch.arg(rows).arg(&count).arg(&stride);
+        launch.arg(books.data).arg(books.norms);
+        launch.arg(&books.parts).arg(&books.width).arg(&books.bits);
+        launch.arg(&pitch).arg(codes);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(blocks.max(1), THREADS)) }.map_err(failed("start nearest_words"))?;
+        Ok(())
+    }
+
+    fn code_tables(
+        &self,
+        queries: &QueriesOf<'_, CudaSlice<u32>>,
+        mean: &CudaSlice<u32>,
+        books: &BooksOf<'_, CudaSlice<u32>>,
+        tables: &mut TablesOf<CudaSlice<u32>>,
+    ) -> Result<(), GpuError> {
+        let mut launch = self.stream.launch_builder(&self.code_tables);
+        launch.arg(queries.data).arg(&queries.stride);
+        launch.arg(mean).arg(books.data);
+        launch.arg(&books.parts).arg(&books.width).arg(&books.bits);
+        launch
+            .arg(&mut tables.lows)
+            .arg(&mut tables.bytes)
+            .arg(&mut tables.lines);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(queries.count.max(1), THREADS)) }
+            .map_err(failed("start code_tables"))?;
+        Ok(())
+    }
+
+    fn scan_codes(
+        &self,
+        metric: Metric,
+        (coded, bases, books): (
+            &InvertedOf<'_, CudaSlice<u32>>,
+            &CudaSlice<u32>,
+            &BooksOf<'_, CudaSlice<u32>>,
+        ),
+        (queries, tables): (&QueriesOf<'_, CudaSlice<u32>>, &TablesOf<CudaSlice<u32>>),
+        probes: &ProbesOf<'_, CudaSlice<u32>>,
+        seen: &mut CudaSlice<u32>,
+        lists: &mut ListsOf<CudaSlice<u32>>,
+    ) -> Result<(), GpuError> {
+        let comparison = Comparison::new(metric, false) as u32;
+        let nothing = 0u64;
+        let (pairs, splits) = self.splits(queries.count, probes.count, coded.longest);
+        let mut launch = self.stream.launch_builder(&self.scan_codes);
+        launch.arg(coded.data).arg(coded.terms);
+        launch.arg(coded.numbers).arg(coded.starts);
+        match coded.allow {
+            Some(allow) => launch.arg(allow),
+            None => launch.arg(&nothing),
+        };
+        launch.arg(bases).arg(queries.data).arg(queries.bounds);
+        launch.arg(&queries.stride).arg(&comparison);
+        launch.arg(&tables.bytes).arg(&tables.lines);
+        launch.arg(&books.parts).arg(&books.bits);
+        launch.arg(probes.lists).arg(&probes.room);
+        launch.arg(&probes.first).arg(&probes.count).arg(&splits);
+        launch.arg(seen);
+        launch
+            .arg(&mut lists.distances)
+            .arg(&mut lists.rows)
+            .arg(&mut lists.counts)
+            .arg(&lists.room);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config((pairs * splits).max(1), THREADS)) }
+            .map_err(failed("start scan_codes"))?;
         Ok(())
     }
 

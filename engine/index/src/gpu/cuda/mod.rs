@@ -12,5 +12,5 @@ mod device;
 mod source;
 
 pub use compiler::{Compiled, Compiler};
-pub use device::{Cuda, DeviceInfo, Options, open};
+pub use device::{Cuda, DeviceInfo, Options, open, open_all};
 pub use source::{KERNELS, source};

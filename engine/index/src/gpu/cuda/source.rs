@@ -1,7 +1,7 @@
 //! The kernels' source, one translation unit.
 
 /// The entry points.
-pub const KERNELS: [&str; 11] = [
+pub const KERNELS: [&str; 14] = [
     "row_terms",
     "candidates_128",
     "candidates_32",
@@ -11,6 +11,9 @@ pub const KERNELS: [&str; 11] = [
     "nearest_128",
     "list_means",
     "scan_lists",
+    "nearest_words",
+    "code_tables",
+    "scan_codes",
     "count_detours",
     "walk_graph",
 ];
@@ -25,6 +28,7 @@ pub fn source() -> String {
         include_str!("../kernels/nearest.cu"),
         include_str!("../kernels/means.cu"),
         include_str!("../kernels/lists.cu"),
+        include_str!("../kernels/codes.cu"),
         include_str!("../kernels/graph.cu"),
     )
     .to_owned()

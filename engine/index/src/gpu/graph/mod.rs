@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 use super::backend::{Backend, Device};
 use super::cagra::CagraParams;
-use super::error::GpuError;
 use super::index::{Host, OnDevice};
+use super::start::check_fits;
 use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
@@ -64,16 +64,7 @@ pub(super) fn build<B: Backend>(
     tuning: SearchTuning,
 ) -> Result<OnDevice<Hnsw, GraphWalk<B>>, BuildError> {
     let needed = resident::bytes(rows.count(), rows.dim, params.degree as usize);
-    let limit = device.budget.limit();
-    if needed > limit {
-        return Err(GpuError::Memory {
-            what: "an index GPU_CAGRA",
-            needed,
-            free: device.budget.free(),
-            limit,
-        }
-        .into());
-    }
+    check_fits(std::slice::from_ref(device), "an index GPU_CAGRA", needed)?;
     let links = build::links(device, params, &rows, vectors, options)?;
     let of_index = BuildParams::GpuCagra(params);
     let host = Hnsw::over(of_index, rows, vectors, links, options)?;

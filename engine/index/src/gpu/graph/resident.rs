@@ -9,7 +9,7 @@ use crate::vectors::Vectors;
 
 /// A graph on the device.
 #[derive(Debug)]
-pub(super) struct Resident<B: Backend> {
+pub(super) struct GraphOnDevice<B: Backend> {
     data: B::Buffer,
     terms: B::Buffer,
     numbers: B::Buffer,
@@ -24,7 +24,7 @@ pub(super) fn bytes(nodes: usize, dim: usize, degree: usize) -> usize {
     nodes.saturating_mul(4 * (stride_of(dim) + degree + 2))
 }
 
-impl<B: Backend> Resident<B> {
+impl<B: Backend> GraphOnDevice<B> {
     /// Uploads the base layer of a graph over `vectors`.
     pub(super) fn upload(device: &Device<B>, host: &Hnsw, vectors: Vectors<'_>) -> Result<Self, GpuError> {
         let (backend, dim) = (&device.backend, vectors.dim());

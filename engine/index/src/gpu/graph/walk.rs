@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use super::resident::Resident;
+use super::resident::GraphOnDevice;
 use crate::gpu::backend::{Backend, Device, ListsOf, MOST_LIST, WalkOf};
 use crate::gpu::error::GpuError;
 use crate::gpu::index::{Ask, DeviceSearch};
-use crate::gpu::parts::{filter_words, stride_of};
+use crate::gpu::parts::stride_of;
 use crate::gpu::queries::Queries;
 use crate::gpu::ranges::width;
 use crate::gpu::rescore::best_of;
+use crate::gpu::start::{Filter, Resident, queries_at_once};
 use crate::gpu::tuning::SearchTuning;
 use crate::hnsw::Hnsw;
 use crate::index::SearchStats;
@@ -30,8 +30,7 @@ const MORE_ROUNDS: usize = 10;
 pub(crate) struct GraphWalk<B: Backend> {
     device: Arc<Device<B>>,
     tuning: SearchTuning,
-    /// Once a search has uploaded it.
-    resident: Mutex<Option<Arc<Resident<B>>>>,
+    resident: Resident<GraphOnDevice<B>>,
 }
 
 /// How a batch is searched.
@@ -116,24 +115,14 @@ impl<B: Backend> GraphWalk<B> {
         Self {
             device,
             tuning,
-            resident: Mutex::new(None),
+            resident: Resident::default(),
         }
-    }
-
-    fn resident(&self, host: &Hnsw, ask: &Ask<'_>) -> Result<Arc<Resident<B>>, GpuError> {
-        let mut resident = self.resident.lock();
-        if let Some(resident) = resident.as_ref() {
-            return Ok(Arc::clone(resident));
-        }
-        let uploaded = Arc::new(Resident::upload(&self.device, host, ask.vectors)?);
-        *resident = Some(Arc::clone(&uploaded));
-        Ok(uploaded)
     }
 
     /// Candidates of a batch of queries, the numbers of which are given.
     fn nearest(
         &self,
-        resident: &Resident<B>,
+        resident: &GraphOnDevice<B>,
         ask: &Ask<'_>,
         batch: &[usize],
         plan: Plan,
@@ -146,20 +135,7 @@ impl<B: Backend> GraphWalk<B> {
             .reserve("a batch of queries", count * query_bytes(plan, dim))?;
         let rows = batch.iter().map(|&query| ask.queries.row(query));
         let mut queries = Queries::upload(backend, metric, dim, rows)?;
-        let words = ask
-            .candidates
-            .filter()
-            .map(|allow| filter_words(allow, 0, ask.vectors.len()));
-        let filter_bytes = 4 * words.as_ref().map_or(0, Vec::len);
-        let _filter_held = device.budget.reserve("the filter of a search", filter_bytes)?;
-        let allow = match &words {
-            None => None,
-            Some(words) => {
-                let mut buffer = backend.allocate(words.len())?;
-                backend.write(&mut buffer, 0, words)?;
-                Some(buffer)
-            }
-        };
+        let filter = Filter::upload(device, ask)?;
         let mut marks = backend.allocate(count * plan.walk.marks as usize)?;
         let mut scored = backend.allocate(count)?;
         let mut lists = ListsOf::allocate(backend, count, room)?;
@@ -167,7 +143,7 @@ impl<B: Backend> GraphWalk<B> {
         let mut best = ListsOf::allocate(backend, count, chosen)?;
         let mut overflow = backend.allocate(1)?;
         backend.write(&mut overflow, 0, &[0u32])?;
-        let graph = resident.graph(allow.as_ref());
+        let graph = resident.graph(filter.bits());
         backend.walk_graph(
             metric,
             &graph,
@@ -226,11 +202,10 @@ impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
         let Some(plan) = plan.filter(|_| wanted > 0) else {
             return Ok(vec![None; ask.queries.len()]);
         };
-        let resident = self.resident(host, ask)?;
-        let budget = &self.device.budget;
-        let share = (budget.limit() / 4).min(budget.free());
+        let upload = || GraphOnDevice::upload(&self.device, host, ask.vectors);
+        let resident = self.resident.get(upload)?;
         let of_query = query_bytes(plan, ask.vectors.dim());
-        let at_once = (share / of_query).clamp(1, self.tuning.queries.max(1));
+        let at_once = queries_at_once(&self.device.budget, of_query, self.tuning);
         let all: Vec<usize> = (0..ask.queries.len()).collect();
         let part = allowed.map_or(0.0, |allowed| allowed as f64 / nodes.max(1) as f64);
         let mut results = Vec::with_capacity(all.len());

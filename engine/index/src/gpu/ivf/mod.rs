@@ -1,60 +1,64 @@
-//! GPU_IVF_FLAT: the lists of IVF_FLAT, made and scanned on a device.
+//! GPU_IVF_FLAT and GPU_IVF_PQ: the lists of IVF_FLAT and IVF_PQ, made and scanned on a device.
 //!
 //! ```text
 //!   build:   sample --> nearest centroid, means (device), ten times --> nearest centroid of every row (device) --> lists
+//!            of GPU_IVF_PQ: residuals of a sample --> codebooks; nearest codewords of every row (device)
 //!
 //!   search:  queries x centroids --> the nprobe nearest lists of each query        candidates and select kernels
-//!                 nearest list of each --> the best k' and a bound                 scan_lists, select
-//!                 its other lists      --> the best k' of what the bound lets by   scan_lists, select
+//!                 nearest list of each --> the best k' and a bound                 scan_lists or scan_codes, select
+//!                 its other lists      --> the best k' of what the bound lets by   scan_lists or scan_codes, select
 //!            on the processor: exact distances of k' rows --> k rows
 //! ```
 //!
 //! What a device is not asked for, and what it does not find enough rows for, is searched by the lists on the processor: the
-//! index holds an IVF_FLAT, and its blob is that of one under another kind.
+//! index holds an IVF_FLAT or IVF_PQ, and its blob is that of one under another kind.
 //!
 //! | file | part |
 //! |---|---|
 //! | `train` | k-means and the assignment of rows |
-//! | `resident` | the lists on the device |
+//! | `places` | what all lists on the device have |
+//! | `flat` | lists of rows on the device |
+//! | `codes` | lists of product codes on the device |
+//! | `params` | the parameters of GPU_IVF_PQ |
 //! | `scan` | the search |
 
-mod resident;
+mod codes;
+mod flat;
+pub(super) mod params;
+mod places;
 mod scan;
 mod train;
 
 use std::sync::Arc;
 
 use super::backend::{Backend, Device};
-use super::error::GpuError;
-use super::index::{Host, OnDevice};
+use super::index::OnDevice;
+use super::start::check_fits;
 use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
 use crate::index::{VectorIndex, in_pool};
 use crate::indexed_rows::IndexedRows;
-use crate::ivf::IvfFlat;
+use crate::ivf::{IvfCoded, IvfFlat};
 use crate::metric::Metric;
 use crate::params::BuildParams;
 use crate::progress::BuildOptions;
-use crate::typed::ElementType;
 use crate::vectors::Vectors;
-pub(crate) use scan::ListScan;
+use codes::{CodeLists, OnDeviceCoder, book_words, code_words};
+use flat::{FlatLists, row_words};
+use params::PqParams;
+use places::most_bytes;
+use scan::ListScan;
 use train::OnDeviceClusterer;
 
-impl Host for IvfFlat {
-    const READS_ROWS_ONCE: bool = false;
-
-    fn indexed(&self) -> &IndexedRows {
-        Self::indexed(self)
-    }
-
-    fn serialize_as(&self, params: BuildParams) -> Vec<u8> {
-        Self::serialize_as(self, params, ElementType::Float)
-    }
-}
-
+/// Scans lists of rows.
+pub(crate) type FlatScan<B> = ListScan<B, FlatLists<B>>;
+/// Scans lists of product codes.
+pub(crate) type CodeScan<B> = ListScan<B, CodeLists<B>>;
 /// GPU_IVF_FLAT over a device.
-pub(crate) type IvfFlatOn<B> = OnDevice<IvfFlat, ListScan<B>>;
+pub(crate) type IvfFlatOn<B> = OnDevice<IvfFlat, FlatScan<B>>;
+/// GPU_IVF_PQ over a device.
+pub(crate) type IvfPqOn<B> = OnDevice<IvfCoded, CodeScan<B>>;
 
 /// Builds the lists on `device`, which must have the memory to hold them later.
 pub(super) fn build<B: Backend>(
@@ -65,24 +69,45 @@ pub(super) fn build<B: Backend>(
     options: &BuildOptions<'_>,
     tuning: SearchTuning,
 ) -> Result<IvfFlatOn<B>, BuildError> {
-    let needed = resident::most_bytes(rows.count(), nlist, rows.dim);
-    let limit = device.budget.limit();
-    if needed > limit {
-        return Err(GpuError::Memory {
-            what: "an index GPU_IVF_FLAT",
-            needed,
-            free: device.budget.free(),
-            limit,
-        }
-        .into());
-    }
+    let needed = most_bytes(rows.count(), nlist, rows.dim, row_words(rows.dim), 0);
+    check_fits(&device.all(), "an index GPU_IVF_FLAT", needed)?;
     let mut clusterer = OnDeviceClusterer::new(device, vectors);
     let host = IvfFlat::build_by(&mut clusterer, nlist, rows, vectors, options)?;
     drop(clusterer);
     let count = host.indexed().count() as u64;
     options.progress.advance(count, count);
-    let search = ListScan::new(Arc::clone(device), tuning);
+    let search = ListScan::new(device, tuning);
     let params = BuildParams::GpuIvfFlat { nlist };
+    Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
+}
+
+/// The same with codes.
+pub(super) fn build_pq<B: Backend>(
+    device: &Arc<Device<B>>,
+    params: PqParams,
+    rows: IndexedRows,
+    vectors: Vectors<'_>,
+    options: &BuildOptions<'_>,
+    tuning: SearchTuning,
+) -> Result<IvfPqOn<B>, BuildError> {
+    let (dim, m) = (rows.dim, params.m as usize);
+    let words = code_words(m, params.nbits);
+    let of_lists = most_bytes(
+        rows.count(),
+        params.nlist,
+        dim,
+        words + 1,
+        dim.next_multiple_of(4),
+    );
+    let needed = of_lists + 4 * book_words(dim, m, params.nbits);
+    check_fits(&device.all(), "an index GPU_IVF_PQ", needed)?;
+    let mut clusterer = OnDeviceClusterer::new(device, vectors);
+    let mut coder = OnDeviceCoder::new(device);
+    let coded = params.on_processor();
+    let host = IvfCoded::build_by(&mut clusterer, Some(&mut coder), coded, rows, vectors, options)?;
+    drop((clusterer, coder));
+    let search = ListScan::new(device, tuning);
+    let params = BuildParams::GpuIvfPq(params);
     Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
 }
 
@@ -102,5 +127,28 @@ pub fn ivf_flat_on<B: Backend + 'static>(
     in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {
         let rows = IndexedRows::new(metric, vectors, valid);
         Ok(Arc::new(build(device, nlist, rows, vectors, options, tuning)?))
+    })
+}
+
+/// GPU_IVF_PQ over a device of any kind, a twin say: what [`crate::build`] makes over the device of the process.
+///
+/// # Errors
+/// As [`crate::build`].
+pub fn ivf_pq_on<B: Backend + 'static>(
+    device: &Arc<Device<B>>,
+    (params, metric): (PqParams, Metric),
+    vectors: Vectors<'_>,
+    valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+    tuning: SearchTuning,
+) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    let of_index = BuildParams::GpuIvfPq(params);
+    of_index.check()?;
+    of_index.check_dim(vectors.dim())?;
+    in_pool(options, || -> Result<Arc<dyn VectorIndex>, BuildError> {
+        let rows = IndexedRows::new(metric, vectors, valid);
+        Ok(Arc::new(build_pq(
+            device, params, rows, vectors, options, tuning,
+        )?))
     })
 }

@@ -1,22 +1,24 @@
 //! The search of lists on a device.
 
+use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use super::resident::Resident;
+use super::places::{Places, Share};
 use crate::error::BuildError;
 use crate::gpu::backend::{Backend, Device, ListsOf, NO_ROW, ProbesOf};
 use crate::gpu::error::GpuError;
-use crate::gpu::index::{Ask, DeviceSearch};
-use crate::gpu::parts::{filter_words, stride_of};
+use crate::gpu::index::{Ask, DeviceSearch, Host};
+use crate::gpu::parts::stride_of;
 use crate::gpu::queries::Queries;
-use crate::gpu::ranges::width;
 use crate::gpu::rescore::best_of;
+use crate::gpu::start::{Filter, Resident, queries_at_once};
+use crate::gpu::threads::{at_once, for_chunks};
 use crate::gpu::tuning::SearchTuning;
 use crate::index::SearchStats;
-use crate::ivf::IvfFlat;
+use crate::ivf::lists::Lists;
+use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::SearchParams;
 use crate::progress::Progress;
@@ -24,13 +26,66 @@ use crate::scorer::Space;
 use crate::strategy::Strategy;
 use crate::vectors::Vectors;
 
-/// Scans the lists of one index.
+/// Lists on the processor.
+pub(crate) trait ListHost: Host {
+    /// Its lists.
+    fn inverted(&self) -> &Lists;
+
+    /// How many lists a search looks at, and how many of the best rows that a device finds are compared again; `None` where the
+    /// processor should look.
+    fn effort(&self, ask: &Ask<'_>) -> Option<(usize, usize)>;
+}
+
+/// Lists on a device, and how they are scanned.
+pub(crate) trait OnDeviceLists<B: Backend>: Sized + Send + Sync + fmt::Debug {
+    /// The lists on the processor.
+    type Host: ListHost;
+    /// What a batch of queries needs besides the queries.
+    type Prepared;
+
+    /// Uploads a share of the lists of an index over `vectors`.
+    fn upload(
+        device: &Device<B>,
+        host: &Self::Host,
+        vectors: Vectors<'_>,
+        share: Share,
+    ) -> Result<Self, GpuError>;
+
+    /// What all lists have.
+    fn places(&self) -> &Places<B>;
+
+    /// Words that [`OnDeviceLists::prepare`] needs for a query.
+    fn query_words(&self) -> usize;
+
+    /// Makes what a batch of queries needs.
+    fn prepare(&self, backend: &B, queries: &Queries<B>) -> Result<Self::Prepared, GpuError>;
+
+    /// Looks at some lists of each query.
+    fn scan(&self, backend: &B, prepared: &Self::Prepared, scan: Scan<'_, B>) -> Result<(), GpuError>;
+}
+
+/// A scan of some lists of each query.
+pub(crate) struct Scan<'a, B: Backend> {
+    pub(super) metric: Metric,
+    pub(super) allow: Option<&'a B::Buffer>,
+    pub(super) queries: &'a Queries<B>,
+    pub(super) probes: ProbesOf<'a, B::Buffer>,
+    pub(super) seen: &'a mut B::Buffer,
+    pub(super) best: &'a mut ListsOf<B::Buffer>,
+}
+
+/// Scans the lists of one index, of which each device has some.
 #[derive(Debug)]
-pub(crate) struct ListScan<B: Backend> {
-    device: Arc<Device<B>>,
+pub(crate) struct ListScan<B: Backend, R> {
+    shards: Vec<Shard<B, R>>,
     tuning: SearchTuning,
-    /// Once a search has uploaded them.
-    resident: Mutex<Option<Arc<Resident<B>>>>,
+}
+
+/// One device, and its lists.
+#[derive(Debug)]
+struct Shard<B: Backend, R> {
+    device: Arc<Device<B>>,
+    resident: Resident<R>,
 }
 
 /// How a batch is searched.
@@ -54,30 +109,72 @@ struct Found {
     members: usize,
 }
 
-impl<B: Backend> ListScan<B> {
-    pub(crate) fn new(device: Arc<Device<B>>, tuning: SearchTuning) -> Self {
-        Self {
+impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
+    pub(crate) fn new(device: &Arc<Device<B>>, tuning: SearchTuning) -> Self {
+        let of_device = |device| Shard {
             device,
+            resident: Resident::default(),
+        };
+        Self {
+            shards: device.all().into_iter().map(of_device).collect(),
             tuning,
-            resident: Mutex::new(None),
         }
     }
 
-    fn resident(&self, host: &IvfFlat, ask: &Ask<'_>) -> Result<Arc<Resident<B>>, GpuError> {
-        let mut resident = self.resident.lock();
-        if let Some(resident) = resident.as_ref() {
-            return Ok(Arc::clone(resident));
+    /// What is on each device.
+    fn residents(&self, host: &R::Host, vectors: Vectors<'_>) -> Result<Vec<Arc<R>>, GpuError> {
+        let devices = self.shards.len();
+        let of_shard = |(device, shard): (usize, &Shard<B, R>)| {
+            let share = Share { device, devices };
+            let upload = || R::upload(&shard.device, host, vectors, share);
+            shard.resident.get(upload)
+        };
+        self.shards.iter().enumerate().map(of_shard).collect()
+    }
+
+    /// Queries of a batch.
+    fn at_once(&self, residents: &[Arc<R>], effort: (usize, usize), dim: usize) -> usize {
+        let of_shard = |(shard, resident): (&Shard<B, R>, &Arc<R>)| {
+            let of_query = query_bytes(plan(resident.places(), effort), &**resident, dim);
+            queries_at_once(&shard.device.budget, of_query, self.tuning)
+        };
+        self.shards.iter().zip(residents).map(of_shard).min().unwrap_or(1)
+    }
+
+    /// Candidates of a batch of queries, the numbers of which are given, from all devices.
+    fn nearest(
+        &self,
+        residents: &[Arc<R>],
+        ask: &Ask<'_>,
+        batch: &[usize],
+        effort: (usize, usize),
+    ) -> Result<Vec<Found>, GpuError> {
+        let found = at_once(&self.shards, |at, shard| {
+            let Some(resident) = residents.get(at) else {
+                return Ok(Vec::new());
+            };
+            let _turn = shard.device.turn.lock();
+            shard.nearest(resident, ask, batch, plan(resident.places(), effort))
+        });
+        let mut all: Vec<Found> = Vec::new();
+        for found in found.into_iter().flatten() {
+            let found = found?;
+            if all.is_empty() {
+                all = found;
+                continue;
+            }
+            for (all, found) in all.iter_mut().zip(found) {
+                all.add(found);
+            }
         }
-        let uploaded = Arc::new(Resident::upload(&self.device, host, ask.vectors)?);
-        *resident = Some(Arc::clone(&uploaded));
-        Ok(uploaded)
+        Ok(all)
     }
 
     /// The `k` nearest others of each of `members`, rows of `vectors`, nearest first, out of `probes` lists, as the device sees
     /// it. At most half of them are copies; [`NO_ROW`] fills up.
     pub(in crate::gpu) fn neighbors(
         &self,
-        host: &IvfFlat,
+        host: &R::Host,
         vectors: Vectors<'_>,
         members: &[u32],
         (k, probes): (usize, usize),
@@ -94,18 +191,14 @@ impl<B: Backend> ListScan<B> {
             params: &params,
             candidates: &candidates,
         };
-        let resident = self.resident(host, &ask)?;
-        let plan = self.plan(&resident, k + 1, probes);
+        let (residents, effort) = (self.residents(host, vectors)?, (probes, k + 1));
         let members: Vec<usize> = members.iter().map(|&row| row as usize).collect();
         let mut all = Vec::with_capacity(members.len() * k);
-        for batch in members.chunks(self.at_once(&resident, plan, vectors.dim())) {
+        for batch in members.chunks(self.at_once(&residents, effort, vectors.dim())) {
             if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            let found = {
-                let _turn = self.device.turn.lock();
-                self.nearest(&resident, &ask, batch, plan)?
-            };
+            let found = self.nearest(&residents, &ask, batch, effort)?;
             all.par_extend(
                 batch
                     .par_iter()
@@ -116,38 +209,24 @@ impl<B: Backend> ListScan<B> {
         }
         Ok(all)
     }
+}
 
-    fn plan(&self, resident: &Resident<B>, width: usize, probes: usize) -> Plan {
-        let probes = probes.min(resident.sizes.len());
-        Plan {
-            probes,
-            width,
-            rooms: [resident.most_rows(1), width + resident.most_rows(probes)],
-        }
-    }
-
-    /// Queries of a batch: as many as have room in a quarter of the memory.
-    fn at_once(&self, resident: &Resident<B>, plan: Plan, dim: usize) -> usize {
-        let budget = &self.device.budget;
-        let share = (budget.limit() / 4).min(budget.free());
-        let of_query = query_bytes(plan, resident.sizes.len(), dim);
-        (share / of_query).clamp(1, self.tuning.queries.max(1))
-    }
-
+impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
     /// Candidates of a batch of queries, the numbers of which are given.
     fn nearest(
         &self,
-        resident: &Resident<B>,
+        resident: &R,
         ask: &Ask<'_>,
         batch: &[usize],
         plan: Plan,
     ) -> Result<Vec<Found>, GpuError> {
         let (device, backend) = (&self.device, &self.device.backend);
-        let (count, lists) = (batch.len(), resident.sizes.len());
+        let (count, places) = (batch.len(), resident.places());
+        let lists = places.sizes.len();
         let [first_room, room] = plan.rooms;
         let metric = ask.candidates.space.metric;
         let dim = ask.vectors.dim();
-        let bytes = count * query_bytes(plan, lists, dim);
+        let bytes = count * query_bytes(plan, resident, dim);
         let _held = device.budget.reserve("a batch of queries", bytes)?;
         let rows = batch.iter().map(|&query| ask.queries.row(query));
         let mut queries = Queries::upload(backend, metric, dim, rows)?;
@@ -158,11 +237,9 @@ impl<B: Backend> ListScan<B> {
         // The nearest lists, nearest first.
         let mut coarse = ListsOf::allocate(backend, count, lists)?;
         backend.write(&mut coarse.counts, 0, &zeros)?;
-        let centroids = resident.centroids();
-        let comparison = resident.comparison;
         backend.candidates(
-            comparison,
-            &centroids,
+            places.comparison,
+            &places.centroid_rows(),
             0,
             lists as u32,
             &queries.of(),
@@ -181,28 +258,15 @@ impl<B: Backend> ListScan<B> {
         )?;
         let numbers = self.order(&mut probes, count)?;
 
-        let words = ask
-            .candidates
-            .filter()
-            .map(|allow| filter_words(allow, 0, ask.vectors.len()));
-        let filter_bytes = 4 * words.as_ref().map_or(0, Vec::len);
-        let _filter_held = device.budget.reserve("the filter of a search", filter_bytes)?;
-        let allow = match &words {
-            None => None,
-            Some(words) => {
-                let mut buffer = backend.allocate(words.len())?;
-                backend.write(&mut buffer, 0, words)?;
-                Some(buffer)
-            }
-        };
-        let inverted = resident.lists(allow.as_ref());
+        let filter = Filter::upload(device, ask)?;
+        let prepared = resident.prepare(backend, &queries)?;
         let mut seen = backend.allocate(count)?;
         backend.write(&mut seen, 0, &zeros)?;
         let mut best = ListsOf::allocate(backend, count, first_room)?;
         backend.write(&mut best.counts, 0, &zeros)?;
         let mut done = 0;
         // After the nearest list there is a bound that few rows of the others are within.
-        for (lists, places) in [(1, room), (plan.probes - 1, plan.width)] {
+        for (lists, room) in [(1, room), (plan.probes - 1, plan.width)] {
             let probes = ProbesOf {
                 lists: &probes.rows,
                 room: wanted,
@@ -210,9 +274,17 @@ impl<B: Backend> ListScan<B> {
                 count: lists as u32,
             };
             if lists > 0 {
-                backend.scan_lists(metric, &inverted, &queries.of(), &probes, &mut seen, &mut best)?;
+                let scan = Scan {
+                    metric,
+                    allow: filter.bits(),
+                    queries: &queries,
+                    probes,
+                    seen: &mut seen,
+                    best: &mut best,
+                };
+                resident.scan(backend, &prepared, scan)?;
             }
-            let mut kept = ListsOf::allocate(backend, count, places)?;
+            let mut kept = ListsOf::allocate(backend, count, room)?;
             backend.select(
                 &best,
                 count as u32,
@@ -224,7 +296,7 @@ impl<B: Backend> ListScan<B> {
             best = kept;
             done += lists as u32;
         }
-        self.collect(resident, plan, count, &best, &seen, &numbers)
+        self.collect(places, plan, count, &best, &seen, &numbers)
     }
 
     /// Puts the lists of every query into order; their numbers.
@@ -234,12 +306,12 @@ impl<B: Backend> ListScan<B> {
         let (mut distances, mut numbers) = (vec![0.0f32; queries * room], vec![0u32; queries * room]);
         backend.read(&probes.distances, &mut distances)?;
         backend.read(&probes.rows, &mut numbers)?;
-        let of_queries = numbers
-            .par_chunks_exact_mut(room)
-            .zip(distances.par_chunks_exact(room));
-        of_queries.for_each(|(numbers, distances)| {
-            let pairs = numbers.iter().zip(distances);
-            let mut sorted: Vec<Neighbor> = pairs
+        // The turn is held meanwhile.
+        for_chunks(&mut numbers, room, |query, numbers| {
+            let distances = distances.iter().skip(query * room);
+            let mut sorted: Vec<Neighbor> = numbers
+                .iter()
+                .zip(distances)
                 .map(|(&row, &distance)| Neighbor { distance, row })
                 .collect();
             sorted.sort_unstable();
@@ -253,7 +325,7 @@ impl<B: Backend> ListScan<B> {
 
     fn collect(
         &self,
-        resident: &Resident<B>,
+        places: &Places<B>,
         plan: Plan,
         queries: usize,
         best: &ListsOf<B::Buffer>,
@@ -276,7 +348,7 @@ impl<B: Backend> ListScan<B> {
             .zip(distances.chunks_exact(plan.width));
         let found = pairs.zip(numbers.chunks_exact(plan.probes));
         let found = found.zip(counts.iter().zip(&of_filter));
-        let size = |list: &u32| resident.sizes.get(*list as usize).copied().unwrap_or(0) as usize;
+        let size = |list: &u32| places.sizes.get(*list as usize).copied().unwrap_or(0) as usize;
         Ok(found
             .map(|(((rows, distances), lists), (&count, &seen))| Found {
                 rows: rows.iter().copied().take(count as usize).collect(),
@@ -289,6 +361,14 @@ impl<B: Backend> ListScan<B> {
 }
 
 impl Found {
+    /// Takes what another device found.
+    fn add(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.distances.extend(other.distances);
+        self.seen += other.seen;
+        self.members += other.members;
+    }
+
     /// The `k` nearest of them but `row` itself, at most half of them copies of it.
     fn others(&self, space: &Space<'_>, row: u32, k: usize) -> impl Iterator<Item = u32> {
         let mut sorted: Vec<Neighbor> = self
@@ -312,44 +392,51 @@ impl Found {
     }
 }
 
-/// Bytes on the device for each query of a batch.
-fn query_bytes(plan: Plan, lists: usize, dim: usize) -> usize {
-    let places = lists + plan.probes + plan.rooms.iter().sum::<usize>() + plan.width;
-    4 * (2 * places + stride_of(dim) + 16)
+fn plan<B: Backend>(places: &Places<B>, (probes, width): (usize, usize)) -> Plan {
+    let probes = probes.min(places.sizes.len());
+    Plan {
+        probes,
+        width,
+        rooms: [places.most_rows(1), width + places.most_rows(probes)],
+    }
 }
 
-impl<B: Backend> DeviceSearch<IvfFlat> for ListScan<B> {
-    fn rows_looked_at(&self, host: &IvfFlat, ask: &Ask<'_>) -> usize {
-        let rows = host.inverted().rows();
-        let allowed = ask.candidates.allowed;
-        let probes = host.probes(ask.k, ask.params, allowed);
-        allowed.unwrap_or(rows).saturating_mul(probes) / host.inverted().count().max(1)
+/// Bytes on the device for each query of a batch.
+fn query_bytes<B: Backend, R: OnDeviceLists<B>>(plan: Plan, resident: &R, dim: usize) -> usize {
+    let lists = resident.places().sizes.len();
+    let places = lists + plan.probes + plan.rooms.iter().sum::<usize>() + plan.width;
+    4 * (2 * places + stride_of(dim) + resident.query_words() + 16)
+}
+
+impl<B: Backend, R: OnDeviceLists<B>> DeviceSearch<R::Host> for ListScan<B, R> {
+    fn rows_looked_at(&self, host: &R::Host, ask: &Ask<'_>) -> usize {
+        let (rows, allowed) = (host.inverted().rows(), ask.candidates.allowed);
+        let of_lists = |(probes, _)| {
+            let seen = allowed.unwrap_or(rows).saturating_mul(probes);
+            seen / host.inverted().count().max(1)
+        };
+        host.effort(ask).map_or(0, of_lists)
     }
 
     fn search(
         &self,
-        host: &IvfFlat,
+        host: &R::Host,
         ask: &Ask<'_>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
         let (k, lists) = (ask.k, host.inverted().count());
         let (rows, allowed) = (host.inverted().rows(), ask.candidates.allowed);
         let wanted = k.min(allowed.unwrap_or(rows));
-        let Some(width) = width(k, 0).filter(|_| wanted > 0) else {
+        let Some((probes, width)) = host.effort(ask).filter(|_| wanted > 0) else {
             return Ok(vec![None; ask.queries.len()]);
         };
-        let probes = host.probes(k, ask.params, allowed);
-        let resident = self.resident(host, ask)?;
-        let plan = self.plan(&resident, width, probes);
-        let at_once = self.at_once(&resident, plan, ask.vectors.dim());
+        let (residents, effort) = (self.residents(host, ask.vectors)?, (probes, width));
+        let at_once = self.at_once(&residents, effort, ask.vectors.dim());
         let all: Vec<usize> = (0..ask.queries.len()).collect();
         let part = allowed.map_or(0.0, |allowed| allowed as f64 / rows.max(1) as f64);
         let mut results = Vec::with_capacity(all.len());
         for batch in all.chunks(at_once) {
-            let found = {
-                let _turn = self.device.turn.lock();
-                self.nearest(&resident, ask, batch, plan)?
-            };
+            let found = self.nearest(&residents, ask, batch, effort)?;
             let best = batch.par_iter().zip(&found).map(|(&query, found)| {
                 // As on the processor: where a filter left little near the query, lists are the wrong way to look.
                 let few = (found.seen as f64) < found.members as f64 * part / 2.0;

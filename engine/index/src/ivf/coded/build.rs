@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::list_codes::{ListCodes, base_of, units_of};
 use super::quantizer::{Kept, Quantizer};
 use crate::blob::Array;
+use crate::codes::product::ProductQuantizer;
 use crate::error::BuildError;
 use crate::ivf::bounds::BOUNDS;
 use crate::ivf::lists::Lists;
@@ -69,9 +70,28 @@ struct Encoded {
     full: Vec<f32>,
 }
 
+/// Who looks for codewords, if it is not the processor.
+pub(crate) trait Coder {
+    /// The nearest codeword of each group of `residuals`, rows of as many floats as the quantizer has dimensions: as many bytes
+    /// for each row as there are groups, those of [`ProductQuantizer::encode`].
+    fn codes(&mut self, quantizer: &ProductQuantizer, residuals: &[f32]) -> Result<Vec<u8>, BuildError>;
+}
+
 impl ListCodes {
     /// Trains a code on the rows in `lists`, and encodes them.
     pub(in crate::ivf) fn build(
+        code: Code,
+        space: &Space<'_>,
+        lists: &Lists,
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        Self::build_by(None, code, space, lists, seed, progress)
+    }
+
+    /// [`ListCodes::build`] with somebody who looks for codewords.
+    pub(super) fn build_by(
+        mut coder: Option<&mut dyn Coder>,
         code: Code,
         space: &Space<'_>,
         lists: &Lists,
@@ -106,9 +126,22 @@ impl ListCodes {
             while last < lists.count() && lists.span(last as u32).end - start <= SLAB_ROWS {
                 last += 1;
             }
+            let given = match (&mut coder, &quantizer) {
+                (Some(coder), Quantizer::Product(quantizer)) => {
+                    let codes = coder.codes(quantizer, &source.residuals(first..last))?;
+                    Some((codes, quantizer.parts()))
+                }
+                _ => None,
+            };
             let encoded: Vec<Encoded> = (first..last)
                 .into_par_iter()
-                .map(|list| source.encode(&quantizer, &mean, list as u32))
+                .map(|list| {
+                    let span = lists.span(list as u32);
+                    let of_list = given.as_ref().and_then(|(codes, parts)| {
+                        codes.get((span.start - start) * parts..(span.end - start) * parts)
+                    });
+                    source.encode(&quantizer, &mean, list as u32, of_list)
+                })
                 .collect();
             for list in encoded {
                 all.codes.extend(list.codes);
@@ -295,7 +328,23 @@ impl Source<'_> {
         sample
     }
 
-    fn encode(&self, quantizer: &Quantizer, mean: &[f32], list: u32) -> Encoded {
+    /// Residuals of all rows of some lists.
+    fn residuals(&self, lists: std::ops::Range<usize>) -> Vec<f32> {
+        let of_list = |list: usize| {
+            let base = self.base(list as u32);
+            let (mut all, mut residual) = (Vec::new(), Vec::new());
+            for &row in self.lists.list(list as u32) {
+                self.residual(row, base, &mut residual);
+                all.extend_from_slice(&residual);
+            }
+            all
+        };
+        let all: Vec<Vec<f32>> = lists.into_par_iter().map(of_list).collect();
+        all.concat()
+    }
+
+    /// Encodes a list, or takes the codes that are `given` for its rows.
+    fn encode(&self, quantizer: &Quantizer, mean: &[f32], list: u32, given: Option<&[u8]>) -> Encoded {
         let (base, members) = (self.base(list), self.lists.list(list));
         let centred: Vec<f32> = base.iter().zip(mean).map(|(base, mean)| base - mean).collect();
         let metric = self.space.metric;
@@ -315,8 +364,19 @@ impl Source<'_> {
         let mut encoder = quantizer.encoder(metric, &centred);
         let (mut residual, mut code) = (Vec::new(), Vec::new());
         for (place, &row) in members.iter().enumerate() {
-            self.residual(row, base, &mut residual);
-            let kept = encoder.encode(&residual, &mut code, &mut out.planes);
+            let of_row = given.and_then(|codes| {
+                codes
+                    .chunks_exact((codes.len() / members.len()).max(1))
+                    .nth(place)
+            });
+            let kept = if let Some(of_row) = of_row {
+                code.clear();
+                code.extend_from_slice(of_row);
+                encoder.of_code(of_row)
+            } else {
+                self.residual(row, base, &mut residual);
+                encoder.encode(&residual, &mut code, &mut out.planes)
+            };
             let start = place / unit * unit_bytes;
             if let Some(bytes) = out.codes.get_mut(start..start + unit_bytes) {
                 packing.put(bytes, place % unit, &code);

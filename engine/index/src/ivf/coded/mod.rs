@@ -18,12 +18,14 @@
 //! | `quantizer` | the codes behind one face |
 //! | `list_codes` | the codes of all lists |
 //! | `build` | training, encoding |
+//! | `product` | lists with product codes, as a device takes them |
 //! | `scan` | one list |
 //! | [`super::search`] | the search |
 //! | this one | the index, and its blob |
 
 mod build;
 mod list_codes;
+mod product;
 mod quantizer;
 mod scan;
 
@@ -32,6 +34,7 @@ use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::IndexedRows;
+use crate::ivf::kmeans::{Clusterer, OnProcessor};
 use crate::ivf::lists::Lists;
 use crate::ivf::params::CodedParams;
 use crate::ivf::search::{ListSearch, Request};
@@ -41,6 +44,7 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::{BuildOptions, Progress};
 use crate::typed::ElementType;
 use crate::vectors::Vectors;
+pub(crate) use build::Coder;
 pub(super) use build::Half;
 pub(super) use list_codes::ListCodes;
 pub(super) use scan::{CodedScan, Keep};
@@ -60,16 +64,23 @@ impl IvfCoded {
         vectors: Vectors<'_>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        let lists = Lists::build(
-            params.nlist,
-            &rows,
-            vectors,
-            options,
-            &Half::first(options.progress),
-        )?;
+        Self::build_by(&mut OnProcessor, None, params, rows, vectors, options)
+    }
+
+    /// Lists, and codes where there is a `coder`, that something else than the processor makes.
+    pub(crate) fn build_by(
+        clusterer: &mut impl Clusterer,
+        coder: Option<&mut dyn Coder>,
+        params: CodedParams,
+        rows: IndexedRows,
+        vectors: Vectors<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let first: &dyn Progress = &Half::first(options.progress);
+        let lists = Lists::build_by(clusterer, params.nlist, &rows, vectors, options, first)?;
         let space = rows.space(vectors);
         let second: &dyn Progress = &Half::second(options.progress);
-        let codes = ListCodes::build(params.code, &space, &lists, options.seed, second)?;
+        let codes = ListCodes::build_by(coder, params.code, &space, &lists, options.seed, second)?;
         Ok(Self {
             rows,
             params,
@@ -95,14 +106,19 @@ impl IvfCoded {
 
     /// The index as the blob of one of vectors of another type.
     pub(super) fn serialize_of(&self, element: ElementType) -> Vec<u8> {
-        let mut writer = self.rows.writer_of(self.params(), element);
+        self.serialize_as(self.params(), element)
+    }
+
+    /// The index as the blob of one with other parameters.
+    pub(crate) fn serialize_as(&self, params: BuildParams, element: ElementType) -> Vec<u8> {
+        let mut writer = self.rows.writer_of(params, element);
         self.lists.write(&mut writer);
         self.codes.write(&mut writer);
         writer.finish()
     }
 
     /// Its rows.
-    pub(super) fn indexed(&self) -> &IndexedRows {
+    pub(crate) fn indexed(&self) -> &IndexedRows {
         &self.rows
     }
 

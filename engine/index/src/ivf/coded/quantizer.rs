@@ -240,6 +240,18 @@ impl Encoder<'_> {
             }
             Quantizer::Rabitq(quantizer) => return self.encode_rabitq(quantizer, residual, code, planes),
         }
+        self.row_of_decoded()
+    }
+
+    /// What is kept of a row with a product code that is known.
+    pub(super) fn of_code(&mut self, code: &[u8]) -> Row {
+        if let (Quantizer::Product(quantizer), Metric::L2) = (self.quantizer, self.metric) {
+            quantizer.decode(code, &mut self.decoded);
+        }
+        self.row_of_decoded()
+    }
+
+    fn row_of_decoded(&self) -> Row {
         let pairs = self.decoded.iter().zip(self.base);
         let add: f64 = pairs
             .map(|(&value, &base)| f64::from(value) * (f64::from(value) + 2.0 * f64::from(base)))

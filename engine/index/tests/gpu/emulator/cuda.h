@@ -254,5 +254,10 @@ inline float __uint_as_float(unsigned bits) {
     std::memcpy(&value, &bits, 4);
     return value;
 }
+// One rounding each; the compiler is told to fuse nothing.
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
 inline int __ffs(int value) { return __builtin_ffs(value); }
 inline int __popc(int value) { return __builtin_popcount(unsigned(value)); }
