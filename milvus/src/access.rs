@@ -417,3 +417,112 @@ impl Guarded for wire::SelectGrantRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use elanus_collection::{Collections, Options};
+    use elanus_query::EngineOptions;
+    use milvus::proto::milvus::milvus_service_server::MilvusServiceServer;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::metrics::DoorMetrics;
+    use crate::refusal::FinalRefusals;
+    use crate::service::{REFUSED, RPCS};
+
+    /// The calls that every user may send with an empty message.
+    const OF_EVERY_USER: [&str; 12] = [
+        "AllocTimestamp",
+        "BatchDescribeCollection",
+        "CheckHealth",
+        "Connect",
+        "Flush",
+        "GetCompactionState",
+        "GetComponentStates",
+        "GetFlushAllState",
+        "GetVersion",
+        "HasCollection",
+        "ListDatabases",
+        "ShowCollections",
+    ];
+    /// Those that the role `public` is for.
+    const PUBLIC: [&str; 7] = [
+        "DescribeCollection",
+        "DescribeIndex",
+        "GetIndexBuildProgress",
+        "GetIndexState",
+        "GetIndexStatistics",
+        "ListAliases",
+        "RunAnalyzer",
+    ];
+
+    async fn engine() -> Arc<Engine> {
+        let collections = Collections::open(Arc::new(InMemory::new()), Options::default()).await.unwrap();
+        let options = EngineOptions {
+            query_threads: 1,
+            sql_threads: 1,
+            authentication: true,
+            ..EngineOptions::default()
+        };
+        let engine = Arc::new(Engine::new(collections, &options).unwrap());
+        engine.collections().create_user("root", "Milvus", "").await.unwrap();
+        engine.collections().create_user("ann", "Secret-1", "").await.unwrap();
+        engine
+    }
+
+    /// Sends every call with an empty message, and gives those that end with this status of gRPC.
+    async fn answered(engine: &Arc<Engine>, authorization: Option<&str>, code: tonic::Code) -> BTreeSet<&'static str> {
+        let metrics = DoorMetrics::new(&prometheus::Registry::new()).unwrap();
+        let door = Door::new(Arc::clone(engine), Arc::new(metrics));
+        let service = FinalRefusals(MilvusServiceServer::new(door));
+        let mut service = Authenticated::new(service, Arc::clone(engine));
+        let mut found = BTreeSet::new();
+        for rpc in RPCS {
+            let message = tonic::body::Body::new(http_body(&[0; 5]));
+            let mut request = Request::builder()
+                .method("POST")
+                .uri(format!("/milvus.proto.milvus.MilvusService/{rpc}"))
+                .header("content-type", "application/grpc");
+            if let Some(authorization) = authorization {
+                request = request.header("authorization", authorization);
+            }
+            let response = service.call(request.body(message).unwrap()).await.unwrap();
+            let status = Status::from_header_map(response.headers());
+            if status.map_or(tonic::Code::Ok, |status| status.code()) == code {
+                found.insert(*rpc);
+            }
+        }
+        found
+    }
+
+    fn http_body(bytes: &'static [u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_the_right_password_no_call_goes_through() {
+        let engine = engine().await;
+        let all: BTreeSet<_> = RPCS.iter().copied().collect();
+        // Nothing, root:wrong, an API key, rubbish.
+        for authorization in [None, Some("cm9vdDp3cm9uZw=="), Some("YWJj"), Some("root:Milvus")] {
+            let refused = answered(&engine, authorization, tonic::Code::Unauthenticated).await;
+            assert_eq!(refused, all, "{authorization:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_without_rights_is_refused_every_call_that_is_not_listed() {
+        let engine = engine().await;
+        // ann:Secret-1
+        let denied = answered(&engine, Some("YW5uOlNlY3JldC0x"), tonic::Code::PermissionDenied).await;
+        let open: BTreeSet<_> = RPCS.iter().copied().filter(|rpc| !denied.contains(rpc)).collect();
+        let listed = OF_EVERY_USER.iter().chain(&PUBLIC).chain(REFUSED).copied();
+        let listed: BTreeSet<_> = listed.collect();
+        assert_eq!(open, listed);
+        // root:Milvus
+        let denied = answered(&engine, Some("cm9vdDpNaWx2dXM="), tonic::Code::PermissionDenied).await;
+        assert_eq!(denied, BTreeSet::new());
+    }
+}
