@@ -135,8 +135,8 @@ impl Door {
         session: &SessionContext,
         action: &Action,
     ) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
-        let uploaded = self.service.engine();
-        let uploaded = uploaded.upload_plugin(session, action.body.clone()).await;
+        let engine = self.service.engine();
+        let uploaded = engine.upload_plugin(session, action.body.clone()).await;
         let digest = uploaded.map_err(status::of)?;
         let result = arrow_flight::Result {
             body: format!("sha256:{digest}").into(),

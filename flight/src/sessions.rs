@@ -71,8 +71,8 @@ impl Sessions {
             .map(Arc::clone)
             .ok_or_else(|| Status::internal("a request came over no connection"))?;
         let connected = match request.extensions().get::<Caller>() {
-            Some(Caller(user)) => connected.of_user(user),
-            None => connected,
+            Some(Caller(user)) if connected.user() != Some(user.as_ref()) => connected.of_user(user),
+            Some(_) | None => connected,
         };
         request.extensions_mut().insert(Arc::clone(&connected));
         let Some(id) = cookie(request.metadata()) else {

@@ -257,7 +257,12 @@ impl Guarded for wire::DescribeCollectionRequest {
 impl Guarded for wire::BatchDescribeCollectionRequest {
     fn needs(&self, door: &Door, context: &Context) -> Vec<Need> {
         let of = |(name, id): (&str, i64)| {
-            door.on_id(context, Privilege::DescribeCollection, (&self.db_name, name), id)
+            door.on_id(
+                context,
+                Privilege::DescribeCollection,
+                (self.db_name.as_str(), name),
+                id,
+            )
         };
         let names = self.collection_name.iter().map(|name| (name.as_str(), 0));
         names
@@ -381,7 +386,7 @@ impl Guarded for wire::ListAliasesRequest {
 impl Guarded for wire::UpdateCredentialRequest {
     /// Everybody may change their own password, knowing the old one.
     fn needs(&self, _door: &Door, context: &Context) -> Vec<Need> {
-        if context.user() == Some(&self.username) {
+        if context.user() == Some(self.username.as_str()) {
             return Vec::new();
         }
         vec![Need::cluster(Privilege::UpdateUser)]
@@ -393,7 +398,7 @@ impl Guarded for wire::SelectUserRequest {
         let own = self
             .user
             .as_ref()
-            .is_some_and(|user| context.user() == Some(&user.name));
+            .is_some_and(|user| context.user() == Some(user.name.as_str()));
         if own {
             Vec::new()
         } else {
@@ -459,7 +464,9 @@ mod tests {
     ];
 
     async fn engine() -> Arc<Engine> {
-        let collections = Collections::open(Arc::new(InMemory::new()), Options::default()).await.unwrap();
+        let collections = Collections::open(Arc::new(InMemory::new()), Options::default())
+            .await
+            .unwrap();
         let options = EngineOptions {
             query_threads: 1,
             sql_threads: 1,
@@ -467,13 +474,25 @@ mod tests {
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(collections, &options).unwrap());
-        engine.collections().create_user("root", "Milvus", "").await.unwrap();
-        engine.collections().create_user("ann", "Secret-1", "").await.unwrap();
+        engine
+            .collections()
+            .create_user("root", "Milvus", "")
+            .await
+            .unwrap();
+        engine
+            .collections()
+            .create_user("ann", "Secret-1", "")
+            .await
+            .unwrap();
         engine
     }
 
     /// Sends every call with an empty message, and gives those that end with this status of gRPC.
-    async fn answered(engine: &Arc<Engine>, authorization: Option<&str>, code: tonic::Code) -> BTreeSet<&'static str> {
+    async fn answered(
+        engine: &Arc<Engine>,
+        authorization: Option<&str>,
+        code: tonic::Code,
+    ) -> BTreeSet<&'static str> {
         let metrics = DoorMetrics::new(&prometheus::Registry::new()).unwrap();
         let door = Door::new(Arc::clone(engine), Arc::new(metrics));
         let service = FinalRefusals(MilvusServiceServer::new(door));

@@ -16,7 +16,11 @@ async fn guarded() -> Engine {
         ..EngineOptions::default()
     };
     let engine = engine_with(Arc::new(InMemory::new()), options).await;
-    engine.collections().create_user("root", "Secret-0", "").await.unwrap();
+    engine
+        .collections()
+        .create_user("root", "Secret-0", "")
+        .await
+        .unwrap();
     let root = session(&engine, "root");
     for statement in [
         "CREATE TABLE docs (id BIGINT PRIMARY KEY, n INTEGER NOT NULL, v VECTOR(2) NOT NULL)",
@@ -84,18 +88,38 @@ async fn every_way_to_rows_needs_query_on_every_collection_that_is_reached() {
         refused(&engine, way, "PrivilegeQuery").await;
     }
     refused(&engine, "ANALYZE docs", "PrivilegeQuery").await;
-    refused(&engine, "SELECT * FROM vector_search(docs, '[1, 0]', 1)", "PrivilegeSearch").await;
-    refused(&engine, "SELECT * FROM vector_search(docs AS OF SNAPSHOT before, '[1, 0]', 1)", "PrivilegeSearch").await;
+    refused(
+        &engine,
+        "SELECT * FROM vector_search(docs, '[1, 0]', 1)",
+        "PrivilegeSearch",
+    )
+    .await;
+    refused(
+        &engine,
+        "SELECT * FROM vector_search(docs AS OF SNAPSHOT before, '[1, 0]', 1)",
+        "PrivilegeSearch",
+    )
+    .await;
     as_root(&engine, "GRANT Query ON docs TO r").await;
     for way in ways {
         allowed(&engine, way).await;
     }
     allowed(&engine, "ANALYZE docs").await;
-    refused(&engine, "SELECT * FROM vector_search(docs, '[1, 0]', 1)", "PrivilegeSearch").await;
+    refused(
+        &engine,
+        "SELECT * FROM vector_search(docs, '[1, 0]', 1)",
+        "PrivilegeSearch",
+    )
+    .await;
     // Views reach what their definitions name, however deep.
     refused(&engine, "SELECT * FROM both", "PrivilegeQuery").await;
     refused(&engine, "SELECT * FROM over_both", "PrivilegeQuery").await;
-    refused(&engine, "SELECT * FROM docs WHERE id IN (SELECT id FROM other)", "PrivilegeQuery").await;
+    refused(
+        &engine,
+        "SELECT * FROM docs WHERE id IN (SELECT id FROM other)",
+        "PrivilegeQuery",
+    )
+    .await;
     as_root(&engine, "GRANT Search ON ALL TABLES IN SCHEMA default TO r").await;
     allowed(&engine, "SELECT * FROM vector_search(docs, '[1, 0]', 1)").await;
     as_root(&engine, "GRANT Query ON default.* TO r").await;
@@ -110,7 +134,15 @@ async fn writes_need_their_own_privileges() {
     let update = "UPDATE docs SET n = 5 WHERE id = 7";
     let delete = "DELETE FROM docs WHERE id = 7";
     let merge = "INSERT INTO docs VALUES (7, 1, '[1, 1]') ON CONFLICT (id) DO UPDATE SET n = 2";
-    for statement in [insert, both, update, delete, merge, "TRUNCATE docs", "PREPARE i AS INSERT INTO docs VALUES (1, 1, '[1, 1]')"] {
+    for statement in [
+        insert,
+        both,
+        update,
+        delete,
+        merge,
+        "TRUNCATE docs",
+        "PREPARE i AS INSERT INTO docs VALUES (1, 1, '[1, 1]')",
+    ] {
         refused(&engine, statement, "Privilege").await;
     }
     as_root(&engine, "GRANT Query ON docs TO r").await;
@@ -118,8 +150,18 @@ async fn writes_need_their_own_privileges() {
     refused(&engine, update, "PrivilegeUpsert").await;
     refused(&engine, delete, "PrivilegeDelete").await;
     refused(&engine, merge, "Privilege").await;
-    refused(&engine, "EXPLAIN ANALYZE INSERT INTO docs VALUES (1, 1, '[1, 1]')", "PrivilegeInsert").await;
-    refused(&engine, "PREPARE i AS INSERT INTO docs VALUES (1, 1, '[1, 1]')", "PrivilegeInsert").await;
+    refused(
+        &engine,
+        "EXPLAIN ANALYZE INSERT INTO docs VALUES (1, 1, '[1, 1]')",
+        "PrivilegeInsert",
+    )
+    .await;
+    refused(
+        &engine,
+        "PREPARE i AS INSERT INTO docs VALUES (1, 1, '[1, 1]')",
+        "PrivilegeInsert",
+    )
+    .await;
     as_root(&engine, "GRANT Insert, Upsert, Delete ON docs TO r").await;
     for statement in [insert, both, merge, update, delete, "TRUNCATE docs"] {
         allowed(&engine, statement).await;
@@ -132,18 +174,41 @@ async fn writes_need_their_own_privileges() {
     refused(&engine, delete, "PrivilegeQuery").await;
     let ingest = |mode| engine.permit_ingest(&session(&engine, "ann"), DEFAULT_DATABASE, "docs", mode);
     ingest(IngestMode::Append).unwrap();
-    assert!(ingest(IngestMode::Replace).unwrap_err().to_string().contains("PrivilegeCreateCollection"));
+    assert!(
+        ingest(IngestMode::Replace)
+            .unwrap_err()
+            .to_string()
+            .contains("PrivilegeCreateCollection")
+    );
 }
 
 /// Statements without a plan, the privilege that each needs, and on what it is granted. `None`: for every user.
 const COMMANDS: &[(&str, Option<(&str, &str)>)] = &[
-    ("CREATE TABLE t2 (id BIGINT PRIMARY KEY, v VECTOR(2) NOT NULL)", Some(("CreateCollection", "default.*"))),
-    ("ALTER TABLE docs ADD COLUMN extra BIGINT", Some(("AddCollectionField", "docs"))),
-    ("ALTER TABLE docs DROP COLUMN extra", Some(("AlterCollectionSchema", "docs"))),
-    ("ALTER TABLE t2 RENAME TO t3", Some(("RenameCollection", "default.*"))),
-    ("CREATE INDEX i ON docs USING flat (v vector_l2_ops)", Some(("CreateIndex", "docs"))),
+    (
+        "CREATE TABLE t2 (id BIGINT PRIMARY KEY, v VECTOR(2) NOT NULL)",
+        Some(("CreateCollection", "default.*")),
+    ),
+    (
+        "ALTER TABLE docs ADD COLUMN extra BIGINT",
+        Some(("AddCollectionField", "docs")),
+    ),
+    (
+        "ALTER TABLE docs DROP COLUMN extra",
+        Some(("AlterCollectionSchema", "docs")),
+    ),
+    (
+        "ALTER TABLE t2 RENAME TO t3",
+        Some(("RenameCollection", "default.*")),
+    ),
+    (
+        "CREATE INDEX i ON docs USING flat (v vector_l2_ops)",
+        Some(("CreateIndex", "docs")),
+    ),
     ("DROP INDEX i", Some(("DropIndex", "docs"))),
-    ("CREATE VIEW w AS SELECT 1 AS one", Some(("CreateCollection", "default.*"))),
+    (
+        "CREATE VIEW w AS SELECT 1 AS one",
+        Some(("CreateCollection", "default.*")),
+    ),
     ("DROP VIEW w", Some(("DropCollection", "default.*"))),
     ("DROP TABLE t3", Some(("DropCollection", "default.*"))),
     ("CREATE SNAPSHOT later ON docs", Some(("CreateSnapshot", "docs"))),
@@ -151,7 +216,10 @@ const COMMANDS: &[(&str, Option<(&str, &str)>)] = &[
     ("CREATE DATABASE d2", Some(("CreateDatabase", "*"))),
     ("DROP SCHEMA d2", Some(("DropDatabase", "*"))),
     ("VACUUM docs", Some(("Compaction", "docs"))),
-    ("CREATE USER bob PASSWORD 'Secret-2'", Some(("CreateOwnership", "*"))),
+    (
+        "CREATE USER bob PASSWORD 'Secret-2'",
+        Some(("CreateOwnership", "*")),
+    ),
     ("ALTER USER bob PASSWORD 'Secret-3'", Some(("UpdateUser", "*"))),
     ("CREATE ROLE s", Some(("CreateOwnership", "*"))),
     ("GRANT s TO bob", Some(("ManageOwnership", "*"))),
@@ -162,7 +230,10 @@ const COMMANDS: &[(&str, Option<(&str, &str)>)] = &[
     ("DROP USER bob", Some(("DropOwnership", "*"))),
     ("SHOW USERS", Some(("SelectOwnership", "*"))),
     ("SHOW GRANTS FOR r", Some(("SelectOwnership", "*"))),
-    ("SELECT * FROM elanus_catalog.grants", Some(("SelectOwnership", "*"))),
+    (
+        "SELECT * FROM elanus_catalog.grants",
+        Some(("SelectOwnership", "*")),
+    ),
     ("SELECT * FROM elanus.users", Some(("SelectOwnership", "*"))),
     ("ALTER USER ann PASSWORD 'Secret-4'", None),
     ("USE \"default\"", None),
@@ -195,7 +266,10 @@ async fn files_and_plugins_need_privileges_of_the_server() {
     for (statement, privilege) in [
         ("COPY docs FROM '/tmp/x.csv'", "UseFiles"),
         ("COPY (SELECT 1) TO '/tmp/x.csv'", "UseFiles"),
-        ("CREATE EXTERNAL TABLE e STORED AS CSV LOCATION '/tmp/x.csv'", "UseFiles"),
+        (
+            "CREATE EXTERNAL TABLE e STORED AS CSV LOCATION '/tmp/x.csv'",
+            "UseFiles",
+        ),
         ("CREATE RERANKER r FROM 'r.wasm'", "RegisterPlugin"),
         ("CREATE FUNCTION f LANGUAGE WASM AS 'f.wasm'", "RegisterPlugin"),
         ("CREATE FUNCTIONS FROM 'f.wasm'", "RegisterPlugin"),
@@ -204,22 +278,48 @@ async fn files_and_plugins_need_privileges_of_the_server() {
     ] {
         refused(&engine, statement, &format!("Privilege{privilege}")).await;
         as_root(&engine, &format!("GRANT {privilege} ON * TO r")).await;
-        let error = run(&engine, &session(&engine, "ann"), statement).await.unwrap_err();
-        assert!(!error.contains("RegisterPlugin") && !error.contains("UseFiles"), "{statement}: {error}");
+        let error = run(&engine, &session(&engine, "ann"), statement)
+            .await
+            .unwrap_err();
+        assert!(
+            !error.contains("RegisterPlugin") && !error.contains("UseFiles"),
+            "{statement}: {error}"
+        );
         as_root(&engine, &format!("REVOKE {privilege} ON * FROM r")).await;
     }
-    let upload = engine.upload_plugin(&session(&engine, "ann"), b"\0asm".to_vec().into()).await;
-    assert!(upload.unwrap_err().to_string().contains("PrivilegeRegisterPlugin"));
+    let upload = engine
+        .upload_plugin(&session(&engine, "ann"), b"\0asm".to_vec().into())
+        .await;
+    assert!(
+        upload
+            .unwrap_err()
+            .to_string()
+            .contains("PrivilegeRegisterPlugin")
+    );
     // With the privilege it is not the flag that decides.
-    engine.upload_plugin(&session(&engine, "root"), b"\0asm".to_vec().into()).await.unwrap();
+    engine
+        .upload_plugin(&session(&engine, "root"), b"\0asm".to_vec().into())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn what_nobody_thought_of_is_for_admins() {
     let engine = guarded().await;
-    for statement in ["CALL something('x')", "CALL change_users('{}')", "LOCK TABLE docs", "CREATE SEQUENCE s", "COMMENT ON TABLE docs IS 'x'"] {
-        let error = run(&engine, &session(&engine, "ann"), statement).await.unwrap_err();
-        assert!(error.contains("permission deny to ann") || error.contains("parse"), "{statement}: {error}");
+    for statement in [
+        "CALL something('x')",
+        "CALL change_users('{}')",
+        "LOCK TABLE docs",
+        "CREATE SEQUENCE s",
+        "COMMENT ON TABLE docs IS 'x'",
+    ] {
+        let error = run(&engine, &session(&engine, "ann"), statement)
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("permission deny to ann") || error.contains("parse"),
+            "{statement}: {error}"
+        );
     }
     let running = "SELECT * FROM elanus_catalog.queries";
     let error = run(&engine, &session(&engine, "ann"), running).await.unwrap_err();
@@ -235,7 +335,9 @@ async fn rights_are_those_of_the_moment_also_for_what_was_prepared_before() {
     let ann = session(&engine, "ann");
     let prepared = engine.prepare(&ann, "SELECT id FROM docs").await.unwrap();
     engine.execute(&ann, &prepared, None).await.unwrap();
-    run(&engine, &ann, "PREPARE p AS SELECT id FROM docs").await.unwrap();
+    run(&engine, &ann, "PREPARE p AS SELECT id FROM docs")
+        .await
+        .unwrap();
     assert_eq!(run(&engine, &ann, "EXECUTE p").await.unwrap(), "1\n2");
     as_root(&engine, "REVOKE SELECT ON docs FROM r").await;
     assert!(engine.execute(&ann, &prepared, None).await.is_err());
@@ -253,12 +355,20 @@ async fn nobody_runs_nothing_and_a_name_is_not_an_alias() {
     let nobody = engine.sql(DEFAULT_DATABASE, "SELECT 1").await.unwrap_err();
     assert!(nobody.to_string().contains("auth check failure"), "{nobody}");
     assert!(engine.authorize(None, &Need::Nothing).is_err());
-    engine.collections().create_alias(DEFAULT_DATABASE, "d", "docs").await.unwrap();
+    engine
+        .collections()
+        .create_alias(DEFAULT_DATABASE, "d", "docs")
+        .await
+        .unwrap();
     as_root(&engine, "GRANT Query ON other TO r").await;
     refused(&engine, "SELECT * FROM d", "PrivilegeQuery").await;
     as_root(&engine, "GRANT Query ON d TO r").await;
     allowed(&engine, "SELECT * FROM docs").await;
-    assert!(engine.authorize(Some("ann"), &Need::cluster(Privilege::RegisterPlugin)).is_err());
+    assert!(
+        engine
+            .authorize(Some("ann"), &Need::cluster(Privilege::RegisterPlugin))
+            .is_err()
+    );
 }
 
 #[tokio::test]
