@@ -522,16 +522,18 @@ impl<'a> Router<'a> {
         let statement = Statement::Statement(Box::new(statement));
         let mut plan = self.plan_as_is(statement).await?;
         // What is prepared is optimized at once, before any analyzer rule has seen it.
+        let mut prepared = None;
         if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
+            prepared = Some(prepare.name.clone());
             let input = prepare.input.as_ref().clone();
             let state = self.session.state();
             let input = MilvusPredicateRule.analyze(input, state.config_options())?;
             prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
-            if let Some(user) = SessionUser::of(self.session) {
-                user.keep(&prepare.name, &self.needs.lock());
-            }
         }
         self.session.execute_logical_plan(plan).await?;
+        if let (Some(name), Some(user)) = (prepared, SessionUser::of(self.session)) {
+            user.keep(&name, &self.needs.lock());
+        }
         Ok(())
     }
 

@@ -340,6 +340,8 @@ async fn rights_are_those_of_the_moment_also_for_what_was_prepared_before() {
         .unwrap();
     assert_eq!(run(&engine, &ann, "EXECUTE p").await.unwrap(), "1\n2");
     as_root(&engine, "REVOKE SELECT ON docs FROM r").await;
+    // A second statement of the name is refused, and leaves what the first one needs as it is.
+    assert!(run(&engine, &ann, "PREPARE p AS SELECT 1").await.is_err());
     assert!(engine.execute(&ann, &prepared, None).await.is_err());
     assert!(engine.pin(&ann, &prepared, None).await.is_err());
     let error = run(&engine, &ann, "EXECUTE p").await.unwrap_err();
