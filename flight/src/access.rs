@@ -14,7 +14,7 @@ use elanus_collection::access::Credentials;
 use elanus_query::Engine;
 use flight_tonic::Status;
 use flight_tonic::body::Body;
-use flight_tonic::codegen::http::{Request, Response, header};
+use flight_tonic::codegen::http::{HeaderValue, Request, Response, header};
 use flight_tonic::codegen::{BoxFuture, Service};
 use flight_tonic::server::NamedService;
 use parking_lot::Mutex;
@@ -127,8 +127,9 @@ where
             Arc::clone(&self.tokens),
         );
         let mut request = request;
+        let given = request.headers().get(header::AUTHORIZATION).cloned();
         Box::pin(async move {
-            match caller(&engine, &tokens, &request).await {
+            match caller(&engine, &tokens, given.as_ref()).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     service.call(request).await
@@ -139,14 +140,13 @@ where
     }
 }
 
-async fn caller(engine: &Engine, tokens: &Tokens, request: &Request<Body>) -> Result<Caller, Status> {
+async fn caller(engine: &Engine, tokens: &Tokens, given: Option<&HeaderValue>) -> Result<Caller, Status> {
     let wanted = || {
         Status::unauthenticated(
             "this server asks for a user: give a user name and a password, which travel in the header authorization",
         )
     };
-    let given = request.headers().get(header::AUTHORIZATION).ok_or_else(wanted)?;
-    let given = given.to_str().map_err(|_| wanted())?;
+    let given = given.ok_or_else(wanted)?.to_str().map_err(|_| wanted())?;
     let (scheme, given) = given.split_once(' ').ok_or_else(wanted)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return tokens.user_of(engine, given.trim()).map(Caller);

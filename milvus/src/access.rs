@@ -14,7 +14,7 @@ use elanus_query::Engine;
 use milvus::proto::milvus as wire;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response, header};
+use tonic::codegen::http::{HeaderValue, Request, Response, header};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 
@@ -68,8 +68,9 @@ where
         }
         let (mut service, engine) = (self.service.clone(), Arc::clone(&self.engine));
         let mut request = request;
+        let given = request.headers().get(header::AUTHORIZATION).cloned();
         Box::pin(async move {
-            match caller(&engine, &request).await {
+            match caller(&engine, given.as_ref()).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     service.call(request).await
@@ -80,8 +81,8 @@ where
     }
 }
 
-async fn caller(engine: &Engine, request: &Request<Body>) -> Result<Caller, Status> {
-    let Some(given) = request.headers().get(header::AUTHORIZATION) else {
+async fn caller(engine: &Engine, given: Option<&HeaderValue>) -> Result<Caller, Status> {
+    let Some(given) = given else {
         return Err(Status::unauthenticated("missing authorization in header"));
     };
     let given = given
