@@ -90,6 +90,10 @@ impl AsyncWrite for Connection {
 /// What is kept of a client between its calls: one session.
 #[derive(Default)]
 pub(crate) struct Client {
+    /// Whose session it is; `None` where users are not asked for.
+    user: Option<Arc<str>>,
+    /// The sessions of users on the connection whose session this is.
+    of_users: Mutex<HashMap<Arc<str>, Arc<Client>>>,
     /// Its name in a cookie, once it has one.
     id: Mutex<Option<String>>,
     session: Mutex<Option<SessionContext>>,
@@ -118,13 +122,31 @@ impl Bound {
 }
 
 impl Client {
+    /// The session of a user on this connection: clients in one process may share a connection.
+    pub fn of_user(&self, user: &Arc<str>) -> Arc<Self> {
+        let mut sessions = self.of_users.lock();
+        let session = sessions.entry(Arc::clone(user)).or_insert_with(|| {
+            Arc::new(Self {
+                user: Some(Arc::clone(user)),
+                ..Self::default()
+            })
+        });
+        Arc::clone(session)
+    }
+
+    /// Whose session it is.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The session, made when it is first needed.
     pub fn session(&self, engine: &Engine) -> Result<SessionContext, Status> {
         let mut session = self.session.lock();
         if let Some(session) = session.as_ref() {
             return Ok(session.clone());
         }
-        let made = engine.session(DEFAULT_DATABASE).map_err(status::of)?;
+        let made = engine.session_of(DEFAULT_DATABASE, self.user());
+        let made = made.map_err(status::of)?;
         *session = Some(made.clone());
         Ok(made)
     }

@@ -10,6 +10,7 @@ use arrow_flight::{
     FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
     RenewFlightEndpointRequest, SchemaResult, Ticket,
 };
+use datafusion::prelude::SessionContext;
 use flight_prost::Message;
 use flight_tonic::{Request, Response, Status, Streaming};
 use futures::StreamExt;
@@ -131,9 +132,11 @@ impl Door {
     /// The body is the file; the answer is the path that statements register it by, as text.
     async fn upload_plugin(
         &self,
+        session: &SessionContext,
         action: &Action,
     ) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
-        let uploaded = self.service.engine().upload_plugin(action.body.clone()).await;
+        let engine = self.service.engine();
+        let uploaded = engine.upload_plugin(session, action.body.clone()).await;
         let digest = uploaded.map_err(status::of)?;
         let result = arrow_flight::Result {
             body: format!("sha256:{digest}").into(),
@@ -149,7 +152,10 @@ impl Door {
         match action.r#type.as_str() {
             CANCEL_FLIGHT_INFO => self.cancel(action),
             RENEW_FLIGHT_ENDPOINT => self.renew(action),
-            UPLOAD_PLUGIN => self.upload_plugin(action).await,
+            UPLOAD_PLUGIN => {
+                let (_, session) = self.service.client(&request)?;
+                self.upload_plugin(&session, action).await
+            }
             SET_SESSION_OPTIONS => {
                 let (client, session) = self.service.client(&request)?;
                 let set = session_options::SetRequest::decode(&*action.body)

@@ -22,6 +22,7 @@
 //! `SET`, `USE` and prepared statements hold until the client disconnects, as in PostgreSQL; for a client
 //! that sends the session's cookie back, also over its other connections.
 
+mod access;
 mod connection;
 mod door;
 mod metadata;

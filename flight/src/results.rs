@@ -59,6 +59,8 @@ impl Drop for Reader {
 
 struct Waiting {
     pinned: Pinned,
+    /// Whose it is; `None` where users are not asked for.
+    user: Option<Arc<str>>,
     until: Instant,
 }
 
@@ -88,7 +90,7 @@ pub(crate) enum Cancelled {
 
 impl Results {
     /// Keeps a result under a new id that cannot be guessed; also says until when at least.
-    pub fn keep(&self, pinned: Pinned) -> Result<(u128, Timestamp), Status> {
+    pub fn keep(&self, pinned: Pinned, user: Option<&str>) -> Result<(u128, Timestamp), Status> {
         let id = u128::from(ulid::Ulid::new());
         let now = Instant::now();
         let mut waiting = self.waiting.lock();
@@ -108,6 +110,7 @@ impl Results {
             id,
             Waiting {
                 pinned,
+                user: user.map(Arc::from),
                 until: now + KEPT,
             },
         );
@@ -115,9 +118,12 @@ impl Results {
     }
 
     /// The result, for reading one of its parts. One of a single part is not kept for a second reader,
-    /// who can have it computed again.
-    pub fn read(&self, id: u128) -> Option<Pinned> {
+    /// who can have it computed again. That of another user is not there.
+    pub fn read(&self, id: u128, user: Option<&str>) -> Option<Pinned> {
         let mut waiting = self.waiting.lock();
+        if waiting.peek(&id)?.user.as_deref() != user {
+            return None;
+        }
         if waiting.peek(&id)?.pinned.parts() == 1 {
             return waiting.pop(&id).map(|result| result.pinned);
         }

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
+use crate::access::Authenticated;
 use crate::connection::Connection;
 use crate::door::Door;
 use crate::reflection;
@@ -101,7 +102,8 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    let service = Service::new(engine);
+    let service = Service::new(Arc::clone(&engine));
+    let tokens = service.tokens();
     let results = service.results();
     let sessions = Arc::new(Sessions::new(options.session_idle, options.sessions));
     let flight = FlightServiceServer::new(Door::new(service, Arc::clone(&sessions)))
@@ -119,7 +121,7 @@ pub async fn serve_with(
         .add_service(health)
         .add_service(reflection::service()?)
         .add_service(reflection::old_service()?)
-        .add_service(Whole(flight))
+        .add_service(Authenticated::new(Whole(flight), engine, Arc::clone(&tokens)))
         .serve_with_incoming_shutdown(connections, shutdown);
     let sweep = async {
         let mut ticks = tokio::time::interval(SWEEP);
@@ -127,6 +129,7 @@ pub async fn serve_with(
             ticks.tick().await;
             results.sweep();
             sessions.sweep();
+            tokens.sweep();
         }
     };
     tokio::select! {

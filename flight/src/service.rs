@@ -32,6 +32,7 @@ use flight_tonic::metadata::MetadataValue;
 use flight_tonic::{Request, Response, Status, Streaming};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::access::{Caller, Tokens};
 use crate::connection::Client;
 use crate::metadata::{self, catalog};
 use crate::results::{Cancelled, Results};
@@ -58,6 +59,7 @@ type Rows = Result<Response<Answers<FlightData>>, Status>;
 pub(crate) struct Service {
     engine: Arc<Engine>,
     results: Arc<Results>,
+    tokens: Arc<Tokens>,
 }
 
 impl Service {
@@ -65,12 +67,18 @@ impl Service {
         Self {
             engine,
             results: Arc::default(),
+            tokens: Arc::default(),
         }
     }
 
     /// The results that wait to be fetched.
     pub fn results(&self) -> Arc<Results> {
         Arc::clone(&self.results)
+    }
+
+    /// The tokens of users.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens)
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -133,7 +141,7 @@ impl Service {
         // Values may have types that the statement alone does not know.
         let schema = Arc::clone(pinned.schema());
         part.parts = u32::try_from(pinned.parts()).unwrap_or(1);
-        let (id, until) = self.results.keep(pinned)?;
+        let (id, until) = self.results.keep(pinned, client.user())?;
         part.set_result(id);
         let expires = (part.parts > 1 || part.once).then_some(until);
         let endpoints = (0..part.parts).map(|number| {
@@ -146,7 +154,7 @@ impl Service {
     }
 
     /// The rows of one part of an announced result.
-    async fn fetch(&self, part: &Part) -> Rows {
+    async fn fetch(&self, part: &Part, user: Option<&str>) -> Rows {
         if part.sql.is_empty() {
             let schema = Arc::new(Schema::empty());
             return Ok(Response::new(encoded(schema, futures::stream::empty())));
@@ -155,7 +163,7 @@ impl Service {
         let reader = self.results.reader(id)?;
         let cancelled = || Status::cancelled("the query was cancelled");
         let rows = tokio::select! {
-            rows = self.start(part) => rows?,
+            rows = self.start(part, user) => rows?,
             () = reader.cancelled() => return Err(cancelled()),
         };
         let schema = rows.schema();
@@ -178,14 +186,14 @@ impl Service {
         Ok(Response::new(encoded(schema, rows.boxed())))
     }
 
-    async fn start(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
-        let Some(pinned) = self.results.read(part.result()) else {
+    async fn start(&self, part: &Part, user: Option<&str>) -> Result<SendableRecordBatchStream, Status> {
+        let Some(pinned) = self.results.read(part.result(), user) else {
             if part.parts > 1 || part.once {
                 return Err(Status::not_found(
                     "the result has expired: run the statement again",
                 ));
             }
-            return self.compute(part).await;
+            return self.compute(part, user).await;
         };
         let number = usize::try_from(part.part).unwrap_or(usize::MAX);
         if number >= pinned.parts() {
@@ -198,8 +206,9 @@ impl Service {
     }
 
     /// Runs the statement in a ticket.
-    async fn compute(&self, part: &Part) -> Result<SendableRecordBatchStream, Status> {
-        let session = self.engine.session(&part.database).map_err(status::of)?;
+    async fn compute(&self, part: &Part, user: Option<&str>) -> Result<SendableRecordBatchStream, Status> {
+        let session = self.engine.session_of(&part.database, user);
+        let session = session.map_err(status::of)?;
         session_options::restore(&self.engine, &session, &part.settings).await?;
         let values = read_values(&part.values)?;
         let statement = self.prepare(&session, &part.sql).await?;
@@ -390,14 +399,20 @@ fn no_substrait() -> Status {
 impl FlightSqlService for Service {
     type FlightService = Self;
 
-    /// Any name and password is accepted while authentication is off. Clients want a token all the same.
+    /// A token for the user of the call. Any name and password is accepted while users are not asked for; clients want a token
+    /// all the same.
     async fn do_handshake(
         &self,
-        _: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Answers<HandshakeResponse>>, Status> {
         let answer = HandshakeResponse::default();
         let mut response = Response::new(futures::stream::once(async { Ok(answer) }).boxed());
-        let token = MetadataValue::from_static("Bearer none");
+        let token = match request.extensions().get::<Caller>() {
+            Some(Caller(user)) => format!("Bearer {}", self.tokens.give(&self.engine, user)?),
+            None => "Bearer none".to_owned(),
+        };
+        let token = MetadataValue::try_from(token)
+            .map_err(|error| Status::internal(format!("a token cannot be sent: {error}")))?;
         response.metadata_mut().insert("authorization", token);
         Ok(response)
     }
@@ -446,9 +461,10 @@ impl FlightSqlService for Service {
         Err(no_substrait())
     }
 
-    async fn do_get_statement(&self, ticket: TicketStatementQuery, _: Request<Ticket>) -> Rows {
+    async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Rows {
         let part = Part::read(&ticket.statement_handle)?;
-        self.fetch(&part).await
+        let (client, _) = self.client(&request)?;
+        self.fetch(&part, client.user()).await
     }
 
     async fn do_get_prepared_statement(
@@ -521,6 +537,9 @@ impl FlightSqlService for Service {
             Some(schema) if !schema.is_empty() => schema.clone(),
             Some(_) | None => session_options::database(&session),
         };
+        self.engine
+            .permit_ingest(&session, &database, &command.table, mode)
+            .map_err(status::of)?;
         let (schema, batches) = uploaded(request)
             .await?
             .ok_or_else(|| Status::invalid_argument("no schema was uploaded"))?;

@@ -19,6 +19,7 @@ use flight_tonic::metadata::{MetadataMap, MetadataValue};
 use flight_tonic::{Request, Response, Status};
 use parking_lot::Mutex;
 
+use crate::access::Caller;
 use crate::connection::Client;
 
 /// Name of the cookie.
@@ -69,6 +70,11 @@ impl Sessions {
             .get::<Arc<Client>>()
             .map(Arc::clone)
             .ok_or_else(|| Status::internal("a request came over no connection"))?;
+        let connected = match request.extensions().get::<Caller>() {
+            Some(Caller(user)) if connected.user() != Some(user.as_ref()) => connected.of_user(user),
+            Some(_) | None => connected,
+        };
+        request.extensions_mut().insert(Arc::clone(&connected));
         let Some(id) = cookie(request.metadata()) else {
             return Ok(Visit {
                 client: connected,
@@ -115,6 +121,10 @@ impl Sessions {
     fn of(&self, id: &str, connected: &Arc<Client>) -> Option<Arc<Client>> {
         let mut kept = self.kept.lock();
         if let Some(session) = kept.get_mut(id) {
+            // The cookie of another user's session is that of none.
+            if session.client.user() != connected.user() {
+                return None;
+            }
             if session.used.elapsed() < self.idle {
                 session.used = Instant::now();
                 session.returned = true;

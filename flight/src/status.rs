@@ -35,6 +35,8 @@ fn of_collection(error: &Error) -> Code {
         | Error::AliasCollectionNameConflict { .. }
         | Error::PartitionExists { .. }
         | Error::IndexExists(_) => Code::AlreadyExists,
+        Error::NotAuthenticated => Code::Unauthenticated,
+        Error::NotPermitted { .. } => Code::PermissionDenied,
         Error::DatabaseNotEmpty { .. }
         | Error::CollectionHasAliases { .. }
         | Error::CollectionNotLoaded { .. }

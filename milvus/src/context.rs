@@ -1,8 +1,13 @@
 //! What a call carries beside its message: gRPC metadata.
 //!
-//! `authorization`, `identifier` and `client-request-id` are accepted and not needed here.
+//! `identifier` and `client-request-id` are accepted and not needed here; of `authorization`, the user is left.
 
+use std::sync::Arc;
+
+use tonic::Request;
 use tonic::metadata::MetadataMap;
+
+use crate::access::Caller;
 
 /// The database that every installation has.
 const DEFAULT_DATABASE: &str = "default";
@@ -11,17 +16,31 @@ const DEFAULT_DATABASE: &str = "default";
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     database: Option<String>,
+    user: Option<Arc<str>>,
 }
 
 impl Context {
-    /// Reads what matters from the metadata of a call.
-    pub fn of(metadata: &MetadataMap) -> Self {
+    /// Reads what matters of a call.
+    pub fn of<T>(request: &Request<T>) -> Self {
+        let user = request.extensions().get::<Caller>();
+        Self {
+            user: user.map(|Caller(user)| Arc::clone(user)),
+            ..Self::of_metadata(request.metadata())
+        }
+    }
+
+    /// The user of the call; `None` where users are not asked for.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    fn of_metadata(metadata: &MetadataMap) -> Self {
         // A name that is not text names no database; falling back to the default one would be worse.
         let database = metadata
             .get("dbname")
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .filter(|name| !name.is_empty());
-        Self { database }
+        Self { database, user: None }
     }
 
     /// The database a request is about: its own field, else the metadata, else `default`.
@@ -43,15 +62,15 @@ mod tests {
     #[test]
     fn the_request_beats_the_metadata_and_the_metadata_beats_the_default() {
         let mut metadata = MetadataMap::new();
-        assert_eq!(Context::of(&metadata).database(""), "default");
+        assert_eq!(Context::of_metadata(&metadata).database(""), "default");
         metadata.insert("dbname", "books".parse().unwrap());
-        let context = Context::of(&metadata);
+        let context = Context::of_metadata(&metadata);
         assert_eq!(context.database(""), "books");
         assert_eq!(context.database("films"), "films");
         metadata.insert("dbname", "".parse().unwrap());
-        assert_eq!(Context::of(&metadata).database(""), "default");
+        assert_eq!(Context::of_metadata(&metadata).database(""), "default");
         let not_text = MetadataValue::try_from(&b"b\xffoks"[..]).unwrap();
         metadata.insert("dbname", not_text);
-        assert_eq!(Context::of(&metadata).database(""), "b\u{fffd}oks");
+        assert_eq!(Context::of_metadata(&metadata).database(""), "b\u{fffd}oks");
     }
 }

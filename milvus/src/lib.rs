@@ -11,6 +11,7 @@
 //! Errors of every layer become a Milvus status with its code in one place (`status`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod access;
 mod compactions;
 mod context;
 mod convert;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::access::Authenticated;
 use crate::door::Door;
 use crate::metrics::DoorMetrics;
 use crate::refusal::FinalRefusals;
@@ -59,7 +60,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    let door = Door::new(engine, metrics);
+    let door = Door::new(Arc::clone(&engine), metrics);
     let service = MilvusServiceServer::new(door)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
@@ -68,7 +69,7 @@ pub async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
-        .add_service(FinalRefusals(service))
+        .add_service(Authenticated::new(FinalRefusals(service), engine))
         .add_service(FinalRefusals(ClientTelemetryServiceServer::new(Telemetry)))
         .serve_with_incoming_shutdown(incoming, shutdown)
         .await

@@ -1,5 +1,7 @@
 //! The service as one table: every RPC of Milvus, its handler, or that it is not supported.
 //!
+//! Every message says what its call needs of the user ([`crate::access::Guarded`]).
+//!
 //! Four lists: RPCs whose handler waits for something; RPCs that are answered from memory; RPCs that
 //! answer `not supported: <name>` in the status of their reply, so that clients raise their ordinary
 //! exception; and the few whose reply has no status, which answer the same text as a gRPC error.
@@ -18,7 +20,7 @@ use crate::door::Door;
 use crate::reply::Reply;
 use crate::rpc::{
     alias, analyzer, collection, compaction, database, dml, file_resource, flush, hybrid, index, load, misc,
-    partition, query, schema, search,
+    partition, query, schema, search, users,
 };
 use crate::status::{Error, Result as Outcome};
 
@@ -58,15 +60,24 @@ macro_rules! milvus_service {
         refused { $($refused:ident($no_request:ty) -> $no_reply:ty = $no_name:literal;)* }
         refused_without_status { $($bare:ident($bare_request:ty) -> $bare_reply:ty = $bare_name:literal;)* }
     ) => {
+        /// The names of all RPCs.
+        #[cfg(test)]
+        pub(crate) const RPCS: &[&str] = &[$($name,)* $($now_name,)* $($no_name,)* $($bare_name,)*];
+        /// The names of those that do nothing yet.
+        #[cfg(test)]
+        pub(crate) const REFUSED: &[&str] = &[$($no_name,)* $($bare_name,)*];
+
         #[tonic::async_trait]
         impl MilvusService for Door {
             $(async fn $awaited(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
-                let context = Context::of(request.metadata());
+                let context = Context::of(&request);
+                self.permit(&context, request.get_ref())?;
                 Ok(self.answer($name, $handler(self, &context, request.into_inner())).await)
             })*
 
             $(async fn $at_once(&self, request: Request<$now_request>) -> Result<Response<$now_reply>, Status> {
-                let context = Context::of(request.metadata());
+                let context = Context::of(&request);
+                self.permit(&context, request.get_ref())?;
                 Ok(self.answer($now_name, async { $now(self, &context, request.get_ref()) }).await)
             })*
 
@@ -116,6 +127,18 @@ milvus_service! {
         add_file_resource(wire::AddFileResourceRequest) -> common::Status = "AddFileResource" => file_resource::add;
         remove_file_resource(wire::RemoveFileResourceRequest) -> common::Status = "RemoveFileResource" => file_resource::remove;
         run_analyzer(wire::RunAnalyzerRequest) -> wire::RunAnalyzerResponse = "RunAnalyzer" => analyzer::run;
+        create_credential(wire::CreateCredentialRequest) -> common::Status = "CreateCredential" => users::create_user;
+        update_credential(wire::UpdateCredentialRequest) -> common::Status = "UpdateCredential" => users::update_user;
+        delete_credential(wire::DeleteCredentialRequest) -> common::Status = "DeleteCredential" => users::delete_user;
+        create_role(wire::CreateRoleRequest) -> common::Status = "CreateRole" => users::create_role;
+        alter_role(wire::AlterRoleRequest) -> common::Status = "AlterRole" => users::alter_role;
+        drop_role(wire::DropRoleRequest) -> common::Status = "DropRole" => users::drop_role;
+        operate_user_role(wire::OperateUserRoleRequest) -> common::Status = "OperateUserRole" => users::operate_user_role;
+        operate_privilege(wire::OperatePrivilegeRequest) -> common::Status = "OperatePrivilege" => users::operate_privilege;
+        operate_privilege_v2(wire::OperatePrivilegeV2Request) -> common::Status = "OperatePrivilegeV2" => users::operate_privilege_v2;
+        create_privilege_group(wire::CreatePrivilegeGroupRequest) -> common::Status = "CreatePrivilegeGroup" => users::create_group;
+        drop_privilege_group(wire::DropPrivilegeGroupRequest) -> common::Status = "DropPrivilegeGroup" => users::drop_group;
+        operate_privilege_group(wire::OperatePrivilegeGroupRequest) -> common::Status = "OperatePrivilegeGroup" => users::operate_group;
     }
     answered_at_once {
         has_collection(wire::HasCollectionRequest) -> wire::BoolResponse = "HasCollection" => collection::has;
@@ -149,6 +172,11 @@ milvus_service! {
         get_compaction_state(wire::GetCompactionStateRequest) -> wire::GetCompactionStateResponse = "GetCompactionState" => compaction::state;
         get_compaction_state_with_plans(wire::GetCompactionPlansRequest) -> wire::GetCompactionPlansResponse = "GetCompactionStateWithPlans" => compaction::plans;
         list_file_resources(wire::ListFileResourcesRequest) -> wire::ListFileResourcesResponse = "ListFileResources" => file_resource::list;
+        list_cred_users(wire::ListCredUsersRequest) -> wire::ListCredUsersResponse = "ListCredUsers" => users::list_users;
+        select_role(wire::SelectRoleRequest) -> wire::SelectRoleResponse = "SelectRole" => users::select_role;
+        select_user(wire::SelectUserRequest) -> wire::SelectUserResponse = "SelectUser" => users::select_user;
+        select_grant(wire::SelectGrantRequest) -> wire::SelectGrantResponse = "SelectGrant" => users::select_grant;
+        list_privilege_groups(wire::ListPrivilegeGroupsRequest) -> wire::ListPrivilegeGroupsResponse = "ListPrivilegeGroups" => users::list_groups;
     }
     refused {
         add_collection_function(wire::AddCollectionFunctionRequest) -> common::Status = "AddCollectionFunction";
@@ -172,19 +200,6 @@ milvus_service! {
         import(wire::ImportRequest) -> wire::ImportResponse = "Import";
         get_import_state(wire::GetImportStateRequest) -> wire::GetImportStateResponse = "GetImportState";
         list_import_tasks(wire::ListImportTasksRequest) -> wire::ListImportTasksResponse = "ListImportTasks";
-        create_credential(wire::CreateCredentialRequest) -> common::Status = "CreateCredential";
-        update_credential(wire::UpdateCredentialRequest) -> common::Status = "UpdateCredential";
-        delete_credential(wire::DeleteCredentialRequest) -> common::Status = "DeleteCredential";
-        list_cred_users(wire::ListCredUsersRequest) -> wire::ListCredUsersResponse = "ListCredUsers";
-        create_role(wire::CreateRoleRequest) -> common::Status = "CreateRole";
-        alter_role(wire::AlterRoleRequest) -> common::Status = "AlterRole";
-        drop_role(wire::DropRoleRequest) -> common::Status = "DropRole";
-        operate_user_role(wire::OperateUserRoleRequest) -> common::Status = "OperateUserRole";
-        select_role(wire::SelectRoleRequest) -> wire::SelectRoleResponse = "SelectRole";
-        select_user(wire::SelectUserRequest) -> wire::SelectUserResponse = "SelectUser";
-        operate_privilege(wire::OperatePrivilegeRequest) -> common::Status = "OperatePrivilege";
-        operate_privilege_v2(wire::OperatePrivilegeV2Request) -> common::Status = "OperatePrivilegeV2";
-        select_grant(wire::SelectGrantRequest) -> wire::SelectGrantResponse = "SelectGrant";
         create_resource_group(wire::CreateResourceGroupRequest) -> common::Status = "CreateResourceGroup";
         drop_resource_group(wire::DropResourceGroupRequest) -> common::Status = "DropResourceGroup";
         update_resource_groups(wire::UpdateResourceGroupsRequest) -> common::Status = "UpdateResourceGroups";
@@ -197,10 +212,6 @@ milvus_service! {
         replicate_message(wire::ReplicateMessageRequest) -> wire::ReplicateMessageResponse = "ReplicateMessage";
         backup_rbac(wire::BackupRbacMetaRequest) -> wire::BackupRbacMetaResponse = "BackupRBAC";
         restore_rbac(wire::RestoreRbacMetaRequest) -> common::Status = "RestoreRBAC";
-        create_privilege_group(wire::CreatePrivilegeGroupRequest) -> common::Status = "CreatePrivilegeGroup";
-        drop_privilege_group(wire::DropPrivilegeGroupRequest) -> common::Status = "DropPrivilegeGroup";
-        list_privilege_groups(wire::ListPrivilegeGroupsRequest) -> wire::ListPrivilegeGroupsResponse = "ListPrivilegeGroups";
-        operate_privilege_group(wire::OperatePrivilegeGroupRequest) -> common::Status = "OperatePrivilegeGroup";
         add_user_tags(wire::AddUserTagsRequest) -> common::Status = "AddUserTags";
         delete_user_tags(wire::DeleteUserTagsRequest) -> common::Status = "DeleteUserTags";
         get_user_tags(wire::GetUserTagsRequest) -> wire::GetUserTagsResponse = "GetUserTags";

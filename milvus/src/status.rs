@@ -47,6 +47,10 @@ pub enum Code {
     ParameterInvalid = 1100,
     /// A parameter is too large.
     ParameterTooLarge = 1102,
+    /// A password that is not right.
+    NotAuthenticated = 1400,
+    /// The user may not do this.
+    NotPermitted = 1401,
     /// No such alias.
     AliasNotFound = 1600,
     /// An alias and a collection cannot share a name.
@@ -81,6 +85,8 @@ impl Code {
             Self::DatabaseInvalidName => "invalid database name",
             Self::ParameterInvalid => "invalid parameter",
             Self::ParameterTooLarge => "parameter too large",
+            Self::NotAuthenticated => "not authenticated",
+            Self::NotPermitted => "privilege not permitted",
             Self::AliasNotFound => "alias not found",
             Self::AliasCollectionNameConflict => "alias and collection name conflict",
             Self::AliasAlreadyExists => "alias already exist",
@@ -109,6 +115,8 @@ impl Code {
             | Self::DatabaseNotFound
             | Self::DatabaseInvalidName
             | Self::ParameterTooLarge
+            | Self::NotAuthenticated
+            | Self::NotPermitted
             | Self::AliasNotFound
             | Self::AliasCollectionNameConflict
             | Self::AliasAlreadyExists
@@ -274,6 +282,8 @@ impl From<elanus_collection::Error> for Error {
             E::PartitionNotFound { .. } => Self::new(Code::PartitionNotFound, text),
             E::PartitionNotLoaded { .. } => Self::new(Code::PartitionNotLoaded, text),
             E::IndexNotFound { .. } => Self::new(Code::IndexNotFound, text),
+            E::NotAuthenticated => Self::new(Code::NotAuthenticated, text),
+            E::NotPermitted { .. } => Self::new(Code::NotPermitted, text),
             E::AliasNotFound { .. } => Self::new(Code::AliasNotFound, text),
             E::AliasExists { .. } => Self::new(Code::AliasAlreadyExists, text),
             E::AliasCollectionNameConflict { .. } => Self::new(Code::AliasCollectionNameConflict, text),

@@ -11,6 +11,7 @@ mod plugin_keys;
 mod server;
 mod settings;
 mod shutdown;
+mod users;
 
 use std::process::ExitCode;
 

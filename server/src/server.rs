@@ -17,7 +17,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -36,6 +36,7 @@ use crate::http::{self, Health, State};
 use crate::metrics;
 use crate::plugin_keys;
 use crate::settings::{ByteSize, Settings};
+use crate::users::ensure_root;
 
 /// How long running requests may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -57,6 +58,8 @@ pub struct Limits {
     pub services: ServiceAccess,
     /// Whether clients may register plugins.
     pub allow_plugins: bool,
+    /// Whether sessions need a user.
+    pub auth: bool,
     /// Whose signature a plugin needs to be registered; none: it needs none.
     pub plugin_keys: Option<TrustedKeys>,
     /// Folder of the dictionaries of tokenizers.
@@ -127,6 +130,7 @@ impl Database {
                 keys: limits.plugin_keys.clone(),
                 cache: Some(Path::new(directory).join(PLUGIN_CACHE)),
             },
+            authentication: limits.auth,
             ..EngineOptions::default()
         };
         let engine = Arc::new(Engine::new(Arc::clone(&collections), &options)?);
@@ -168,29 +172,37 @@ impl Server {
             "the milvus door (--milvus-addr) and the http door (--http-addr) are both on {}: give them different ports",
             settings.http_addr
         );
-        let http_listener = settings
-            .http_addr
-            .bind("http", "--http-addr", settings.insecure)
-            .await?;
+        let guarded = settings.auth || settings.insecure;
+        let http_listener = settings.http_addr.bind("http", "--http-addr", guarded).await?;
         let milvus_listener = settings
             .milvus_addr
-            .bind("milvus", "--milvus-addr", settings.insecure)
+            .bind("milvus", "--milvus-addr", guarded)
             .await?;
         let flight_listener = settings
             .flight_addr
-            .bind("flight", "--flight-addr", settings.insecure)
+            .bind("flight", "--flight-addr", guarded)
             .await?;
         let (http_addr, milvus_addr) = (http_listener.local_addr()?, milvus_listener.local_addr()?);
         let flight_addr = flight_listener.local_addr()?;
+        let is_open = [http_addr, milvus_addr, flight_addr]
+            .iter()
+            .any(|address| !address.ip().is_loopback());
+        if settings.auth && is_open {
+            tracing::warn!(
+                "other machines can reach this server, and passwords travel as they are: there is no TLS yet, put a proxy with \
+                 TLS before it where the network is not yours"
+            );
+        }
 
         let health = Arc::new(Health::default());
         health.set("storage", State::Initializing);
         health.set("milvus", State::Initializing);
         health.set("flight", State::Initializing);
+        let users = settings.auth.then(Arc::<OnceLock<Arc<Collections>>>::default);
         let registry = Registry::new();
         metrics::register_process(&registry)?;
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(Arc::clone(&health), registry.clone());
+        let router = http::router(Arc::clone(&health), registry.clone(), users.clone());
         let door_failed = Arc::new(Notify::new());
         let http = spawn_door(&door_failed, {
             let stopped = wait_for_stop(stopping.clone());
@@ -210,6 +222,7 @@ impl Server {
             },
             services: settings.services.access()?,
             allow_plugins: settings.allow_plugins,
+            auth: settings.auth,
             plugin_keys: settings
                 .plugin_keys
                 .as_deref()
@@ -222,6 +235,13 @@ impl Server {
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;
+        if let Some(users) = &users {
+            if let Err(error) = ensure_root(&database.collections, settings.root_password.as_ref()).await {
+                database.close().await;
+                return Err(error);
+            }
+            users.get_or_init(|| Arc::clone(&database.collections));
+        }
         metrics::register_collections(&registry, Arc::clone(&database.collections))?;
         health.set("storage", State::Healthy);
 

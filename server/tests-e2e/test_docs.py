@@ -7,7 +7,8 @@ at most one server:
 The folder has `plugins` of the repository in it, for who reads in a checkout.
 
 - `bash`  runs with `elanus` on the PATH. A block that is one `elanus serve ...` command starts that server (on free
-          ports) for the blocks that follow, with its options `--allow-..`. A block with `elanus sql` stops it first, as the reader is told to.
+          ports) for the blocks that follow, with its options `--allow-..`,
+          `--auth` and `--root-password-file`. A block with `elanus sql` stops it first, as the reader is told to.
 - `python` runs in the page's namespace; `localhost` and `127.0.0.1` with port 19530 or 31337 mean the page's
           server.
 - `sql`   runs statement by statement (each ends with `;` at the end of a line) on the page's folder `./data`.
@@ -95,7 +96,10 @@ class Reader:
         if words[:2] == ["elanus", "serve"]:
             self.leave()
             data = words[words.index("--data") + 1]
-            options = [word for word in words if word.startswith("--allow-")]
+            options = [word for word in words if word.startswith(("--allow-", "--auth"))]
+            if "--root-password-file" in words:
+                file = words[words.index("--root-password-file") + 1]
+                options += ["--root-password-file", str(self.folder / file)]
             self.server = Server(self.folder / data, *options).start()
             return ""
         if "elanus sql" in text:

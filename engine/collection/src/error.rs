@@ -1,5 +1,7 @@
 //! What can go wrong with a collection, named so that each door can answer with its own code.
 
+use crate::access::Need;
+use crate::manager::not_permitted;
 use crate::names::NameKind;
 
 /// Result of this crate.
@@ -143,6 +145,17 @@ pub enum Error {
         name: String,
         /// Which rule it breaks.
         reason: String,
+    },
+    /// No such user, or another password.
+    #[error("auth check failure, please check username and password are correct")]
+    NotAuthenticated,
+    /// The user may not do this.
+    #[error("{}", not_permitted(.user, .need))]
+    NotPermitted {
+        /// The user.
+        user: String,
+        /// What would have been needed.
+        need: Need,
     },
     /// A parameter is out of its range or not known.
     #[error("{0}")]

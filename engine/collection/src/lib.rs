@@ -8,6 +8,7 @@
 //! [`Unit`]s (a sealed segment or a growing chunk, with its deletes frozen).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod access;
 mod alteration;
 mod analyzers;
 mod background;
@@ -53,8 +54,8 @@ pub use function::{ANALYZER_PARAMS, ENABLE_ANALYZER, ENABLE_MATCH, FunctionKind,
 pub use index_def::{IndexInfo, IndexSpec, IndexState};
 pub use load::LoadState;
 pub use manager::{
-    CollectionSpec, Collections, DatabaseInfo, FileResource, NewPlugin, RegisteredPlugin, Relation,
-    RelationSpec,
+    CollectionSpec, Collections, DatabaseInfo, FileResource, Grant, NewPlugin, RegisteredPlugin, Relation,
+    RelationSpec, Role, User,
 };
 pub use names::{NameKind, validate_name};
 pub use options::Options;

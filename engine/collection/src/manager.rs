@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
+use crate::access::Door;
 use crate::clock::{Timestamp, TimestampOracle};
 use crate::collection::{Collection, Context};
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ use crate::partition::{DEFAULT_KEY_PARTITIONS, DEFAULT_PARTITION, MAX_PARTITIONS
 use crate::schema::CollectionSchema;
 use crate::state::CollectionState;
 
+mod access;
 mod aliases;
 mod alter;
 mod databases;
@@ -29,6 +31,8 @@ mod plugins;
 mod relations;
 mod word_files;
 
+pub(crate) use access::not_permitted;
+pub use access::{Grant, Role, User};
 pub use databases::DatabaseInfo;
 pub use file_resources::FileResource;
 pub use plugins::{NewPlugin, RegisteredPlugin};
@@ -63,6 +67,8 @@ pub struct Collections {
     open: RwLock<HashMap<i64, std::result::Result<Arc<Collection>, String>>>,
     /// One change of the set of names at a time.
     ddl: Mutex<()>,
+    /// Passwords that were right, and the rights of users.
+    door: Door,
     /// Itself, for work that goes on when its caller goes away.
     this: Weak<Self>,
 }
@@ -120,6 +126,7 @@ impl Collections {
             catalog,
             open: RwLock::new(opened),
             ddl: Mutex::new(()),
+            door: Door::default(),
             this: Weak::clone(this),
         }))
     }

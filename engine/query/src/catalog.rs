@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::TableType;
+use elanus_collection::access::{Need, Privilege};
 use elanus_collection::{Collections, Error, RelationKind};
 
+use crate::access;
 use crate::error::external;
 use crate::info::InfoSchema;
 use crate::relation;
@@ -93,12 +95,20 @@ impl SchemaProvider for DatabaseSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         match self.collections.0.collection(&self.name, name) {
-            Ok(collection) => Ok(Some(Arc::new(CollectionTable::new(
-                collection,
-                Arc::clone(&self.resources),
-            )))),
+            Ok(collection) => {
+                access::named(&collection);
+                let resources = Arc::clone(&self.resources);
+                Ok(Some(Arc::new(CollectionTable::new(collection, resources))))
+            }
             Err(Error::CollectionNotFound { .. }) => match self.collections.0.relation(&self.name, name) {
                 Some(relation) => {
+                    if relation.kind == RelationKind::External {
+                        access::needed(Need::collection(
+                            Privilege::Query,
+                            &relation.database,
+                            &relation.name,
+                        ));
+                    }
                     let table = relation::table(&self.collections.0, &self.resources, &relation);
                     table.await.map(Some)
                 }

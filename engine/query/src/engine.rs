@@ -1,5 +1,6 @@
 //! [`Engine`]: what both doors, the server and tests call.
 
+mod access;
 mod aggregate;
 mod file_resources;
 mod filters;
@@ -52,6 +53,8 @@ pub struct EngineOptions {
     pub services: ServiceAccess,
     /// Who may register plugins, and where their machine code is kept.
     pub plugins: PluginOptions,
+    /// Whether sessions need a user, whose rights every statement is checked against.
+    pub authentication: bool,
     /// Most bytes of rows that a COPY .. FROM writes as one atomic write, at least one batch.
     pub copy_step_bytes: usize,
 }
@@ -67,6 +70,7 @@ impl Default for EngineOptions {
             files: FileAccess::Nowhere,
             services: ServiceAccess::default(),
             plugins: PluginOptions::default(),
+            authentication: false,
             copy_step_bytes: 1 << 30,
         }
     }
@@ -131,13 +135,14 @@ impl Engine {
         &self.inner.resources.services
     }
 
-    /// A session in which unqualified table names are those of `database`.
+    /// A session in which unqualified table names are those of `database`. Where users are asked for, it is nobody's and runs
+    /// nothing: see [`Engine::session_of`].
     ///
     /// # Errors
     /// `DatabaseNotFound`.
     pub fn session(&self, database: &str) -> Result<SessionContext> {
         self.inner.collections.database(database)?;
-        Ok(session::session(&self.inner.base, database))
+        Ok(session::session(&self.inner.base, database, None))
     }
 
     /// Runs SQL text in a session of its own; of several statements, the answer is the last one's.

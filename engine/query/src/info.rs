@@ -8,6 +8,7 @@
 //! | `snapshots` | a state of a collection that is kept under a name |
 //! | `plugins` | a reranker or a function of a plugin, and what it has done since the start |
 //! | `queries` | a SQL statement that runs now |
+//! | `users`, `roles`, `grants` | who may do what ([`users`]) |
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,20 +21,27 @@ use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use elanus_collection::access::{Need, Privilege};
 use elanus_collection::{Collection, Collections, IndexState, SnapshotInfo, TimestampOracle};
 
+use crate::access;
 use crate::catalog::Handle;
 use crate::plugins::Listed;
 use crate::resources::Resources;
 use crate::sql::running::Running;
 
-const TABLES: [&str; 6] = [
+mod users;
+
+const TABLES: [&str; 9] = [
     "collections",
     "segments",
     "indexes",
     "snapshots",
     "plugins",
     "queries",
+    "users",
+    "roles",
+    "grants",
 ];
 
 /// The schema with tables about collections.
@@ -74,7 +82,22 @@ impl SchemaProvider for InfoSchema {
             "indexes" => indexes(&self.all())?,
             "snapshots" => snapshots(&self.all())?,
             "plugins" => plugins(&self.resources.plugins.list(&self.collections.0))?,
-            "queries" => queries(&self.resources.running)?,
+            "queries" => {
+                access::needed(Need::Admin("elanus_catalog.queries"));
+                queries(&self.resources.running)?
+            }
+            "users" => {
+                access::needed(Need::cluster(Privilege::SelectOwnership));
+                users::users(&self.collections.0)?
+            }
+            "roles" => {
+                access::needed(Need::cluster(Privilege::SelectOwnership));
+                users::roles(&self.collections.0)?
+            }
+            "grants" => {
+                access::needed(Need::cluster(Privilege::SelectOwnership));
+                users::grants(&self.collections.0)?
+            }
             _ => return Ok(None),
         };
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;

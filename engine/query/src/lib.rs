@@ -31,6 +31,7 @@
               what is not ours to handle is passed on or refused"
 )]
 
+mod access;
 mod catalog;
 mod chain;
 mod collapse;

@@ -11,7 +11,7 @@ use crate::engine::EngineOptions;
 use crate::error::{QueryError, Result};
 use crate::files::FileAccess;
 use crate::models::Models;
-use crate::plugins::Plugins;
+use crate::plugins::{PluginOptions, Plugins};
 use crate::selection::SelectionCache;
 use crate::sql::analyze::AnalyzedTables;
 use crate::sql::running::Running;
@@ -35,6 +35,8 @@ pub(crate) struct Resources {
     pub services: ServiceAccess,
     /// Plugins that users have registered.
     pub plugins: Plugins,
+    /// Whether a session needs a user, and a statement that the user may run it.
+    pub authentication: bool,
     /// Most bytes of rows that a COPY writes at once.
     pub copy_step_bytes: usize,
     /// What sessions start from, for planning views. Weak, since the catalog in it has these resources.
@@ -44,6 +46,11 @@ pub(crate) struct Resources {
 impl Resources {
     /// As `options` say; plugins take their memory out of `pool`.
     pub fn new(options: &EngineOptions, pool: Arc<dyn MemoryPool>) -> Result<Self> {
+        // With users it is their privilege that decides, which the engine asks for first.
+        let plugins = PluginOptions {
+            register: options.plugins.register || options.authentication,
+            ..options.plugins.clone()
+        };
         Ok(Self {
             compute: Compute::new(options.query_threads)?,
             selections: SelectionCache::new(options.filter_cache_bytes),
@@ -52,7 +59,8 @@ impl Resources {
             files: options.files.clone(),
             models: Models::default(),
             services: options.services.clone(),
-            plugins: Plugins::new(options.plugins.clone(), pool),
+            plugins: Plugins::new(plugins, pool),
+            authentication: options.authentication,
             copy_step_bytes: options.copy_step_bytes,
             planner: OnceLock::new(),
         })

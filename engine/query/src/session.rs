@@ -12,6 +12,7 @@ use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use elanus_collection::Collections;
 
+use crate::access::SessionUser;
 use crate::catalog::{CATALOG, DEFAULT_DATABASE, ElanusCatalog};
 use crate::error::Result;
 use crate::operators::pause::PauseRule;
@@ -87,9 +88,12 @@ pub(crate) fn base_state(
     Ok(state)
 }
 
-/// A session whose unqualified names are tables of `database`.
-pub(crate) fn session(base: &SessionState, database: &str) -> SessionContext {
+/// A session whose unqualified names are tables of `database`, of a user if there are any.
+pub(crate) fn session(base: &SessionState, database: &str, user: Option<SessionUser>) -> SessionContext {
     let mut config = base.config().clone();
+    if let Some(user) = user {
+        config.set_extension(Arc::new(user));
+    }
     config.options_mut().catalog.default_schema = database.to_string();
     let state = SessionStateBuilder::new_from_existing(base.clone())
         .with_session_id(next_session_id())

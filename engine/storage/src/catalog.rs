@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use crate::access::AccessEntries;
 use crate::codec::FORMAT_VERSION;
 use crate::error::{Error, Result};
 use crate::versioned::{Outcome, Versioned, VersionedLog};
@@ -50,6 +51,13 @@ pub struct Catalog {
     /// Registered plugins, by what they are called as and then by name; left out while there are none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub plugins: BTreeMap<PluginKind, BTreeMap<String, PluginEntry>>,
+    /// Users and roles; left out while there are none. Shared: a catalog of which something else has changed has the same.
+    #[serde(default, skip_serializing_if = "is_nobody")]
+    pub access: Arc<AccessEntries>,
+}
+
+fn is_nobody(access: &AccessEntries) -> bool {
+    access.is_empty()
 }
 
 /// What a plugin is called as.
@@ -198,6 +206,7 @@ impl Default for Catalog {
             relations: BTreeMap::new(),
             file_resources: BTreeMap::new(),
             plugins: BTreeMap::new(),
+            access: Arc::default(),
         }
     }
 }
@@ -505,6 +514,40 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
+    }
+
+    #[test]
+    fn a_catalog_without_users_has_no_field_for_them_and_one_with_users_shows_no_hash() {
+        use crate::access::{GrantEntry, RoleEntry, UserEntry};
+        let empty = serde_json::to_string(&Catalog::default()).unwrap();
+        assert!(!empty.contains("access"), "{empty}");
+        assert_eq!(
+            serde_json::from_str::<Catalog>(&empty).unwrap(),
+            Catalog::default()
+        );
+        let mut catalog = Catalog::default();
+        let access = Arc::make_mut(&mut catalog.access);
+        let user = UserEntry {
+            password: "$pbkdf2-sha256$i=1$c2FsdA$aGFzaA".to_owned(),
+            roles: ["reader".to_owned()].into(),
+            description: String::new(),
+            created_ts: 7,
+        };
+        access.users.insert("ann".to_owned(), user);
+        let grant = GrantEntry {
+            database: DEFAULT_DATABASE.to_owned(),
+            collection: "*".to_owned(),
+            privilege: "Query".to_owned(),
+            grantor: "root".to_owned(),
+        };
+        let role = RoleEntry {
+            description: String::new(),
+            grants: [grant].into(),
+        };
+        access.roles.insert("reader".to_owned(), role);
+        let text = serde_json::to_string(&catalog).unwrap();
+        assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
+        assert!(!format!("{catalog:?}").contains("pbkdf2"));
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //!
 //! This crate knows Arrow but no query engine, no index and no schema rule.
 
+mod access;
 mod catalog;
 mod codec;
 mod collection;
@@ -40,6 +41,7 @@ mod segment;
 mod versioned;
 mod wal;
 
+pub use access::{AccessEntries, GrantEntry, RoleEntry, UserEntry};
 pub use catalog::{
     Catalog, CatalogStore, CollectionEntry, DEFAULT_DATABASE, DatabaseEntry, FileResourceEntry, PluginEntry,
     PluginKind, RelationEntry, RelationKind,

@@ -19,6 +19,7 @@ pub(crate) mod query;
 pub(crate) mod schema;
 pub(crate) mod search;
 mod search_ids;
+pub(crate) mod users;
 
 use crate::status::{Error, Result};
 

@@ -12,7 +12,7 @@ use elanus_plugin_tool::{BenchOptions, BuildOptions, bench, build, parameters};
 use elanus_plugins::{Host, HostConfig, Limits, LoadOptions, Rights, SigningKey, World, check, check_with};
 use elanus_query::DEFAULT_DATABASE;
 
-use super::sql::{Backend, render};
+use super::sql::{Backend, UserArgs, render};
 use crate::{console, logging};
 
 /// What to do with plugins.
@@ -93,6 +93,8 @@ pub struct PlaceArgs {
     /// Server to connect to, such as grpc://127.0.0.1:31337; wins over a data directory
     #[arg(long, env = "ELANUS_CONNECT", value_name = "URI")]
     connect: Option<String>,
+    #[command(flatten)]
+    user: UserArgs,
 }
 
 /// Options of `elanus plugin add`.
@@ -303,7 +305,10 @@ async fn statement(place: &PlaceArgs, text: &str, shows: bool) -> anyhow::Result
 impl PlaceArgs {
     async fn open(&self) -> anyhow::Result<Backend> {
         match (&self.connect, &self.data) {
-            (Some(uri), _) => Backend::connect(uri, DEFAULT_DATABASE).await,
+            (Some(uri), _) => {
+                let user = self.user.credentials()?;
+                Backend::connect(uri, DEFAULT_DATABASE, user.as_ref()).await
+            }
             (None, Some(data)) => Backend::open(data, DEFAULT_DATABASE).await,
             (None, None) => anyhow::bail!("give a data directory with --data or a server with --connect"),
         }

@@ -34,6 +34,14 @@ pub struct ServeArgs {
     #[arg(long, env = "ELANUS_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
+    /// Ask clients for a user and a password, and check what the user may do. The first password of root is in the variable
+    /// ELANUS_ROOT_PASSWORD or in a file
+    #[arg(long, env = "ELANUS_AUTH", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub auth: Option<bool>,
+    /// File whose first line is the first password of root; not read when there is a root already
+    #[arg(long, env = "ELANUS_ROOT_PASSWORD_FILE", value_name = "FILE")]
+    pub root_password_file: Option<PathBuf>,
     /// Memory that loaded collections may take, such as 8GiB; a load beyond it is refused [default: no limit]
     #[arg(long, env = "ELANUS_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
@@ -53,7 +61,8 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub allow_services: Vec<String>,
-    /// Let clients register plugins: WebAssembly that runs in a sandbox, and takes time and memory all the same
+    /// Let clients register plugins: WebAssembly that runs in a sandbox, and takes time and memory all the same. With --auth it
+    /// is the privilege RegisterPlugin that lets a user do so, and this changes nothing
     #[arg(long, env = "ELANUS_ALLOW_PLUGINS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_plugins: Option<bool>,

@@ -4,13 +4,15 @@ mod health;
 
 pub use self::health::{Health, State};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use elanus_collection::Collections;
+use elanus_collection::access::Credentials;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 /// What the handlers look at.
@@ -18,10 +20,14 @@ use prometheus::{Encoder, Registry, TextEncoder};
 struct Door {
     health: Arc<Health>,
     registry: Registry,
+    users: Option<Users>,
 }
 
-/// All routes of the door.
-pub fn router(health: Arc<Health>, registry: Registry) -> Router {
+/// Where users are asked for: they are known once the data is open.
+pub type Users = Arc<OnceLock<Arc<Collections>>>;
+
+/// All routes of the door. Health is for everybody; the metrics have names of collections, and are for users if there are any.
+pub fn router(health: Arc<Health>, registry: Registry, users: Option<Users>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(healthz))
@@ -29,7 +35,11 @@ pub fn router(health: Arc<Health>, registry: Registry) -> Router {
         .route("/metrics", get(metrics))
         .route("/metrics_default", get(metrics))
         .fallback(not_found)
-        .with_state(Door { health, registry })
+        .with_state(Door {
+            health,
+            registry,
+            users,
+        })
 }
 
 const PATHS: &str = "/healthz    OK when every part of the server is ready\n\
@@ -65,7 +75,18 @@ async fn healthz(extract::State(door): extract::State<Door>, headers: HeaderMap)
     }
 }
 
-async fn metrics(extract::State(door): extract::State<Door>) -> Response {
+async fn metrics(extract::State(door): extract::State<Door>, headers: HeaderMap) -> Response {
+    if let Some(users) = &door.users
+        && let Err(status) = authenticate(users, &headers).await
+    {
+        let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"elanus\"")];
+        return (
+            status,
+            ask,
+            "the metrics are for users: give a name and a password\n",
+        )
+            .into_response();
+    }
     let mut body = Vec::new();
     let encoder = TextEncoder::new();
     match encoder.encode(&door.registry.gather(), &mut body) {
@@ -79,6 +100,19 @@ async fn metrics(extract::State(door): extract::State<Door>) -> Response {
                 .into_response()
         }
     }
+}
+
+/// Checks the name and password of a request, of the scheme Basic.
+async fn authenticate(users: &Users, headers: &HeaderMap) -> Result<(), StatusCode> {
+    let collections = users.get().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given.and_then(|text| text.strip_prefix("Basic "));
+    let given = given.and_then(|text| Credentials::from_base64(text).ok());
+    let given = given.ok_or(StatusCode::UNAUTHORIZED)?;
+    let checked = collections.authenticate(&given.user, &given.password).await;
+    checked.map_err(|_| StatusCode::UNAUTHORIZED)
 }
 
 async fn not_found(uri: Uri) -> (StatusCode, String) {

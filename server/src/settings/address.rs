@@ -52,20 +52,20 @@ impl Address {
             .is_some_and(|(_, port)| port.parse() == Ok(0u16))
     }
 
-    /// Opens the port for `door`. Unless `insecure`, only addresses of this machine are accepted, since nothing asks
-    /// clients for a password.
+    /// Opens the port for `door`. Unless it is `guarded`, only addresses of this machine are accepted: guarded are doors that
+    /// ask clients for a password, and those of somebody who wants them open all the same.
     ///
     /// # Errors
     /// The host is unknown, the address is refused, or the port is taken; each names the address and the door.
-    pub async fn bind(&self, door: &str, flag: &str, insecure: bool) -> anyhow::Result<TcpListener> {
+    pub async fn bind(&self, door: &str, flag: &str, guarded: bool) -> anyhow::Result<TcpListener> {
         let resolved: Vec<SocketAddr> = tokio::net::lookup_host(&self.text)
             .await
             .with_context(|| format!("cannot resolve {} for the {door} door ({flag})", self.text))?
             .collect();
-        if !insecure && let Some(open) = resolved.iter().find(|address| !address.ip().is_loopback()) {
+        if !guarded && let Some(open) = resolved.iter().find(|address| !address.ip().is_loopback()) {
             bail!(
                 "refusing to open the {door} door on {open} ({flag}): other machines can reach it and clients are not \
-                 authenticated; use a loopback address such as 127.0.0.1:{}, or allow it with --insecure",
+                 authenticated; use a loopback address such as 127.0.0.1:{}, ask for users with --auth, or allow it with --insecure",
                 open.port()
             );
         }

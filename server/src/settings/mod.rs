@@ -3,6 +3,7 @@
 
 mod address;
 mod file;
+mod password;
 mod services;
 mod size;
 pub mod variables;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use elanus_index::gpu::DeviceList;
 
 pub use self::address::Address;
+pub use self::password::{PASSWORD, Password, ROOT_PASSWORD};
 pub use self::services::Services;
 pub use self::size::ByteSize;
 use crate::cmd::serve::ServeArgs;
@@ -41,6 +43,10 @@ pub struct Settings {
     pub http_addr: Address,
     /// Listen on addresses that other machines reach although no authentication is configured.
     pub insecure: bool,
+    /// Clients are users, whose rights are checked.
+    pub auth: bool,
+    /// The first password of `root`.
+    pub root_password: Option<Password>,
     /// Bytes that loaded collections may take; none: no limit.
     pub memory_limit: Option<ByteSize>,
     /// Bytes that SQL may take before it spills; none: no limit.
@@ -82,6 +88,8 @@ impl Settings {
         let flight_addr = file.parsed::<Address>("flight_addr")?;
         let http_addr = file.parsed::<Address>("http_addr")?;
         let insecure = file.boolean("insecure")?;
+        let auth = file.boolean("auth")?;
+        let root_password_file = file.text("root_password_file")?;
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
         let allow_files = file.texts("allow_files")?;
@@ -99,6 +107,15 @@ impl Settings {
             services.allowed = arguments.allow_services;
         }
 
+        let auth = arguments.auth.or(auth).unwrap_or(false);
+        let root_password_file = arguments
+            .root_password_file
+            .or_else(|| root_password_file.map(PathBuf::from));
+        let root_password = if auth {
+            Password::read(root_password_file.as_deref(), ROOT_PASSWORD)?
+        } else {
+            None
+        };
         let default = |text: &str| text.parse::<Address>().map_err(anyhow::Error::msg);
         Ok(Self {
             data: arguments.data.or(data).context(
@@ -117,6 +134,8 @@ impl Settings {
                 None => default(DEFAULT_HTTP_ADDR)?,
             },
             insecure: arguments.insecure.or(insecure).unwrap_or(false),
+            auth,
+            root_password,
             memory_limit: arguments.memory_limit.or(memory_limit),
             sql_memory_limit: arguments.sql_memory_limit.or(sql_memory_limit),
             allow_files: if arguments.allow_files.is_empty() {
@@ -175,7 +194,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.milvus_addr.to_string(), DEFAULT_MILVUS_ADDR);
         assert_eq!(settings.http_addr.to_string(), DEFAULT_HTTP_ADDR);
-        assert!(!settings.insecure && !settings.allow_plugins);
+        assert!(!settings.insecure && !settings.auth && !settings.allow_plugins);
         assert_eq!(settings.log, DEFAULT_LOG);
         let error = Settings::resolve(arguments()).unwrap_err().to_string();
         assert!(error.contains("--data DIR"), "{error}");

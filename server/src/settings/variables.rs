@@ -3,6 +3,7 @@
 
 use clap::CommandFactory;
 
+use super::password::{PASSWORD, ROOT_PASSWORD};
 use crate::cli::Cli;
 
 /// A variable this close to a known one (Jaro-Winkler over what follows the prefix, 1 is equal) is a spelling mistake.
@@ -16,6 +17,7 @@ pub fn warn_about_misspelt() {
         .get_subcommands()
         .flat_map(|command| command.get_arguments())
         .filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned))
+        .chain([PASSWORD, ROOT_PASSWORD].map(str::to_owned))
         .collect();
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();

@@ -35,6 +35,8 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "http-addr",
         "config",
         "insecure",
+        "auth",
+        "root-password-file",
         "memory-limit",
         "sql-memory-limit",
         "allow-files",

@@ -23,7 +23,8 @@ COOKIES = "adbc.flight.sql.rpc.with_cookie_middleware"
 
 
 def connect(uri: str = DEFAULT_URI, **options: str) -> Connection:
-    """Connects to a server; `options` are database options of the ADBC Flight SQL driver."""
+    """Connects to a server; `options` are database options of the ADBC Flight SQL driver: `username` and `password` where the
+    server asks for a user."""
     return Connection(flightsql.connect(uri, db_kwargs={COOKIES: "true"} | options, autocommit=True))
 
 

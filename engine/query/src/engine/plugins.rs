@@ -1,6 +1,8 @@
 //! Plugins, for doors that are not SQL: rerankers of searches, and uploads.
 
 use bytes::Bytes;
+use datafusion::prelude::SessionContext;
+use elanus_collection::access::{Need, Privilege};
 use elanus_plugins::Digest;
 
 use super::Engine;
@@ -30,8 +32,9 @@ impl Engine {
     /// statement registers goes with the next start, or when many others have come.
     ///
     /// # Errors
-    /// Nobody may register plugins here; an empty file, one that is too large, or no WebAssembly.
-    pub async fn upload_plugin(&self, bytes: Bytes) -> Result<String> {
+    /// Nobody may register plugins here, or the user of the session may not; an empty file, one that is too large, or no WebAssembly.
+    pub async fn upload_plugin(&self, session: &SessionContext, bytes: Bytes) -> Result<String> {
+        self.permit(session, &[Need::cluster(Privilege::RegisterPlugin)])?;
         self.inner.resources.plugins.check_registration()?;
         if bytes.is_empty() || bytes.len() as u64 > MAX_PLUGIN_BYTES {
             return Err(QueryError::InvalidParameter(format!(

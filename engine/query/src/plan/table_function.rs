@@ -40,12 +40,14 @@ use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use elanus_collection::access::Privilege;
 use elanus_collection::{Collection, Collections, Error};
 use elanus_filter::Templates;
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, ObjectName, TableFactor};
 
 use self::arguments::{Arguments, Function, literal_text};
 use self::columns::Columns;
+use crate::access;
 use crate::catalog::{CATALOG, Handle};
 use crate::error::external;
 use crate::json_casts::with_casts;
@@ -243,6 +245,17 @@ impl Call<'_> {
 
     /// The table that is searched, and how it is called in the statement.
     fn table(&mut self, given: SqlExpr) -> Result<(TableReference, Arc<Collection>)> {
+        let (table, collection) = self.named_table(given)?;
+        let privilege = if self.function.name == as_of::AS_OF.name {
+            Privilege::Query
+        } else {
+            Privilege::Search
+        };
+        access::reached(privilege, &collection);
+        Ok((table, collection))
+    }
+
+    fn named_table(&mut self, given: SqlExpr) -> Result<(TableReference, Arc<Collection>)> {
         let of = self.function.name;
         let parts = match given {
             SqlExpr::Function(call) if as_of::is_as_of(&call.name) => {

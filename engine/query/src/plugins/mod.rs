@@ -126,7 +126,8 @@ impl Plugins {
             return Ok(());
         }
         Err(QueryError::InvalidParameter(
-            "plugins may not be registered here: the server allows it when it is started with --allow-plugins".into(),
+            "plugins may not be registered here: the server allows it when it is started with --allow-plugins, or with --auth to users with the privilege RegisterPlugin"
+                .into(),
         ))
     }
 

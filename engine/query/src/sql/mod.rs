@@ -30,6 +30,7 @@ mod precedence;
 mod quantified;
 mod question_marks;
 mod reset_options;
+mod rights;
 pub(crate) mod running;
 mod show;
 mod snapshots;
@@ -38,6 +39,7 @@ pub(crate) mod struct_fields;
 mod struct_types;
 pub(crate) mod threads;
 pub(crate) mod types;
+pub(crate) mod users;
 mod vacuum;
 pub(crate) mod vector_cast;
 pub(crate) mod vector_text;
@@ -55,7 +57,9 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ResetStatement, Statement};
+use elanus_collection::access::Need;
 use elanus_collection::{Collections, Error, RelationKind};
+use parking_lot::Mutex;
 use sqlparser::ast::{
     CreateIndex, CreateTable, Delete, Insert, ObjectName, SchemaName, Set, ShowStatementOptions,
     Statement as SqlStatement, TableObject, Truncate, Use,
@@ -64,6 +68,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::Token;
 
+use crate::access::{self, SessionUser};
 use crate::catalog::{CATALOG, INFO_ALIAS, INFO_SCHEMA};
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::memory::bytes_of;
@@ -175,6 +180,8 @@ fn statements_of(parser: &mut DFParser<'_>) -> Result<VecDeque<Statement>> {
             copy::parse::parse(parser).map_err(DataFusionError::from)?
         } else if snapshots::is_next(parser) {
             snapshots::parse(parser).map_err(DataFusionError::from)?
+        } else if users::is_next(parser) {
+            users::parse(parser).map_err(DataFusionError::from)?
         } else if plugins::is_next(parser) {
             plugins::parse(parser).map_err(DataFusionError::from)?
         } else {
@@ -202,11 +209,14 @@ pub(crate) async fn plan(
     resources: &Arc<Resources>,
     session: &SessionContext,
     statement: Statement,
-) -> Result<Option<LogicalPlan>> {
+) -> Result<Option<(LogicalPlan, Vec<Need>)>> {
     clauses::refuse(&statement)?;
     let router = Router::new(collections, resources, session);
     match router.planned_form(statement)? {
-        Some(statement) => router.plan(statement).await.map(Some),
+        Some(statement) => {
+            let plan = router.plan(statement).await?;
+            Ok(Some((plan, router.needs.into_inner())))
+        }
         None => Ok(None),
     }
 }
@@ -221,6 +231,7 @@ pub(crate) async fn command(
     progress: &Progress,
 ) -> Result<SqlOutput> {
     let router = Router::new(place.collections, place.resources, place.session);
+    router.permit(&statement)?;
     let inner = match statement {
         Statement::Statement(inner) => *inner,
         Statement::Reset(ResetStatement::Variable(name)) => {
@@ -263,6 +274,8 @@ struct Router<'a> {
     session: &'a SessionContext,
     /// How the rows of an INSERT with ON CONFLICT are added.
     new_keys: OnceLock<NewKeys>,
+    /// What the plan needs that was made last.
+    needs: Mutex<Vec<Need>>,
 }
 
 impl<'a> Router<'a> {
@@ -272,7 +285,24 @@ impl<'a> Router<'a> {
             resources,
             session,
             new_keys: OnceLock::new(),
+            needs: Mutex::default(),
         }
+    }
+
+    /// Checks that the user of the session may run a command.
+    fn permit(&self, statement: &Statement) -> Result<()> {
+        if !self.resources.authentication {
+            return Ok(());
+        }
+        let needs = match statement {
+            Statement::Statement(inner) => self.needs_of(inner)?,
+            Statement::CreateExternalTable(create) => {
+                self.external_table_needs(&create.name, create.or_replace)?
+            }
+            Statement::Reset(_) => Vec::new(),
+            Statement::CopyTo(_) | Statement::Explain(_) => vec![Need::Admin("this statement")],
+        };
+        access::check(self.collections, self.resources, self.session, &needs)
     }
 
     /// The statement as DataFusion should plan it; `None` for a command.
@@ -347,6 +377,7 @@ impl<'a> Router<'a> {
             SqlStatement::CreateIndex(create) => self.create_index(&create).await,
             SqlStatement::CreateView(view) => self.create_view(&view).await,
             SqlStatement::Call(call) if plugins::is_ours(&call) => self.plugin(&call).await,
+            SqlStatement::Call(call) if users::is_ours(&call) => Box::pin(self.change_users(&call)).await,
             SqlStatement::Call(call) => self.snapshot(&call).await,
             SqlStatement::CreateSchema {
                 schema_name,
@@ -494,13 +525,18 @@ impl<'a> Router<'a> {
         let statement = Statement::Statement(Box::new(statement));
         let mut plan = self.plan_as_is(statement).await?;
         // What is prepared is optimized at once, before any analyzer rule has seen it.
+        let mut prepared = None;
         if let LogicalPlan::Statement(PlanStatement::Prepare(prepare)) = &mut plan {
+            prepared = Some(prepare.name.clone());
             let input = prepare.input.as_ref().clone();
             let state = self.session.state();
             let input = MilvusPredicateRule.analyze(input, state.config_options())?;
             prepare.input = Arc::new(VectorCastRule.analyze(input, state.config_options())?);
         }
         self.session.execute_logical_plan(plan).await?;
+        if let (Some(name), Some(user)) = (prepared, SessionUser::of(self.session)) {
+            user.keep(&name, &self.needs.lock());
+        }
         Ok(())
     }
 
@@ -511,8 +547,21 @@ impl<'a> Router<'a> {
             .make_ready(self.collections, || self.texts_of(&statement))
             .await;
         let state = plugins.with_functions(self.collections, self.session.state())?;
-        let plan = planning(state.statement_to_plan(statement)).await;
-        plan.map_err(|error| self.with_near_tables(error.into()))
+        let executed = match &statement {
+            Statement::Statement(inner) => rights::executed(inner),
+            _ => None,
+        };
+        let (plan, notes) = Box::pin(access::recording(planning(state.statement_to_plan(statement)))).await;
+        let plan = plan.map_err(|error| self.with_near_tables(error.into()))?;
+        if self.resources.authentication {
+            let mut needs = notes.needs(&plan)?;
+            if let (Some(name), Some(user)) = (executed, SessionUser::of(self.session)) {
+                needs.extend_from_slice(&user.needs_of(&name));
+            }
+            access::check(self.collections, self.resources, self.session, &needs)?;
+            *self.needs.lock() = needs;
+        }
+        Ok(plan)
     }
 
     /// Texts that name all plugins that a statement may need: its own, and the definitions of views.

@@ -9,7 +9,7 @@ use sqlparser::ast::{Ident, ObjectName, ShowCreateObject, ShowStatementOptions};
 
 use super::create_table::normalized;
 use super::types::{DEFAULT_CAPACITY, type_name};
-use super::{Router, refuse_show_options};
+use super::{Router, refuse_show_options, users};
 use crate::catalog::INFO_SCHEMA;
 use crate::error::{QueryError, Result};
 use crate::settings::ElanusSettings;
@@ -31,6 +31,17 @@ impl Router<'_> {
                 database,
                 table,
             ] => self.show_indexes(database, Some(table)).map(Some),
+            ["users"] => self.text(users::SHOW_USERS).map(Some),
+            ["roles"] => self.text(users::SHOW_ROLES).map(Some),
+            ["grants"] => self.text(users::SHOW_GRANTS).map(Some),
+            ["grants", "for" | "of" | "to", role] => {
+                let role = quoted(role);
+                self.text(&format!(
+                    "SELECT * FROM ({}) WHERE role = {role}",
+                    users::SHOW_GRANTS
+                ))
+                .map(Some)
+            }
             ["rerankers"] => self.show_rerankers().map(Some),
             ["snapshots"] => self.show_snapshots(&self.database(), None).map(Some),
             ["snapshots", "from" | "in" | "on", table] => {

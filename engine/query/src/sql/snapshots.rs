@@ -4,6 +4,7 @@
 
 use datafusion::sql::parser::{DFParser, Statement};
 use elanus_collection::SnapshotRef;
+use elanus_collection::access::Privilege;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
     Statement as SqlStatement, Value, ValueWithSpan,
@@ -79,6 +80,15 @@ pub(super) fn parse(parser: &mut DFParser<'_>) -> Result<Statement, ParserError>
         within_group: Vec::new(),
     };
     Ok(Statement::Statement(Box::new(SqlStatement::Call(call))))
+}
+
+/// The privilege that a call needs on its table; `None` for one that is not of ours.
+pub(super) fn privilege_of(call: &Function) -> Option<Privilege> {
+    match call.name.to_string().as_str() {
+        CREATE => Some(Privilege::CreateSnapshot),
+        DROP => Some(Privilege::DropSnapshot),
+        _ => None,
+    }
 }
 
 impl Router<'_> {

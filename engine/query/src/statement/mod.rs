@@ -32,10 +32,12 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, Record
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use elanus_collection::access::Need;
 use elanus_collection::{CollectionSchema, Collections, Error as CollectionError};
 use futures::{StreamExt, TryStreamExt};
 use sqlparser::ast::Statement as SqlStatement;
 
+use crate::access;
 use crate::catalog::CATALOG;
 use crate::error::{QueryError, Result};
 use crate::memory::task_context;
@@ -147,6 +149,8 @@ struct Planned {
     options: Arc<ConfigOptions>,
     /// The plugins that there were, which are in the plan.
     plugins: u64,
+    /// What its runs need of the user.
+    needs: Vec<Need>,
     /// The views that there were: those that it reads are not in the plan any more, only what they read.
     relations: u64,
 }
@@ -194,7 +198,7 @@ impl Prepared {
         let form = Form::of(place, &statement).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                text: shown(&statement.to_string()),
+                text: shown(&sql::users::without_password(&statement)),
                 statement,
                 form: ArcSwap::from_pointee(form),
             }),
@@ -342,6 +346,8 @@ impl Prepared {
     async fn form(&self, place: Place<'_>) -> Result<Arc<Form>> {
         let form = self.inner.form.load_full();
         if !form.is_stale(place) {
+            // A new plan is checked as it is made.
+            form.permit(place)?;
             return Ok(form);
         }
         let form = Arc::new(Form::of(place, &self.inner.statement).await?);
@@ -360,12 +366,25 @@ impl Form {
             let schema = sql::command_schema(&statement);
             Ok(
                 match sql::plan(&collections, &resources, &session, statement).await? {
-                    Some(plan) => Self::Plan(Arc::new(Planned::new(&session, plan, (relations, plugins))?)),
+                    Some((plan, needs)) => {
+                        let planned = Planned::new(&session, plan, needs, (relations, plugins))?;
+                        Self::Plan(Arc::new(planned))
+                    }
                     None => Self::Command(schema),
                 },
             )
         };
         place.threads.run(make).await?
+    }
+
+    /// Checks that the user may run it now. A command is checked as it runs.
+    fn permit(&self, place: Place<'_>) -> Result<()> {
+        match self {
+            Self::Command(_) => Ok(()),
+            Self::Plan(planned) => {
+                access::check(place.collections, place.resources, place.session, &planned.needs)
+            }
+        }
     }
 
     fn is_stale(&self, place: Place<'_>) -> bool {
@@ -389,7 +408,12 @@ impl Form {
 }
 
 impl Planned {
-    fn new(session: &SessionContext, plan: LogicalPlan, (relations, plugins): (u64, u64)) -> Result<Self> {
+    fn new(
+        session: &SessionContext,
+        plan: LogicalPlan,
+        needs: Vec<Need>,
+        (relations, plugins): (u64, u64),
+    ) -> Result<Self> {
         let (plan, parameters) = Parameters::infer(plan)?;
         let writes = matches!(plan, LogicalPlan::Dml(_));
         let inserts = matches!(&plan, LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)));
@@ -410,6 +434,7 @@ impl Planned {
             options,
             relations,
             plugins,
+            needs,
             parameters,
         })
     }

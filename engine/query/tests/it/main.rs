@@ -25,5 +25,6 @@ mod statements;
 mod support;
 mod term_indexes;
 mod together;
+mod users;
 mod vector_types;
 mod views;

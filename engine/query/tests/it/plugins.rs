@@ -338,7 +338,7 @@ async fn files_that_may_not_be_read_and_servers_that_do_not_register() {
     let refused = sql_error(&engine, "CREATE RERANKER r FROM 'r.wasm'").await;
     assert!(refused.contains("--allow-plugins"), "{refused}");
     let upload = engine
-        .upload_plugin(vec![1].into())
+        .upload_plugin(&engine.session(DEFAULT_DATABASE).unwrap(), vec![1].into())
         .await
         .unwrap_err()
         .to_string();
@@ -353,12 +353,20 @@ async fn files_that_may_not_be_read_and_servers_that_do_not_register() {
         let error = sql_error(&engine, &format!("CREATE RERANKER r FROM '{path}'")).await;
         assert!(error.contains(what), "{path}: {error}");
     }
-    let error = engine.upload_plugin(b"no wasm".to_vec().into()).await;
+    let error = engine
+        .upload_plugin(
+            &engine.session(DEFAULT_DATABASE).unwrap(),
+            b"no wasm".to_vec().into(),
+        )
+        .await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("is WebAssembly, and this one is not"), "{error}");
     // What begins as WebAssembly is looked at when it is registered, and then has the name of the statement.
     let digest = engine
-        .upload_plugin(b"\0asm rubbish".to_vec().into())
+        .upload_plugin(
+            &engine.session(DEFAULT_DATABASE).unwrap(),
+            b"\0asm rubbish".to_vec().into(),
+        )
         .await
         .unwrap();
     let error = sql_error(&engine, &format!("CREATE RERANKER r FROM 'sha256:{digest}'")).await;
@@ -367,7 +375,10 @@ async fn files_that_may_not_be_read_and_servers_that_do_not_register() {
         "{error}"
     );
     let bytes = std::fs::read(prebuilt().join("mmr.wasm")).unwrap();
-    let digest = engine.upload_plugin(bytes.into()).await.unwrap();
+    let digest = engine
+        .upload_plugin(&engine.session(DEFAULT_DATABASE).unwrap(), bytes.into())
+        .await
+        .unwrap();
     sql(&engine, &format!("CREATE RERANKER r FROM 'sha256:{digest}'")).await;
 }
 

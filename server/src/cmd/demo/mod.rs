@@ -74,6 +74,8 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         flight_addr: Address::free_loopback_port(),
         http_addr: Address::free_loopback_port(),
         insecure: false,
+        auth: false,
+        root_password: None,
         memory_limit: None,
         sql_memory_limit: None,
         allow_files: Vec::new(),

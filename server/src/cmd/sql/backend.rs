@@ -4,9 +4,10 @@ use arrow::array::RecordBatch;
 use arrow_flight::Action;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::prelude::SessionContext;
+use elanus_collection::access::Credentials;
 use elanus_query::{Engine, FileAccess, SqlOutput};
-use flight_tonic::Status;
 use flight_tonic::transport::{Channel, Endpoint};
+use flight_tonic::{Request, Status};
 use futures::TryStreamExt;
 
 use crate::server::{Database, Limits};
@@ -50,8 +51,8 @@ impl Backend {
         }
     }
 
-    /// Connects to a server.
-    pub async fn connect(uri: &str, name: &str) -> anyhow::Result<Self> {
+    /// Connects to a server, as a user if one is given.
+    pub async fn connect(uri: &str, name: &str, user: Option<&Credentials>) -> anyhow::Result<Self> {
         let address = match uri.split_once("://") {
             Some(("grpc" | "grpc+tcp" | "http", address)) => address,
             None => uri,
@@ -69,6 +70,10 @@ impl Backend {
         let mut client = FlightSqlServiceClient::new(channel);
         let inner = client.inner_mut();
         *inner = inner.clone().max_decoding_message_size(MAX_MESSAGE_BYTES);
+        if let Some(user) = user {
+            let token = client.handshake(&user.user, &user.password).await;
+            token.map_err(|error| anyhow::anyhow!("{}", message_of(&error)))?;
+        }
         let mut backend = Self::Remote {
             client: Box::new(client),
             uri: uri.to_owned(),
@@ -95,8 +100,11 @@ impl Backend {
                 session: session.clone(),
             },
             Self::Remote { client, .. } => {
-                let client = FlightSqlServiceClient::new_from_inner(client.inner().clone());
-                Beside::Remote(Box::new(client))
+                let mut beside = FlightSqlServiceClient::new_from_inner(client.inner().clone());
+                if let Some(token) = client.token() {
+                    beside.set_token(token.clone());
+                }
+                Beside::Remote(Box::new(beside))
             }
         }
     }
@@ -116,12 +124,16 @@ impl Backend {
     /// Sends the file of a plugin, and gives the path that statements register it by.
     pub async fn upload_plugin(&mut self, file: Vec<u8>) -> anyhow::Result<String> {
         match self {
-            Self::Embedded { database, .. } => {
-                let digest = database.engine.upload_plugin(file.into()).await?;
+            Self::Embedded { database, session } => {
+                let digest = database.engine.upload_plugin(session, file.into()).await?;
                 Ok(format!("sha256:{digest}"))
             }
             Self::Remote { client, .. } => {
-                let action = Action::new("elanus.UploadPlugin", file);
+                let mut action = Request::new(Action::new("elanus.UploadPlugin", file));
+                if let Some(token) = client.token() {
+                    let token = format!("Bearer {token}").parse()?;
+                    action.metadata_mut().insert("authorization", token);
+                }
                 let answers = client.inner_mut().do_action(action).await;
                 let refused = |status: Status| anyhow::anyhow!("{}", status.message());
                 let mut answers = answers.map_err(refused)?.into_inner();

@@ -18,8 +18,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use elanus_collection::access::Credentials;
 use elanus_query::{DEFAULT_DATABASE, SqlOutput, check_syntax, split};
 
+use crate::settings::{PASSWORD, Password};
 use crate::{console, logging};
 pub use backend::Backend;
 use output::{Format, Printer};
@@ -38,6 +40,8 @@ pub struct SqlArgs {
     /// Server to connect to, such as grpc://127.0.0.1:31337; wins over a data directory
     #[arg(long, env = "ELANUS_CONNECT", value_name = "URI")]
     pub connect: Option<String>,
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Statements, separated by semicolons: they run one after the other until one fails, and the result of each is printed
     #[arg(
         short = 'c',
@@ -69,6 +73,35 @@ pub struct SqlArgs {
     pub log: String,
 }
 
+/// As whom to connect to a server that asks.
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// User to connect to a server as; the password is in the variable ELANUS_PASSWORD or in a file
+    #[arg(long, env = "ELANUS_USER", value_name = "NAME")]
+    user: Option<String>,
+    /// File whose first line is the password of the user
+    #[arg(long, env = "ELANUS_PASSWORD_FILE", value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+}
+
+impl UserArgs {
+    /// The name and the password that were given; nothing without a name.
+    ///
+    /// # Errors
+    /// There is a name and no password.
+    pub fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let Some(user) = &self.user else { return Ok(None) };
+        let password = Password::read(self.password_file.as_deref(), PASSWORD)?;
+        let password = password.with_context(|| {
+            format!("--user {user} needs a password: in the variable {PASSWORD}, or in the file that --password-file names")
+        })?;
+        Ok(Some(Credentials {
+            user: user.clone(),
+            password: password.text().to_owned(),
+        }))
+    }
+}
+
 /// Runs statements, or a prompt when there are none and a person is there.
 ///
 /// # Errors
@@ -81,7 +114,10 @@ pub async fn run(arguments: SqlArgs) -> anyhow::Result<()> {
         elanus_text::set_dictionaries(folder);
     }
     let backend = match (&arguments.connect, &arguments.data) {
-        (Some(uri), _) => Backend::connect(uri, &arguments.database).await?,
+        (Some(uri), _) => {
+            let user = arguments.user.credentials()?;
+            Backend::connect(uri, &arguments.database, user.as_ref()).await?
+        }
         (None, Some(data)) => Backend::open(data, &arguments.database).await?,
         (None, None) => anyhow::bail!("give a data directory with --data or a server with --connect"),
     };
