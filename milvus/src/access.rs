@@ -500,7 +500,7 @@ mod tests {
         let mut service = Authenticated::new(service, Arc::clone(engine));
         let mut found = BTreeSet::new();
         for rpc in RPCS {
-            let message = tonic::body::Body::new(http_body(&[0; 5]));
+            let message = Body::new(http_body(&[0; 5]));
             let mut request = Request::builder()
                 .method("POST")
                 .uri(format!("/milvus.proto.milvus.MilvusService/{rpc}"))

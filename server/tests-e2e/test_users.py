@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 
 import adbc_driver_flightsql.dbapi as flightsql
+import grpc
 import pyarrow.flight as flight
 import pytest
 from harness import REPOSITORY, Server, binary
@@ -64,7 +65,7 @@ def test_a_reader_searches_and_does_nothing_else_through_either_door(guarded):
         lambda: ann.create_user("eve", "Eve-pass-1"),
         lambda: ann.grant_role("ann", "admin"),
     ):
-        with pytest.raises(MilvusException, match="permission deny to ann"):
+        with pytest.raises(grpc.RpcError, match="permission deny to ann"):
             call()
     ann.close()
     assert run(guarded, "ann", "Ann-pass-1", "SELECT count(*) FROM docs") == [(5,)]
@@ -98,12 +99,17 @@ def test_plugins_are_registered_by_those_with_the_privilege(guarded):
     run(guarded, "pia", "Pia-pass-1", "DROP RERANKER r")
 
 
+def connecting(uri, **given) -> str:
+    """What the server says to a client that pymilvus then calls unable to connect."""
+    with pytest.raises(MilvusException, match="Fail connecting") as error:
+        MilvusClient(uri, timeout=5, **given)
+    return str(error.value.__cause__)
+
+
 def test_nobody_and_wrong_passwords_are_refused_on_every_door(guarded):
     for token in ("root:wrong-pass", "nobody:Root-pass-1", "an-api-key"):
-        with pytest.raises(MilvusException, match="auth check failure"):
-            MilvusClient(guarded.uri, token=token, timeout=5).list_collections()
-    with pytest.raises(MilvusException, match="missing authorization"):
-        MilvusClient(guarded.uri, timeout=5).list_collections()
+        assert "auth check failure" in connecting(guarded.uri, token=token)
+    assert "missing authorization" in connecting(guarded.uri)
     refused(guarded, "root", "wrong-pass", "SELECT 1", "auth check failure")
     client = flight.connect(guarded.flight)
     calls = [
@@ -116,7 +122,8 @@ def test_nobody_and_wrong_passwords_are_refused_on_every_door(guarded):
         lambda: client.authenticate_basic_token("root", "wrong-pass"),
     ]
     for call in calls:
-        with pytest.raises(flight.FlightUnauthenticatedError):
+        # What fails while rows are read is an OSError to pyarrow.
+        with pytest.raises((flight.FlightUnauthenticatedError, OSError), match="[Uu]nauthenticated"):
             call()
     stale = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer 01ARZ3NDEKTSV4RRFFQ69G5FAV")])
     with pytest.raises(flight.FlightUnauthenticatedError, match="token"):
@@ -139,13 +146,13 @@ def test_a_changed_password_holds_at_once_and_everything_over_a_restart(guarded)
     with pytest.raises(MilvusException, match="old password not correct"):
         ann.update_password("ann", "wrong-pass", "Ann-pass-2")
     ann.update_password("ann", "Ann-pass-1", "Ann-pass-2")
-    with pytest.raises(MilvusException, match="auth check failure"):
+    with pytest.raises(grpc.RpcError, match="auth check failure"):
         ann.list_collections()
     ann.close()
     with pytest.raises(flight.FlightUnauthenticatedError):
         list(client.list_actions(options))
     client.close()
-    run(guarded, "ann", "Ann-pass-2", "ALTER USER ann PASSWORD 'Ann-pass-3'")
+    run(guarded, "root", "Root-pass-1", "ALTER USER ann PASSWORD 'Ann-pass-3'")
     assert guarded.stop() == 0
     log = guarded.log()
     for secret in ("Root-pass", "Ann-pass", "Pia-pass"):
@@ -176,17 +183,17 @@ def test_roles_and_grants_as_pymilvus_shows_them(guarded):
     ann.insert("docs", [{"id": 9, "vector": [0.0, 1.0]}])
     ann.delete("docs", ids=[9])
     root.remove_privileges_from_group("ours", ["Delete"])
-    with pytest.raises(MilvusException, match="PrivilegeDelete"):
+    with pytest.raises(grpc.RpcError, match="PrivilegeDelete"):
         ann.delete("docs", ids=[9])
     assert {group["privilege_group"] for group in root.list_privilege_groups()} >= {"ours", "CollectionReadOnly"}
     root.revoke_role("ann", "reader")
-    with pytest.raises(MilvusException, match="permission deny to ann"):
+    with pytest.raises(grpc.RpcError, match="permission deny to ann"):
         ann.query("docs", "id < 3")
     with pytest.raises(MilvusException, match="privileges"):
         root.drop_role("reader")
     root.drop_role("reader", force_drop=True)
     root.drop_user("ann")
-    with pytest.raises(MilvusException, match="auth check failure"):
+    with pytest.raises(grpc.RpcError, match="auth check failure"):
         ann.list_collections()
     with pytest.raises(MilvusException, match="cannot be deleted"):
         root.drop_user("root")
