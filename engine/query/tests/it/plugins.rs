@@ -144,8 +144,8 @@ async fn what_does_not_fit_a_reranker_fails_before_the_search() {
         ("rerank => 'diverse', rerank_k => 20000", "allowed are 2 to 10000"),
         ("rerank_k => 5", "rerank_k says something about rerank"),
         (
-            "rerank => 'diverse', radius => 1",
-            "not supported: radius together with rerank",
+            "rerank => 'diverse', group_by => id",
+            "not supported: group_by together with rerank",
         ),
     ] {
         let error = sql_error(&engine, &call(rerank)).await;

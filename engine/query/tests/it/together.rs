@@ -77,7 +77,11 @@ proptest! {
                     assert_eq!(table(&together).await, table(&apart).await, "{statement} {rows:?}");
                 }
                 // NULL where there must be a value: both say so.
-                (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+                (Err(one), Err(other)) => {
+                    // Rows are counted from the first of what is written together.
+                    let plain = |error: String| error.replace(char::is_numeric, "");
+                    assert_eq!(plain(one.to_string()), plain(other.to_string()));
+                }
                 (one, other) => panic!("{statement} {rows:?}: {one:?} but {other:?}"),
             }
         });
