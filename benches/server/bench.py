@@ -3,6 +3,7 @@
     python bench.py                        200,000 x 128 made on the spot, Elanus alone
     python bench.py --peer milvus-lite     the same against milvus-lite in the same run, with ratios
     python bench.py --base b.npy --queries q.npy --metric COSINE
+    python bench.py --threads 1,4 --nq 1,100      searches from several threads of the client, several vectors a call
 
 Every figure is taken from outside the server: the client's clock, and /proc of the server's processes (Linux).
 The server runs in a temporary directory and is stopped at the end.
@@ -11,6 +12,7 @@ The server runs in a temporary directory and is stopped at the end.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -188,19 +190,14 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
     right = [len({hit["id"] for hit in found} & set(row)) / K for found, row in zip(hits, truth.tolist(), strict=True)]
     figures[f"recall@{K} at ef={options.ef}"] = float(np.mean(right))
 
-    say(f"{system.name}: one client, one query at a time, for {options.seconds} s")
-    for query in queries[:20]:
-        search([query])
-    times: list[float] = []
-    until = time.perf_counter() + options.seconds
-    while time.perf_counter() < until or len(times) < 20:
-        query = queries[len(times) % len(queries)]
-        began = time.perf_counter()
-        search([query])
-        times.append(time.perf_counter() - began)
-    figures["queries/s, 1 client, nq=1"] = len(times) / sum(times)
-    figures["p50, ms"] = float(np.percentile(times, 50)) * 1e3
-    figures["p99, ms"] = float(np.percentile(times, 99)) * 1e3
+    for threads in options.threads:
+        for nq in options.nq:
+            say(f"{system.name}: {threads} threads, {nq} queries a call, for {options.seconds} s")
+            wall, times = timed_searches(search, queries, threads, nq, options.seconds)
+            name = f"{threads} client{'s' * (threads > 1)}, nq={nq}"
+            figures[f"queries/s, {name}"] = len(times) * nq / wall
+            figures[f"{name}: p50, ms"] = float(np.percentile(times, 50)) * 1e3
+            figures[f"{name}: p99, ms"] = float(np.percentile(times, 99)) * 1e3
 
     loaded = memory(system.pid)
     figures["memory loaded, MiB"] = (loaded["anonymous"] + loaded["file"]) / 2**20
@@ -213,6 +210,28 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
         time.sleep(options.idle_seconds)
         figures["CPU idle, % of one core"] = 100 * (cpu_seconds(system.pid) - before) / options.idle_seconds
     return figures
+
+
+def timed_searches(search, queries: np.ndarray, threads: int, nq: int, seconds: float) -> tuple[float, list[float]]:
+    """Seconds that all threads of this client took, and the seconds of each call: `nq` vectors a call, one call after another."""
+    batches = [list(queries[start : start + nq]) for start in range(0, len(queries) - nq + 1, nq)]
+    for batch in batches[:20]:
+        search(batch)
+
+    def worker(first: int) -> list[float]:
+        times: list[float] = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(times) < 20:
+            batch = batches[(first + len(times)) % len(batches)]
+            began = time.perf_counter()
+            search(batch)
+            times.append(time.perf_counter() - began)
+        return times
+
+    began = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        times = [taken for each in pool.map(worker, range(0, threads * 7, 7)) for taken in each]
+    return time.perf_counter() - began, times
 
 
 SMALLER_IS_BETTER = (", s", ", ms", "MiB", "of one core", "bytes")
@@ -232,6 +251,13 @@ def show(results: dict[str, dict[str, float]]) -> None:
         print(f"\nratio: how many times better {names[0]} is than {names[1]}; below 1 it is worse")
 
 
+def counts(text: str) -> list[int]:
+    found = [int(each) for each in text.split(",")]
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError("numbers above 0, with commas between")
+    return found
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000, help="vectors to make (default %(default)s)")
@@ -244,6 +270,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ef-construction", type=int, default=200, help="(default %(default)s)")
     parser.add_argument("--ef", type=int, default=64, help="ef of the searches (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="length of the query run (default %(default)s)")
+    parser.add_argument("--threads", type=counts, default="1", help="client threads, such as 1,4 (default %(default)s)")
+    parser.add_argument("--nq", type=counts, default="1", help="query vectors a call, such as 1,100 (default %(default)s)")
     parser.add_argument("--idle-seconds", type=float, default=60, help="0 leaves it out (default %(default)s)")
     parser.add_argument("--peer", choices=["milvus-lite"], help="measure this one too")
     parser.add_argument("--only-peer", action="store_true", help="leave Elanus out")
@@ -260,6 +288,8 @@ def main() -> None:
     else:
         say(f"making {options.rows:,} x {options.dim}")
         base, queries = mixture(options.rows, 1000, options.dim)
+    if max(options.nq) > len(queries):
+        sys.exit(f"--nq {max(options.nq)}: there are {len(queries)} queries")
     say("exact neighbours")
     truth = exact_neighbours(base, queries, options.metric)
     systems = [] if options.only_peer else [Elanus]

@@ -23,23 +23,23 @@ def mixture(count: int, queries: int, dim: int, seed: int = 7) -> tuple[np.ndarr
     return draw(count), draw(queries)
 
 
-def exact_neighbours(base: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
-    """Rows of the `K` nearest of `base` for each query."""
+def exact_neighbours(base: np.ndarray, queries: np.ndarray, metric: str, k: int = K) -> np.ndarray:
+    """Rows of the `k` nearest of `base` for each query."""
     if metric == "COSINE":
         base = base / np.linalg.norm(base, axis=1, keepdims=True)
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
     try:
         import faiss
     except ImportError:
-        found = np.empty((len(queries), K), np.int64)
+        found = np.empty((len(queries), k), np.int64)
         squares = (base**2).sum(1) if metric == "L2" else 0.0
         for start in range(0, len(queries), 64):
             product = queries[start : start + 64] @ base.T
             distance = squares - 2 * product if metric == "L2" else -product
-            part = np.argpartition(distance, K - 1, 1)[:, :K]
+            part = np.argpartition(distance, k - 1, 1)[:, :k]
             order = np.take_along_axis(distance, part, 1).argsort(1)
             found[start : start + 64] = np.take_along_axis(part, order, 1)
         return found
     index = faiss.IndexFlatL2(base.shape[1]) if metric == "L2" else faiss.IndexFlatIP(base.shape[1])
     index.add(np.ascontiguousarray(base))
-    return index.search(np.ascontiguousarray(queries), K)[1]
+    return index.search(np.ascontiguousarray(queries), k)[1]
