@@ -118,6 +118,10 @@ pub(crate) trait Guarded {
 
 impl Door {
     /// Checks that the user of a call has what it needs.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the error is what a call of tonic answers"
+    )]
     pub(crate) fn permit(&self, context: &Context, message: &impl Guarded) -> Result<(), Status> {
         if !self.engine().authentication() {
             return Ok(());
