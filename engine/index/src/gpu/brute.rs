@@ -222,7 +222,7 @@ impl<B: Backend> BruteForce<B> {
         rounds: &mut Rounds,
     ) -> Result<Found, GpuError> {
         let _turn = self.device.turn.lock();
-        let mut largest = 0.0f32;
+        let largest;
         let resident = self.resident(task)?;
         let mut state = self.state(task, batch, width)?;
         match resident {
@@ -230,16 +230,7 @@ impl<B: Backend> BruteForce<B> {
                 self.compare(task, &part, &mut state, batch.len(), rounds)?;
                 largest = part.largest;
             }
-            None => {
-                let rows = self.part_rows(task)?;
-                for first in (0..task.vectors.len()).step_by(rows) {
-                    let count = rows.min(task.vectors.len() - first);
-                    let part = self.upload(task, first, count)?;
-                    self.compare(task, &part, &mut state, batch.len(), rounds)?;
-                    // As bits, of which those of what is no number are largest.
-                    largest = f32::from_bits(largest.to_bits().max(part.largest.to_bits()));
-                }
-            }
+            None => largest = self.compare_parts(task, &mut state, batch.len(), rounds)?,
         }
         self.collect(state, batch.len(), largest)
     }

@@ -16,3 +16,6 @@ mod list_kernels;
 mod pq;
 mod search;
 mod several;
+mod several_graphs;
+mod several_walks;
+mod transfers;
