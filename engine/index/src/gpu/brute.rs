@@ -222,16 +222,15 @@ impl<B: Backend> BruteForce<B> {
         rounds: &mut Rounds,
     ) -> Result<Found, GpuError> {
         let _turn = self.device.turn.lock();
-        let largest;
         let resident = self.resident(task)?;
         let mut state = self.state(task, batch, width)?;
-        match resident {
+        let largest = match resident {
             Some(part) => {
                 self.compare(task, &part, &mut state, batch.len(), rounds)?;
-                largest = part.largest;
+                part.largest
             }
-            None => largest = self.compare_parts(task, &mut state, batch.len(), rounds)?,
-        }
+            None => self.compare_parts(task, &mut state, batch.len(), rounds)?,
+        };
         self.collect(state, batch.len(), largest)
     }
 }

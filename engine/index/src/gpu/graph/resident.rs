@@ -20,7 +20,7 @@ pub(super) struct GraphOnDevice<B: Backend> {
     _reserved: Reservation,
 }
 
-/// Which nodes: of `of` parts that which has every node whose number leaves `number` when it is divided by `of`.
+/// Every node whose number leaves `number` when it is divided by `of`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) number: usize,
@@ -34,6 +34,8 @@ struct LinksOfPart<'a> {
     degree: usize,
     /// The node of each row, [`NO_ROW`] where there is none in the part.
     node_of: &'a [u32],
+    /// Whether the part is all of the graph.
+    is_whole: bool,
 }
 
 impl LinksOfPart<'_> {
@@ -51,6 +53,12 @@ impl LinksOfPart<'_> {
     /// [`NO_ROW`].
     fn fill(&self, row: u32, places: &mut [u32]) {
         let own = self.of_row(row);
+        if self.is_whole {
+            for (place, &to) in places.iter_mut().zip(own) {
+                *place = self.node(to).unwrap_or(NO_ROW);
+            }
+            return;
+        }
         let stay = own.iter().filter_map(|&to| self.node(to));
         let outside = own.iter().filter(|&&to| to != NO_ROW && self.node(to).is_none());
         let bridged = outside
@@ -103,6 +111,7 @@ impl<B: Backend> GraphOnDevice<B> {
             base,
             degree,
             node_of: &node_of,
+            is_whole: part.of == 1,
         };
         let mut data = backend.allocate(members.len() * stride)?;
         let mut links = backend.allocate(members.len() * degree)?;
