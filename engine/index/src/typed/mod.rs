@@ -28,7 +28,7 @@ use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
 pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
-pub(crate) use element::ElementType;
+pub use element::ElementType;
 pub use element_search::{ElementNeighbor, search_elements};
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
@@ -165,6 +165,12 @@ impl VectorRef<'_> {
 impl<'a> From<&'a [f32]> for VectorRef<'a> {
     fn from(values: &'a [f32]) -> Self {
         Self::Floats(values)
+    }
+}
+
+impl<'a> From<Vectors<'a>> for VectorsRef<'a> {
+    fn from(vectors: Vectors<'a>) -> Self {
+        Self::Floats(vectors)
     }
 }
 
