@@ -407,10 +407,13 @@ impl AnyIndex {
 fn floats_of(vectors: &[VectorRef<'_>], dim: usize) -> Option<Vec<f32>> {
     let mut floats = Vec::with_capacity(vectors.len() * dim);
     for vector in vectors {
-        match vector {
-            VectorRef::Floats(vector) if vector.len() == dim => floats.extend_from_slice(vector),
-            _ => return None,
+        let VectorRef::Floats(vector) = vector else {
+            return None;
+        };
+        if vector.len() != dim {
+            return None;
         }
+        floats.extend_from_slice(vector);
     }
     Some(floats)
 }

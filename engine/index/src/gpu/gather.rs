@@ -196,13 +196,13 @@ mod tests {
 
     /// Each query is answered with itself.
     fn echo(queries: Vec<f32>) -> Option<Vec<Vec<Neighbor>>> {
-        let answer = |query: &f32| {
+        let answer = |query: f32| {
             vec![Neighbor {
-                distance: *query,
-                row: *query as u32,
+                distance: query,
+                row: query as u32,
             }]
         };
-        Some(queries.iter().map(answer).collect())
+        Some(queries.into_iter().map(answer).collect())
     }
 
     fn is_of(found: &[Neighbor], query: f32) -> bool {

@@ -73,16 +73,16 @@ impl<B: Backend> BruteForce<B> {
             .budget
             .reserve("rows of an index", 4 * count * (row_words + 1))?;
         let mut data = backend.allocate(count * row_words)?;
-        match task.sides.vectors {
-            VectorsRef::Floats(vectors) if vectors.dim() == stride => {
-                backend.write(&mut data, 0, vectors.rows(first, count))?;
-            }
-            vectors => {
-                let rows_at_once = (COPY_WORDS / row_words).max(1);
-                for from in (0..count).step_by(rows_at_once) {
-                    let some = packed(vectors, first + from, rows_at_once.min(count - from), row_words);
-                    backend.write(&mut data, from * row_words, &some)?;
-                }
+        if let VectorsRef::Floats(vectors) = task.sides.vectors
+            && vectors.dim() == stride
+        {
+            backend.write(&mut data, 0, vectors.rows(first, count))?;
+        } else {
+            let rows_at_once = (COPY_WORDS / row_words).max(1);
+            for from in (0..count).step_by(rows_at_once) {
+                let some = rows_at_once.min(count - from);
+                let words = packed(task.sides.vectors, first + from, some, row_words);
+                backend.write(&mut data, from * row_words, &words)?;
             }
         }
         let mut terms = backend.allocate(count)?;

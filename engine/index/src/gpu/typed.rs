@@ -22,7 +22,7 @@ pub(crate) struct TypedBruteForce {
     /// `None` without a device.
     search: Option<Shards<OwnBackend>>,
     /// Searches for the same number of rows without a filter, which can be done as one.
-    gatherer: Gatherer<usize, OwnedVector>,
+    gatherer: Gatherer<usize, OwnedVectors>,
 }
 
 /// A batch of searches without a window of distances. `scanned` are the rows that may be found; all, when `None`.

@@ -30,9 +30,12 @@ fn vector(rng: &mut Rng, element: ElementType, stride: usize) -> (Vec<u32>, Vec<
         }
         ElementType::Float | ElementType::Half | ElementType::BFloat16 => {
             let values = rng.integers(stride);
-            let narrow = |value: f32| match element {
-                ElementType::Half => u32::from(half(value)),
-                _ => value.to_bits() >> 16,
+            let narrow = |value: f32| {
+                if element == ElementType::Half {
+                    u32::from(half(value))
+                } else {
+                    value.to_bits() >> 16
+                }
             };
             let pairs = values.as_chunks::<2>().0.iter();
             let words = pairs.map(|&[low, high]| narrow(low) | narrow(high) << 16);
@@ -46,17 +49,19 @@ fn vector(rng: &mut Rng, element: ElementType, stride: usize) -> (Vec<u32>, Vec<
 
 fn query_term(element: ElementType, comparison: Comparison, units: &[u32]) -> u32 {
     let bytes = || units.iter().flat_map(|unit| unit.to_le_bytes());
-    let of_length = |square: f32| match comparison {
-        Comparison::Cosine => (1.0 / square.sqrt()).to_bits(),
-        _ => square.to_bits(),
+    let cosine = comparison == Comparison::Cosine;
+    let of_length = |square: f32| {
+        let term = if cosine { 1.0 / square.sqrt() } else { square };
+        term.to_bits()
     };
     match element {
         ElementType::Bit => units.iter().map(|unit| unit.count_ones()).sum(),
         ElementType::Int8 => {
             let square: i32 = bytes().map(|byte| i32::from(byte as i8).pow(2)).sum();
-            match comparison {
-                Comparison::Cosine => of_length(square as f32),
-                _ => square as u32,
+            if cosine {
+                of_length(square as f32)
+            } else {
+                square as u32
             }
         }
         ElementType::Float | ElementType::Half | ElementType::BFloat16 => {
