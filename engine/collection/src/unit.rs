@@ -576,6 +576,43 @@ impl Unit {
         })
     }
 
+    /// The same for a field of vectors of another type than 32-bit floats, and [`Unit::search_typed`].
+    pub fn batches_typed(&self, field: &str, metric: AnyMetric, exact: bool) -> bool {
+        self.typed_index(field, metric, exact)
+            .is_some_and(|index| index.batches())
+    }
+
+    fn typed_index(&self, field: &str, metric: AnyMetric, exact: bool) -> Option<&AnyIndex> {
+        let index = self.index(field)?;
+        let is_typed = matches!(index, AnyIndex::Typed(_));
+        (is_typed && !exact && index.metric() == metric).then_some(index)
+    }
+
+    /// [`Unit::search`] for each of `queries` in a field whose index [batches](Unit::batches_typed).
+    ///
+    /// # Errors
+    /// As [`Unit::search`].
+    #[expect(clippy::too_many_arguments, reason = "as `search`")]
+    pub fn search_typed(
+        &self,
+        field: &str,
+        metric: AnyMetric,
+        queries: &[VectorRef<'_>],
+        k: usize,
+        params: &SearchParams,
+        allowed: &Allowed,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Vec<Neighbor>>> {
+        let Some(index) = self.typed_index(field, metric, false) else {
+            let search =
+                |query: &VectorRef<'_>| self.search(field, metric, *query, k, params, allowed, false, stats);
+            return queries.iter().map(search).collect();
+        };
+        let vectors = self.vectors(field)?.vectors()?;
+        let found = index.search_batch(vectors, queries, k, params, allowed.bitset(), stats);
+        found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
+    }
+
     fn dense_index(&self, field: &str, metric: Metric, exact: bool) -> Option<&Arc<dyn VectorIndex>> {
         match self.index(field)? {
             AnyIndex::Dense(index) => Some(index).filter(|index| !exact && metric == index.metric()),

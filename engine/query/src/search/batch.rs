@@ -28,7 +28,11 @@ pub(super) fn search_together(
         let metric = floats.as_ref().map(|(metric, _)| *metric);
         // How many rows tie, and which are in a window, is another question for each query.
         let for_all_alike = !spec.ties && !spec.elements && spec.params.within.is_open();
-        for_all_alike && metric.is_some_and(|metric| target.unit.batches(&spec.field, metric, spec.exact))
+        for_all_alike
+            && match metric {
+                Some(metric) => target.unit.batches(&spec.field, metric, spec.exact),
+                None => target.unit.batches_typed(&spec.field, spec.metric, spec.exact),
+            }
     };
     let (together, singly): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(batches);
     let singly: Vec<Target> = singly.into_iter().cloned().collect();
@@ -42,11 +46,11 @@ pub(super) fn search_together(
         totals = totals.merge(its_totals);
         hits.push(of_query);
     }
-    let Some((metric, floats)) = floats else {
-        return Ok((hits, totals));
-    };
     for target in together {
-        let of_unit = floats.search(target, metric, spec, queries, &mut totals, wanted)?;
+        let of_unit = match &floats {
+            Some((metric, floats)) => floats.search(target, *metric, spec, queries, &mut totals, wanted)?,
+            None => search_typed(target, spec, queries, &mut totals, wanted)?,
+        };
         for (all, of_unit) in hits.iter_mut().zip(of_unit) {
             all.extend(of_unit);
             best(all, spec);
@@ -92,11 +96,7 @@ impl Floats {
         let allowed = unit.allow(&spec.field, selection.bits())?;
         let mut found: Vec<Vec<Neighbor>> = Vec::with_capacity(queries.len());
         for step in self.values.chunks(self.dim.max(1) * STEP) {
-            if !wanted() {
-                return Err(QueryError::Internal(
-                    "nobody waits for the search any more".into(),
-                ));
-            }
+            check_wanted(wanted)?;
             let vectors = Vectors::new(step, self.dim).map_err(|e| QueryError::Internal(e.to_string()))?;
             let mut stats = SearchStats::default();
             found.extend(unit.search_batch(
@@ -111,14 +111,63 @@ impl Floats {
             )?);
             totals.add(&stats);
         }
-        let mut found = found.into_iter();
-        let mut hits = Vec::with_capacity(queries.len());
-        for query in queries {
-            hits.push(match query {
-                Some(query) => hits_of(target, spec, *query, found.next().unwrap_or_default(), totals)?,
-                None => search_unit(target, spec, None, totals)?,
-            });
-        }
-        Ok(hits)
+        hits_of_all(target, spec, queries, found, totals)
     }
+}
+
+/// The hits of each query of another type than 32-bit floats in a unit.
+fn search_typed(
+    target: &Target,
+    spec: &SearchSpec,
+    queries: &[Option<VectorRef<'_>>],
+    totals: &mut Totals,
+    wanted: Wanted<'_>,
+) -> Result<Vec<Vec<Hit>>, QueryError> {
+    let Target { unit, selection, .. } = target;
+    let allowed = unit.allow(&spec.field, selection.bits())?;
+    let given: Vec<VectorRef<'_>> = queries.iter().flatten().copied().collect();
+    let mut found: Vec<Vec<Neighbor>> = Vec::with_capacity(given.len());
+    for step in given.chunks(STEP) {
+        check_wanted(wanted)?;
+        let mut stats = SearchStats::default();
+        found.extend(unit.search_typed(
+            &spec.field,
+            spec.metric,
+            step,
+            spec.k,
+            &spec.params,
+            &allowed,
+            &mut stats,
+        )?);
+        totals.add(&stats);
+    }
+    hits_of_all(target, spec, queries, found, totals)
+}
+
+/// The hits of what was found for each query that is not NULL.
+fn hits_of_all(
+    target: &Target,
+    spec: &SearchSpec,
+    queries: &[Option<VectorRef<'_>>],
+    found: Vec<Vec<Neighbor>>,
+    totals: &mut Totals,
+) -> Result<Vec<Vec<Hit>>, QueryError> {
+    let mut found = found.into_iter();
+    let mut hits = Vec::with_capacity(queries.len());
+    for query in queries {
+        hits.push(match query {
+            Some(query) => hits_of(target, spec, *query, found.next().unwrap_or_default(), totals)?,
+            None => search_unit(target, spec, None, totals)?,
+        });
+    }
+    Ok(hits)
+}
+
+fn check_wanted(wanted: Wanted<'_>) -> Result<(), QueryError> {
+    if wanted() {
+        return Ok(());
+    }
+    Err(QueryError::Internal(
+        "nobody waits for the search any more".into(),
+    ))
 }
