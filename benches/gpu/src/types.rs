@@ -119,7 +119,7 @@ impl Drawn {
 
 /// The rows from `from` to before `to`.
 fn part(rows: VectorsRef<'_>, from: usize, to: usize) -> Result<VectorsRef<'_>> {
-    fn of<T>(rows: Rows<'_, T>, from: usize, to: usize) -> Result<Rows<'_, T>> {
+    fn of<T: Copy>(rows: Rows<'_, T>, from: usize, to: usize) -> Result<Rows<'_, T>> {
         let values = rows.data().get(from * rows.width()..to * rows.width());
         Ok(Rows::new(values.unwrap_or(&[]), rows.width())?)
     }
