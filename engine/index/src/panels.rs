@@ -20,7 +20,7 @@ use crate::neighbor::{Neighbor, TopK};
 use crate::vectors::Vectors;
 
 /// Rows that are looked at to choose the form of L2.
-const SAMPLE_ROWS: usize = 64;
+pub(crate) const SAMPLE_ROWS: usize = 64;
 /// How many times longer than their differences rows are when squared lengths lose too much of a distance.
 const FAR: f32 = 256.0;
 /// Squares below this can be added, and multiplied under a root, without overflow.

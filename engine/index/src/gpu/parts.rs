@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::backend::Backend;
+use super::backend::{Backend, ElementType};
 use super::brute::{BruteForce, Task};
 use super::budget::Reservation;
 use super::error::GpuError;
+use super::units::packed;
 use crate::bitset::Bitset;
+use crate::typed::VectorsRef;
 
 /// Rows of a part are a multiple of this, so that bits of the filter start at a word.
 const PART_ROWS: usize = 128;
@@ -26,7 +28,7 @@ pub(super) struct Part<B: Backend> {
 
 /// Floats of a row on the device.
 pub(super) fn stride_of(dim: usize) -> usize {
-    dim.next_multiple_of(4)
+    ElementType::Float.stride(dim)
 }
 
 impl<B: Backend> BruteForce<B> {
@@ -36,8 +38,8 @@ impl<B: Backend> BruteForce<B> {
         if let Some(part) = resident.as_ref() {
             return Ok(Some(Arc::clone(part)));
         }
-        let rows = task.vectors.len();
-        let bytes = 4 * rows.saturating_mul(stride_of(task.vectors.dim()) + 1);
+        let rows = task.sides.vectors.len();
+        let bytes = 4 * rows.saturating_mul(task.row_words() + 1);
         // A third of what is free stays free for searches.
         if self.tuning.part_rows.is_some() || bytes > self.device.budget.free() / 3 * 2 {
             return Ok(None);
@@ -49,7 +51,7 @@ impl<B: Backend> BruteForce<B> {
 
     /// Rows of a part that is uploaded for one search.
     pub(super) fn part_rows(&self, task: &Task<'_>) -> Result<usize, GpuError> {
-        let row_bytes = 4 * (stride_of(task.vectors.dim()) + 1) + 1;
+        let row_bytes = 4 * (task.row_words() + 1) + 1;
         let fitting = self.device.budget.free() / row_bytes;
         let rows = self.tuning.part_rows.unwrap_or(fitting).min(fitting) / PART_ROWS * PART_ROWS;
         if rows == 0 {
@@ -65,26 +67,29 @@ impl<B: Backend> BruteForce<B> {
 
     pub(super) fn upload(&self, task: &Task<'_>, first: usize, count: usize) -> Result<Part<B>, GpuError> {
         let backend = &self.device.backend;
-        let (dim, stride) = (task.vectors.dim(), stride_of(task.vectors.dim()));
+        let (stride, row_words) = (task.sides.stride(), task.row_words());
         let held = self
             .device
             .budget
-            .reserve("rows of an index", 4 * count * (stride + 1))?;
-        let mut data = backend.allocate(count * stride)?;
-        if dim == stride {
-            backend.write(&mut data, 0, task.vectors.rows(first, count))?;
+            .reserve("rows of an index", 4 * count * (row_words + 1))?;
+        let mut data = backend.allocate(count * row_words)?;
+        if let VectorsRef::Floats(vectors) = task.sides.vectors
+            && vectors.dim() == stride
+        {
+            backend.write(&mut data, 0, vectors.rows(first, count))?;
         } else {
-            let rows_at_once = (COPY_WORDS / stride).max(1);
+            let rows_at_once = (COPY_WORDS / row_words).max(1);
             for from in (0..count).step_by(rows_at_once) {
-                let some = task.vectors.rows(first + from, rows_at_once.min(count - from));
-                backend.write(&mut data, from * stride, &padded(some.chunks_exact(dim), stride))?;
+                let some = rows_at_once.min(count - from);
+                let words = packed(task.sides.vectors, first + from, some, row_words);
+                backend.write(&mut data, from * row_words, &words)?;
             }
         }
         let mut terms = backend.allocate(count)?;
         let mut largest = backend.allocate(1)?;
         backend.write(&mut largest, 0, &[0u32])?;
         backend.row_terms(
-            task.comparison,
+            (task.sides.element, task.sides.comparison),
             &data,
             count as u32,
             stride as u32,

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use elanus_index::gpu::Device;
-use elanus_index::gpu::cuda::{Cuda, KERNELS, Options, open, source};
+use elanus_index::gpu::backend::ElementType;
+use elanus_index::gpu::cuda::{Cuda, Options, kernel_names, open, source};
 use libloading::{Library, Symbol};
 
 /// A device, and the emulator behind it unless it is a real one.
@@ -131,13 +132,13 @@ fn emulator() -> Option<&'static Library> {
 }
 
 fn compile(compiler: &str, folder: &Path) -> PathBuf {
-    let table: String = KERNELS
+    let table: String = kernel_names(&ElementType::ALL)
         .iter()
         .map(|name| format!("{{\"{name}\", [](void** values) {{ emulator::call({name}, values); }}}},\n"))
         .collect();
     let text = [
         include_str!("emulator/cuda.h"),
-        &source(),
+        &source(&ElementType::ALL),
         "struct Kernel { const char* name; void (*call)(void**); };\nconst Kernel kernels[] = {\n",
         &table,
         "};\n",

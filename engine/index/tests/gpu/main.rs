@@ -16,3 +16,5 @@ mod list_kernels;
 mod pq;
 mod search;
 mod several;
+mod typed;
+mod typed_kernels;
