@@ -29,6 +29,17 @@ pub(in crate::ivf) trait Keep {
     /// Takes a row with its estimate.
     fn push(&mut self, estimate: f32, row: u32);
 
+    /// Takes those of `rows` whose bits are set, with their estimates, of which there may be more.
+    fn push_masked(&mut self, mut mask: u64, estimates: &[f32], rows: &[u32]) {
+        while mask != 0 {
+            let lane = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            if let (Some(&estimate), Some(&row)) = (estimates.get(lane), rows.get(lane)) {
+                self.push(estimate, row);
+            }
+        }
+    }
+
     /// Rows held that may be results.
     fn len(&self) -> usize;
 }
@@ -44,6 +55,11 @@ impl Keep for Reservoir {
     #[inline]
     fn push(&mut self, estimate: f32, row: u32) {
         Reservoir::push(self, estimate, row);
+    }
+
+    #[inline]
+    fn push_masked(&mut self, mask: u64, estimates: &[f32], rows: &[u32]) {
+        Reservoir::push_masked(self, mask, estimates, rows);
     }
 
     fn len(&self) -> usize {
@@ -120,15 +136,15 @@ impl<'a, K: Keep> CodedScan<'a, K> {
     /// Offers the rows of `mask` in the unit at `at` of `distances`; they are lower bounds where there is a refiner.
     #[inline]
     fn offer(&mut self, mut mask: u64, at: usize, members: &[u32], first_member: usize, line: Line) {
+        let Some(refiner) = self.refiner else {
+            let distances = self.distances.get(at..).unwrap_or(&[]);
+            return self.best.push_masked(mask, distances, members);
+        };
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let (Some(&row), Some(&distance)) = (members.get(lane), self.distances.get(at + lane)) else {
                 return;
-            };
-            let Some(refiner) = self.refiner else {
-                self.best.push(distance, row);
-                continue;
             };
             if distance < self.best.bound() {
                 let sum = self.sums.get(at + lane).copied().unwrap_or(0);
