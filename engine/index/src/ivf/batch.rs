@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The nearest lists of every query come first: what they hold tells how little of the others is of interest. What is
-//! found is what single searches find, for what is kept does not depend on the order of rows. Where it would, each query
-//! is searched by itself.
+//! found is what single searches find, for what is kept does not depend on the order of rows. Where it would, and where
+//! codes are so short that there is little to read, each query is searched by itself.
 
 use rayon::prelude::*;
 
@@ -24,8 +24,10 @@ use crate::params::SearchParams;
 use crate::strategy::{ListsPlan, Strategy};
 use crate::vectors::Vectors;
 
-/// Queries whose operands and best rows stay in the second-level cache.
-const QUERIES: usize = 128;
+/// Queries that are searched together: some tens for a list, and what is kept of each stays in the last-level cache.
+const QUERIES: usize = 1024;
+/// Codes of fewer bytes are as quickly read again for every query as the queries' tables and rows are for every list.
+const LEAST_BYTES: usize = 32;
 /// The nearest of so many lists come first.
 const FIRST_OF: usize = 4;
 
@@ -65,11 +67,10 @@ pub(super) fn search_batch(
     if queries.len() > 0 && matches!(search.plan(&request(0)), ListsPlan::Scan) {
         return candidates.scan_batch(queries, k, params.within, stats);
     }
-    let most = std::env::var("ELANUS_G").map_or(QUERIES, |v| v.parse().unwrap_or(QUERIES));
     let part = queries
         .len()
         .div_ceil(rayon::current_num_threads())
-        .clamp(1, most);
+        .clamp(1, QUERIES);
     let firsts: Vec<usize> = (0..queries.len()).step_by(part).collect();
     let run = |first: usize| {
         let mut stats = SearchStats::default();
@@ -125,7 +126,7 @@ impl ListSearch<'_> {
         })
     }
 
-    /// As single searches by estimates; `None` where codes are looked at again depending on what was found before.
+    /// As single searches by estimates; `None` where codes are looked at again depending on what was found before, or too short.
     fn by_estimates_together<D: Distances>(
         &self,
         (params, codes): (&CodedParams, &ListCodes),
@@ -134,7 +135,7 @@ impl ListSearch<'_> {
         exact: &[D],
         stats: &mut SearchStats,
     ) -> Option<Vec<Option<Vec<Neighbor>>>> {
-        if codes.refines() {
+        if codes.refines() || codes.row_bytes() < LEAST_BYTES {
             return None;
         }
         let prepare =
@@ -156,7 +157,7 @@ impl ListSearch<'_> {
         Some(looked.into_iter().zip(requests).zip(exact).map(finish).collect())
     }
 
-    /// As single searches by bounds; `None` where a query is too large or too small for them.
+    /// As single searches by bounds; `None` where a query is too large or too small for them, or codes too short.
     fn by_bounds_together<D: Distances>(
         &self,
         (codes, bounds): (&ListCodes, &[f32]),
@@ -165,6 +166,9 @@ impl ListSearch<'_> {
         exact: &[D],
         stats: &mut SearchStats,
     ) -> Option<Vec<Option<Vec<Neighbor>>>> {
+        if codes.row_bytes() < LEAST_BYTES {
+            return None;
+        }
         let prepared: Vec<Prepared> = requests
             .iter()
             .map(|request| codes.prepare(request.query, 0))
