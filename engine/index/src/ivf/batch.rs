@@ -64,7 +64,7 @@ pub(super) fn search_batch(
         allow: candidates.filter(),
         allowed: candidates.allowed,
     };
-    if queries.len() > 0 && matches!(search.plan(&request(0)), ListsPlan::Scan) {
+    if !queries.is_empty() && matches!(search.plan(&request(0)), ListsPlan::Scan) {
         return candidates.scan_batch(queries, k, params.within, stats);
     }
     let part = queries
