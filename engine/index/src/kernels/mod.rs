@@ -5,7 +5,7 @@
 //! | form | shape | used by |
 //! |---|---|---|
 //! | `l2`, `dot`, `dot_square` | one to one | graph building, SQL functions |
-//! | `l2_block`, `dot_block` | one query to contiguous rows | exact search, centroids |
+//! | `l2_block`, `dot_block` | one query to contiguous rows, with AVX-512 in four places at once | exact search, centroids |
 //! | `l2_gather`, `dot_gather` | one query to rows by number, with prefetch | graph hops, lists, filtered scans |
 //! | `l2_tile`, `dot_tile` | four queries to contiguous rows | k-means, graph building |
 //! | [`panel`] | many queries to rows by number; which pairs pass a limit | batches |
