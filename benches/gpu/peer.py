@@ -233,7 +233,8 @@ def main():
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--metric", default="L2", choices=["L2", "IP", "COSINE"])
+    parser.add_argument("--type", default="f32")
+    parser.add_argument("--metric", default="L2")
     parser.add_argument("--queries", type=numbers, default="1,10,100,1000,10000")
     parser.add_argument("--nlist", type=int)
     parser.add_argument("--nprobe", type=numbers, default="1,8,32,128")
@@ -242,6 +243,10 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     given, _ = parser.parse_known_args()
+    if given.type != "f32":
+        return print(f"skipped: the searches here are of 32-bit floats, not {given.type}")
+    if given.metric not in ("L2", "IP", "COSINE"):
+        parser.error(f"--metric {given.metric}: L2, IP or COSINE")
 
     if torch is None:
         sys.exit("peer.py: skipped, there is no PyTorch (pip install torch)")

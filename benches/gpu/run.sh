@@ -58,6 +58,10 @@ if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
         echo "$tool:"
         compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 | tail -n 3
+        for type in f16 bf16 int8 bit; do
+            compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 --type "$type" |
+                tail -n 3
+        done
     done
 else
     echo 'skipped: no compute-sanitizer'

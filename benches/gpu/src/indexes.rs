@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::cagra::CagraParams;
 use elanus_index::gpu::{Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on};
 use elanus_index::{
-    BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, Vectors, build,
+    AnyMetric, BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, Vectors,
+    build,
 };
 use rayon::prelude::*;
 
@@ -197,9 +198,10 @@ pub fn measure<B: Backend + 'static>(
     seed: u64,
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
-    let Shape {
-        rows, dim, k, metric, ..
-    } = *shape;
+    let Shape { rows, dim, k, .. } = *shape;
+    let AnyMetric::Numbers(metric) = shape.metric else {
+        bail!("{} is no metric of 32-bit floats", shape.metric);
+    };
     let base = clusters(rows, dim, seed);
     let base = Vectors::new(&base, dim)?;
     let truth = clusters(RECALL_QUERIES, dim, !seed);

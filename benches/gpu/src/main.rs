@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   ceilings   how fast the device copies its memory and multiplies matrices, measured
-//!   right      searches of every metric next to sums in 64 bits
+//!   right      searches of every metric next to sums in 64 bits, or to exact ones on the processor for other types than 32-bit
+//!              floats
 //!   speed      batches of several sizes; bytes and operations per second as shares of the ceilings
 //!   indexes    the same of GPU_IVF_FLAT, GPU_IVF_PQ and GPU_CAGRA, with build times and recall, next to IVF_FLAT, IVF_PQ and HNSW
 //!              of the processor
@@ -16,19 +17,21 @@ mod data;
 mod indexes;
 mod speed;
 mod truth;
+mod types;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
-use elanus_index::Metric;
+use elanus_index::AnyMetric;
 use elanus_index::gpu::cuda::{Options, open};
 use elanus_index::gpu::twin::Twin;
 use elanus_index::gpu::{Backend, Device, PqParams};
 
 use crate::ceilings::Ceilings;
 use crate::indexes::Family;
+use crate::types::Type;
 
 /// Searches on a GPU: are they right, and how near to what the device can do?
 #[derive(Debug, Parser)]
@@ -42,9 +45,12 @@ struct Arguments {
     /// Rows wanted for each query.
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Metric of the measurement: L2, IP or COSINE.
-    #[arg(long, default_value = "L2")]
-    metric: Metric,
+    /// Type of the vectors; those of indexes other than GPU_BRUTE_FORCE are 32-bit floats.
+    #[arg(long = "type", value_enum, default_value = "f32")]
+    of: Type,
+    /// Metric of the measurement: L2, IP or COSINE, of bits HAMMING or JACCARD; the first of them by default.
+    #[arg(long)]
+    metric: Option<AnyMetric>,
     /// Sizes of the batches.
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000,10000")]
     queries: Vec<usize>,
@@ -124,16 +130,34 @@ fn measure<B: Backend + 'static>(
     device: &Arc<Device<B>>,
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
-    truth::check(device, arguments.check_rows, arguments.k, seed)?;
-    indexes::check(device, arguments.k, seed)?;
+    let Arguments { of, dim, .. } = *arguments;
+    let metrics = of.metrics();
+    let metric = arguments.metric.unwrap_or(metrics[0]);
+    ensure!(
+        metrics.contains(&metric),
+        "vectors of {of:?} have not the metric {metric}"
+    );
+    ensure!(
+        of != Type::Bit || dim.is_multiple_of(8),
+        "--dim {dim} of bits is no multiple of 8"
+    );
+    if of == Type::F32 {
+        truth::check(device, arguments.check_rows, arguments.k, seed)?;
+        indexes::check(device, arguments.k, seed)?;
+    } else {
+        let floats_only = arguments.nlist.is_some() || arguments.graph_degree.is_some();
+        ensure!(!floats_only, "--nlist and --graph-degree are for --type f32");
+        types::check(device, of, arguments.check_rows, arguments.k, seed)?;
+    }
     if arguments.check_only {
         return Ok(());
     }
     let shape = speed::Shape {
         rows: arguments.rows,
-        dim: arguments.dim,
+        of,
+        dim,
         k: arguments.k,
-        metric: arguments.metric,
+        metric,
         seconds: arguments.seconds,
     };
     speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;

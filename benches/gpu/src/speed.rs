@@ -6,22 +6,24 @@ use std::time::Instant;
 use anyhow::Result;
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::{Backend, Device};
-use elanus_index::{Metric, SearchStats, Vectors};
+use elanus_index::{AnyMetric, SearchStats};
 
 use crate::ceilings::Ceilings;
-use crate::data::normals;
+use crate::types::{Drawn, Type};
 
 /// What is searched.
 #[derive(Debug)]
 pub struct Shape {
     /// Rows.
     pub rows: usize,
-    /// Floats of a row.
+    /// What a row is made of.
+    pub of: Type,
+    /// Elements of a row.
     pub dim: usize,
     /// Rows wanted for each query.
     pub k: usize,
     /// How rows are compared.
-    pub metric: Metric,
+    pub metric: AnyMetric,
     /// Least seconds for each size of a batch.
     pub seconds: f64,
 }
@@ -39,21 +41,26 @@ pub fn measure<B: Backend>(
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
     let Shape {
-        rows, dim, k, metric, ..
+        rows,
+        of,
+        dim,
+        k,
+        metric,
+        ..
     } = *shape;
     let started = Instant::now();
-    let base = normals(rows * dim, seed ^ 0x5555);
+    let base = Drawn::new(of, rows, dim, seed ^ 0x5555);
     println!(
-        "{rows} rows x {dim}, drawn in {:.1} s",
+        "{rows} rows x {dim} of {of:?}, drawn in {:.1} s",
         started.elapsed().as_secs_f64()
     );
-    let base = Vectors::new(&base, dim)?;
+    let base = base.view()?;
     let search = BruteForce::new(Arc::clone(device), metric, Tuning::default());
-    let first = normals(dim, seed ^ 0x7777);
+    let first = Drawn::new(of, 1, dim, seed ^ 0x7777);
     let started = Instant::now();
     search.search(
         base,
-        Vectors::new(&first, dim)?,
+        first.view()?,
         k,
         None,
         &mut SearchStats::default(),
@@ -69,8 +76,8 @@ pub fn measure<B: Backend>(
         "queries", "ms", "queries/s", "GB/s", "TFLOP/s", "of limit", "ranges", "again", "exact"
     );
     for &count in batches {
-        let queries = normals(count * dim, seed ^ count as u64);
-        let queries = Vectors::new(&queries, dim)?;
+        let queries = Drawn::new(of, count, dim, seed ^ count as u64);
+        let queries = queries.view()?;
         let mut rounds = Rounds::default();
         let mut seconds = Vec::new();
         let started = Instant::now();
@@ -92,10 +99,12 @@ pub fn measure<B: Backend>(
         seconds.sort_by(f64::total_cmp);
         let median = seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN);
         // What cannot be avoided: the rows are read once, and each pair takes a multiplication and an addition per dimension.
-        let bytes = (rows * dim * 4) as f64 / median;
+        let bytes = (rows * dim * of.bits() / 8) as f64 / median;
         let operations = 2.0 * (rows * dim) as f64 * count as f64 / median;
+        // The ceiling is one of floats.
+        let counted = if of.is_float() { operations } else { 0.0 };
         let share = ceilings.map_or("-".to_owned(), |ceilings| {
-            format!("{:.1} %", 100.0 * ceilings.share(bytes, operations))
+            format!("{:.1} %", 100.0 * ceilings.share(bytes, counted))
         });
         println!(
             "{count:>7} {:>10.3} {:>12.1} {:>9.1} {:>9.3} {share:>9} {:>7} {:>7} {:>6}",

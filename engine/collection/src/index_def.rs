@@ -422,11 +422,11 @@ fn check_signatures(index_type: &str, metric: &str, field: &Field) -> Result<()>
 
 /// Refuses index types that vectors of this type, other than 32-bit floats, do not have.
 fn check_type(index_type: &str, field: &Field) -> Result<()> {
-    let allowed = types_of(&field.data_type);
+    let allowed = [types_of(&field.data_type), device_types_of(&field.data_type)].concat();
     if allowed.contains(&index_type) {
         return Ok(());
     }
-    Err(not_on(index_type, field, allowed))
+    Err(not_on(index_type, field, &allowed))
 }
 
 /// Refuses other ways to search lists of vectors as a whole than by an index of their elements in memory.
@@ -489,6 +489,33 @@ fn types_of(data_type: &DataType) -> &'static [&'static str] {
         | DataType::StructArray { .. }
         | DataType::TimestampTz
         | DataType::Geometry => &["FLAT", "HNSW", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "AUTOINDEX"],
+    }
+}
+
+/// Types of indexes on a GPU on vectors of a type other than 32-bit floats, whose types are all there are.
+fn device_types_of(data_type: &DataType) -> &'static [&'static str] {
+    match data_type {
+        DataType::Float16Vector { .. }
+        | DataType::BFloat16Vector { .. }
+        | DataType::Int8Vector { .. }
+        | DataType::BinaryVector { .. } => &["GPU_BRUTE_FORCE"],
+        DataType::FloatVector { .. }
+        | DataType::SparseFloatVector
+        | DataType::VectorArray { .. }
+        | DataType::Bool
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float
+        | DataType::Double
+        | DataType::VarChar { .. }
+        | DataType::Text
+        | DataType::Json
+        | DataType::Array { .. }
+        | DataType::StructArray { .. }
+        | DataType::TimestampTz
+        | DataType::Geometry => &[],
     }
 }
 
@@ -622,6 +649,13 @@ mod tests {
             "not supported: index type IVF_FLAT on field 'v' of type Int8Vector; allowed are FLAT, HNSW, HNSW_SQ, HNSW_PQ, HNSW_PRQ, \
              AUTOINDEX"
         ));
+        // The type is known: without a device the error is that of every type of a GPU.
+        for data_type in [half(), bits(), DataType::Int8Vector { dim: 4 }] {
+            let of_device = check(data_type.clone(), "GPU_BRUTE_FORCE", None).map_err(|e| e.to_string());
+            let known = |text: &String| text.contains("it needs a GPU");
+            assert!(of_device.as_ref().err().is_none_or(known), "{of_device:?}");
+            assert!(error(data_type, "GPU_IVF_PQ", None).contains("not supported: index type GPU_IVF_PQ"));
+        }
         for data_type in [half(), DataType::FloatVector { dim: 4 }] {
             assert!(
                 error(data_type, "BIN_IVF_FLAT", None).contains("not supported: index type BIN_IVF_FLAT")

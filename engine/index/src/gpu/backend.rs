@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::error::GpuError;
+use crate::any_metric::{AnyMetric, BitMetric};
 use crate::metric::Metric;
+pub use crate::typed::ElementType;
 
 /// What buffers hold: 32 bits, any of which are a value.
 pub trait Word: Copy + Default + Send + Sync + 'static + private::Sealed {
@@ -58,6 +60,10 @@ pub enum Comparison {
     Cosine = 2,
     /// L2 by squared differences, for rows that are much longer than their differences.
     L2Direct = 3,
+    /// Bits that differ.
+    Hamming = 4,
+    /// Bits that are set in both, and how many are set in each.
+    Jaccard = 5,
 }
 
 impl Comparison {
@@ -70,11 +76,23 @@ impl Comparison {
             (Metric::Cosine, _) => Self::Cosine,
         }
     }
+
+    /// The one of any metric that rows on a device have.
+    pub fn of(metric: AnyMetric, far: bool) -> Option<Self> {
+        match metric {
+            AnyMetric::Numbers(metric) => Some(Self::new(metric, far)),
+            AnyMetric::Bits(BitMetric::Hamming) => Some(Self::Hamming),
+            AnyMetric::Bits(BitMetric::Jaccard) => Some(Self::Jaccard),
+            AnyMetric::Bits(BitMetric::MinHash(_)) | AnyMetric::MaxSim(_) | AnyMetric::Bm25 => None,
+        }
+    }
 }
 
 /// Rows that lie on a device: `count` x `stride`, row-major.
 #[derive(Debug)]
 pub struct RowsOf<'a, B> {
+    /// What they are made of.
+    pub element: ElementType,
     /// The rows, zeros after the dimension.
     pub data: &'a B,
     /// One number for each, see [`Backend::row_terms`].
@@ -85,18 +103,20 @@ pub struct RowsOf<'a, B> {
     pub base: u32,
 }
 
-/// A batch of queries on a device: `count` x `stride`, row-major.
+/// A batch of queries on a device: `count` x `stride`, row-major. A unit is a float for rows of floats of any width, and of
+/// integers and bits a word of them, see [`ElementType::stride`].
 #[derive(Debug)]
 pub struct QueriesOf<'a, B> {
     /// The queries, zeros after the dimension.
     pub data: &'a B,
-    /// Squared length under L2, inverse length under COSINE.
+    /// Squared length under L2, inverse length under COSINE; of integers the squared length as a whole number, and of bits how
+    /// many are set.
     pub terms: &'a B,
     /// What a distance must not exceed.
     pub bounds: &'a B,
     /// How many.
     pub count: u32,
-    /// Floats of a query and of a row, a multiple of 4.
+    /// Units of a query and of a row, a multiple of 4.
     pub stride: u32,
 }
 
@@ -355,14 +375,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer) -> Result<(), GpuError>;
 
     /// What comparisons need of `count` rows besides products: squared lengths, or under COSINE inverse lengths (0 for a
-    /// row of zeros, no number where the squared length is below 1e-30). `largest[0]` grows to the bits of the largest
-    /// squared length.
+    /// row of zeros, no number where the squared length is below 1e-30). Those of integers are whole numbers, and those of bits
+    /// tell how many are set. `largest[0]` grows to the bits of the largest squared length.
     ///
     /// # Errors
     /// As the driver says.
     fn row_terms(
         &self,
-        comparison: Comparison,
+        element_and_comparison: (ElementType, Comparison),
         rows: &Self::Buffer,
         count: u32,
         stride: u32,
@@ -371,7 +391,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ) -> Result<(), GpuError>;
 
     /// Compares all queries with the rows `first..first + count` and appends the pairs that are allowed and not beyond the
-    /// query's bound. Row numbers of the result start at `rows.base`. What is no number counts as infinitely near.
+    /// query's bound. Row numbers of the result start at `rows.base`. What is no number counts as infinitely near. Distances of
+    /// integers and bits are exact, and only what is nearer than the bound is appended.
     ///
     /// # Errors
     /// As the driver says.
@@ -403,7 +424,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// The nearest of `count` rows for each query, as a key of its distance and its number, low word first, see
     /// [`Neighbor::key`](crate::Neighbor). `nearest` holds two words for each query, all bits set or an earlier key, which
-    /// stays where it is smaller. Bounds and filter are not looked at.
+    /// stays where it is smaller. Bounds and filter are not looked at. Rows are of 32-bit floats.
     ///
     /// # Errors
     /// As the driver says.

@@ -34,12 +34,12 @@ pub(super) struct Found {
 impl<B: Backend> BruteForce<B> {
     pub(super) fn state(&self, task: &Task<'_>, batch: &[u32], width: usize) -> Result<State<B>, GpuError> {
         let backend = &self.device.backend;
-        let (dim, count) = (task.vectors.dim(), batch.len());
+        let (stride, count) = (task.sides.stride(), batch.len());
         let room = self.room(width);
-        let bytes = count * self.query_bytes(width, dim);
+        let bytes = count * self.query_bytes(width, stride);
         let held = self.device.budget.reserve("a batch of queries", bytes)?;
-        let rows = batch.iter().map(|&query| task.queries.row(query as usize));
-        let queries = Queries::upload(backend, self.metric, dim, rows)?;
+        let (units, terms) = task.sides.query_words(batch);
+        let queries = Queries::of_units(backend, stride, &units, &terms)?;
         let mut front = ListsOf::allocate(backend, count, room)?;
         let mut kept = backend.allocate(count)?;
         backend.write(&mut front.counts, 0, &vec![0u32; count])?;
@@ -84,6 +84,7 @@ impl<B: Backend> BruteForce<B> {
             }
         };
         let rows = RowsOf {
+            element: task.sides.element,
             data: &part.data,
             terms: &part.terms,
             allow: allow.as_ref(),
@@ -104,7 +105,7 @@ impl<B: Backend> BruteForce<B> {
             if held > 0 {
                 let (first, count) = ((from - part.first) as u32, (to - from) as u32);
                 backend.candidates(
-                    task.comparison,
+                    task.sides.comparison,
                     &rows,
                     first,
                     count,

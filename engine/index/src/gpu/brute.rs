@@ -20,23 +20,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use super::backend::{Backend, Comparison, Device};
+use super::backend::{Backend, Device};
 use super::batch::Found;
 use super::error::GpuError;
-use super::parts::{Part, stride_of};
+use super::parts::Part;
 use super::ranges::width;
-use super::slack::Slack;
+use super::sides::Sides;
+use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
-use crate::exact::exact_batch_in;
 use crate::index::SearchStats;
-use crate::kernels::kernels;
-use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
-use crate::panels::lie_far_out;
-use crate::scorer::Space;
 use crate::strategy::Strategy;
-use crate::vectors::Vectors;
-use crate::window::Window;
+use crate::typed::VectorsRef;
 
 /// Sizes that tests make small.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +81,7 @@ impl Rounds {
 #[derive(Debug)]
 pub struct BruteForce<B: Backend> {
     pub(super) device: Arc<Device<B>>,
-    pub(super) metric: Metric,
+    pub(super) metric: AnyMetric,
     pub(super) tuning: Tuning,
     /// All rows, once a search has uploaded them.
     pub(super) resident: Mutex<Option<Arc<Part<B>>>>,
@@ -94,20 +89,25 @@ pub struct BruteForce<B: Backend> {
 
 /// What a search is about.
 pub(super) struct Task<'a> {
-    pub(super) vectors: Vectors<'a>,
-    pub(super) queries: Vectors<'a>,
+    pub(super) sides: Sides<'a>,
     pub(super) allow: Option<&'a Bitset>,
     /// Rows that may be found.
     pub(super) allowed: usize,
-    pub(super) comparison: Comparison,
+}
+
+impl Task<'_> {
+    /// Words of a row on the device.
+    pub(super) fn row_words(&self) -> usize {
+        self.sides.element.row_words(self.sides.stride())
+    }
 }
 
 impl<B: Backend> BruteForce<B> {
     /// A search on `device`.
-    pub fn new(device: Arc<Device<B>>, metric: Metric, tuning: Tuning) -> Self {
+    pub fn new(device: Arc<Device<B>>, metric: impl Into<AnyMetric>, tuning: Tuning) -> Self {
         Self {
             device,
-            metric,
+            metric: metric.into(),
             tuning,
             resident: Mutex::new(None),
         }
@@ -120,32 +120,33 @@ impl<B: Backend> BruteForce<B> {
     }
 
     /// The `k` rows of `vectors` nearest to each of `queries`, best first, out of the rows in `allow` (all when `None`):
-    /// what [`crate::exact_search_batch`] finds. `vectors` are the same in every call.
+    /// what [`crate::exact_search_batch`] and, for other types than 32-bit floats, [`crate::exact_search_any`] find. `vectors`
+    /// are the same in every call. Nothing is found when rows and queries are not alike or have not the metric.
     ///
     /// # Errors
     /// When the device fails, or has not the memory for a part of the rows.
-    pub fn search(
+    pub fn search<'a>(
         &self,
-        vectors: Vectors<'_>,
-        queries: Vectors<'_>,
+        vectors: impl Into<VectorsRef<'a>>,
+        queries: impl Into<VectorsRef<'a>>,
         k: usize,
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
         rounds: &mut Rounds,
     ) -> Result<Vec<Vec<Neighbor>>, GpuError> {
+        let (vectors, queries) = (vectors.into(), queries.into());
         let allowed = allow.map_or(vectors.len(), |allow| allow.count_range(0, vectors.len()));
         let mut results = vec![Vec::new(); queries.len()];
-        if k == 0 || allowed == 0 || queries.is_empty() || queries.dim() != vectors.dim() {
+        if k == 0 || allowed == 0 || queries.is_empty() {
             return Ok(results);
         }
-        let space = Space::new(self.metric, vectors, None);
-        let far = self.metric == Metric::L2 && lie_far_out(vectors);
+        let Some(sides) = Sides::new(self.metric, vectors, queries) else {
+            return Ok(results);
+        };
         let task = Task {
-            vectors,
-            queries,
+            sides,
             allow,
             allowed,
-            comparison: Comparison::new(self.metric, far),
         };
         let mut open: Vec<u32> = (0..queries.len() as u32).collect();
         for attempt in 0.. {
@@ -157,12 +158,12 @@ impl<B: Backend> BruteForce<B> {
                 rounds.repeated += open.len();
             }
             let mut left = Vec::new();
-            let batches = open.chunks(self.batch_queries(width, vectors.dim()));
+            let batches = open.chunks(self.batch_queries(width, sides.stride()));
             for batch in batches {
                 let found = self.nearest(&task, batch, width, rounds)?;
                 let proved: Vec<Option<Vec<Neighbor>>> = (0..batch.len())
                     .into_par_iter()
-                    .map(|at| prove(&space, &task, batch[at], at, &found, k))
+                    .map(|at| prove(&task, batch[at], at, &found, k))
                     .collect();
                 for (&query, proved) in batch.iter().zip(proved) {
                     match (proved, results.get_mut(query as usize)) {
@@ -174,18 +175,9 @@ impl<B: Backend> BruteForce<B> {
             open = left;
         }
         rounds.exact += open.len();
-        let rest: Vec<f32> = open
-            .iter()
-            .flat_map(|&query| queries.row(query as usize))
-            .copied()
-            .collect();
-        if let Ok(rest) = Vectors::new(&rest, queries.dim()) {
-            let mut ignored = SearchStats::default();
-            let found = exact_batch_in(&space, rest, k, Window::default(), allow, &mut ignored);
-            for (query, neighbors) in open.iter().zip(found) {
-                if let Some(result) = results.get_mut(*query as usize) {
-                    *result = neighbors;
-                }
+        for (query, neighbors) in open.iter().zip(sides.exact(&open, k, allow)) {
+            if let Some(result) = results.get_mut(*query as usize) {
+                *result = neighbors;
             }
         }
         stats.strategy = if allow.is_some() {
@@ -203,14 +195,14 @@ impl<B: Backend> BruteForce<B> {
     }
 
     /// Bytes on the device for each query of a batch.
-    pub(super) fn query_bytes(&self, width: usize, dim: usize) -> usize {
-        4 * (4 * self.room(width) + 2 * width + stride_of(dim) + 8)
+    pub(super) fn query_bytes(&self, width: usize, stride: usize) -> usize {
+        4 * (4 * self.room(width) + 2 * width + stride + 8)
     }
 
     /// Queries of a batch: as many as have room in a quarter of the memory.
-    fn batch_queries(&self, width: usize, dim: usize) -> usize {
+    fn batch_queries(&self, width: usize, stride: usize) -> usize {
         let quarter = self.device.budget.limit() / 4;
-        (quarter / self.query_bytes(width, dim)).clamp(1, self.tuning.queries.max(1))
+        (quarter / self.query_bytes(width, stride)).clamp(1, self.tuning.queries.max(1))
     }
 
     /// The `width` nearest rows of some queries, as the device sees it.
@@ -236,31 +228,17 @@ impl<B: Backend> BruteForce<B> {
 }
 
 /// The best `k` of a query's candidates by their exact distances; `None` when others could be as near.
-fn prove(
-    space: &Space<'_>,
-    task: &Task<'_>,
-    query: u32,
-    at: usize,
-    found: &Found,
-    k: usize,
-) -> Option<Vec<Neighbor>> {
-    let query = task.queries.row(query as usize);
+fn prove(task: &Task<'_>, query: u32, at: usize, found: &Found, k: usize) -> Option<Vec<Neighbor>> {
     let count = *found.counts.get(at)? as usize;
     let rows = found.rows.get(at * found.width..)?.get(..count)?;
     let bound = *found.bounds.get(at)?;
-    let scorer = space.scorer(query);
     let mut distances = vec![0.0; rows.len()];
-    scorer.gather(rows, &mut distances);
+    task.sides.distances(query, rows, &mut distances);
     let mut top = TopK::new(k, count);
     for (&row, &distance) in rows.iter().zip(&distances) {
         top.push(distance, row);
     }
     let complete = count >= task.allowed;
-    let slack = Slack::new(
-        task.comparison,
-        query.len(),
-        kernels().dot(query, query),
-        found.largest,
-    );
-    (complete || (top.len() == k && slack.proves(top.bound(), bound))).then(|| top.into_sorted())
+    let proved = || top.len() == k && task.sides.slack(query, found.largest).proves(top.bound(), bound);
+    (complete || proved()).then(|| top.into_sorted())
 }

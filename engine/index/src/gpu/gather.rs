@@ -42,35 +42,35 @@ pub(crate) fn batch_wait() -> Duration {
     Duration::from_micros(WAIT_MICROS.load(Ordering::Relaxed))
 }
 
-/// Searches that wait for a device. Those of one `K` can be done as one.
+/// Searches that wait for a device, with a query each. Those of one `K` can be done as one.
 #[derive(Debug)]
-pub(crate) struct Gatherer<K> {
-    state: Mutex<State<K>>,
+pub(crate) struct Gatherer<K, Q> {
+    state: Mutex<State<K, Q>>,
     changed: Condvar,
     /// Queries of one batch.
     most: usize,
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct State<K, Q> {
     /// Somebody searches, or stays for others.
     busy: bool,
     /// The last search was for more than one.
     crowded: bool,
     next_ticket: u64,
-    waiting: Vec<Waiting<K>>,
+    waiting: Vec<Waiting<K, Q>>,
     /// What is found for those whose search another thread did; nothing where that failed.
     done: HashMap<u64, Option<Vec<Neighbor>>>,
 }
 
 #[derive(Debug)]
-struct Waiting<K> {
+struct Waiting<K, Q> {
     ticket: u64,
     key: K,
-    query: Vec<f32>,
+    query: Q,
 }
 
-impl<K: PartialEq> Default for Gatherer<K> {
+impl<K: PartialEq, Q> Default for Gatherer<K, Q> {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
@@ -86,27 +86,23 @@ impl<K: PartialEq> Default for Gatherer<K> {
     }
 }
 
-impl<K: PartialEq> Gatherer<K> {
-    /// What `search`, which gets queries row-major and answers each, finds for `query`. `wait` is how long one stays for
-    /// others where they have lately come. `None`: the search failed.
+impl<K: PartialEq, Q> Gatherer<K, Q> {
+    /// What `search`, which gets queries and answers each, finds for `query`. `wait` is how long one stays for others where they
+    /// have lately come. `None`: the search failed.
     pub fn search(
         &self,
         key: K,
-        query: &[f32],
+        query: Q,
         wait: Duration,
-        search: impl FnOnce(&[f32]) -> Option<Vec<Vec<Neighbor>>>,
+        search: impl FnOnce(Vec<Q>) -> Option<Vec<Vec<Neighbor>>>,
     ) -> Option<Vec<Neighbor>> {
         if LEADS.get() {
-            return search(query)?.pop();
+            return search(vec![query])?.pop();
         }
         let mut state = self.state.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
-        state.waiting.push(Waiting {
-            ticket,
-            key,
-            query: query.to_vec(),
-        });
+        state.waiting.push(Waiting { ticket, key, query });
         // Whoever stays for company may have enough now.
         self.changed.notify_all();
         while state.busy {
@@ -126,10 +122,10 @@ impl<K: PartialEq> Gatherer<K> {
         drop(state);
 
         let mut tickets = Vec::with_capacity(batch.len());
-        let mut queries = Vec::new();
+        let mut queries = Vec::with_capacity(batch.len());
         for waiting in batch {
             tickets.push(waiting.ticket);
-            queries.extend_from_slice(&waiting.query);
+            queries.push(waiting.query);
         }
         // Gives the device free and tells the others, whatever becomes of the search.
         let mut served = Served {
@@ -138,15 +134,15 @@ impl<K: PartialEq> Gatherer<K> {
             found: None,
         };
         LEADS.set(true);
-        served.found = search(&queries);
+        served.found = search(queries);
         let own = served.tickets.iter().position(|other| *other == ticket)?;
         served.found.as_mut()?.get_mut(own).map(std::mem::take)
     }
 }
 
-impl<K: PartialEq> State<K> {
+impl<K: PartialEq, Q> State<K, Q> {
     /// Takes this search and those that can be done with it, the oldest first.
-    fn take_with(&mut self, ticket: u64, most: usize) -> Vec<Waiting<K>> {
+    fn take_with(&mut self, ticket: u64, most: usize) -> Vec<Waiting<K, Q>> {
         let Some(own) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) else {
             return Vec::new();
         };
@@ -166,13 +162,13 @@ impl<K: PartialEq> State<K> {
 }
 
 /// A search for several, while it runs.
-struct Served<'a, K: PartialEq> {
-    gatherer: &'a Gatherer<K>,
+struct Served<'a, K: PartialEq, Q> {
+    gatherer: &'a Gatherer<K, Q>,
     tickets: Vec<u64>,
     found: Option<Vec<Vec<Neighbor>>>,
 }
 
-impl<K: PartialEq> Drop for Served<'_, K> {
+impl<K: PartialEq, Q> Drop for Served<'_, K, Q> {
     fn drop(&mut self) {
         LEADS.set(false);
         let mut state = self.gatherer.state.lock();
@@ -199,14 +195,14 @@ mod tests {
     const NO_WAIT: Duration = Duration::ZERO;
 
     /// Each query is answered with itself.
-    fn echo(queries: &[f32]) -> Option<Vec<Vec<Neighbor>>> {
-        let answer = |query: &f32| {
+    fn echo(queries: Vec<f32>) -> Option<Vec<Vec<Neighbor>>> {
+        let answer = |query: f32| {
             vec![Neighbor {
-                distance: *query,
-                row: *query as u32,
+                distance: query,
+                row: query as u32,
             }]
         };
-        Some(queries.iter().map(answer).collect())
+        Some(queries.into_iter().map(answer).collect())
     }
 
     fn is_of(found: &[Neighbor], query: f32) -> bool {
@@ -220,7 +216,7 @@ mod tests {
         let sizes = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let found = gatherer.search(0, &[1.0], NO_WAIT, |queries| {
+                let found = gatherer.search(0, 1.0, NO_WAIT, |queries| {
                     started.wait();
                     go_on.wait();
                     echo(queries)
@@ -233,7 +229,7 @@ mod tests {
                 scope.spawn(move || {
                     // The last is another kind of search.
                     let key = u32::from(query > 4.5);
-                    let found = gatherer.search(key, &[query], NO_WAIT, |queries| {
+                    let found = gatherer.search(key, query, NO_WAIT, |queries| {
                         sizes.lock().push(queries.len());
                         echo(queries)
                     });
@@ -267,7 +263,7 @@ mod tests {
                 // As many as a batch takes: the one that stays goes when the last has come.
                 scope.spawn(move || {
                     let query = query as f32;
-                    let found = gatherer.search((), &[query], long, |queries| {
+                    let found = gatherer.search((), query, long, |queries| {
                         calls.fetch_add(1, Ordering::SeqCst);
                         echo(queries)
                     });
@@ -282,31 +278,31 @@ mod tests {
     #[test]
     fn who_searches_for_others_waits_for_nobody() {
         let (gatherer, other) = (Gatherer::default(), Gatherer::default());
-        let found = gatherer.search((), &[1.0], NO_WAIT, |queries| {
+        let found = gatherer.search((), 1.0, NO_WAIT, |queries| {
             for gatherer in [&gatherer, &other] {
                 other.state.lock().busy = true;
-                assert!(is_of(&gatherer.search((), &[2.0], NO_WAIT, echo).unwrap(), 2.0));
+                assert!(is_of(&gatherer.search((), 2.0, NO_WAIT, echo).unwrap(), 2.0));
             }
             echo(queries)
         });
         assert!(is_of(&found.unwrap(), 1.0));
         other.state.lock().busy = false;
-        assert!(is_of(&other.search((), &[3.0], NO_WAIT, echo).unwrap(), 3.0));
+        assert!(is_of(&other.search((), 3.0, NO_WAIT, echo).unwrap(), 3.0));
     }
 
     #[test]
     fn a_search_that_fails_or_panics_fails_for_all_and_the_next_goes_on() {
         let gatherer = Gatherer::default();
-        assert!(gatherer.search((), &[1.0], NO_WAIT, |_| None).is_none());
+        assert!(gatherer.search((), 1.0, NO_WAIT, |_| None).is_none());
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            gatherer.search((), &[1.0], NO_WAIT, |_| panic!("of the test"))
+            gatherer.search((), 1.0, NO_WAIT, |_| panic!("of the test"))
         }));
         assert!(panicked.is_err());
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             let (sender, first) = (sender, &gatherer);
             scope.spawn(move || {
-                let answer = first.search((), &[1.0], NO_WAIT, |_| {
+                let answer = first.search((), 1.0, NO_WAIT, |_| {
                     while first.state.lock().waiting.is_empty() {
                         std::thread::yield_now();
                     }
@@ -317,7 +313,7 @@ mod tests {
             while !gatherer.state.lock().busy {
                 std::thread::yield_now();
             }
-            let found = gatherer.search((), &[2.0], NO_WAIT, echo);
+            let found = gatherer.search((), 2.0, NO_WAIT, echo);
             assert!(is_of(&found.unwrap(), 2.0));
         });
         assert!(receiver.recv().unwrap());

@@ -84,7 +84,7 @@ pub(crate) struct OnDevice<H, S> {
     search: Option<S>,
     least_work: usize,
     /// Searches for the same number of rows, with the same parameters and without a filter, which can be done as one.
-    gatherer: Gatherer<(usize, SearchParams)>,
+    gatherer: Gatherer<(usize, SearchParams), Vec<f32>>,
 }
 
 /// GPU_BRUTE_FORCE.
@@ -98,7 +98,7 @@ pub(crate) type GpuIvfPq = IvfPqOn<OwnBackend>;
 pub(crate) type GpuCagra = OnDevice<Hnsw, GraphWalk<OwnBackend>>;
 
 /// The device that an opened index is searched on, if there is one.
-fn device_of(params: BuildParams) -> Option<&'static Arc<Device<OwnBackend>>> {
+pub(super) fn device_of(params: BuildParams) -> Option<&'static Arc<Device<OwnBackend>>> {
     let device = super::device();
     if let Err(reason) = &device {
         tracing::warn!(index = %params.kind(), %reason, "an index of a GPU is searched on the CPU");
@@ -250,10 +250,12 @@ impl<H: Host, S: DeviceSearch<H>> OnDevice<H, S> {
             return None;
         }
         let (query, key) = (queries.row(0), (k, *params));
-        self.gatherer.search(key, query, batch_wait(), |queries| {
-            let queries = Vectors::new(queries, query.len()).ok()?;
-            Some(self.search_batch(vectors, queries, k, params, None, stats))
-        })
+        self.gatherer
+            .search(key, query.to_vec(), batch_wait(), |queries| {
+                let queries = queries.concat();
+                let queries = Vectors::new(&queries, query.len()).ok()?;
+                Some(self.search_batch(vectors, queries, k, params, None, stats))
+            })
     }
 
     /// Both sides; `None` without a device.

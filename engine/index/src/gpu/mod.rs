@@ -19,6 +19,8 @@
 //! | `shards` | exact search over several devices |
 //! | `ivf` | lists: made and scanned on the device |
 //! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
+//! | `typed` | exact search on a device for indexes of other types than 32-bit floats |
+//! | `units`, `sides` | how vectors of each type lie on a device; rows and queries of one type |
 //! | `start`, `queries`, `rescore` | what stays on the device, a batch of queries there, and exact distances of what it finds |
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
 //! | [`cuda`] | devices (feature `cuda`) |
@@ -52,6 +54,7 @@ mod queries;
 mod ranges;
 mod rescore;
 mod shards;
+mod sides;
 mod slack;
 mod start;
 mod stream;
@@ -59,7 +62,10 @@ mod threads;
 mod tuning;
 pub mod twin;
 mod twin_codes;
+mod twin_units;
 mod twin_walk;
+mod typed;
+mod units;
 
 pub use backend::{Backend, Device};
 pub use devices::DeviceList;
@@ -72,6 +78,7 @@ pub use ivf::{ivf_flat_on, ivf_pq_on};
 pub use offer::{GpuIndex, Offer, set_fallback};
 pub use shards::Shards;
 pub use tuning::SearchTuning;
+pub(crate) use typed::{TypedAsk, TypedBruteForce};
 
 /// Numbers of the devices that share the work.
 static DEVICES: parking_lot::Mutex<DeviceList> = parking_lot::Mutex::new(DeviceList(Vec::new()));

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::backend::Backend;
+use super::backend::{Backend, ElementType};
 use super::brute::{BruteForce, Task};
 use super::budget::Reservation;
 use super::error::GpuError;
+use super::units::packed;
 use crate::bitset::Bitset;
+use crate::typed::VectorsRef;
 
 /// Rows of a part are a multiple of this, so that bits of the filter start at a word.
 const PART_ROWS: usize = 128;
@@ -28,7 +30,7 @@ pub(super) struct Part<B: Backend> {
 
 /// Floats of a row on the device.
 pub(super) fn stride_of(dim: usize) -> usize {
-    dim.next_multiple_of(4)
+    ElementType::Float.stride(dim)
 }
 
 impl<B: Backend> BruteForce<B> {
@@ -38,8 +40,8 @@ impl<B: Backend> BruteForce<B> {
         if let Some(part) = resident.as_ref() {
             return Ok(Some(Arc::clone(part)));
         }
-        let rows = task.vectors.len();
-        let bytes = 4 * rows.saturating_mul(stride_of(task.vectors.dim()) + 1);
+        let rows = task.sides.vectors.len();
+        let bytes = 4 * rows.saturating_mul(task.row_words() + 1);
         // A third of what is free stays free for searches.
         if self.tuning.part_rows.is_some() || bytes > self.device.budget.free() / 3 * 2 {
             return Ok(None);
@@ -51,7 +53,7 @@ impl<B: Backend> BruteForce<B> {
 
     /// Rows of a part that is uploaded for one search, and how many parts have room at the same time: one or two.
     pub(super) fn part_rows(&self, task: &Task<'_>) -> Result<(usize, usize), GpuError> {
-        let row_bytes = 4 * (stride_of(task.vectors.dim()) + 1) + 1;
+        let row_bytes = 4 * (task.row_words() + 1) + 1;
         let fitting = self.device.budget.free() / row_bytes;
         let most = self.tuning.part_rows.unwrap_or(MOST_BYTES / row_bytes);
         let (rows, parts) = cut(fitting, most);
@@ -68,20 +70,21 @@ impl<B: Backend> BruteForce<B> {
 
     pub(super) fn upload(&self, task: &Task<'_>, first: usize, count: usize) -> Result<Part<B>, GpuError> {
         let backend = &self.device.backend;
-        let stride = stride_of(task.vectors.dim());
+        let (stride, row_words) = (task.sides.stride(), task.row_words());
         let held = self
             .device
             .budget
-            .reserve("rows of an index", 4 * count * (stride + 1))?;
-        let mut data = backend.allocate(count * stride)?;
-        copy_rows(task, first, count, |at, values| {
-            backend.write(&mut data, at, values)
+            .reserve("rows of an index", 4 * count * (row_words + 1))?;
+        let mut data = backend.allocate(count * row_words)?;
+        copy_rows(task, first, count, |at, rows| match rows {
+            Packed::Floats(values) => backend.write(&mut data, at, values),
+            Packed::Words(words) => backend.write(&mut data, at, words),
         })?;
         let mut terms = backend.allocate(count)?;
         let mut largest = backend.allocate(1)?;
         backend.write(&mut largest, 0, &[0u32])?;
         backend.row_terms(
-            task.comparison,
+            (task.sides.element, task.sides.comparison),
             &data,
             count as u32,
             stride as u32,
@@ -111,21 +114,32 @@ fn cut(fitting: usize, most: usize) -> (usize, usize) {
     }
 }
 
+/// Rows as they lie on the device.
+pub(super) enum Packed<'a> {
+    /// 32-bit floats without padding.
+    Floats(&'a [f32]),
+    /// Anything else.
+    Words(&'a [u32]),
+}
+
 /// Hands `write` rows as they lie on the device, and from which word on.
 pub(super) fn copy_rows(
     task: &Task<'_>,
     first: usize,
     count: usize,
-    mut write: impl FnMut(usize, &[f32]) -> Result<(), GpuError>,
+    mut write: impl FnMut(usize, Packed<'_>) -> Result<(), GpuError>,
 ) -> Result<(), GpuError> {
-    let (dim, stride) = (task.vectors.dim(), stride_of(task.vectors.dim()));
-    if dim == stride {
-        return write(0, task.vectors.rows(first, count));
+    let row_words = task.row_words();
+    if let VectorsRef::Floats(vectors) = task.sides.vectors
+        && vectors.dim() == row_words
+    {
+        return write(0, Packed::Floats(vectors.rows(first, count)));
     }
-    let rows_at_once = (COPY_WORDS / stride).max(1);
+    let rows_at_once = (COPY_WORDS / row_words).max(1);
     for from in (0..count).step_by(rows_at_once) {
-        let some = task.vectors.rows(first + from, rows_at_once.min(count - from));
-        write(from * stride, &padded(some.chunks_exact(dim), stride))?;
+        let some = rows_at_once.min(count - from);
+        let words = packed(task.sides.vectors, first + from, some, row_words);
+        write(from * row_words, Packed::Words(&words))?;
     }
     Ok(())
 }

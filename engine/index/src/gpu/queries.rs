@@ -1,6 +1,6 @@
 //! A batch of queries on the device.
 
-use super::backend::{Backend, QueriesOf};
+use super::backend::{Backend, QueriesOf, Word};
 use super::error::GpuError;
 use super::parts::{padded, stride_of};
 use crate::kernels::kernels;
@@ -24,9 +24,7 @@ impl<B: Backend> Queries<B> {
         dim: usize,
         rows: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
     ) -> Result<Self, GpuError> {
-        let (count, stride) = (rows.len(), stride_of(dim));
-        let mut data = backend.allocate(count * stride)?;
-        backend.write(&mut data, 0, &padded(rows.clone(), stride))?;
+        let stride = stride_of(dim);
         let of_query = |row: &[f32]| {
             let square = kernels().dot(row, row);
             match metric {
@@ -34,8 +32,22 @@ impl<B: Backend> Queries<B> {
                 Metric::Cosine => inverse_norm(square),
             }
         };
+        let units = padded(rows.clone(), stride);
+        Self::of_units(backend, stride, &units, &rows.map(of_query).collect::<Vec<f32>>())
+    }
+
+    /// Uploads queries of `stride` units, and the term of each.
+    pub(super) fn of_units<W: Word>(
+        backend: &B,
+        stride: usize,
+        units: &[W],
+        of_queries: &[W],
+    ) -> Result<Self, GpuError> {
+        let count = of_queries.len();
+        let mut data = backend.allocate(units.len())?;
+        backend.write(&mut data, 0, units)?;
         let mut terms = backend.allocate(count)?;
-        backend.write(&mut terms, 0, &rows.map(of_query).collect::<Vec<f32>>())?;
+        backend.write(&mut terms, 0, of_queries)?;
         let mut bounds = backend.allocate(count)?;
         backend.write(&mut bounds, 0, &vec![f32::INFINITY; count])?;
         Ok(Self {

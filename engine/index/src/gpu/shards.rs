@@ -7,12 +7,13 @@ use super::brute::{BruteForce, Rounds, Tuning};
 use super::error::GpuError;
 use super::index::{Ask, DeviceSearch};
 use super::threads::at_once;
+use super::units::slice;
+use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::flat::Flat;
 use crate::index::SearchStats;
-use crate::metric::Metric;
 use crate::neighbor::{Neighbor, TopK};
-use crate::vectors::Vectors;
+use crate::typed::VectorsRef;
 
 /// Rows of a part are a multiple of this, so that bits of a filter start at a word.
 const PART_ROWS: usize = 128;
@@ -25,7 +26,8 @@ pub struct Shards<B: Backend> {
 
 impl<B: Backend> Shards<B> {
     /// A search on `device`, and on its peers.
-    pub fn new(device: &Arc<Device<B>>, metric: Metric, tuning: Tuning) -> Self {
+    pub fn new(device: &Arc<Device<B>>, metric: impl Into<AnyMetric>, tuning: Tuning) -> Self {
+        let metric = metric.into();
         let of_device = |device| BruteForce::new(device, metric, tuning);
         Self {
             parts: device.all().into_iter().map(of_device).collect(),
@@ -41,15 +43,16 @@ impl<B: Backend> Shards<B> {
     ///
     /// # Errors
     /// When a device fails, or has not the memory for a part of its rows.
-    pub fn search(
+    pub fn search<'a>(
         &self,
-        vectors: Vectors<'_>,
-        queries: Vectors<'_>,
+        vectors: impl Into<VectorsRef<'a>>,
+        queries: impl Into<VectorsRef<'a>>,
         k: usize,
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
         rounds: &mut Rounds,
     ) -> Result<Vec<Vec<Neighbor>>, GpuError> {
+        let (vectors, queries) = (vectors.into(), queries.into());
         if let [only] = self.parts.as_slice() {
             return only.search(vectors, queries, k, allow, stats, rounds);
         }
@@ -62,7 +65,7 @@ impl<B: Backend> Shards<B> {
             let end = (first + rows).min(vectors.len());
             let allow = allow.map(|allow| part_of(allow, first, end));
             let (mut stats, mut rounds) = (SearchStats::default(), Rounds::default());
-            let rows = vectors.slice(first, end);
+            let rows = slice(vectors, first, end);
             let found = part.search(rows, queries, k, allow.as_ref(), &mut stats, &mut rounds)?;
             Ok((first as u32, found, stats, rounds))
         });

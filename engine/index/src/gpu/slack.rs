@@ -10,6 +10,9 @@
 //! | IP | `t - e q X` |
 //! | COSINE | `t - e` |
 //!
+//! Sums of integers and bits are whole numbers, so that a device's distances are exact, and what has the same distance comes in
+//! the order of the rows on both sides.
+//!
 //! When the `k`-th of the exact distances among the candidates is below that for the bound beyond which the device passed rows
 //! over, no row can be missing.
 
@@ -25,9 +28,18 @@ const LEAST_SQUARE: f32 = 1e-30;
 pub(crate) struct Slack {
     relative: f32,
     absolute: f32,
+    /// Distances are exact, and equal ones in the order of their rows.
+    none: bool,
 }
 
 impl Slack {
+    /// Of whole numbers.
+    pub(crate) const NONE: Self = Self {
+        relative: 0.0,
+        absolute: 0.0,
+        none: true,
+    };
+
     /// Of a query of squared length `square`, over rows of squared lengths up to `largest`, of `dim` dimensions.
     pub(crate) fn new(comparison: Comparison, dim: usize, square: f32, largest: f32) -> Self {
         // Half an ulp for each rounding of the device's sum, and as many of the exact one and of the squared lengths.
@@ -39,6 +51,7 @@ impl Slack {
             return Self {
                 relative: 0.0,
                 absolute: f32::INFINITY,
+                none: false,
             };
         }
         let (relative, absolute) = match comparison {
@@ -46,15 +59,21 @@ impl Slack {
             Comparison::L2Direct => (error, 0.0),
             Comparison::Ip => (0.0, error * square.sqrt() * largest.sqrt()),
             Comparison::Cosine => (0.0, error),
+            // Of bits, which are counted exactly.
+            Comparison::Hamming | Comparison::Jaccard => return Self::NONE,
         };
         Self {
             relative,
             absolute: absolute + f32::MIN_POSITIVE,
+            none: false,
         }
     }
 
     /// Whether a row that the device puts at `bound` or farther is surely farther than `distance`.
     pub(crate) fn proves(&self, distance: f32, bound: f32) -> bool {
+        if self.none {
+            return distance <= bound;
+        }
         distance < bound - bound.abs() * self.relative - self.absolute
     }
 }
@@ -77,6 +96,11 @@ mod tests {
             assert!(!slack.proves(0.5, 0.500_001), "{comparison:?}");
             assert!(!slack.proves(f32::INFINITY, f32::INFINITY), "{comparison:?}");
         }
+    }
+
+    #[test]
+    fn exact_distances_need_no_gap() {
+        assert!(Slack::NONE.proves(2.0, 2.0) && !Slack::NONE.proves(2.5, 2.0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::backend::Backend;
 use super::batch::State;
 use super::brute::{BruteForce, Rounds, Task};
 use super::error::GpuError;
-use super::parts::{Part, copy_rows, stride_of};
+use super::parts::{Packed, Part, copy_rows};
 
 impl<B: Backend> BruteForce<B> {
     /// Brings the lists of a batch of queries up to date with all rows. Gives the largest squared length, of the bits of which
@@ -24,8 +24,8 @@ impl<B: Backend> BruteForce<B> {
         queries: usize,
         rounds: &mut Rounds,
     ) -> Result<f32, GpuError> {
-        let (backend, total) = (&self.device.backend, task.vectors.len());
-        let stride = stride_of(task.vectors.dim());
+        let (backend, total) = (&self.device.backend, task.sides.vectors.len());
+        let (stride, row_words) = (task.sides.stride(), task.row_words());
         let (rows, buffers) = self.part_rows(task)?;
         let mut largest = backend.allocate(1)?;
         backend.write(&mut largest, 0, &[0u32])?;
@@ -34,11 +34,11 @@ impl<B: Backend> BruteForce<B> {
             let held = self
                 .device
                 .budget
-                .reserve("rows of an index", 4 * rows * (stride + 1))?;
+                .reserve("rows of an index", 4 * rows * (row_words + 1))?;
             parts.push(Part {
                 first: 0,
                 count: 0,
-                data: backend.allocate_beside(rows * stride)?,
+                data: backend.allocate_beside(rows * row_words)?,
                 terms: backend.allocate(rows)?,
                 largest: 0.0,
                 held,
@@ -57,8 +57,9 @@ impl<B: Backend> BruteForce<B> {
                     let Ok(mut part) = empties.recv() else { return };
                     part.first = first;
                     part.count = rows.min(total - first);
-                    let copied = copy_rows(task, first, part.count, |at, values| {
-                        backend.write_beside(&mut part.data, at, values)
+                    let copied = copy_rows(task, first, part.count, |at, rows| match rows {
+                        Packed::Floats(values) => backend.write_beside(&mut part.data, at, values),
+                        Packed::Words(words) => backend.write_beside(&mut part.data, at, words),
                     });
                     let has_failed = copied.is_err();
                     if filled.send(copied.map(|()| part)).is_err() || has_failed {
@@ -69,7 +70,7 @@ impl<B: Backend> BruteForce<B> {
             for part in filleds {
                 let mut part = part?;
                 backend.row_terms(
-                    task.comparison,
+                    (task.sides.element, task.sides.comparison),
                     &part.data,
                     part.count as u32,
                     stride as u32,

@@ -1,17 +1,15 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
 use super::backend::{
-    Backend, BooksOf, Comparison, GROUP, GraphOf, InvertedOf, ListsOf, MarksOf, NO_ROW, ProbesOf, QueriesOf,
-    RowsOf, TablesOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, ElementType, GROUP, GraphOf, InvertedOf, ListsOf, MarksOf, NO_ROW,
+    ProbesOf, QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use super::error::GpuError;
 use super::twin_codes;
+use super::twin_units::{compared, passes, row_term};
 use super::twin_walk::walk_query;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
-
-/// Squared lengths below this have lost digits.
-const LEAST_SQUARE: f32 = 1e-30;
 
 /// Stands in for a device.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ pub(super) fn squared_differences(a: &[u32], b: &[u32]) -> f32 {
 pub(super) fn distance(comparison: Comparison, sum: f32, query_term: f32, row_term: f32) -> f32 {
     let distance = match comparison {
         Comparison::L2 => (query_term + row_term) - 2.0 * sum,
-        Comparison::Ip => 0.0 - sum,
+        Comparison::Ip | Comparison::Hamming | Comparison::Jaccard => 0.0 - sum,
         Comparison::Cosine => 0.0 - sum * query_term * row_term,
         Comparison::L2Direct => sum,
     };
@@ -119,7 +117,7 @@ impl Backend for Twin {
 
     fn row_terms(
         &self,
-        comparison: Comparison,
+        (element, comparison): (ElementType, Comparison),
         rows: &Vec<u32>,
         count: u32,
         stride: u32,
@@ -127,23 +125,11 @@ impl Backend for Twin {
         largest: &mut Vec<u32>,
     ) -> Result<(), GpuError> {
         let largest = largest.first_mut().ok_or_else(|| outside("row_terms"))?;
-        let rows = rows.chunks_exact(stride as usize).take(count as usize);
-        for (row, term) in rows.zip(terms.iter_mut()) {
-            let square = dot(row, row);
-            *largest = (*largest).max(square.to_bits() & 0x7fff_ffff);
-            let inverse = if row.iter().all(|&word| f32::from_word(word) == 0.0) {
-                0.0
-            } else if square >= LEAST_SQUARE {
-                1.0 / square.sqrt()
-            } else {
-                f32::NAN
-            };
-            let of_row = if comparison == Comparison::Cosine {
-                inverse
-            } else {
-                square
-            };
-            *term = of_row.to_word();
+        let rows = rows.chunks_exact(element.row_words(stride as usize));
+        for (row, term) in rows.take(count as usize).zip(terms.iter_mut()) {
+            let square;
+            (*term, square) = row_term(element, comparison, row);
+            *largest = (*largest).max(square);
         }
         Ok(())
     }
@@ -158,9 +144,11 @@ impl Backend for Twin {
         lists: &mut ListsOf<Vec<u32>>,
     ) -> Result<(), GpuError> {
         let stride = queries.stride as usize;
+        let words = rows.element.row_words(stride);
         for query in 0..queries.count as usize {
             let vector = queries.data.get(query * stride..(query + 1) * stride);
-            let vector = vector.ok_or_else(|| outside("candidates"))?;
+            let query_term = queries.terms.get(query);
+            let (vector, &query_term) = vector.zip(query_term).ok_or_else(|| outside("candidates"))?;
             let bound = term(queries.bounds, query);
             for row in first as usize..(first + count) as usize {
                 let allowed = |allow: &Vec<u32>| {
@@ -171,14 +159,12 @@ impl Backend for Twin {
                 if !rows.allow.is_none_or(allowed) {
                     continue;
                 }
-                let stored = rows.data.get(row * stride..(row + 1) * stride);
-                let stored = stored.ok_or_else(|| outside("candidates"))?;
-                let sum = match comparison {
-                    Comparison::L2Direct => squared_differences(vector, stored),
-                    Comparison::L2 | Comparison::Ip | Comparison::Cosine => dot(vector, stored),
-                };
-                let found = distance(comparison, sum, term(queries.terms, query), term(rows.terms, row));
-                if found <= bound {
+                let stored = rows.data.get(row * words..(row + 1) * words);
+                let stored = stored.zip(rows.terms.get(row));
+                let (stored, &row_term) = stored.ok_or_else(|| outside("candidates"))?;
+                let of = (rows.element, comparison);
+                let found = compared(of, (vector, query_term), (stored, row_term));
+                if passes(rows.element, found, bound) {
                     append(lists, query, found, rows.base + row as u32)?;
                 }
             }
@@ -245,13 +231,9 @@ impl Backend for Twin {
         let vectors = vectors.take(queries.count as usize);
         for ((vector, &query_term), key) in vectors.zip(nearest.chunks_exact_mut(2)) {
             for (row, (stored, &row_term)) in stored.clone().take(count as usize).enumerate() {
-                let sum = match comparison {
-                    Comparison::L2Direct => squared_differences(vector, stored),
-                    Comparison::L2 | Comparison::Ip | Comparison::Cosine => dot(vector, stored),
-                };
-                let (query_term, row_term) = (f32::from_word(query_term), f32::from_word(row_term));
+                let of = (ElementType::Float, comparison);
                 let found = Neighbor {
-                    distance: distance(comparison, sum, query_term, row_term),
+                    distance: compared(of, (vector, query_term), (stored, row_term)),
                     row: row as u32,
                 };
                 if found.key() < u64::from(key[1]) << 32 | u64::from(key[0]) {

@@ -4,18 +4,22 @@ use crate::any_metric::{AnyMetric, BitMetric};
 
 /// Type of the elements of a dense vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ElementType {
+pub enum ElementType {
     /// 32-bit floats. Indexes of sparse vectors have this as well: their kind tells them apart.
     Float,
+    /// IEEE 754 binary16.
     Half,
+    /// Upper halves of 32-bit floats.
     BFloat16,
+    /// Signed 8-bit integers.
     Int8,
+    /// Bits.
     Bit,
 }
 
 impl ElementType {
     /// By their codes in a blob.
-    const ALL: [Self; 5] = [Self::Float, Self::Half, Self::BFloat16, Self::Int8, Self::Bit];
+    pub const ALL: [Self; 5] = [Self::Float, Self::Half, Self::BFloat16, Self::Int8, Self::Bit];
 
     pub(crate) fn code(self) -> u8 {
         let code = Self::ALL.iter().position(|known| *known == self);

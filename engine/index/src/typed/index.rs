@@ -1,4 +1,5 @@
-//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW, with codes for all but bits.
+//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW, with codes for all but bits, and GPU_BRUTE_FORCE, which is
+//! FLAT on a device.
 //!
 //! The graph is that of 32-bit floats, over distances of the type; see [`crate::hnsw`]. Its blob holds
 //!
@@ -8,12 +9,15 @@
 //!   2.. the graph's arrays, those of the codes where there are any; none for FLAT
 //! ```
 
+use rayon::prelude::*;
+
 use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
-use super::{ElementType, Rows, VectorRef, VectorsRef, exact_search_any};
+use super::{ElementType, Rows, VectorRef, VectorsRef, exact_search_any, exact_search_any_batch};
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::{BuildError, OpenError, PairError};
+use crate::gpu::{TypedAsk, TypedBruteForce};
 use crate::hnsw::{Allowed, CodedGraph, Numbers};
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
 use crate::indexed_rows::Validity;
@@ -36,6 +40,8 @@ pub struct TypedIndex {
     inverse_norms: Array<f32>,
     /// None: FLAT.
     graph: Option<CodedGraph>,
+    /// GPU_BRUTE_FORCE.
+    device: Option<TypedBruteForce>,
 }
 
 /// Arrays before those of the graph.
@@ -52,14 +58,13 @@ impl TypedIndex {
     ) -> Option<Result<Self, BuildError>> {
         let (element, dim) = element_of(vectors)?;
         let has = match params {
-            BuildParams::Flat | BuildParams::Hnsw { .. } => true,
+            BuildParams::Flat | BuildParams::GpuBruteForce | BuildParams::Hnsw { .. } => true,
             BuildParams::HnswCoded(_) => element != ElementType::Bit,
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
             | BuildParams::Disk(_)
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
-            | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
             | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_) => false,
@@ -102,8 +107,12 @@ impl TypedIndex {
                 valid: Validity::new(len, valid),
                 inverse_norms: Array::Owned(norms_of(metric, vectors)),
                 graph: None,
+                device: None,
             };
-            if *params == BuildParams::Flat {
+            if *params == BuildParams::GpuBruteForce {
+                index.device = Some(TypedBruteForce::build(metric)?);
+            }
+            if matches!(params, BuildParams::Flat | BuildParams::GpuBruteForce) {
                 let count = index.valid.count() as u64;
                 options.progress.advance(count, count);
             } else {
@@ -186,8 +195,9 @@ impl TypedIndex {
             AnyMetric::Numbers(metric) => Some(metric),
             AnyMetric::Bits(_) | AnyMetric::Bm25 | AnyMetric::MaxSim(_) => None,
         };
+        let device = (params == BuildParams::GpuBruteForce).then(|| TypedBruteForce::open(metric));
         let graph = match params {
-            BuildParams::Flat => None,
+            BuildParams::Flat | BuildParams::GpuBruteForce => None,
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
                 let (set, count) = (valid.set(), valid.count());
                 Some(CodedGraph::open(reader, ARRAYS, of_numbers, set, count)?)
@@ -197,7 +207,6 @@ impl TypedIndex {
             | BuildParams::Disk(_)
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
-            | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
             | BuildParams::GpuIvfPq(_)
             | BuildParams::GpuCagra(_) => {
@@ -215,6 +224,7 @@ impl TypedIndex {
             valid,
             inverse_norms,
             graph,
+            device,
         })
     }
 
@@ -241,8 +251,11 @@ impl TypedIndex {
 
     /// The parameters it was built with.
     pub fn params(&self) -> BuildParams {
-        let graph = self.graph.as_ref();
-        graph.map_or(BuildParams::Flat, CodedGraph::params)
+        match (&self.graph, &self.device) {
+            (Some(graph), _) => graph.params(),
+            (None, Some(_)) => BuildParams::GpuBruteForce,
+            (None, None) => BuildParams::Flat,
+        }
     }
 
     /// The metric it was built for.
@@ -273,8 +286,16 @@ impl TypedIndex {
     ) -> Result<Vec<Neighbor>, PairError> {
         let filter = self.valid.filtered(allow);
         let filter = filter.as_deref();
-        let fits = element_of(vectors) == Some((self.element, self.dim)) && vectors.len() == self.len;
-        if fits && query.kind() == vectors.row(0).kind() && query.dim() == self.dim {
+        let scanned = filter.or(self.valid.set());
+        if self.fits(vectors, query) {
+            if let Some(device) = &self.device
+                && params.within.is_open()
+            {
+                let ask = TypedAsk { vectors, k, scanned };
+                if let Some(found) = device.one(ask, query, allow.is_some(), stats) {
+                    return Ok(found);
+                }
+            }
             let allowed = Allowed {
                 filter,
                 count: filter.map(|filter| filter.count_range(0, self.len)),
@@ -283,8 +304,47 @@ impl TypedIndex {
                 return Ok(found);
             }
         }
-        let scanned = filter.or(self.valid.set());
         exact_search_any(self.metric, vectors, query, k, params.within, scanned, stats)
+    }
+
+    /// [`TypedIndex::search`] for each of `queries`.
+    pub(crate) fn search_batch(
+        &self,
+        vectors: VectorsRef<'_>,
+        queries: &[VectorRef<'_>],
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Vec<Neighbor>>, PairError> {
+        if self.graph.is_none() && params.within.is_open() {
+            let filter = self.valid.filtered(allow);
+            let scanned = filter.as_deref().or(self.valid.set());
+            if let Some(device) = &self.device
+                && queries.iter().all(|&query| self.fits(vectors, query))
+                && let Some(found) = device.all(TypedAsk { vectors, k, scanned }, queries, stats)
+            {
+                return Ok(found);
+            }
+            return exact_search_any_batch(self.metric, vectors, queries, k, scanned, stats);
+        }
+        let search = |&query: &VectorRef<'_>| {
+            let mut stats = SearchStats::default();
+            let found = self.search(vectors, query, k, params, allow, &mut stats)?;
+            Ok((found, stats))
+        };
+        let found: Vec<_> = queries.par_iter().map(search).collect::<Result<_, PairError>>()?;
+        let each = found.into_iter().map(|(found, of_query)| {
+            stats.add(&of_query);
+            found
+        });
+        Ok(each.collect())
+    }
+
+    /// Whether rows are those of the index, and a query is of their type and dimension.
+    fn fits(&self, vectors: VectorsRef<'_>, query: VectorRef<'_>) -> bool {
+        let shape = element_of(vectors) == Some((self.element, self.dim)) && vectors.len() == self.len;
+        shape && query.kind() == vectors.row(0).kind() && query.dim() == self.dim
     }
 
     /// Walks the graph; `None` when a scan is cheaper, or the only way.

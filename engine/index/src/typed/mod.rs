@@ -6,13 +6,14 @@
 //! | type | one element | metrics | indexes |
 //! |---|---|---|---|
 //! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN |
-//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW |
-//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN, GPU_BRUTE_FORCE |
+//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW, GPU_BRUTE_FORCE |
+//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT, GPU_BRUTE_FORCE |
 //! | signatures | the same | MHJACCARD | MINHASH_LSH |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 //! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics; these themselves for [`search_elements`] | those of the elements |
 
+mod batch;
 mod bm25;
 mod element;
 mod element_search;
@@ -27,8 +28,9 @@ mod sparse;
 use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
+pub use batch::exact_search_any_batch;
 pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
-pub(crate) use element::ElementType;
+pub use element::ElementType;
 pub use element_search::{ElementNeighbor, search_elements};
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
@@ -165,6 +167,12 @@ impl VectorRef<'_> {
 impl<'a> From<&'a [f32]> for VectorRef<'a> {
     fn from(values: &'a [f32]) -> Self {
         Self::Floats(values)
+    }
+}
+
+impl<'a> From<Vectors<'a>> for VectorsRef<'a> {
+    fn from(vectors: Vectors<'a>) -> Self {
+        Self::Floats(vectors)
     }
 }
 

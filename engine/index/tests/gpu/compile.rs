@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use elanus_index::gpu::cuda::{Compiler, KERNELS, source};
+use elanus_index::gpu::backend::ElementType;
+use elanus_index::gpu::cuda::{Compiler, kernel_names, source};
 use rayon::prelude::*;
 
 /// The architectures that must work: A100, RTX 30, RTX 40 and L4, H100 and H200.
@@ -51,12 +52,18 @@ fn in_environments() -> Option<PathBuf> {
 #[test]
 fn every_kernel_compiles_for_every_architecture_without_a_warning_or_a_spill() {
     let Some(compiler) = compiler() else { return };
-    ARCHITECTURES.into_par_iter().for_each(|architecture| {
+    let units = ARCHITECTURES.into_iter().flat_map(|architecture| {
+        let of_type = move |element| (architecture, [element]);
+        ElementType::ALL.into_iter().map(of_type)
+    });
+    let units: Vec<_> = units.collect();
+    units.into_par_iter().for_each(|(architecture, elements)| {
+        let kernels = kernel_names(&elements);
         let compiled = compiler
-            .compile(&source(), architecture, &["--ptxas-options=-v"])
+            .compile(&source(&elements), architecture, &["--ptxas-options=-v"])
             .unwrap();
         assert!(compiled.image.starts_with(b"\x7fELF"), "machine code");
-        for kernel in KERNELS {
+        for kernel in &kernels {
             let name = kernel.as_bytes();
             let entry = compiled.image.windows(name.len()).any(|bytes| bytes == name);
             assert!(entry, "{kernel} is missing for {architecture}");
@@ -70,8 +77,12 @@ fn every_kernel_compiles_for_every_architecture_without_a_warning_or_a_spill() {
             .clone()
             .filter(|line| !line.contains(" 0 bytes stack frame"))
             .collect();
-        assert_eq!(properties.count(), KERNELS.len(), "{}", compiled.log);
-        assert!(spilling.is_empty(), "sm_{architecture}: {}", compiled.log);
+        assert_eq!(properties.count(), kernels.len(), "{}", compiled.log);
+        assert!(
+            spilling.is_empty(),
+            "sm_{architecture} {elements:?}: {}",
+            compiled.log
+        );
     });
 }
 

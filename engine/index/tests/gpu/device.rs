@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use elanus_index::gpu::Device;
-use elanus_index::gpu::cuda::{Cuda, KERNELS, Options, open, source};
+use elanus_index::gpu::backend::ElementType;
+use elanus_index::gpu::cuda::{Cuda, Options, kernel_names, open, source};
 use libloading::{Library, Symbol};
 
 /// A device, and the emulator behind it unless it is a real one.
@@ -161,7 +162,7 @@ fn emulator() -> Option<&'static Library> {
 }
 
 fn compile(compiler: &str, folder: &Path) -> PathBuf {
-    let table: String = KERNELS
+    let table: String = kernel_names(&ElementType::ALL)
         .iter()
         .map(|name| {
             format!(
@@ -172,7 +173,7 @@ fn compile(compiler: &str, folder: &Path) -> PathBuf {
         .collect();
     let text = [
         include_str!("emulator/cuda.h"),
-        &source(),
+        &source(&ElementType::ALL),
         "struct Kernel { const char* name; void (*call)(void**); unsigned arguments; const unsigned* sizes; };\nconst Kernel kernels[] = {\n",
         &table,
         "};\n",

@@ -1,6 +1,6 @@
 //! Each kernel next to its twin in plain Rust, on a device that holds the same words.
 
-use elanus_index::gpu::backend::{Backend, Comparison, ListsOf, QueriesOf, RowsOf};
+use elanus_index::gpu::backend::{Backend, Comparison, ElementType, ListsOf, QueriesOf, RowsOf, Word};
 use elanus_index::gpu::twin::Twin;
 
 use crate::data::Rng;
@@ -13,38 +13,44 @@ const COMPARISONS: [Comparison; 4] = [
     Comparison::L2Direct,
 ];
 
-fn put<B: Backend, W: elanus_index::gpu::backend::Word>(backend: &B, values: &[W]) -> B::Buffer {
+fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
     let mut buffer = backend.allocate(values.len().max(1)).unwrap();
     backend.write(&mut buffer, 0, values).unwrap();
     buffer
 }
 
-/// What a kernel is given.
-struct Case {
-    comparison: Comparison,
-    stride: usize,
-    rows: Vec<f32>,
-    queries: Vec<f32>,
-    query_terms: Vec<f32>,
-    bounds: Vec<f32>,
-    allow: Option<Vec<u32>>,
-    first: usize,
-    count: usize,
-    room: usize,
+/// What a kernel is given: rows in words, queries and their terms in units.
+pub struct Case {
+    pub element: ElementType,
+    pub comparison: Comparison,
+    pub stride: usize,
+    pub rows: Vec<u32>,
+    pub queries: Vec<u32>,
+    pub query_terms: Vec<u32>,
+    pub bounds: Vec<f32>,
+    pub allow: Option<Vec<u32>>,
+    pub first: usize,
+    pub count: usize,
+    pub room: usize,
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_word()).collect()
 }
 
 /// Sorted lists of (distance bits, row), how many were counted, and the terms of the rows.
-type Outcome = (Vec<Vec<(u32, u32)>>, Vec<u32>, Vec<u32>, u32);
+pub type Outcome = (Vec<Vec<(u32, u32)>>, Vec<u32>, Vec<u32>, u32);
 
-fn run<B: Backend>(backend: &B, case: &Case) -> Outcome {
-    let (row_count, query_count) = (case.rows.len() / case.stride, case.queries.len() / case.stride);
+pub fn run<B: Backend>(backend: &B, case: &Case) -> Outcome {
+    let row_count = case.rows.len() / case.element.row_words(case.stride);
+    let query_count = case.queries.len() / case.stride;
     let rows = put(backend, &case.rows);
     let mut terms = put(backend, &vec![0u32; row_count]);
     let mut largest = put(backend, &[0u32]);
     let stride = case.stride as u32;
     backend
         .row_terms(
-            case.comparison,
+            (case.element, case.comparison),
             &rows,
             row_count as u32,
             stride,
@@ -60,6 +66,7 @@ fn run<B: Backend>(backend: &B, case: &Case) -> Outcome {
         room: case.room as u32,
     };
     let of_rows = RowsOf {
+        element: case.element,
         data: &rows,
         terms: &terms,
         allow: allow.as_ref(),
@@ -119,9 +126,13 @@ fn candidates_are_those_of_the_twin() {
                 let square = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();
                 let query_terms = queries.chunks_exact(stride).map(|row| match comparison {
                     Comparison::Cosine => 1.0 / square(row).sqrt(),
-                    Comparison::L2 | Comparison::Ip | Comparison::L2Direct => square(row),
+                    Comparison::L2
+                    | Comparison::Ip
+                    | Comparison::L2Direct
+                    | Comparison::Hamming
+                    | Comparison::Jaccard => square(row),
                 });
-                let query_terms = query_terms.collect();
+                let query_terms: Vec<f32> = query_terms.collect();
                 let percent = [100, 60, 3, 0][case_number as usize % 4];
                 let words = (0..row_count.div_ceil(32)).map(|_| {
                     (0..32).fold(0u32, |word, bit| {
@@ -138,11 +149,12 @@ fn candidates_are_those_of_the_twin() {
                 let bounds = bounds.collect();
                 let first = rng.below(row_count);
                 let case = Case {
+                    element: ElementType::Float,
                     comparison,
                     stride,
-                    rows: Rng(case_number).integers(row_count * stride),
-                    queries,
-                    query_terms,
+                    rows: bits(&Rng(case_number).integers(row_count * stride)),
+                    queries: bits(&queries),
+                    query_terms: bits(&query_terms),
                     bounds,
                     allow,
                     first,
@@ -166,11 +178,12 @@ fn lists_that_run_over_say_so() {
     let Some(lent) = lend() else { return };
     for query_count in [1usize, 3, 40, 60] {
         let case = Case {
+            element: ElementType::Float,
             comparison: Comparison::Ip,
             stride: 4,
-            rows: vec![1.0; 4 * 200],
-            queries: vec![1.0; 4 * query_count],
-            query_terms: vec![0.0; query_count],
+            rows: bits(&[1.0; 4 * 200]),
+            queries: bits(&vec![1.0; 4 * query_count]),
+            query_terms: vec![0; query_count],
             bounds: vec![f32::INFINITY; query_count],
             allow: None,
             first: 0,
@@ -202,14 +215,16 @@ fn numbers_that_are_none_are_never_passed_over() {
     .collect();
     for comparison in COMPARISONS {
         for query_count in [1, 4, 33, 64] {
+            let queries: Vec<f32> = (0..query_count)
+                .flat_map(|at| [at as f32, 1.0, f32::MAX, 0.0])
+                .collect();
             let case = Case {
+                element: ElementType::Float,
                 comparison,
                 stride: 4,
-                rows: rows.clone(),
-                queries: (0..query_count)
-                    .flat_map(|at| [at as f32, 1.0, f32::MAX, 0.0])
-                    .collect(),
-                query_terms: vec![f32::INFINITY; query_count],
+                rows: bits(&rows),
+                queries: bits(&queries),
+                query_terms: bits(&vec![f32::INFINITY; query_count]),
                 bounds: vec![f32::NEG_INFINITY; query_count],
                 allow: None,
                 first: 0,

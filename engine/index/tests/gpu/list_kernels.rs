@@ -1,7 +1,7 @@
 //! The kernels of lists next to their twins: nearest rows, means, and scans.
 
 use elanus_index::gpu::backend::{
-    Backend, Comparison, GROUP, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, Word,
+    Backend, Comparison, ElementType, GROUP, InvertedOf, ListsOf, NO_ROW, ProbesOf, QueriesOf, RowsOf, Word,
 };
 use elanus_index::gpu::twin::Twin;
 
@@ -26,7 +26,14 @@ fn nearest<B: Backend>(
         let (mut terms, mut largest) = (put(backend, &vec![0u32; count]), put(backend, &[0u32]));
         let (count, stride) = (count as u32, stride as u32);
         backend
-            .row_terms(comparison, rows, count, stride, &mut terms, &mut largest)
+            .row_terms(
+                (ElementType::Float, comparison),
+                rows,
+                count,
+                stride,
+                &mut terms,
+                &mut largest,
+            )
             .unwrap();
         terms
     };
@@ -35,6 +42,7 @@ fn nearest<B: Backend>(
     let mut words = vec![u32::MAX; 2 * query_count];
     let mut keys = put(backend, &words);
     let of_rows = RowsOf {
+        element: ElementType::Float,
         data: &rows,
         terms: &row_terms,
         allow: None,

@@ -19,3 +19,5 @@ mod several;
 mod several_graphs;
 mod several_walks;
 mod transfers;
+mod typed;
+mod typed_kernels;

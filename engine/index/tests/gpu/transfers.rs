@@ -1,5 +1,7 @@
 //! Copies to the device and from it: through page-locked buffers that take turns, and beside kernels.
 
+use std::sync::Arc;
+
 use elanus_index::gpu::Backend;
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::cuda::Cuda;
@@ -123,7 +125,7 @@ fn rows_go_to_the_device_while_others_are_compared() {
     for seed in 0..4 {
         lent.set_seed(seed);
         for metric in METRICS {
-            let search = BruteForce::new(lent.device.clone(), metric, tuning);
+            let search = BruteForce::new(Arc::clone(&lent.device), metric, tuning);
             for allow in [None, Some(&allow)] {
                 let (mut stats, mut rounds) = (SearchStats::default(), Rounds::default());
                 let found = search.search(base, queries, 9, allow, &mut stats, &mut rounds);

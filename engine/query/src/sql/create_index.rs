@@ -87,11 +87,15 @@ pub(crate) fn index_spec(
             "minhash_lsh" => "MINHASH_LSH",
             "sparse_inverted_index" => "SPARSE_INVERTED_INDEX",
             "sparse_wand" => "SPARSE_WAND",
+            "gpu_brute_force" => "GPU_BRUTE_FORCE",
+            "gpu_ivf_flat" => "GPU_IVF_FLAT",
+            "gpu_ivf_pq" => "GPU_IVF_PQ",
+            "gpu_cagra" => "GPU_CAGRA",
             other => {
                 return Err(QueryError::Unsupported(format!(
                     "index method {other} on a vector column; allowed are hnsw, hnsw_sq, hnsw_pq, hnsw_prq, ivf_flat, \
                      ivf_sq8, ivf_pq, ivf_rabitq, ivf_rabitq_fastscan, scann, diskann, flat, autoindex, bin_flat, \
-                     bin_ivf_flat, minhash_lsh"
+                     bin_ivf_flat, minhash_lsh, gpu_brute_force, gpu_ivf_flat, gpu_ivf_pq, gpu_cagra"
                 )));
             }
         },
@@ -295,6 +299,23 @@ fn options_of(index_type: &str) -> &'static [(&'static [&'static str], &'static 
             (&["search_cache_budget_gb_ratio"], "search_cache_budget_gb_ratio"),
         ],
         "MINHASH_LSH" => &[(&["mh_lsh_band", "bands"], "mh_lsh_band")],
+        "GPU_IVF_FLAT" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["cache_dataset_on_device"], "cache_dataset_on_device"),
+        ],
+        "GPU_IVF_PQ" => &[
+            (&["nlist", "lists"], "nlist"),
+            (&["m"], "m"),
+            (&["nbits"], "nbits"),
+            (&["cache_dataset_on_device"], "cache_dataset_on_device"),
+        ],
+        "GPU_CAGRA" => &[
+            (&["graph_degree"], "graph_degree"),
+            (&["intermediate_graph_degree"], "intermediate_graph_degree"),
+            (&["build_algo"], "build_algo"),
+            (&["cache_dataset_on_device"], "cache_dataset_on_device"),
+            (&["adapt_for_cpu"], "adapt_for_cpu"),
+        ],
         "SPARSE_INVERTED_INDEX" => &[
             (&["inverted_index_algo"], "inverted_index_algo"),
             (&["block_max_block_size"], "block_max_block_size"),

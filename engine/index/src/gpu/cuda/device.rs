@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{
@@ -12,11 +12,11 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use super::compiler::Compiler;
-use super::source::source;
+use super::source::{source, suffix};
 use super::staging::Staging;
 use crate::gpu::backend::{
-    Backend, BooksOf, Comparison, Device, GraphOf, InvertedOf, ListsOf, MarksOf, ProbesOf, QueriesOf, RowsOf,
-    TablesOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, Device, ElementType, GraphOf, InvertedOf, ListsOf, MarksOf, ProbesOf,
+    QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use crate::gpu::error::GpuError;
 use crate::metric::Metric;
@@ -94,11 +94,9 @@ pub struct Cuda {
     /// Copies beside what `stream` does.
     copies: Arc<CudaStream>,
     staging: Staging,
-    row_terms: CudaFunction,
-    candidates_128: CudaFunction,
-    candidates_32: CudaFunction,
-    candidates_4: CudaFunction,
-    candidates_1: CudaFunction,
+    /// Kernels of rows of each type, compiled when they are first wanted.
+    of_types: [OnceLock<Result<OfType, GpuError>>; ElementType::ALL.len()],
+    options: Options,
     select_k: CudaFunction,
     nearest_128: CudaFunction,
     list_means: CudaFunction,
@@ -108,6 +106,32 @@ pub struct Cuda {
     scan_codes: CudaFunction,
     count_detours: CudaFunction,
     walk_graph: CudaFunction,
+}
+
+/// The kernels of rows of one type.
+#[derive(Debug)]
+struct OfType {
+    row_terms: CudaFunction,
+    candidates_128: CudaFunction,
+    candidates_32: CudaFunction,
+    candidates_4: CudaFunction,
+    candidates_1: CudaFunction,
+}
+
+impl OfType {
+    fn of(module: &Arc<CudaModule>, element: ElementType) -> Result<Self, GpuError> {
+        let kernel = |name: &str| {
+            let name = format!("{name}{}", suffix(element));
+            module.load_function(&name).map_err(failed("find a kernel"))
+        };
+        Ok(Self {
+            row_terms: kernel("row_terms")?,
+            candidates_128: kernel("candidates_128")?,
+            candidates_32: kernel("candidates_32")?,
+            candidates_4: kernel("candidates_4")?,
+            candidates_1: kernel("candidates_1")?,
+        })
+    }
 }
 
 /// Opens a device: the probe. Never panics, and takes a moment only where there is no driver.
@@ -170,17 +194,14 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
     let context = CudaContext::new(options.ordinal).map_err(failed("be opened"))?;
     let info = describe(&context).map_err(failed("describe itself"))?;
     let (free, _) = context.mem_get_info().map_err(failed("tell its memory"))?;
-    let module = load(&context, &info, options)?;
+    let module = load(&context, &info, options, ElementType::Float)?;
     let kernel = |name: &str| module.load_function(name).map_err(failed("find a kernel"));
     let backend = Cuda {
         stream: context.new_stream().map_err(failed("make a stream"))?,
         copies: context.new_stream().map_err(failed("make a stream"))?,
         staging: Staging::new(&context),
-        row_terms: kernel("row_terms")?,
-        candidates_128: kernel("candidates_128")?,
-        candidates_32: kernel("candidates_32")?,
-        candidates_4: kernel("candidates_4")?,
-        candidates_1: kernel("candidates_1")?,
+        of_types: Default::default(),
+        options: options.clone(),
         select_k: kernel("select_k")?,
         nearest_128: kernel("nearest_128")?,
         list_means: kernel("list_means")?,
@@ -192,6 +213,7 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
         walk_graph: kernel("walk_graph")?,
         info,
     };
+    backend.of_type_from(ElementType::Float, || Ok(module))?;
     let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
     Ok(Device::with_peers(backend, limit, peers))
 }
@@ -207,11 +229,13 @@ fn describe(context: &Arc<CudaContext>) -> Result<DeviceInfo, DriverError> {
     })
 }
 
-/// Compiles the kernels, or takes them from the cache, and loads them.
+/// Compiles the kernels of rows of a type, those of 32-bit floats with all that have no type, or takes them from the cache, and
+/// loads them.
 fn load(
     context: &Arc<CudaContext>,
     info: &DeviceInfo,
     options: &Options,
+    element: ElementType,
 ) -> Result<Arc<CudaModule>, GpuError> {
     let image = match &options.image {
         Some(image) => image.clone(),
@@ -219,7 +243,7 @@ fn load(
             let compiler = Compiler::open(options.nvrtc.as_deref())?;
             let cache = options.cache.as_deref();
             compiler
-                .compile_cached(&source(), info.capability, &[], cache)?
+                .compile_cached(&source(&[element]), info.capability, &[], cache)?
                 .image
         }
     };
@@ -281,6 +305,32 @@ impl Cuda {
         self.stream.synchronize().map_err(failed("finish"))
     }
 
+    /// The kernels of rows of a type.
+    fn of_type(&self, element: ElementType) -> Result<&OfType, GpuError> {
+        self.of_type_from(element, || {
+            load(self.stream.context(), &self.info, &self.options, element)
+        })
+    }
+
+    fn of_type_from(
+        &self,
+        element: ElementType,
+        module: impl FnOnce() -> Result<Arc<CudaModule>, GpuError>,
+    ) -> Result<&OfType, GpuError> {
+        let [floats, halves, bfloats, integers, bits] = &self.of_types;
+        let kernels = match element {
+            ElementType::Float => floats,
+            ElementType::Half => halves,
+            ElementType::BFloat16 => bfloats,
+            ElementType::Int8 => integers,
+            ElementType::Bit => bits,
+        };
+        kernels
+            .get_or_init(|| OfType::of(&module()?, element))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
     /// Copies to the device in the order of a stream. What other streams do with the buffer is waited for, and they wait for this:
     /// `cudarc` keeps an event of the last reading and of the last writing of each buffer.
     fn copied<W: Word>(
@@ -303,14 +353,14 @@ impl Cuda {
     }
 
     /// The kernel for a batch, and the blocks it takes for `rows` rows.
-    fn comparing(&self, queries: u32, rows: u32) -> (&CudaFunction, u32) {
+    fn comparing<'a>(&self, kernels: &'a OfType, queries: u32, rows: u32) -> (&'a CudaFunction, u32) {
         let striped = rows.div_ceil(STRIPE_ROWS).min(self.info.multiprocessors * WAVES);
         let tiles = |of: u32| rows.div_ceil(TILE_ROWS) * queries.div_ceil(of);
         match queries {
-            0..=1 => (&self.candidates_1, striped),
-            2..=FEW => (&self.candidates_4, striped),
-            _ if queries <= MOST_OF_SMALL => (&self.candidates_32, tiles(SMALL_TILE)),
-            _ => (&self.candidates_128, tiles(LARGE_TILE)),
+            0..=1 => (&kernels.candidates_1, striped),
+            2..=FEW => (&kernels.candidates_4, striped),
+            _ if queries <= MOST_OF_SMALL => (&kernels.candidates_32, tiles(SMALL_TILE)),
+            _ => (&kernels.candidates_128, tiles(LARGE_TILE)),
         }
     }
 }
@@ -366,7 +416,7 @@ impl Backend for Cuda {
 
     fn row_terms(
         &self,
-        comparison: Comparison,
+        (element, comparison): (ElementType, Comparison),
         rows: &CudaSlice<u32>,
         count: u32,
         stride: u32,
@@ -377,7 +427,7 @@ impl Backend for Cuda {
         let blocks = count
             .div_ceil(THREADS / 32)
             .min(self.info.multiprocessors * WAVES);
-        let mut launch = self.stream.launch_builder(&self.row_terms);
+        let mut launch = self.stream.launch_builder(&self.of_type(element)?.row_terms);
         launch
             .arg(rows)
             .arg(&count)
@@ -401,7 +451,8 @@ impl Backend for Cuda {
     ) -> Result<(), GpuError> {
         let comparison = comparison as u32;
         let nothing = 0u64;
-        let (kernel, blocks) = self.comparing(queries.count, count);
+        let kernels = self.of_type(rows.element)?;
+        let (kernel, blocks) = self.comparing(kernels, queries.count, count);
         let mut launch = self.stream.launch_builder(kernel);
         launch.arg(rows.data).arg(rows.terms);
         match rows.allow {

@@ -15,4 +15,4 @@ mod staging;
 
 pub use compiler::{Compiled, Compiler};
 pub use device::{Cuda, DeviceInfo, Options, open, open_all};
-pub use source::{KERNELS, source};
+pub use source::{kernel_names, source};

@@ -2,7 +2,7 @@
 //! first search and stay as long as the index.
 
 use super::train::squares;
-use crate::gpu::backend::{Backend, Comparison, Device, GROUP, InvertedOf, NO_ROW, RowsOf};
+use crate::gpu::backend::{Backend, Comparison, Device, ElementType, GROUP, InvertedOf, NO_ROW, RowsOf};
 use crate::gpu::error::GpuError;
 use crate::gpu::parts::{padded, stride_of};
 use crate::ivf::lists::Lists;
@@ -171,6 +171,7 @@ impl<B: Backend> Places<B> {
     /// The centroids as kernels take them.
     pub(super) fn centroid_rows(&self) -> RowsOf<'_, B::Buffer> {
         RowsOf {
+            element: ElementType::Float,
             data: &self.centroids,
             terms: &self.centroid_terms,
             allow: None,

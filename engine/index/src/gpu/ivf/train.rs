@@ -1,7 +1,7 @@
 //! k-means on a device, and the list of every row.
 
 use crate::error::BuildError;
-use crate::gpu::backend::{Backend, Comparison, Device, QueriesOf, RowsOf};
+use crate::gpu::backend::{Backend, Comparison, Device, ElementType, QueriesOf, RowsOf};
 use crate::gpu::budget::Reservation;
 use crate::gpu::error::GpuError;
 use crate::gpu::parts::{COPY_WORDS, padded, stride_of};
@@ -112,7 +112,8 @@ pub(super) fn squares<B: Backend>(
     let mut largest = backend.allocate(1)?;
     backend.write(&mut largest, 0, &[0u32])?;
     let (rows, stride) = (rows as u32, stride as u32);
-    backend.row_terms(Comparison::L2, data, rows, stride, &mut terms, &mut largest)?;
+    let floats = (ElementType::Float, Comparison::L2);
+    backend.row_terms(floats, data, rows, stride, &mut terms, &mut largest)?;
     Ok(terms)
 }
 
@@ -136,6 +137,7 @@ impl<B: Backend> Clusterer for OnDeviceClusterer<'_, B> {
         backend.write(&mut data, 0, &padded(centroids.chunks_exact(dim), stride))?;
         let terms = squares(backend, &data, lists, stride)?;
         let centroids = RowsOf {
+            element: ElementType::Float,
             data: &data,
             terms: &terms,
             allow: None,

@@ -14,14 +14,22 @@
 // Rows of a column of shared memory, with one float4 to keep columns in different banks.
 #define ROW_PITCH (TILE_ROWS + 4u)
 
-// Four numbers of a row, zeros where there is no such row.
-__device__ __forceinline__ float4 load4(const float* data, u32 row, u32 rows, u32 stride, u32 at) {
-    if (row >= rows || at >= stride) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    return *reinterpret_cast<const float4*>(data + u64(row) * stride + at);
+// Four units of a row, or of a query; zeros where there is no such row.
+template <class Rows>
+__device__ __forceinline__ typename Rows::Four row_or_nothing(const float* rows, u32 row, u32 end, u32 stride, u32 at) {
+    if (row >= end || at >= stride) return Rows::nothing();
+    return Rows::row4(rows, row, stride, at);
+}
+template <class Rows>
+__device__ __forceinline__ typename Rows::Four query_or_nothing(const float* queries, u32 query, u32 end, u32 stride,
+                                                                u32 at) {
+    if (query >= end || at >= stride) return Rows::nothing();
+    return Rows::query4(queries, query, stride, at);
 }
 
-// Stores four numbers of a row as a part of four columns.
-__device__ __forceinline__ void store_columns(float* columns, u32 pitch, u32 place, u32 at, float4 value) {
+// Stores four units of a row as a part of four columns.
+template <class Unit, class Four>
+__device__ __forceinline__ void store_columns(Unit* columns, u32 pitch, u32 place, u32 at, Four value) {
     columns[(at + 0) * pitch + place] = value.x;
     columns[(at + 1) * pitch + place] = value.y;
     columns[(at + 2) * pitch + place] = value.z;
@@ -35,13 +43,14 @@ __device__ __forceinline__ u32 place_of(u32 thread, u32 index) {
     return MINE == 8 ? (index >> 2) * 64 + thread * 4 + (index & 3) : thread * MINE + index;
 }
 
-// What a thread needs of a column: the numbers at its `place_of`s, four at a time.
-template <u32 MINE>
-__device__ __forceinline__ void load_places(float (&mine)[MINE], const float* column, u32 thread) {
+// What a thread needs of a column: the units at its `place_of`s, four at a time.
+template <class Rows, u32 MINE>
+__device__ __forceinline__ void load_places(typename Rows::Unit (&mine)[MINE], const typename Rows::Unit* column, u32 thread) {
     if constexpr (MINE == 8) {
 #pragma unroll
         for (u32 group = 0; group < 2; ++group) {
-            float4 four = *reinterpret_cast<const float4*>(column + place_of<MINE>(thread, 4 * group));
+            typename Rows::Four four =
+                *reinterpret_cast<const typename Rows::Four*>(column + place_of<MINE>(thread, 4 * group));
             mine[4 * group] = four.x;
             mine[4 * group + 1] = four.y;
             mine[4 * group + 2] = four.z;
@@ -53,74 +62,75 @@ __device__ __forceinline__ void load_places(float (&mine)[MINE], const float* co
     }
 }
 
-// Adds the products (or squared differences) of `DEPTH` dimensions to a thread's patch.
-template <u32 MINE, bool DIRECT>
-__device__ __forceinline__ void multiply(float (&sums)[8][MINE], const float* rows, const float* queries, u32 query_pitch,
-                                         u32 across, u32 down) {
-#pragma unroll (DIRECT ? 1 : 8)
+// Adds the products (or differences) of `DEPTH` units to a thread's patch.
+template <class Rows, u32 MINE, bool DIFFERENCES>
+__device__ __forceinline__ void multiply(typename Rows::Sum (&sums)[8][MINE], const typename Rows::Unit* rows,
+                                         const typename Rows::Unit* queries, u32 query_pitch, u32 across, u32 down) {
+#pragma unroll (DIFFERENCES ? 1 : Rows::UNROLLED)
     for (u32 k = 0; k < DEPTH; ++k) {
-        float mine_rows[8], mine_queries[MINE];
-        load_places<8>(mine_rows, rows + k * ROW_PITCH, down);
-        load_places<MINE>(mine_queries, queries + k * query_pitch, across);
+        typename Rows::Unit mine_rows[8], mine_queries[MINE];
+        load_places<Rows, 8>(mine_rows, rows + k * ROW_PITCH, down);
+        load_places<Rows, MINE>(mine_queries, queries + k * query_pitch, across);
 #pragma unroll
         for (u32 i = 0; i < 8; ++i)
 #pragma unroll
-            for (u32 j = 0; j < MINE; ++j) {
-                float difference = mine_queries[j] - mine_rows[i];
-                sums[i][j] += DIRECT ? difference * difference : mine_queries[j] * mine_rows[i];
-            }
+            for (u32 j = 0; j < MINE; ++j) Rows::template add<DIFFERENCES>(sums[i][j], mine_queries[j], mine_rows[i]);
     }
 }
 
 // Adds up a tile: what a thread's patch of rows and queries comes to. Everybody in the block takes part, and nobody reads the
 // columns any more when it is done.
-template <u32 MINE>
-__device__ __forceinline__ void add_up(float (&sums)[8][MINE], const float* rows, u32 first_row, u32 end,
+template <class Rows, u32 MINE>
+__device__ __forceinline__ void add_up(typename Rows::Sum (&sums)[8][MINE], const float* rows, u32 first_row, u32 end,
                                        const float* queries, u32 first_query, u32 query_count, u32 stride, u32 metric,
-                                       float* row_columns, float* query_columns) {
+                                       typename Rows::Unit* row_columns, typename Rows::Unit* query_columns) {
     const u32 tile_queries = 16 * MINE, query_pitch = tile_queries + 4;
     const u32 across = threadIdx.x & 15u, down = threadIdx.x >> 4;
-    // Each thread carries one float4 of the rows, and of the queries when there are as many.
+    // Each thread carries four units of the rows, and of the queries when there are as many.
     const u32 carried = threadIdx.x >> 1, carried_at = (threadIdx.x & 1u) * 4;
     const bool carries_query = carried < tile_queries;
-    float4 next_row = load4(rows, first_row + carried, end, stride, carried_at);
-    float4 next_query = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (carries_query) next_query = load4(queries, first_query + carried, query_count, stride, carried_at);
+    typename Rows::Four next_row = row_or_nothing<Rows>(rows, first_row + carried, end, stride, carried_at);
+    typename Rows::Four next_query = Rows::nothing();
+    if (carries_query) {
+        next_query = query_or_nothing<Rows>(queries, first_query + carried, query_count, stride, carried_at);
+    }
 #pragma unroll
     for (u32 i = 0; i < 8; ++i)
 #pragma unroll
-        for (u32 j = 0; j < MINE; ++j) sums[i][j] = 0.0f;
+        for (u32 j = 0; j < MINE; ++j) sums[i][j] = 0;
 
     u32 turn = 0;
     for (u32 depth = 0; depth < stride; depth += DEPTH) {
-        float* tile_rows = row_columns + turn * DEPTH * ROW_PITCH;
-        float* tile_queries_now = query_columns + turn * DEPTH * query_pitch;
+        typename Rows::Unit* tile_rows = row_columns + turn * DEPTH * ROW_PITCH;
+        typename Rows::Unit* tile_queries_now = query_columns + turn * DEPTH * query_pitch;
         store_columns(tile_rows, ROW_PITCH, carried, carried_at, next_row);
         if (carries_query) store_columns(tile_queries_now, query_pitch, carried, carried_at, next_query);
         // One barrier is enough: the buffer of the other turn was last read before it.
         __syncthreads();
         u32 ahead = depth + DEPTH;
         if (ahead < stride) {
-            next_row = load4(rows, first_row + carried, end, stride, ahead + carried_at);
+            next_row = row_or_nothing<Rows>(rows, first_row + carried, end, stride, ahead + carried_at);
             if (carries_query) {
-                next_query = load4(queries, first_query + carried, query_count, stride, ahead + carried_at);
+                next_query =
+                    query_or_nothing<Rows>(queries, first_query + carried, query_count, stride, ahead + carried_at);
             }
         }
-        if (metric == METRIC_L2_DIRECT) {
-            multiply<MINE, true>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
+        if (Rows::by_differences(metric)) {
+            multiply<Rows, MINE, true>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
         } else {
-            multiply<MINE, false>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
+            multiply<Rows, MINE, false>(sums, tile_rows, tile_queries_now, query_pitch, across, down);
         }
         turn ^= 1u;
     }
     __syncthreads();
 }
 
-template <u32 MINE>
+template <class Rows, u32 MINE>
 __device__ __forceinline__ void tile(
     const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
     const float* queries, const float* query_terms, const float* bounds, u32 query_count,
-    u32 stride, u32 metric, const Lists& lists, float* row_columns, float* query_columns, u32* any) {
+    u32 stride, u32 metric, const Lists& lists, typename Rows::Unit* row_columns, typename Rows::Unit* query_columns,
+    u32* any) {
     const u32 tile_queries = 16 * MINE;
     const u32 query_tiles = (query_count + tile_queries - 1) / tile_queries;
     const u32 first_query = (blockIdx.x % query_tiles) * tile_queries;
@@ -138,19 +148,20 @@ __device__ __forceinline__ void tile(
     __syncthreads();
     if (*any == 0) return;
 
-    float sums[8][MINE];
-    add_up<MINE>(sums, rows, first_row, end, queries, first_query, query_count, stride, metric, row_columns,
+    typename Rows::Sum sums[8][MINE];
+    add_up<Rows, MINE>(sums, rows, first_row, end, queries, first_query, query_count, stride, metric, row_columns,
                  query_columns);
 
     // Few distances pass. Those of one query at a time are put where a loop can pick them: thread `t` has places
     // `t + 256 * i` of what held the rows.
-    Term row_terms_of[8];
+    float* const spare = reinterpret_cast<float*>(row_columns);
+    typename Rows::Part row_terms_of[8];
     u32 present = 0;
 #pragma unroll
     for (u32 i = 0; i < 8; ++i) {
         u32 row = first_row + place_of<8>(down, i);
         bool wanted = row < end && is_allowed(allow, row);
-        row_terms_of[i] = row_part(metric, wanted ? row_terms[row] : 0.0f);
+        row_terms_of[i] = Rows::of_row(metric, wanted ? row_terms[row] : 0.0f);
         present |= u32(wanted) << i;
     }
 #pragma unroll
@@ -158,17 +169,17 @@ __device__ __forceinline__ void tile(
         u32 query = first_query + place_of<MINE>(across, j);
         if (query >= query_count) continue;
         float bound = bounds[query];
-        Term query_terms_of = query_part(metric, query_terms[query]);
+        typename Rows::Part query_terms_of = Rows::of_query(metric, query_terms[query]);
         u32 passing = 0;
 #pragma unroll
         for (u32 i = 0; i < 8; ++i) {
-            float distance = distance_of(sums[i][j], query_terms_of, row_terms_of[i]);
-            row_columns[threadIdx.x + 256 * i] = distance;
-            passing |= u32(distance <= bound) << i;
+            float distance = Rows::distance(sums[i][j], query_terms_of, row_terms_of[i]);
+            spare[threadIdx.x + 256 * i] = distance;
+            passing |= u32(Rows::passes(distance, bound)) << i;
         }
         for (passing &= present; passing != 0; passing &= passing - 1) {
             u32 i = u32(__ffs(int(passing))) - 1;
-            append(lists, query, row_columns[threadIdx.x + 256 * i], base + first_row + place_of<8>(down, i));
+            append(lists, query, spare[threadIdx.x + 256 * i], base + first_row + place_of<8>(down, i));
         }
     }
 }
@@ -178,31 +189,11 @@ __device__ __forceinline__ void tile(
         const float *queries, const float *query_terms, const float *bounds, u32 query_count, u32 stride,            \
         u32 metric, float *distances, u32 *found, u32 *counts, u32 room
 
-// 256 threads; blocks: tiles of 128 rows x tiles of 128 queries.
-KERNEL __launch_bounds__(256, 2) candidates_128(CANDIDATES_ARGUMENTS) {
-    __shared__ __align__(16) float row_columns[2 * DEPTH * ROW_PITCH];
-    __shared__ __align__(16) float query_columns[2 * DEPTH * (128 + 4)];
-    __shared__ u32 any;
-    Lists lists = {distances, found, counts, room};
-    tile<8>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
-            lists, row_columns, query_columns, &any);
-}
-
-// 256 threads; blocks: tiles of 128 rows x tiles of 32 queries.
-KERNEL __launch_bounds__(256) candidates_32(CANDIDATES_ARGUMENTS) {
-    __shared__ __align__(16) float row_columns[2 * DEPTH * ROW_PITCH];
-    __shared__ __align__(16) float query_columns[2 * DEPTH * (32 + 4)];
-    __shared__ u32 any;
-    Lists lists = {distances, found, counts, room};
-    tile<2>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
-            lists, row_columns, query_columns, &any);
-}
-
 // Few queries: the rows are read once, which is all that matters. A warp takes four rows at a time, each lane its share of
 // the dimensions, and the lanes add up in the end.
 #define WARP_ROWS 4u
 
-template <u32 QUERIES>
+template <class Rows, u32 QUERIES>
 __device__ __forceinline__ void stripes(
     const float* rows, const float* row_terms, const u32* allow, u32 first, u32 count, u32 base,
     const float* queries, const float* query_terms, const float* bounds, u32 query_count,
@@ -217,57 +208,69 @@ __device__ __forceinline__ void stripes(
             wanted = wanted || (stripe_row + i < end && is_allowed(allow, stripe_row + i));
         }
         if (!wanted) continue;
-        float sums[WARP_ROWS][QUERIES];
+        typename Rows::Sum sums[WARP_ROWS][QUERIES];
 #pragma unroll
         for (u32 i = 0; i < WARP_ROWS; ++i)
 #pragma unroll
-            for (u32 j = 0; j < QUERIES; ++j) sums[i][j] = 0.0f;
+            for (u32 j = 0; j < QUERIES; ++j) sums[i][j] = 0;
         for (u32 at = lane * 4; at < stride; at += 128) {
-            float4 row[WARP_ROWS];
+            typename Rows::Four row[WARP_ROWS];
 #pragma unroll
-            for (u32 i = 0; i < WARP_ROWS; ++i) row[i] = load4(rows, stripe_row + i, end, stride, at);
+            for (u32 i = 0; i < WARP_ROWS; ++i) row[i] = row_or_nothing<Rows>(rows, stripe_row + i, end, stride, at);
 #pragma unroll
             for (u32 j = 0; j < QUERIES; ++j) {
-                float4 query = load4(queries, j, query_count, stride, at);
+                typename Rows::Four query = query_or_nothing<Rows>(queries, j, query_count, stride, at);
 #pragma unroll
                 for (u32 i = 0; i < WARP_ROWS; ++i) {
-                    if (metric == METRIC_L2_DIRECT) {
-                        float x = query.x - row[i].x, y = query.y - row[i].y;
-                        float z = query.z - row[i].z, w = query.w - row[i].w;
-                        sums[i][j] += x * x + y * y + z * z + w * w;
+                    if (Rows::by_differences(metric)) {
+                        add4<Rows, true>(sums[i][j], query, row[i]);
                     } else {
-                        sums[i][j] += query.x * row[i].x + query.y * row[i].y + query.z * row[i].z + query.w * row[i].w;
+                        add4<Rows, false>(sums[i][j], query, row[i]);
                     }
                 }
             }
         }
         // Every lane has every sum after this; lane `i * QUERIES + j` looks after that of row `i` and query `j`.
-        float sum = 0.0f;
+        typename Rows::Sum sum = 0;
 #pragma unroll
         for (u32 i = 0; i < WARP_ROWS; ++i)
 #pragma unroll
             for (u32 j = 0; j < QUERIES; ++j) {
-                float whole = warp_sum(sums[i][j]);
+                typename Rows::Sum whole = warp_sum(sums[i][j]);
                 if (lane == i * QUERIES + j) sum = whole;
             }
         u32 row = stripe_row + lane / QUERIES, query = lane % QUERIES;
         if (lane < WARP_ROWS * QUERIES && row < end && query < query_count && is_allowed(allow, row)) {
-            float distance = distance_of(sum, query_part(metric, query_terms[query]), row_part(metric, row_terms[row]));
-            if (distance <= bounds[query]) append(lists, query, distance, base + row);
+            float distance = Rows::distance(sum, Rows::of_query(metric, query_terms[query]),
+                                            Rows::of_row(metric, row_terms[row]));
+            if (Rows::passes(distance, bounds[query])) append(lists, query, distance, base + row);
         }
     }
 }
 
-// Blocks of 256 threads, any number of them; at most 4 queries.
-KERNEL __launch_bounds__(256) candidates_4(CANDIDATES_ARGUMENTS) {
-    Lists lists = {distances, found, counts, room};
-    stripes<4>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
-               lists);
-}
+#define CANDIDATES_ARGUMENTS                                                                                         \
+    const float *rows, const float *row_terms, const u32 *allow, u32 first, u32 count, u32 base,                      \
+        const float *queries, const float *query_terms, const float *bounds, u32 query_count, u32 stride, u32 metric, \
+        float *distances, u32 *found, u32 *counts, u32 room
+#define CANDIDATES_OF                                                                                                \
+    rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,            \
+        Lists { distances, found, counts, room }
+#define CANDIDATES_COLUMNS(ROWS, QUERIES)                                                                            \
+    __shared__ __align__(16) ROWS::Unit row_columns[2 * DEPTH * ROW_PITCH];                                           \
+    __shared__ __align__(16) ROWS::Unit query_columns[2 * DEPTH * (QUERIES + 4)];                                     \
+    __shared__ u32 any;
 
-// Blocks of 256 threads, any number of them; one query.
-KERNEL __launch_bounds__(256) candidates_1(CANDIDATES_ARGUMENTS) {
-    Lists lists = {distances, found, counts, room};
-    stripes<1>(rows, row_terms, allow, first, count, base, queries, query_terms, bounds, query_count, stride, metric,
-               lists);
-}
+// candidates_128, candidates_32: 256 threads; blocks: tiles of 128 rows x tiles of 128 or 32 queries.
+// candidates_4, candidates_1: blocks of 256 threads, any number of them; at most 4 queries, or one.
+#define CANDIDATES_KERNELS(ROWS, SUFFIX)                                                                             \
+    KERNEL __launch_bounds__(256, 2) candidates_128##SUFFIX(CANDIDATES_ARGUMENTS) {                                   \
+        CANDIDATES_COLUMNS(ROWS, 128)                                                                                 \
+        tile<ROWS, 8>(CANDIDATES_OF, row_columns, query_columns, &any);                                               \
+    }                                                                                                                 \
+    KERNEL __launch_bounds__(256) candidates_32##SUFFIX(CANDIDATES_ARGUMENTS) {                                       \
+        CANDIDATES_COLUMNS(ROWS, 32)                                                                                  \
+        tile<ROWS, 2>(CANDIDATES_OF, row_columns, query_columns, &any);                                               \
+    }                                                                                                                 \
+    KERNEL __launch_bounds__(256) candidates_4##SUFFIX(CANDIDATES_ARGUMENTS) { stripes<ROWS, 4>(CANDIDATES_OF); }     \
+    KERNEL __launch_bounds__(256) candidates_1##SUFFIX(CANDIDATES_ARGUMENTS) { stripes<ROWS, 1>(CANDIDATES_OF); }
+FOR_EACH_ELEMENT(CANDIDATES_KERNELS)

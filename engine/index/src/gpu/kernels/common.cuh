@@ -1,7 +1,7 @@
 // What every kernel starts with. NVRTC has no standard headers, and none is needed.
 //
-// Buffers hold 32-bit words. Rows and queries are row-major with `stride` floats each, a multiple of 4, zeros after the
-// dimension. Every launch is one-dimensional. Warps are always whole: blocks have a multiple of 32 threads, and no thread
+// Buffers hold 32-bit words. Rows and queries are row-major with `stride` units each, a multiple of 4, zeros after the
+// dimension; a unit is a float, or what elements.cuh says. Every launch is one-dimensional. Warps are always whole: blocks have a multiple of 32 threads, and no thread
 // leaves before the last exchange of its warp.
 
 typedef unsigned int u32;
@@ -18,6 +18,8 @@ typedef unsigned long long u64;
 #define METRIC_IP 1u
 #define METRIC_COSINE 2u
 #define METRIC_L2_DIRECT 3u
+#define METRIC_HAMMING 4u
+#define METRIC_JACCARD 5u
 
 // Bits of `value` as an integer with the order of the numbers.
 __device__ __forceinline__ u32 ordered_bits(float value) {
@@ -31,7 +33,8 @@ __device__ __forceinline__ float from_ordered_bits(u32 bits) {
 }
 
 // The sum of a value over the lanes of a warp, in every lane.
-__device__ __forceinline__ float warp_sum(float value) {
+template <class Sum>
+__device__ __forceinline__ Sum warp_sum(Sum value) {
     for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(ALL_LANES, value, step);
     return value;
 }
@@ -39,29 +42,6 @@ __device__ __forceinline__ float warp_sum(float value) {
 // Whether a search may return a row of the resident or uploaded part; `allow` is null when it may return all.
 __device__ __forceinline__ bool is_allowed(const u32* allow, u32 row) {
     return allow == nullptr || ((allow[row >> 5] >> (row & 31u)) & 1u);
-}
-
-// What turns a sum over the dimensions into a distance, smaller is better: `plus + sum * times`, the parts of which come
-// from the query and from the row. One form for every metric keeps the kernels short.
-struct Term {
-    float plus, times;
-};
-
-__device__ __forceinline__ Term query_part(u32 metric, float term) {
-    if (metric == METRIC_L2) return {term, -2.0f};
-    if (metric == METRIC_COSINE) return {0.0f, -term};
-    return {0.0f, metric == METRIC_IP ? -1.0f : 1.0f};
-}
-
-__device__ __forceinline__ Term row_part(u32 metric, float term) {
-    if (metric == METRIC_L2) return {term, 1.0f};
-    return {0.0f, metric == METRIC_COSINE ? term : 1.0f};
-}
-
-// What is no number counts as nearest, so that it is looked at again.
-__device__ __forceinline__ float distance_of(float sum, Term query, Term row) {
-    float distance = (query.plus + row.plus) + (sum * query.times) * row.times;
-    return distance == distance ? distance : __uint_as_float(0xff800000u);
 }
 
 // The growing lists of a batch: `room` places for each query, of which `counts[query]` are wanted; more than `room` of them

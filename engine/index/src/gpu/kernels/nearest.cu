@@ -14,7 +14,7 @@ KERNEL __launch_bounds__(256, 2) nearest_128(const float* rows, const float* row
     if (threadIdx.x < 128) best[threadIdx.x] = ~0ull;
     float sums[8][8];
     // Its barriers come between the first and the next use of `best`.
-    add_up<8>(sums, rows, first_row, count, queries, first_query, query_count, stride, metric, row_columns,
+    add_up<FloatRows, 8>(sums, rows, first_row, count, queries, first_query, query_count, stride, metric, row_columns,
               query_columns);
 #pragma unroll
     for (u32 j = 0; j < 8; ++j) {

@@ -28,6 +28,13 @@ struct float4 {
     float x, y, z, w;
 } __attribute__((aligned(16)));
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+struct uint2 {
+    unsigned x, y;
+} __attribute__((aligned(8)));
+struct uint4 {
+    unsigned x, y, z, w;
+} __attribute__((aligned(16)));
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 struct Dimensions {
     unsigned x, y, z;
 };
@@ -311,5 +318,11 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fsqrt_rn(float value) { return std::sqrt(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
+// The products of the bytes of two words, which have signs, are added up.
+inline int __dp4a(int a, int b, int sum) {
+    for (int at = 0; at < 32; at += 8) sum += int(std::int8_t(a >> at)) * int(std::int8_t(b >> at));
+    return sum;
+}
 inline int __popc(int value) { return __builtin_popcount(unsigned(value)); }
