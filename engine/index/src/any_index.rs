@@ -354,14 +354,26 @@ impl AnyIndex {
     /// Whether [`AnyIndex::search_batch`] reads each row once for many queries, and is not just one search after the other.
     pub fn batches(&self) -> bool {
         match self {
-            Self::Dense(index) => matches!(
-                index.kind(),
+            Self::Dense(index) => match index.kind() {
                 IndexKind::Flat
-                    | IndexKind::GpuBruteForce
-                    | IndexKind::GpuIvfFlat
-                    | IndexKind::GpuIvfPq
-                    | IndexKind::GpuCagra
-            ),
+                | IndexKind::IvfFlat
+                | IndexKind::IvfSq8
+                | IndexKind::IvfPq
+                | IndexKind::IvfRabitq
+                | IndexKind::IvfRabitqFastScan
+                | IndexKind::Scann
+                | IndexKind::GpuBruteForce
+                | IndexKind::GpuIvfFlat
+                | IndexKind::GpuIvfPq
+                | IndexKind::GpuCagra => true,
+                IndexKind::Hnsw
+                | IndexKind::HnswSq
+                | IndexKind::HnswPq
+                | IndexKind::HnswPrq
+                | IndexKind::DiskAnn
+                | IndexKind::SparseInverted
+                | IndexKind::MinHashLsh => false,
+            },
             Self::Typed(index) => matches!(index.kind(), IndexKind::Flat | IndexKind::GpuBruteForce),
             Self::TypedLists(_)
             | Self::BitLists(_)

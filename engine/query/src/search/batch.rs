@@ -1,7 +1,8 @@
-//! Several queries at once: where every row is compared with every query, each row is read once for many of them.
+//! Several queries at once: where every row is compared with every query, or with those whose lists it is in, each row is read
+//! once for many of them.
 //!
-//! A graph or a list is walked for each query by itself, so there the queries only share the threads. The hits are the
-//! same either way, to the last bit.
+//! A graph is walked for each query by itself, so there the queries only share the threads. The hits are the same either
+//! way, to the last bit.
 
 use elanus_index::{Neighbor, SearchStats, VectorRef};
 use rayon::prelude::*;
