@@ -190,11 +190,18 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
     right = [len({hit["id"] for hit in found} & set(row)) / K for found, row in zip(hits, truth.tolist(), strict=True)]
     figures[f"recall@{K} at ef={options.ef}"] = float(np.mean(right))
 
+    say(f"{system.name}: a call that does nothing, for {options.seconds} s")
+    before = cpu_seconds(system.pid)
+    times = timed(lambda _: client.get_server_version(), 0, options.seconds)
+    figures["a call that does nothing: CPU of the server, ms"] = (cpu_seconds(system.pid) - before) / len(times) * 1e3
+    figures["a call that does nothing: p50, ms"] = float(np.percentile(times, 50)) * 1e3
     for threads in options.threads:
         for nq in options.nq:
             say(f"{system.name}: {threads} threads, {nq} queries a call, for {options.seconds} s")
+            before = cpu_seconds(system.pid)
             wall, times = timed_searches(search, queries, threads, nq, options.seconds)
             name = f"{threads} client{'s' * (threads > 1)}, nq={nq}"
+            figures[f"{name}: CPU of the server a call, ms"] = (cpu_seconds(system.pid) - before) / len(times) * 1e3
             figures[f"queries/s, {name}"] = len(times) * nq / wall
             figures[f"{name}: p50, ms"] = float(np.percentile(times, 50)) * 1e3
             figures[f"{name}: p99, ms"] = float(np.percentile(times, 99)) * 1e3
@@ -219,19 +226,23 @@ def timed_searches(search, queries: np.ndarray, threads: int, nq: int, seconds: 
         search(batch)
 
     def worker(first: int) -> list[float]:
-        times: list[float] = []
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until or len(times) < 20:
-            batch = batches[(first + len(times)) % len(batches)]
-            began = time.perf_counter()
-            search(batch)
-            times.append(time.perf_counter() - began)
-        return times
+        return timed(lambda call: search(batches[call % len(batches)]), first, seconds)
 
     began = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         times = [taken for each in pool.map(worker, range(0, threads * 7, 7)) for taken in each]
     return time.perf_counter() - began, times
+
+
+def timed(call, first: int, seconds: float) -> list[float]:
+    """The seconds of each of `call(first)`, `call(first + 1)` and so on, one after another."""
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(times) < 20:
+        began = time.perf_counter()
+        call(first + len(times))
+        times.append(time.perf_counter() - began)
+    return times
 
 
 SMALLER_IS_BETTER = (", s", ", ms", "MiB", "of one core", "bytes")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import re
-import select
 import subprocess
-import time
 
 import pandas
 import pyarrow as pa
 import pytest
 from harness import binary
+from terminal import Terminal
 
 SETUP = """
 CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20), v VECTOR(6)); -- a comment; with a semicolon
@@ -78,34 +75,6 @@ def test_a_server_that_is_not_there_is_named():
     done = subprocess.run([binary(), "sql", "--connect", "grpc://127.0.0.1:1", "-c", "SELECT 1"], capture_output=True)
     assert done.returncode == 1
     assert b"cannot connect to grpc://127.0.0.1:1" in done.stderr
-
-
-class Terminal:
-    """The program on a terminal, as a person sees it."""
-
-    def __init__(self, arguments, home):
-        self.screen = ""
-        child, self.fd = pty.fork()
-        if child == 0:
-            os.environ.update(HOME=str(home), XDG_STATE_HOME=str(home / "state"), TERM="xterm", COLUMNS="200")
-            os.execv(binary(), ["elanus", "sql", *arguments])
-        self.child = child
-
-    def until(self, text: str, limit_s: float = 180) -> str:
-        """Reads until `text` appears in what has not been returned yet."""
-        end = time.monotonic() + limit_s
-        while text not in self.screen:
-            assert time.monotonic() < end, f"no {text!r} in\n{self.screen}"
-            if select.select([self.fd], [], [], 1)[0]:
-                self.screen += os.read(self.fd, 65536).decode(errors="replace")
-        seen, self.screen = self.screen.split(text, 1)
-        return seen + text
-
-    def type(self, text: str) -> None:
-        os.write(self.fd, text.encode())
-
-    def end(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
 
 
 def test_a_person_types_completes_and_leaves(tmp_path):

@@ -10,6 +10,7 @@ import pyarrow.flight as flight
 import pytest
 from harness import REPOSITORY, Server, binary
 from pymilvus import MilvusClient, MilvusException
+from terminal import Terminal
 
 ROOT = "root:Root-pass-1"
 PREBUILT = REPOSITORY / "plugins" / "examples" / "prebuilt"
@@ -209,7 +210,8 @@ def test_the_shell_takes_a_user_and_a_server_without_a_password_for_root_does_no
     without = {name: value for name, value in os.environ.items() if name != "ELANUS_ROOT_PASSWORD"}
 
     def ran(*more, **variables):
-        return subprocess.run([*shell, *more], env={**without, **variables}, capture_output=True, text=True, timeout=60)
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60}
+        return subprocess.run([*shell, *more], env={**without, **variables}, **options)
 
     done = ran("--user", "ann", ELANUS_PASSWORD="Ann-pass-1")
     assert (done.returncode, done.stdout) == (0, "n\n5\n"), done.stderr
@@ -221,3 +223,20 @@ def test_the_shell_takes_a_user_and_a_server_without_a_password_for_root_does_no
         serve += [door, "127.0.0.1:0"]
     done = subprocess.run(serve, env=without, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "ELANUS_ROOT_PASSWORD" in done.stderr, done.stderr
+
+
+def test_the_shell_asks_for_a_password_and_forgets_those_that_are_typed(guarded, tmp_path, monkeypatch):
+    monkeypatch.delenv("ELANUS_PASSWORD", raising=False)
+    terminal = Terminal(["--connect", guarded.flight, "--user", "ann"], tmp_path)
+    terminal.until("Password for user ann: ")
+    terminal.type_unseen("Ann-pass-1\r")
+    assert "Ann-pass-1" not in terminal.until("elanus> ")
+    terminal.type("ALTER USER ann PASSWORD 'Ann-pass-2';\r")
+    terminal.until("elanus> ")
+    terminal.type("\\timing\r")
+    terminal.until("elanus> ")
+    terminal.type("\\q\r")
+    assert terminal.end() == 0
+    history = (tmp_path / "state" / "elanus" / "history").read_text()
+    assert "timing" in history and "Ann-pass" not in history, history
+    assert run(guarded, "ann", "Ann-pass-2", "SELECT count(*) FROM docs") == [(5,)]

@@ -89,6 +89,20 @@ def test_numbers_are_found_as_numpy_finds_them(client, name, index, kind, metric
     assert all(hit["id"] % 2 == 0 for hit in filtered) and len(filtered) == 10
 
 
+@pytest.mark.parametrize("index", ["FLAT", None], ids=["FLAT", "growing"])
+@pytest.mark.parametrize("kind", ["FLOAT16_VECTOR", "BFLOAT16_VECTOR", "INT8_VECTOR", "BINARY_VECTOR"])
+def test_many_queries_at_once_find_what_each_finds_by_itself(client, name, index, kind):
+    binary = kind == "BINARY_VECTOR"
+    flat = "BIN_FLAT" if binary else "FLAT"
+    collection(client, name, kind, flat, "HAMMING" if binary else "COSINE")
+    sent = [np.packbits(row).tobytes() for row in BITS] if binary else numbers(kind)[0]
+    fill(client, name, sent, flush=index is not None)
+    for options in ({}, {"filter": "even == true"}):
+        search = {"anns_field": "v", "limit": 7, "output_fields": ["id"], **options}
+        found = client.search(name, sent[:70], **search)
+        assert [list(hits) for hits in found] == [list(client.search(name, [vector], **search)[0]) for vector in sent[:70]]
+
+
 @pytest.mark.parametrize("flush", [False, True], ids=["growing", "sealed"])
 @pytest.mark.parametrize("metric", ["HAMMING", "JACCARD"])
 def test_bits_are_found_as_numpy_finds_them(client, name, metric, flush):

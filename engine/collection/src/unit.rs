@@ -7,9 +7,8 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Metric, Neighbor, SearchParams, SearchStats,
-    VectorIndex, VectorLists, VectorRef, Vectors, VectorsRef, exact_search_any, exact_search_batch,
-    search_elements,
+    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Neighbor, PairError, SearchParams, SearchStats,
+    VectorLists, VectorRef, Vectors, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
 };
 use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
 use parking_lot::RwLock;
@@ -499,13 +498,9 @@ impl Unit {
         let (metric, query) = (metric.into(), query.into());
         let column = self.vectors(field)?;
         if query.dim() != column.dim() {
-            return Err(Error::InvalidParameter(format!(
-                "query vector has dimension {}, field '{field}' has {}",
-                query.dim(),
-                column.dim()
-            )));
+            return Err(dimensions(field, query.dim(), column.dim()));
         }
-        let index = self.index(field).filter(|index| !exact && index.serves(metric));
+        let index = self.serving(field, metric, exact);
         let (vectors, allow) = (column.vectors()?, allowed.bitset());
         let found = match index {
             Some(index) => index.search_by(metric, vectors, query, k, params, allow, stats),
@@ -563,70 +558,37 @@ impl Unit {
     }
 
     /// Whether [`Unit::search_batch`] reads each row once for many queries, and is not just one search after the other.
-    pub fn batches(&self, field: &str, metric: Metric, exact: bool) -> bool {
-        self.dense_index(field, metric, exact).is_none_or(|index| {
-            matches!(
+    pub fn batches(&self, field: &str, metric: AnyMetric, exact: bool) -> bool {
+        match self.serving(field, metric, exact) {
+            None => !matches!(metric, AnyMetric::MaxSim(_)),
+            Some(AnyIndex::Dense(index)) => matches!(
                 index.kind(),
                 IndexKind::Flat
                     | IndexKind::GpuBruteForce
                     | IndexKind::GpuIvfFlat
                     | IndexKind::GpuIvfPq
                     | IndexKind::GpuCagra
-            )
-        })
-    }
-
-    /// The same for a field of vectors of another type than 32-bit floats, and [`Unit::search_typed`].
-    pub fn batches_typed(&self, field: &str, metric: AnyMetric, exact: bool) -> bool {
-        self.typed_index(field, metric, exact)
-            .is_some_and(|index| index.batches())
-    }
-
-    fn typed_index(&self, field: &str, metric: AnyMetric, exact: bool) -> Option<&AnyIndex> {
-        let index = self.index(field)?;
-        let is_typed = matches!(index, AnyIndex::Typed(_));
-        (is_typed && !exact && index.metric() == metric).then_some(index)
-    }
-
-    /// [`Unit::search`] for each of `queries` in a field whose index [batches](Unit::batches_typed).
-    ///
-    /// # Errors
-    /// As [`Unit::search`].
-    #[expect(clippy::too_many_arguments, reason = "as `search`")]
-    pub fn search_typed(
-        &self,
-        field: &str,
-        metric: AnyMetric,
-        queries: &[VectorRef<'_>],
-        k: usize,
-        params: &SearchParams,
-        allowed: &Allowed,
-        stats: &mut SearchStats,
-    ) -> Result<Vec<Vec<Neighbor>>> {
-        let Some(index) = self.typed_index(field, metric, false) else {
-            let search =
-                |query: &VectorRef<'_>| self.search(field, metric, *query, k, params, allowed, false, stats);
-            return queries.iter().map(search).collect();
-        };
-        let vectors = self.vectors(field)?.vectors()?;
-        let found = index.search_batch(vectors, queries, k, params, allowed.bitset(), stats);
-        found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
-    }
-
-    fn dense_index(&self, field: &str, metric: Metric, exact: bool) -> Option<&Arc<dyn VectorIndex>> {
-        match self.index(field)? {
-            AnyIndex::Dense(index) => Some(index).filter(|index| !exact && metric == index.metric()),
-            AnyIndex::Typed(_)
-            | AnyIndex::TypedLists(_)
-            | AnyIndex::BitLists(_)
-            | AnyIndex::MinHash(_)
-            | AnyIndex::Disk(_)
-            | AnyIndex::Sparse(_)
-            | AnyIndex::Lists(_) => None,
+            ),
+            Some(AnyIndex::Typed(index)) => {
+                matches!(index.kind(), IndexKind::Flat | IndexKind::GpuBruteForce)
+            }
+            Some(
+                AnyIndex::TypedLists(_)
+                | AnyIndex::BitLists(_)
+                | AnyIndex::MinHash(_)
+                | AnyIndex::Disk(_)
+                | AnyIndex::Sparse(_)
+                | AnyIndex::Lists(_),
+            ) => false,
         }
     }
 
-    /// [`Unit::search`] in a field of 32-bit floats for every row of `queries`.
+    /// The index that a search goes to; none when every allowed row is looked at.
+    fn serving(&self, field: &str, metric: AnyMetric, exact: bool) -> Option<&AnyIndex> {
+        self.index(field).filter(|index| !exact && index.serves(metric))
+    }
+
+    /// [`Unit::search`] for each of `queries`, where [`Unit::batches`] and without a window.
     ///
     /// # Errors
     /// As [`Unit::search`].
@@ -634,27 +596,53 @@ impl Unit {
     pub fn search_batch(
         &self,
         field: &str,
-        metric: Metric,
-        queries: Vectors<'_>,
+        metric: AnyMetric,
+        queries: &[VectorRef<'_>],
         k: usize,
         params: &SearchParams,
         allowed: &Allowed,
         exact: bool,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Neighbor>>> {
-        let vectors = self.vectors(field)?.as_vectors()?;
-        if queries.dim() != vectors.dim() {
-            return Err(Error::InvalidParameter(format!(
-                "query vectors have dimension {}, field '{field}' has {}",
-                queries.dim(),
-                vectors.dim()
-            )));
+        let (column, allow) = (self.vectors(field)?, allowed.bitset());
+        if let Some(query) = queries.iter().find(|query| query.dim() != column.dim()) {
+            return Err(dimensions(field, query.dim(), column.dim()));
         }
-        Ok(match self.dense_index(field, metric, exact) {
-            Some(index) => index.search_batch(vectors, queries, k, params, allowed.bitset(), stats),
-            None => exact_search_batch(metric, vectors, queries, k, allowed.bitset(), stats),
-        })
+        let failed = |e: PairError| Error::InvalidParameter(format!("field '{field}': {e}"));
+        if let Some(AnyIndex::Typed(index)) = self.serving(field, metric, exact) {
+            let found = index.search_batch(column.vectors()?, queries, k, params, allow, stats);
+            return found.map_err(failed);
+        }
+        if let Some(AnyIndex::Dense(index)) = self.serving(field, metric, exact) {
+            let vectors = column.as_vectors()?;
+            let values: Vec<f32> = queries.iter().flat_map(floats_of).copied().collect();
+            let together = Vectors::new(&values, vectors.dim()).ok();
+            if let Some(together) = together.filter(|together| together.len() == queries.len()) {
+                return Ok(index.search_batch(vectors, together, k, params, allow, stats));
+            }
+        }
+        exact_search_any_batch(metric, column.vectors()?, queries, k, allow, stats).map_err(failed)
     }
+}
+
+/// A query's 32-bit floats; none of one that has others.
+fn floats_of<'a>(query: &VectorRef<'a>) -> &'a [f32] {
+    match *query {
+        VectorRef::Floats(values) => values,
+        VectorRef::Halves(_)
+        | VectorRef::BFloat16s(_)
+        | VectorRef::Int8s(_)
+        | VectorRef::Bits(_)
+        | VectorRef::Sparse(_)
+        | VectorRef::Terms(_)
+        | VectorRef::List(_) => &[],
+    }
+}
+
+fn dimensions(field: &str, query: usize, column: usize) -> Error {
+    Error::InvalidParameter(format!(
+        "query vector has dimension {query}, field '{field}' has {column}"
+    ))
 }
 
 /// The rows of a unit as they were frozen, deleted ones left out; `names` are stored names.

@@ -147,7 +147,7 @@ pub(crate) fn exact_batch_in(
         return vec![Vec::new(); queries.len()];
     }
     let scored = count_work(vectors.len(), queries.len(), allow, stats);
-    let panels = Panels::new(space, queries);
+    let panels = Panels::new(space.metric, vectors, queries);
     let numbers: Vec<u32> = (0..queries.len() as u32).collect();
     let groups: Vec<Group> = numbers
         .chunks(panels.group_queries())
@@ -167,6 +167,9 @@ pub(crate) fn exact_batch_in(
     let parts: Vec<usize> = (0..vectors.len()).step_by(part).collect();
     let batch = Batch {
         space,
+        scorers: (0..queries.len())
+            .map(|query| space.scorer(queries.row(query)))
+            .collect(),
         panels,
         groups,
         allow,
@@ -197,6 +200,8 @@ pub(crate) fn exact_batch_in(
 /// What every task of a batch shares.
 struct Batch<'a> {
     space: &'a Space<'a>,
+    /// One for each query.
+    scorers: Vec<Scorer<'a>>,
     panels: Panels<'a>,
     groups: Vec<Group>,
     allow: Option<&'a Bitset>,
@@ -222,16 +227,24 @@ impl Batch<'_> {
             for (group, tops) in self.groups.iter().zip(sizes) {
                 if group.queries.len() < self.panels.least_queries() {
                     for (&query, top) in group.queries.iter().zip(tops) {
-                        if let Some(scorer) = self.panels.scorer(query) {
+                        if let Some(scorer) = self.scorers.get(query as usize) {
                             scan_rows(scorer, block, end, self.allow, top);
                         }
                     }
                     continue;
                 }
+                let vectors = self.space.vectors;
                 if terms.is_empty() {
-                    self.panels.terms(&rows, &mut terms);
+                    self.panels.terms(vectors, &rows, &mut terms);
                 }
-                self.panels.scan(group, &rows, &terms, tops);
+                let exact = |query: u32, row| Neighbor {
+                    row,
+                    distance: self
+                        .scorers
+                        .get(query as usize)
+                        .map_or(f32::INFINITY, |scorer| scorer.one(row)),
+                };
+                self.panels.scan(vectors, group, (&rows, &terms), tops, exact);
             }
         }
     }

@@ -86,7 +86,7 @@ pub use sparse::params::{Bm25Params, SparseAlgorithm, SparseParams, SparseSearch
 pub use strategy::Strategy;
 pub use typed::{
     Bm25, Bm25Query, ElementNeighbor, Elements, ListIndex, Rows, SparseVector, SparseVectors, TypedIndex,
-    VectorLists, VectorRef, VectorsRef, exact_search_any, search_elements,
+    VectorLists, VectorRef, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
 };
 pub use vectors::Vectors;
 pub use window::Window;

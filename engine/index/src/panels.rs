@@ -16,8 +16,7 @@
 use crate::kernels::panel::{Limits, PANEL_QUERIES, PANEL_ROWS, Panel, PanelSum};
 use crate::kernels::{Kernels, kernels, prefetch};
 use crate::metric::Metric;
-use crate::neighbor::TopK;
-use crate::scorer::{Scorer, Space};
+use crate::neighbor::{Neighbor, TopK};
 use crate::vectors::Vectors;
 
 /// Rows that are looked at to choose the form of L2.
@@ -27,12 +26,11 @@ const FAR: f32 = 256.0;
 /// Squares below this can be added, and multiplied under a root, without overflow.
 const LARGE: f32 = 1e37;
 
-/// A batch of queries over the rows of a space.
+/// A batch of queries.
 pub(crate) struct Panels<'a> {
-    space: &'a Space<'a>,
+    metric: Metric,
     kernels: &'static Kernels,
     queries: Vectors<'a>,
-    scorers: Vec<Scorer<'a>>,
     /// Squared length of every query under L2, its length otherwise.
     sizes: Vec<f32>,
     sum: PanelSum,
@@ -48,25 +46,23 @@ pub(crate) struct Group {
 }
 
 impl<'a> Panels<'a> {
-    pub(crate) fn new(space: &'a Space<'a>, queries: Vectors<'a>) -> Self {
+    /// `sample` are some of the rows, by which the form of L2 is chosen.
+    pub(crate) fn new(metric: Metric, sample: Vectors<'_>, queries: Vectors<'a>) -> Self {
         let kernels = kernels();
         let size = |index| {
             let square = kernels.dot(queries.row(index), queries.row(index));
-            match space.metric {
+            match metric {
                 Metric::L2 => tame(square),
                 Metric::Ip | Metric::Cosine => length(square),
             }
         };
         let dim = queries.dim();
         Self {
-            space,
+            metric,
             kernels,
             queries,
-            scorers: (0..queries.len())
-                .map(|index| space.scorer(queries.row(index)))
-                .collect(),
             sizes: (0..queries.len()).map(size).collect(),
-            sum: if space.metric == Metric::L2 && lie_far_out(space.vectors) {
+            sum: if metric == Metric::L2 && lie_far_out(sample) {
                 PanelSum::NegatedL2
             } else {
                 PanelSum::Product
@@ -87,10 +83,6 @@ impl<'a> Panels<'a> {
         self.kernels.panel_lanes() / 4
     }
 
-    pub(crate) fn scorer(&self, query: u32) -> Option<&Scorer<'a>> {
-        self.scorers.get(query as usize)
-    }
-
     /// Puts queries by number side by side, [`Panels::group_queries`] at most.
     pub(crate) fn group(&self, queries: &[u32]) -> Group {
         let rows = queries.iter().map(|&query| self.queries.row(query as usize));
@@ -100,30 +92,38 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// What [`Panels::scan`] needs of rows besides the rows.
-    pub(crate) fn terms(&self, rows: &[u32], out: &mut Vec<f32>) {
+    /// What [`Panels::scan`] needs of `rows` of `vectors` besides the rows.
+    pub(crate) fn terms(&self, vectors: Vectors<'_>, rows: &[u32], out: &mut Vec<f32>) {
         out.clear();
         if self.sum == PanelSum::NegatedL2 {
             out.resize(rows.len(), 0.0);
             return;
         }
         let square = |row: u32| {
-            let row = self.space.vectors.row(row as usize);
+            let row = vectors.row(row as usize);
             self.kernels.dot(row, row)
         };
         for (index, &row) in rows.iter().enumerate() {
             if let Some(&later) = rows.get(index + 4) {
-                prefetch(self.space.vectors.row(later as usize));
+                prefetch(vectors.row(later as usize));
             }
-            out.push(match self.space.metric {
+            out.push(match self.metric {
                 Metric::L2 => tame(square(row)) * (0.5 - self.error / 2.0),
                 Metric::Ip | Metric::Cosine => length(square(row)),
             });
         }
     }
 
-    /// Offers `rows` to the heaps of a group's queries, `tops[i]` being that of `group.queries[i]`.
-    pub(crate) fn scan(&self, group: &Group, rows: &[u32], terms: &[f32], tops: &mut [TopK]) {
+    /// Offers `rows` of `vectors` to the heaps of a group's queries, `tops[i]` being that of `group.queries[i]`. `exact` gives
+    /// what is offered for a query and a row.
+    pub(crate) fn scan(
+        &self,
+        vectors: Vectors<'_>,
+        group: &Group,
+        (rows, terms): (&[u32], &[f32]),
+        tops: &mut [TopK],
+        exact: impl Fn(u32, u32) -> Neighbor,
+    ) {
         let mut limits = Limits {
             offsets: [f32::INFINITY; PANEL_QUERIES],
             slopes: [0.0; PANEL_QUERIES],
@@ -134,7 +134,7 @@ impl<'a> Panels<'a> {
         for (rows, terms) in rows.chunks(PANEL_ROWS).zip(terms.chunks(PANEL_ROWS)) {
             let masks = self
                 .kernels
-                .panel(self.sum, &group.panel, self.space.vectors, rows, &limits, terms);
+                .panel(self.sum, &group.panel, vectors, rows, &limits, terms);
             for (&mask, &row) in masks.iter().zip(rows) {
                 let mut mask = mask;
                 while mask != 0 {
@@ -143,9 +143,9 @@ impl<'a> Panels<'a> {
                     let (Some(&query), Some(top)) = (group.queries.get(lane), tops.get_mut(lane)) else {
                         break;
                     };
-                    let Some(scorer) = self.scorer(query) else { break };
                     let bound = top.bound();
-                    top.push(scorer.one(row), row);
+                    let offered = exact(query, row);
+                    top.push(offered.distance, offered.row);
                     if top.bound() < bound {
                         self.limit(&mut limits, lane, query, top.bound());
                     }
@@ -162,7 +162,7 @@ impl<'a> Panels<'a> {
         let size = self.sizes.get(query as usize).copied().unwrap_or(f32::NAN);
         // What is smaller than the smallest normal number is rounded by more than a part of itself.
         let least = f32::MIN_POSITIVE;
-        (*offset, *slope) = match (self.space.metric, self.sum) {
+        (*offset, *slope) = match (self.metric, self.sum) {
             (Metric::L2, PanelSum::NegatedL2) => (-bound * (1.0 + self.error) - least, 0.0),
             (Metric::L2, PanelSum::Product) => ((size * (1.0 - self.error) - bound) / 2.0 - least, 1.0),
             (Metric::Ip, _) => (-bound - least, -self.error * size),

@@ -1,6 +1,7 @@
 //! Passwords: from a variable or a file, since everybody on a machine sees the command lines of its processes.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
@@ -35,6 +36,19 @@ impl Password {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the password file {}", file.display()))?;
         Ok(text.lines().next().map(|line| Self(line.to_owned())))
+    }
+
+    /// Asks the person at the terminal, who types unseen; nothing when nobody is there, or when nothing is typed.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    pub fn ask(user: &str) -> anyhow::Result<Option<Self>> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let typed = rpassword::prompt_password(format!("Password for user {user}: "))
+            .context("cannot read a password from the terminal")?;
+        Ok((!typed.is_empty()).then_some(Self(typed)))
     }
 
     /// What it is.

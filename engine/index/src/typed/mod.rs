@@ -13,6 +13,7 @@
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 //! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics; these themselves for [`search_elements`] | those of the elements |
 
+mod batch;
 mod bm25;
 mod element;
 mod element_search;
@@ -27,6 +28,7 @@ mod sparse;
 use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
+pub use batch::exact_search_any_batch;
 pub use bm25::{Bm25, Bm25Query, DEFAULT_B, DEFAULT_K1, idf};
 pub use element::ElementType;
 pub use element_search::{ElementNeighbor, search_elements};

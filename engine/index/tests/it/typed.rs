@@ -4,9 +4,11 @@ use elanus_index::kernels::narrow::{bfloat16_to_f32, f32_to_bfloat16, half_to_f3
 use elanus_index::typed::Scorer;
 use elanus_index::{
     AnyMetric, BitMetric, Bitset, Metric, Neighbor, PairError, Rows, SearchStats, SparseVector,
-    SparseVectors, VectorRef, Vectors, VectorsRef, Window, exact_search_any,
+    SparseVectors, VectorRef, Vectors, VectorsRef, Window, exact_search_any, exact_search_any_batch,
 };
 use proptest::prelude::*;
+
+use crate::data::Rng;
 
 /// Row numbers are right when their true distances are the best ones, up to the rounding of `f32`.
 fn check(
@@ -197,3 +199,84 @@ fn what_has_no_distance_is_refused() {
         "vectors of type sparse have no metric HAMMING, allowed are L2, IP, COSINE"
     );
 }
+
+/// Blocks, panels and tasks all have their edges crossed: every number of queries around the width of a panel, filters, rows
+/// that tie, numbers that overflow and vanish.
+#[test]
+fn a_batch_of_any_type_equals_single_searches() {
+    let mut rng = Rng(5);
+    for (dim, rows) in [(3usize, 1500usize), (64, 1100), (200, 700)] {
+        let draw: Vec<i8> = (0..dim * rows).map(|_| (rng.below(9) * 30) as i8).collect();
+        let halves: Vec<u16> = draw.iter().map(|value| half(*value)).collect();
+        let scaled = |scale: f32| -> Vec<u16> {
+            draw.iter()
+                .map(|value| f32_to_bfloat16(f32::from(*value) * scale))
+                .collect()
+        };
+        let (brains, huge, tiny) = (scaled(0.125), scaled(1e30), scaled(1e-25));
+        let bytes: Vec<u8> = draw.iter().map(|value| *value as u8).collect();
+        let floats: Vec<f32> = draw.iter().map(|value| f32::from(*value)).collect();
+        let types: [(VectorsRef<'_>, &[AnyMetric]); 7] = [
+            (VectorsRef::Int8s(Rows::new(&draw, dim).unwrap()), &NUMBERS),
+            (VectorsRef::Halves(Rows::new(&halves, dim).unwrap()), &NUMBERS),
+            (VectorsRef::BFloat16s(Rows::new(&brains, dim).unwrap()), &NUMBERS),
+            (VectorsRef::BFloat16s(Rows::new(&huge, dim).unwrap()), &NUMBERS),
+            (VectorsRef::BFloat16s(Rows::new(&tiny, dim).unwrap()), &NUMBERS),
+            (VectorsRef::Floats(Vectors::new(&floats, dim).unwrap()), &NUMBERS),
+            (VectorsRef::Bits(Rows::new(&bytes, dim).unwrap()), &BITS),
+        ];
+        let allow = Bitset::from_fn(rows, |row| row % 3 == 1 || row % 7 == 0);
+        for (vectors, metrics) in types {
+            for (&metric, count) in metrics.iter().cycle().zip([1, 2, 5, 16, 47, 49, 130]) {
+                let queries: Vec<VectorRef<'_>> =
+                    (0..count).map(|query| vectors.row(query * 13 % rows)).collect();
+                for (allow, k) in [(None, 10), (Some(&allow), 10), (Some(&allow), rows), (None, 0)] {
+                    let (mut together, mut apart) = (SearchStats::default(), SearchStats::default());
+                    let batch =
+                        exact_search_any_batch(metric, vectors, &queries, k, allow, &mut together).unwrap();
+                    assert_eq!(batch.len(), count);
+                    for (query, found) in queries.iter().zip(&batch) {
+                        let single = exact_search_any(
+                            metric,
+                            vectors,
+                            *query,
+                            k,
+                            Window::default(),
+                            allow,
+                            &mut apart,
+                        )
+                        .unwrap();
+                        assert_eq!(
+                            *found,
+                            single,
+                            "{metric} {} dimension {dim}, {count} queries",
+                            query.kind()
+                        );
+                    }
+                    assert!(k == 0 || together.distances == apart.distances);
+                }
+            }
+        }
+    }
+    let (floats, bytes) = ([1.0f32, 2.0], [1u8, 2]);
+    let (vectors, bits) = (
+        VectorsRef::Floats(Vectors::new(&floats, 2).unwrap()),
+        VectorRef::Bits(&bytes),
+    );
+    let mut stats = SearchStats::default();
+    let error = exact_search_any_batch(Metric::L2.into(), vectors, &[bits], 1, None, &mut stats);
+    assert!(matches!(error, Err(PairError::Metric { .. })), "{error:?}");
+    let short = VectorRef::Floats(&floats[..1]);
+    let error = exact_search_any_batch(Metric::L2.into(), vectors, &[short], 1, None, &mut stats);
+    assert!(matches!(error, Err(PairError::Dimensions { .. })), "{error:?}");
+}
+
+const NUMBERS: [AnyMetric; 3] = [
+    AnyMetric::Numbers(Metric::L2),
+    AnyMetric::Numbers(Metric::Ip),
+    AnyMetric::Numbers(Metric::Cosine),
+];
+const BITS: [AnyMetric; 2] = [
+    AnyMetric::Bits(BitMetric::Hamming),
+    AnyMetric::Bits(BitMetric::Jaccard),
+];

@@ -76,7 +76,7 @@ pub struct SqlArgs {
 /// As whom to connect to a server that asks.
 #[derive(Debug, Args)]
 pub struct UserArgs {
-    /// User to connect to a server as; the password is in the variable ELANUS_PASSWORD or in a file
+    /// User to connect to a server as; the password is in the variable ELANUS_PASSWORD, in a file, or typed
     #[arg(long, env = "ELANUS_USER", value_name = "NAME")]
     user: Option<String>,
     /// File whose first line is the password of the user
@@ -85,15 +85,16 @@ pub struct UserArgs {
 }
 
 impl UserArgs {
-    /// The name and the password that were given; nothing without a name.
+    /// The name, and the password that was given or is asked for; nothing without a name.
     ///
     /// # Errors
-    /// There is a name and no password.
+    /// There is a name and no password, and nobody who could type one.
     pub fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
         let Some(user) = &self.user else { return Ok(None) };
-        let password = Password::read(self.password_file.as_deref(), PASSWORD)?;
+        let given = Password::read(self.password_file.as_deref(), PASSWORD)?;
+        let password = given.map_or_else(|| Password::ask(user), |given| Ok(Some(given)))?;
         let password = password.with_context(|| {
-            format!("--user {user} needs a password: in the variable {PASSWORD}, or in the file that --password-file names")
+            format!("--user {user} needs a password: in the variable {PASSWORD}, in the file that --password-file names, or typed")
         })?;
         Ok(Some(Credentials {
             user: user.clone(),

@@ -97,7 +97,7 @@ impl Shell {
             if !statements.rest.is_empty() {
                 continue;
             }
-            if !pending.trim().is_empty() {
+            if !pending.trim().is_empty() && !has_password(&pending) {
                 editor.add_history_entry(pending.trim())?;
             }
             let mut defines = false;
@@ -185,6 +185,12 @@ fn is_definition(statement: &str) -> bool {
     ["CREATE", "DROP", "ALTER", "USE"]
         .iter()
         .any(|word| first.eq_ignore_ascii_case(word))
+}
+
+/// Whether a text may hold a password, as `CREATE USER .. PASSWORD '..'` does; it is not kept in the history.
+fn has_password(text: &str) -> bool {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .any(|word| word.eq_ignore_ascii_case("password"))
 }
 
 fn history_file() -> Option<PathBuf> {
