@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Neighbor, PairError, SearchParams, SearchStats,
+    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Neighbor, SearchParams, SearchStats,
     VectorLists, VectorRef, Vectors, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
 };
 use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
@@ -559,28 +559,8 @@ impl Unit {
 
     /// Whether [`Unit::search_batch`] reads each row once for many queries, and is not just one search after the other.
     pub fn batches(&self, field: &str, metric: AnyMetric, exact: bool) -> bool {
-        match self.serving(field, metric, exact) {
-            None => !matches!(metric, AnyMetric::MaxSim(_)),
-            Some(AnyIndex::Dense(index)) => matches!(
-                index.kind(),
-                IndexKind::Flat
-                    | IndexKind::GpuBruteForce
-                    | IndexKind::GpuIvfFlat
-                    | IndexKind::GpuIvfPq
-                    | IndexKind::GpuCagra
-            ),
-            Some(AnyIndex::Typed(index)) => {
-                matches!(index.kind(), IndexKind::Flat | IndexKind::GpuBruteForce)
-            }
-            Some(
-                AnyIndex::TypedLists(_)
-                | AnyIndex::BitLists(_)
-                | AnyIndex::MinHash(_)
-                | AnyIndex::Disk(_)
-                | AnyIndex::Sparse(_)
-                | AnyIndex::Lists(_),
-            ) => false,
-        }
+        self.serving(field, metric, exact)
+            .map_or(!matches!(metric, AnyMetric::MaxSim(_)), AnyIndex::batches)
     }
 
     /// The index that a search goes to; none when every allowed row is looked at.
@@ -608,34 +588,12 @@ impl Unit {
         if let Some(query) = queries.iter().find(|query| query.dim() != column.dim()) {
             return Err(dimensions(field, query.dim(), column.dim()));
         }
-        let failed = |e: PairError| Error::InvalidParameter(format!("field '{field}': {e}"));
-        if let Some(AnyIndex::Typed(index)) = self.serving(field, metric, exact) {
-            let found = index.search_batch(column.vectors()?, queries, k, params, allow, stats);
-            return found.map_err(failed);
-        }
-        if let Some(AnyIndex::Dense(index)) = self.serving(field, metric, exact) {
-            let vectors = column.as_vectors()?;
-            let values: Vec<f32> = queries.iter().flat_map(floats_of).copied().collect();
-            let together = Vectors::new(&values, vectors.dim()).ok();
-            if let Some(together) = together.filter(|together| together.len() == queries.len()) {
-                return Ok(index.search_batch(vectors, together, k, params, allow, stats));
-            }
-        }
-        exact_search_any_batch(metric, column.vectors()?, queries, k, allow, stats).map_err(failed)
-    }
-}
-
-/// A query's 32-bit floats; none of one that has others.
-fn floats_of<'a>(query: &VectorRef<'a>) -> &'a [f32] {
-    match *query {
-        VectorRef::Floats(values) => values,
-        VectorRef::Halves(_)
-        | VectorRef::BFloat16s(_)
-        | VectorRef::Int8s(_)
-        | VectorRef::Bits(_)
-        | VectorRef::Sparse(_)
-        | VectorRef::Terms(_)
-        | VectorRef::List(_) => &[],
+        let vectors = column.vectors()?;
+        let found = match self.serving(field, metric, exact) {
+            Some(index) => index.search_batch(vectors, queries, k, params, allow, stats),
+            None => exact_search_any_batch(metric, vectors, queries, k, allow, stats),
+        };
+        found.map_err(|e| Error::InvalidParameter(format!("field '{field}': {e}")))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::BuildOptions;
 use crate::sparse::SparseIndex;
 use crate::typed::{ElementType, ListIndex, TypedIndex, VectorRef, VectorsRef};
+use crate::vectors::Vectors;
 
 /// As many bytes of a blob as tell what it is.
 const FIRST_BYTES: u64 = 16;
@@ -349,4 +350,70 @@ impl AnyIndex {
             _ => exact_search_any(self.metric(), vectors, query, k, params.within, allow, stats),
         }
     }
+
+    /// Whether [`AnyIndex::search_batch`] reads each row once for many queries, and is not just one search after the other.
+    pub fn batches(&self) -> bool {
+        match self {
+            Self::Dense(index) => matches!(
+                index.kind(),
+                IndexKind::Flat
+                    | IndexKind::GpuBruteForce
+                    | IndexKind::GpuIvfFlat
+                    | IndexKind::GpuIvfPq
+                    | IndexKind::GpuCagra
+            ),
+            Self::Typed(index) => matches!(index.kind(), IndexKind::Flat | IndexKind::GpuBruteForce),
+            Self::TypedLists(_)
+            | Self::BitLists(_)
+            | Self::MinHash(_)
+            | Self::Disk(_)
+            | Self::Sparse(_)
+            | Self::Lists(_) => false,
+        }
+    }
+
+    /// [`AnyIndex::search`] for each of `queries`.
+    ///
+    /// # Errors
+    /// As [`exact_search_any`].
+    pub fn search_batch(
+        &self,
+        vectors: VectorsRef<'_>,
+        queries: &[VectorRef<'_>],
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Vec<Neighbor>>, PairError> {
+        match (self, vectors) {
+            (Self::Typed(index), _) => {
+                return index.search_batch(vectors, queries, k, params, allow, stats);
+            }
+            (Self::Dense(index), VectorsRef::Floats(vectors)) if index.dim() == vectors.dim() => {
+                if let Some(floats) = floats_of(queries, index.dim())
+                    && let Ok(queries) = Vectors::new(&floats, index.dim())
+                {
+                    return Ok(index.search_batch(vectors, queries, k, params, allow, stats));
+                }
+            }
+            _ => {}
+        }
+        let search = |&query: &VectorRef<'_>| self.search(vectors, query, k, params, allow, stats);
+        queries.iter().map(search).collect()
+    }
+}
+
+/// Vectors of 32-bit floats row-major; `None` when one is of another type or dimension.
+fn floats_of(vectors: &[VectorRef<'_>], dim: usize) -> Option<Vec<f32>> {
+    let mut floats = Vec::with_capacity(vectors.len() * dim);
+    for vector in vectors {
+        let VectorRef::Floats(vector) = vector else {
+            return None;
+        };
+        if vector.len() != dim {
+            return None;
+        }
+        floats.extend_from_slice(vector);
+    }
+    Some(floats)
 }

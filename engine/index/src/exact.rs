@@ -18,12 +18,16 @@ use crate::strategy::Strategy;
 use crate::vectors::Vectors;
 use crate::window::Window;
 
-/// Rows scored between two looks at the heap.
+/// Rows by number that are scored between two looks at the heap.
 const BLOCK_ROWS: usize = 256;
+/// The same of contiguous rows, which are read in four places at once.
+const SCAN_ROWS: usize = 1024;
 /// Floats of a row block in a batch: half of a usual second-level cache.
 const BLOCK_FLOATS: usize = 64 * 1024;
-/// Work (floats read) above which a search uses the thread pool.
-const PARALLEL_FLOATS: usize = 1 << 24;
+/// Floats read by one query above which it uses the thread pool: about a millisecond's.
+const PARALLEL_SCAN: usize = 1 << 22;
+/// The same of a batch, whose floats are in cache most of the time.
+const PARALLEL_BATCH: usize = 1 << 24;
 
 /// The `k` rows of `vectors` nearest to `query`, best first, out of the rows in `allow` (all when `None`; rows beyond its
 /// end are not allowed). Nothing is found when the query's dimension differs from the rows'.
@@ -84,10 +88,10 @@ pub(crate) fn exact_in(
         scan_rows(&scorer, from, to, allow, &mut top);
         top
     };
-    let top = if scored * vectors.dim() < PARALLEL_FLOATS {
+    let top = if scored * vectors.dim() < PARALLEL_SCAN {
         scan(0, vectors.len())
     } else {
-        let part = (PARALLEL_FLOATS / 8 / vectors.dim()).max(BLOCK_ROWS);
+        let part = (PARALLEL_SCAN / 8 / vectors.dim()).max(SCAN_ROWS);
         let parts = (0..vectors.len().div_ceil(part)).into_par_iter();
         parts
             .map(|index| scan(index * part, ((index + 1) * part).min(vectors.len())))
@@ -104,11 +108,10 @@ pub(crate) fn exact_in(
 
 /// Offers rows `from..to` to the heap with their exact distances.
 fn scan_rows(scorer: &Scorer<'_>, from: usize, to: usize, allow: Option<&Bitset>, top: &mut TopK) {
-    let mut distances = [0.0f32; BLOCK_ROWS];
-    let mut picked = [0u32; BLOCK_ROWS];
     let Some(allow) = allow else {
-        for first in (from..to).step_by(BLOCK_ROWS) {
-            let out = &mut distances[..BLOCK_ROWS.min(to - first)];
+        let mut distances = [0.0f32; SCAN_ROWS];
+        for first in (from..to).step_by(SCAN_ROWS) {
+            let out = &mut distances[..SCAN_ROWS.min(to - first)];
             scorer.block(first, out);
             for (row, &distance) in (first as u32..).zip(out.iter()) {
                 top.push(distance, row);
@@ -116,6 +119,8 @@ fn scan_rows(scorer: &Scorer<'_>, from: usize, to: usize, allow: Option<&Bitset>
         }
         return;
     };
+    let mut distances = [0.0f32; BLOCK_ROWS];
+    let mut picked = [0u32; BLOCK_ROWS];
     let mut rows = allow.iter_range(from, to);
     loop {
         let mut count = 0;
@@ -153,7 +158,7 @@ pub(crate) fn exact_batch_in(
         .chunks(panels.group_queries())
         .map(|queries| panels.group(queries))
         .collect();
-    let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
+    let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_BATCH;
     let row_parts = if parallel {
         2 * rayon::current_num_threads()
     } else {

@@ -4,12 +4,14 @@
 //! operand is as long as the packing says.
 
 use std::arch::x86_64::{
-    __m512i, _mm256_add_epi16, _mm256_permute2x128_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
-    _mm512_add_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
-    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_mask_blend_epi8,
-    _mm512_movepi8_mask, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_si512,
-    _mm512_sub_epi16, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
+    __m512, __m512i, _mm_cvtss_f32, _mm256_add_epi16, _mm256_permute2x128_si256, _mm256_unpackhi_epi16,
+    _mm256_unpacklo_epi16, _mm512_add_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_castps512_ps128,
+    _mm512_castsi512_si256, _mm512_cvtepu16_epi32, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_max_ps, _mm512_min_ps,
+    _mm512_movepi8_mask, _mm512_or_si512, _mm512_permute_ps, _mm512_permutex2var_epi8, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_f32x4,
+    _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_unpackhi_epi16,
+    _mm512_unpacklo_epi16,
 };
 
 use super::packing::RUN;
@@ -259,4 +261,34 @@ pub(super) unsafe fn bytes(unit_bytes: usize, codes: &[u8], operand: &[u8], out:
             unsafe { _mm512_storeu_si512(slots.as_mut_ptr().cast(), total) };
         }
     }
+}
+
+/// Smallest numbers of tables of 16 floats, and the widest range, as the plain form finds them.
+#[target_feature(enable = "avx512f")]
+pub(super) fn ranges(tables: &[f32], lows: &mut [f32]) -> f32 {
+    /// Lanes 8 to 15, 4 to 7, 2 and 3, and 1, in front.
+    macro_rules! fold {
+        ($values:expr, $pick:ident) => {{
+            let mut values: __m512 = $values;
+            values = $pick(_mm512_shuffle_f32x4::<0b01_00_11_10>(values, values), values);
+            values = $pick(_mm512_shuffle_f32x4::<0b10_11_00_01>(values, values), values);
+            values = $pick(_mm512_permute_ps::<0b01_00_11_10>(values), values);
+            values = $pick(_mm512_permute_ps::<0b10_11_00_01>(values), values);
+            _mm_cvtss_f32(_mm512_castps512_ps128(values))
+        }};
+    }
+    let mut widest = 0.0f32;
+    for (table, slot) in tables.chunks_exact(16).zip(lows) {
+        // SAFETY: 16 floats.
+        let table = unsafe { _mm512_loadu_ps(table.as_ptr()) };
+        // A number that is none is left out, and the later of equal ones counts.
+        let low = fold!(_mm512_min_ps(table, _mm512_set1_ps(f32::INFINITY)), _mm512_min_ps);
+        let high = fold!(
+            _mm512_max_ps(table, _mm512_set1_ps(f32::NEG_INFINITY)),
+            _mm512_max_ps
+        );
+        *slot = low;
+        widest = widest.max(high - low);
+    }
+    widest
 }

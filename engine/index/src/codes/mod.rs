@@ -103,8 +103,19 @@ fn round_body(tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounde
 }
 
 on_level! {
-    fn ranges(level, tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 = ranges_body
+    fn ranges_on(level, tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 = ranges_body
 }
+
+/// Smallest numbers of all tables of `entries` each, and the widest range.
+fn ranges(level: Level, tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 && entries == LANES {
+        // SAFETY: the level is one of this machine.
+        return unsafe { avx512::ranges(tables, lows) };
+    }
+    ranges_on(level, tables, entries, lows)
+}
+
 on_level! {
     fn round(level, tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounded: &mut [u8]) = round_body
 }
@@ -123,5 +134,38 @@ pub(crate) fn round_tables(packing: Packing, tables: &[f32], entries: usize) -> 
         bytes: packing.operand_of_tables(&rounded, entries),
         scale,
         bias: bias as f32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_level_finds_the_same_ranges() {
+        let mut rng = Rng::new(8);
+        for (entries, count) in [(16, 0), (16, 1), (16, 9), (4, 5), (256, 3), (17, 4)] {
+            let mut tables: Vec<f32> = (0..entries * count).map(|_| rng.normal()).collect();
+            for odd in [f32::NAN, f32::INFINITY, -0.0, 0.0, f32::NAN] {
+                let of = |level| {
+                    let mut lows = vec![0.0; count];
+                    let widest = ranges(level, &tables, entries, &mut lows);
+                    (
+                        widest.to_bits(),
+                        lows.into_iter().map(f32::to_bits).collect::<Vec<_>>(),
+                    )
+                };
+                let expected = of(Level::Plain);
+                assert!(
+                    Level::available().into_iter().all(|level| of(level) == expected),
+                    "{entries} x {count}"
+                );
+                if !tables.is_empty() {
+                    let at = rng.below(tables.len());
+                    tables[at] = odd;
+                }
+            }
+        }
     }
 }

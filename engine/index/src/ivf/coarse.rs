@@ -14,6 +14,8 @@ use super::reservoir::Reservoir;
 const MIN_LISTS: usize = 256;
 /// Centroids whose sums are made together.
 const CHUNK: usize = 256;
+/// Those that are compared together.
+const GROUP: usize = 64;
 
 /// Codes of all centroids; made when an index is built or opened, not stored.
 #[derive(Debug)]
@@ -117,15 +119,14 @@ impl Coarse {
             };
             packing.sums(level, codes, &operand.bytes, sums);
             distances(level, sums, line, terms.of(first, places), estimates);
-            for (group, estimates) in estimates.chunks(64).enumerate() {
-                let mut mask = below(level, estimates, best.bound());
-                while mask != 0 {
-                    let lane = mask.trailing_zeros() as usize;
-                    mask &= mask - 1;
-                    let list = first + group * 64 + lane;
-                    if let Some(&estimate) = estimates.get(lane).filter(|_| list < self.lists) {
-                        best.push(estimate, list as u32);
-                    }
+            for (group, estimates) in estimates.chunks(GROUP).enumerate() {
+                let first = first + group * GROUP;
+                let there = self.lists.saturating_sub(first).min(GROUP);
+                let mask = below(level, estimates, best.bound());
+                if mask != 0 && there > 0 {
+                    let numbers: [u32; GROUP] = std::array::from_fn(|lane| (first + lane) as u32);
+                    let numbers = numbers.get(..there).unwrap_or(&[]);
+                    best.push_masked(mask & (u64::MAX >> (GROUP - there)), estimates, numbers);
                 }
             }
         }

@@ -20,6 +20,7 @@
 //! | `coarse` | the nearest of many centroids by codes |
 //! | `reservoir` | the best by estimates |
 //! | `search` | the search of lists |
+//! | `batch` | many searches, list by list |
 //! | `typed` | the same families on halves and bfloat16s |
 //! | `bits` | BIN_IVF_FLAT |
 //! | `bounds` | what a code says for sure of a distance |
@@ -28,6 +29,7 @@
 //! | [`params`] | the parameters of those |
 
 mod assign;
+mod batch;
 mod bits;
 mod bounds;
 mod coarse;
@@ -55,6 +57,7 @@ use crate::scorer::Space;
 use crate::strategy::ListsPlan;
 use crate::typed::ElementType;
 use crate::vectors::Vectors;
+use batch::search_batch;
 pub use bits::BitLists;
 use bounds::BOUNDS;
 pub(crate) use coded::{Coder, IvfCoded};
@@ -245,6 +248,21 @@ impl VectorIndex for IvfFlat {
             .lists()
             .search(request, &candidates.space.scorer(query), stats);
         found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+    }
+
+    fn search_batch(
+        &self,
+        vectors: Vectors<'_>,
+        queries: Vectors<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Vec<Neighbor>> {
+        match self.rows.candidates(vectors, queries.dim(), allow) {
+            Some(candidates) => search_batch(self.lists(), &candidates, queries, k, params, stats),
+            None => vec![Vec::new(); queries.len()],
+        }
     }
 
     fn serialize(&self) -> Vec<u8> {

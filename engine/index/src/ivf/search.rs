@@ -1,6 +1,6 @@
 //! The search of lists, of whatever the stored rows are: lists know row numbers, [`Distances`] scores them.
 
-use super::bounds::Bounded;
+use super::bounds::{Bounded, QueryBounds};
 use super::coded::{CodedScan, ListCodes};
 use super::lists::Lists;
 use super::members::{ListScan, Walk};
@@ -121,7 +121,7 @@ impl ListSearch<'_> {
     }
 
     /// Whether a filter leaves so few rows of a list that scoring them costs less than scanning the codes of all.
-    fn few(&self, request: &Request<'_>) -> bool {
+    pub(super) fn few(&self, request: &Request<'_>) -> bool {
         let most = self.lists.rows() / FEW;
         request.allowed.is_some_and(|allowed| allowed < most)
     }
@@ -152,10 +152,7 @@ impl ListSearch<'_> {
         };
         let found = match (self.coded, self.bounded) {
             (Some(coded), _) if self.by_codes(&request) => {
-                let found = self.by_estimates(coded, &request, walk, exact, stats)?;
-                // Values beyond what an estimate can hold are estimated by no number, and were not kept.
-                let all = k.min(allowed.unwrap_or_else(|| self.lists.rows()));
-                Some(found).filter(|found| found.len() >= all)?
+                self.by_estimates(coded, &request, walk, exact, stats)?
             }
             (_, Some(bounded)) if self.by_codes(&request) && !self.few(&request) => {
                 self.by_bounds(bounded, &request, walk, exact, stats)?
@@ -197,9 +194,21 @@ impl ListSearch<'_> {
         let best = Reservoir::new(limit, self.lists.rows());
         let mut scan = CodedScan::new((codes, self.lists), request.query, &prepared, request.allow, best);
         self.lists.walk(request.query, walk, &mut scan, stats)?;
-        let rows = scan.best.into_rows();
+        self.best_of(scan.best, request, exact, stats)
+    }
+
+    /// The best of what was kept by estimates, with exact distances; `None` where that is not all there could be: values
+    /// beyond what an estimate can hold are estimated by no number, and were not kept.
+    pub(super) fn best_of(
+        &self,
+        kept: Reservoir,
+        request: &Request<'_>,
+        exact: &impl Distances,
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Neighbor>> {
+        let rows = kept.into_rows();
         stats.distances += rows.len() as u64;
-        let mut top = TopK::new(walk.k, rows.len());
+        let mut top = TopK::new(request.k, rows.len());
         let mut distances = [0.0f32; CHUNK];
         for rows in rows.chunks(CHUNK) {
             exact.gather(rows, &mut distances[..rows.len()]);
@@ -207,7 +216,10 @@ impl ListSearch<'_> {
                 top.push(distance, row);
             }
         }
-        Some(top.into_sorted())
+        let all = request
+            .k
+            .min(request.allowed.unwrap_or_else(|| self.lists.rows()));
+        (top.len() >= all).then(|| top.into_sorted())
     }
 
     /// As [`ListSearch::exactly`], without the rows whose codes say that they are too far.
@@ -219,28 +231,51 @@ impl ListSearch<'_> {
         exact: &impl Distances,
         stats: &mut SearchStats,
     ) -> Option<Vec<Neighbor>> {
-        let (query, metric, rows) = (request.query, self.lists.metric(), self.lists.rows());
+        let query = request.query;
         let prepared = codes.prepare(query, 0);
         let Some(of_query) = codes.query_bounds(query, &prepared) else {
             return self.exactly(request, walk, exact, stats);
         };
-        let best = Bounded::new(metric, bounds, of_query, query.len(), walk.k, rows);
+        let best = self.bounded_best(bounds, of_query, request);
         let mut scan = CodedScan::new((codes, self.lists), query, &prepared, request.allow, best);
         self.lists.walk(query, walk, &mut scan, stats)?;
-        let times = if metric == Metric::Cosine {
+        Some(self.best_of_bounded(scan.best, of_query, request, exact, stats))
+    }
+
+    /// What keeps rows by bounds.
+    pub(super) fn bounded_best<'b>(
+        &self,
+        bounds: &'b [f32],
+        of_query: QueryBounds,
+        request: &Request<'_>,
+    ) -> Bounded<'b> {
+        let (metric, dim, rows) = (self.lists.metric(), request.query.len(), self.lists.rows());
+        Bounded::new(metric, bounds, of_query, dim, request.k, rows)
+    }
+
+    /// The best of what bounds left over.
+    pub(super) fn best_of_bounded(
+        &self,
+        kept: Bounded<'_>,
+        of_query: QueryBounds,
+        request: &Request<'_>,
+        exact: &impl Distances,
+        stats: &mut SearchStats,
+    ) -> Vec<Neighbor> {
+        let times = if self.lists.metric() == Metric::Cosine {
             of_query.length
         } else {
             1.0
         };
-        let rows = scan.best.into_rows();
-        let mut top = TopK::new(walk.k, rows.len());
+        let rows = kept.into_rows();
+        let mut top = TopK::new(request.k, rows.len());
         let mut distances = [0.0f32; SMALL_CHUNK];
         let mut picked = [0u32; SMALL_CHUNK];
         for chunk in rows.chunks(SMALL_CHUNK) {
             let (Some(&(lower, _)), Some(picked)) = (chunk.first(), picked.get_mut(..chunk.len())) else {
                 break;
             };
-            if top.len() == walk.k && lower > top.bound() * times {
+            if top.len() == request.k && lower > top.bound() * times {
                 break;
             }
             for (slot, &(_, row)) in picked.iter_mut().zip(chunk) {
@@ -252,6 +287,6 @@ impl ListSearch<'_> {
                 top.push(distance, row);
             }
         }
-        Some(top.into_sorted())
+        top.into_sorted()
     }
 }

@@ -14,8 +14,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     l2,
     dot,
     dot_square,
-    l2_block,
-    dot_block,
+    l2_block: l2_in_four,
+    dot_block: dot_in_four,
     l2_gather,
     dot_gather,
     l2_tile,
@@ -130,6 +130,68 @@ fn dot_square(a: &[f32], b: &[f32]) -> (f32, f32) {
 
 one_to_many!(#[target_feature(enable = "avx512f")] l2 => l2_block, l2_gather);
 one_to_many!(#[target_feature(enable = "avx512f")] dot => dot_block, dot_gather);
+
+/// Rows of a block of which four are read at once.
+const LEAST_BLOCK: usize = 4 * 16;
+
+/// A block kernel that reads a block in four places at once: the processor asks the memory for what follows in each of them,
+/// up to the end of a page. Every row's sum is that of the pair kernel, bit for bit.
+macro_rules! in_four {
+    ($name:ident, $step:ident, $block:ident) => {
+        #[target_feature(enable = "avx512f")]
+        fn $name(query: &[f32], block: &[f32], out: &mut [f32]) {
+            let dim = query.len();
+            let rows = (block.len() / dim).min(out.len());
+            if rows < LEAST_BLOCK {
+                return $block(query, block, out);
+            }
+            let quarter = rows / 4;
+            let query_at = query.as_ptr();
+            for row in 0..quarter {
+                let mut sums = [[_mm512_setzero_ps(); 4]; 4];
+                let mut at = 0;
+                // SAFETY: rows are below `rows`, columns below `dim`; a masked load reads `dim - at` floats.
+                unsafe {
+                    let places = [0, 1, 2, 3].map(|place| block.as_ptr().add((place * quarter + row) * dim));
+                    while at + 4 * LANES <= dim {
+                        for lane in 0..4 {
+                            let at = at + lane * LANES;
+                            let query = _mm512_loadu_ps(query_at.add(at));
+                            for (sums, place) in sums.iter_mut().zip(places) {
+                                sums[lane] = $step(sums[lane], query, _mm512_loadu_ps(place.add(at)));
+                            }
+                        }
+                        at += 4 * LANES;
+                    }
+                    while at + LANES <= dim {
+                        let query = _mm512_loadu_ps(query_at.add(at));
+                        for (sums, place) in sums.iter_mut().zip(places) {
+                            sums[0] = $step(sums[0], query, _mm512_loadu_ps(place.add(at)));
+                        }
+                        at += LANES;
+                    }
+                    if at < dim {
+                        let mask = (1u16 << (dim - at)) - 1;
+                        let query = _mm512_maskz_loadu_ps(mask, query_at.add(at));
+                        for (sums, place) in sums.iter_mut().zip(places) {
+                            sums[1] = $step(sums[1], query, _mm512_maskz_loadu_ps(mask, place.add(at)));
+                        }
+                    }
+                }
+                for (place, sums) in sums.into_iter().enumerate() {
+                    out[place * quarter + row] = _mm512_reduce_add_ps(_mm512_add_ps(
+                        _mm512_add_ps(sums[0], sums[1]),
+                        _mm512_add_ps(sums[2], sums[3]),
+                    ));
+                }
+            }
+            $block(query, &block[4 * quarter * dim..], &mut out[4 * quarter..]);
+        }
+    };
+}
+
+in_four!(l2_in_four, l2_step, l2_block);
+in_four!(dot_in_four, dot_step, dot_block);
 
 /// A tile kernel: 4 queries x 4 rows in 16 sums, so each loaded register serves four times.
 macro_rules! tile {

@@ -5,7 +5,7 @@
 //! | form | shape | used by |
 //! |---|---|---|
 //! | `l2`, `dot`, `dot_square` | one to one | graph building, SQL functions |
-//! | `l2_block`, `dot_block` | one query to contiguous rows | exact search, centroids |
+//! | `l2_block`, `dot_block` | one query to contiguous rows, with AVX-512 in four places at once | exact search, centroids |
 //! | `l2_gather`, `dot_gather` | one query to rows by number, with prefetch | graph hops, lists, filtered scans |
 //! | `l2_tile`, `dot_tile` | four queries to contiguous rows | k-means, graph building |
 //! | [`panel`] | many queries to rows by number; which pairs pass a limit | batches |
@@ -227,19 +227,12 @@ fn tile_is_sound(queries: &[f32], dim: usize, block: &[f32], out: &[f32]) -> boo
     sound
 }
 
-/// Asks the memory system for the first part of `row`, which is read soon.
+/// Asks the memory system for the first part of `row`, which is read at once.
 #[inline(always)]
 pub(crate) fn prefetch<T>(row: &[T]) {
-    const LINE: usize = 64;
-    /// Beyond this the hardware follows the stream by itself.
-    const MAX_LINES: usize = 16;
-    let bytes = size_of_val(row);
-    let start = row.as_ptr().cast::<i8>();
-    let mut offset = 0;
-    while offset < bytes.min(MAX_LINES * LINE) {
-        // SAFETY: `offset` is inside the slice; a prefetch reads nothing and cannot fault.
+    each_line(row, |line| {
+        // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe {
-            let line = start.add(offset);
             #[cfg(target_arch = "x86_64")]
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line);
             #[cfg(target_arch = "aarch64")]
@@ -247,7 +240,34 @@ pub(crate) fn prefetch<T>(row: &[T]) {
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             let _ = line;
         }
-        offset += LINE;
+    });
+}
+
+/// Asks for the first part of `row` to come as near as the second-level cache: more of what is on its way fits there.
+#[inline(always)]
+pub(crate) fn prefetch_early<T>(row: &[T]) {
+    each_line(row, |line| {
+        // SAFETY: a prefetch reads nothing and cannot fault.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line);
+            #[cfg(target_arch = "aarch64")]
+            std::arch::asm!("prfm pldl2keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            let _ = line;
+        }
+    });
+}
+
+/// The cache lines of the first part of `row`.
+#[inline(always)]
+fn each_line<T>(row: &[T], mut work: impl FnMut(*const i8)) {
+    const LINE: usize = 64;
+    /// Beyond this the hardware follows the stream by itself.
+    const MAX_LINES: usize = 16;
+    let start = row.as_ptr().cast::<i8>();
+    for offset in (0..size_of_val(row).min(MAX_LINES * LINE)).step_by(LINE) {
+        work(start.wrapping_add(offset));
     }
 }
 
@@ -267,18 +287,18 @@ macro_rules! one_to_many {
         $(#[$feature])*
         unsafe fn $gather(query: &[f32], data: &[f32], rows: &[u32], out: &mut [f32]) {
             /// Rows between asking for a row and using it.
-            const AHEAD: usize = 6;
+            const AHEAD: usize = 16;
             let dim = query.len();
             let row_at = |row: u32| {
                 // SAFETY: the caller checked that every row lies inside the data.
                 unsafe { std::slice::from_raw_parts(data.as_ptr().add(row as usize * dim), dim) }
             };
             for &row in rows.iter().take(AHEAD) {
-                $crate::kernels::prefetch(row_at(row));
+                $crate::kernels::prefetch_early(row_at(row));
             }
             for (index, (&row, slot)) in rows.iter().zip(out).enumerate() {
                 if let Some(&later) = rows.get(index + AHEAD) {
-                    $crate::kernels::prefetch(row_at(later));
+                    $crate::kernels::prefetch_early(row_at(later));
                 }
                 *slot = $pair(query, row_at(row));
             }

@@ -51,7 +51,9 @@ proptest! {
     }
 
     #[test]
-    fn block_and_gather_equal_one_to_one_bit_for_bit(dim in 1usize..150, rows in 0usize..20, seed in any::<u64>()) {
+    fn block_and_gather_equal_one_to_one_bit_for_bit(
+        dim in 1usize..150, rows in prop_oneof![0usize..20, 60usize..140], seed in any::<u64>()
+    ) {
         let data = floats((rows + 1) * dim, seed);
         let (query, block) = data.split_at(dim);
         let vectors = Vectors::new(block, dim).unwrap();

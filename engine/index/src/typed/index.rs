@@ -9,6 +9,8 @@
 //!   2.. the graph's arrays, those of the codes where there are any; none for FLAT
 //! ```
 
+use rayon::prelude::*;
+
 use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
 use super::{ElementType, Rows, VectorRef, VectorsRef, exact_search_any, exact_search_any_batch};
 use crate::any_metric::AnyMetric;
@@ -305,12 +307,8 @@ impl TypedIndex {
         exact_search_any(self.metric, vectors, query, k, params.within, scanned, stats)
     }
 
-    /// [`crate::AnyIndex::search`] for each of `queries`; each row is read once for many of them where none is left out by a
-    /// structure.
-    ///
-    /// # Errors
-    /// As [`exact_search_any`].
-    pub fn search_batch(
+    /// [`TypedIndex::search`] for each of `queries`.
+    pub(crate) fn search_batch(
         &self,
         vectors: VectorsRef<'_>,
         queries: &[VectorRef<'_>],
@@ -319,21 +317,28 @@ impl TypedIndex {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Neighbor>>, PairError> {
-        if self.graph.is_some() || !params.within.is_open() {
-            let search = |&query: &VectorRef<'_>| self.search(vectors, query, k, params, allow, stats);
-            return queries.iter().map(search).collect();
-        }
-        let filter = self.valid.filtered(allow);
-        let scanned = filter.as_deref().or(self.valid.set());
-        if let Some(device) = &self.device
-            && queries.iter().all(|&query| self.fits(vectors, query))
-        {
-            let ask = TypedAsk { vectors, k, scanned };
-            if let Some(found) = device.all(ask, queries, stats) {
+        if self.graph.is_none() && params.within.is_open() {
+            let filter = self.valid.filtered(allow);
+            let scanned = filter.as_deref().or(self.valid.set());
+            if let Some(device) = &self.device
+                && queries.iter().all(|&query| self.fits(vectors, query))
+                && let Some(found) = device.all(TypedAsk { vectors, k, scanned }, queries, stats)
+            {
                 return Ok(found);
             }
+            return exact_search_any_batch(self.metric, vectors, queries, k, scanned, stats);
         }
-        exact_search_any_batch(self.metric, vectors, queries, k, scanned, stats)
+        let search = |&query: &VectorRef<'_>| {
+            let mut stats = SearchStats::default();
+            let found = self.search(vectors, query, k, params, allow, &mut stats)?;
+            Ok((found, stats))
+        };
+        let found: Vec<_> = queries.par_iter().map(search).collect::<Result<_, PairError>>()?;
+        let each = found.into_iter().map(|(found, of_query)| {
+            stats.add(&of_query);
+            found
+        });
+        Ok(each.collect())
     }
 
     /// Whether rows are those of the index, and a query is of their type and dimension.

@@ -1,6 +1,7 @@
 //! Behaviour of the index family as its users see it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod batch;
 mod blobs;
 mod coded;
 mod coded_graph;

@@ -132,6 +132,17 @@ impl ListCodes {
         self.quantizer.memory_bytes() + terms + codes
     }
 
+    /// Bytes of a row's code that a scan reads.
+    pub(in crate::ivf) fn row_bytes(&self) -> usize {
+        let packing = self.quantizer.packing();
+        packing.unit_bytes() / packing.unit()
+    }
+
+    /// Whether rows are estimated again, by all bits, if what the first say is below the bound of the moment.
+    pub(in crate::ivf) fn refines(&self) -> bool {
+        self.quantizer.kept(self.metric).planes > 0
+    }
+
     pub(super) fn base<'a>(&'a self, lists: &'a Lists, list: u32) -> &'a [f32] {
         base_of(lists, &self.bases, self.dim, list)
     }

@@ -34,6 +34,7 @@ use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::IndexedRows;
+use crate::ivf::batch::search_batch;
 use crate::ivf::kmeans::{Clusterer, OnProcessor};
 use crate::ivf::lists::Lists;
 use crate::ivf::params::CodedParams;
@@ -47,6 +48,7 @@ use crate::vectors::Vectors;
 pub(crate) use build::Coder;
 pub(super) use build::Half;
 pub(super) use list_codes::ListCodes;
+pub(super) use quantizer::Prepared;
 pub(super) use scan::{CodedScan, Keep};
 
 #[derive(Debug)]
@@ -180,6 +182,21 @@ impl VectorIndex for IvfCoded {
             .lists()
             .search(request, &candidates.space.scorer(query), stats);
         found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+    }
+
+    fn search_batch(
+        &self,
+        vectors: Vectors<'_>,
+        queries: Vectors<'_>,
+        k: usize,
+        params: &SearchParams,
+        allow: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Vec<Vec<Neighbor>> {
+        match self.rows.candidates(vectors, queries.dim(), allow) {
+            Some(candidates) => search_batch(self.lists(), &candidates, queries, k, params, stats),
+            None => vec![Vec::new(); queries.len()],
+        }
     }
 
     fn serialize(&self) -> Vec<u8> {

@@ -13,7 +13,7 @@ use crate::kernels::{kernels, prefetch};
 use crate::metric::Metric;
 
 /// Rows whose sums are made together: they stay in the first-level cache until they are compared.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 /// Bytes of the next list that are asked for while a list is scanned, in parts as long as a prefetch is.
 const AHEAD: usize = 1024;
 const AHEAD_PARTS: usize = 16;
@@ -28,6 +28,17 @@ pub(in crate::ivf) trait Keep {
 
     /// Takes a row with its estimate.
     fn push(&mut self, estimate: f32, row: u32);
+
+    /// Takes those of `rows` whose bits are set, with their estimates, of which there may be more.
+    fn push_masked(&mut self, mut mask: u64, estimates: &[f32], rows: &[u32]) {
+        while mask != 0 {
+            let lane = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            if let (Some(&estimate), Some(&row)) = (estimates.get(lane), rows.get(lane)) {
+                self.push(estimate, row);
+            }
+        }
+    }
 
     /// Rows held that may be results.
     fn len(&self) -> usize;
@@ -46,6 +57,11 @@ impl Keep for Reservoir {
         Reservoir::push(self, estimate, row);
     }
 
+    #[inline]
+    fn push_masked(&mut self, mask: u64, estimates: &[f32], rows: &[u32]) {
+        Reservoir::push_masked(self, mask, estimates, rows);
+    }
+
     fn len(&self) -> usize {
         Reservoir::len(self)
     }
@@ -62,8 +78,15 @@ pub(in crate::ivf) struct CodedScan<'a, K> {
     level: Level,
     allow: Option<&'a Bitset>,
     pub(in crate::ivf) best: K,
-    sums: [i32; CHUNK],
-    distances: [f32; CHUNK],
+}
+
+/// Sums and distances of the rows of a unit, and where it lies.
+struct Unit<'a> {
+    sums: &'a [i32],
+    distances: &'a [f32],
+    members: &'a [u32],
+    /// Of the first of `members` among all.
+    place: usize,
 }
 
 impl<'a, K: Keep> CodedScan<'a, K> {
@@ -96,8 +119,6 @@ impl<'a, K: Keep> CodedScan<'a, K> {
             level: Level::best(),
             allow,
             best,
-            sums: [0; CHUNK],
-            distances: [0.0; CHUNK],
         }
     }
 
@@ -117,24 +138,22 @@ impl<'a, K: Keep> CodedScan<'a, K> {
         }
     }
 
-    /// Offers the rows of `mask` in the unit at `at` of `distances`; they are lower bounds where there is a refiner.
+    /// Offers the rows of `mask`; their distances are lower bounds where there is a refiner.
     #[inline]
-    fn offer(&mut self, mut mask: u64, at: usize, members: &[u32], first_member: usize, line: Line) {
+    fn offer(&mut self, mut mask: u64, unit: &Unit<'_>, line: Line) {
+        let Some(refiner) = self.refiner else {
+            return self.best.push_masked(mask, unit.distances, unit.members);
+        };
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let (Some(&row), Some(&distance)) = (members.get(lane), self.distances.get(at + lane)) else {
+            let (Some(&row), Some(&distance)) = (unit.members.get(lane), unit.distances.get(lane)) else {
                 return;
             };
-            let Some(refiner) = self.refiner else {
-                self.best.push(distance, row);
-                continue;
-            };
             if distance < self.best.bound() {
-                let sum = self.sums.get(at + lane).copied().unwrap_or(0);
-                let place = first_member + lane;
+                let sum = unit.sums.get(lane).copied().unwrap_or(0);
                 self.best
-                    .push(refiner.distance(self.level, place, sum, line), row);
+                    .push(refiner.distance(self.level, unit.place + lane, sum, line), row);
             }
         }
     }
@@ -193,6 +212,7 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
             muls: &self.index.muls,
             errs: &self.index.errs,
         };
+        let (mut sums, mut estimates) = ([0i32; CHUNK], [0.0f32; CHUNK]);
         let mut found = 0;
         for (chunk, rows) in members.chunks(CHUNK).enumerate() {
             // Bits of the rows of each unit that may be returned.
@@ -217,24 +237,30 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
                 .index
                 .codes
                 .get(start * unit_bytes..(start + units) * unit_bytes);
-            let (Some(codes), Some(sums)) = (codes, self.sums.get_mut(..units * unit)) else {
+            let (Some(codes), Some(sums)) = (codes, sums.get_mut(..units * unit)) else {
                 return found;
             };
             self.packing
                 .sums(self.level, codes, &self.prepared.operand.bytes, sums);
             let terms = terms.of(start * unit, units * unit);
-            let Some(distances_of_chunk) = self.distances.get_mut(..units * unit) else {
+            let Some(estimates) = estimates.get_mut(..units * unit) else {
                 return found;
             };
-            distances(self.level, sums, line, terms, distances_of_chunk);
-            for (place, (&mask, rows)) in masks.iter().zip(rows.chunks(unit)).enumerate() {
-                let at = place * unit;
-                let near = match self.distances.get(at..at + unit) {
-                    Some(distances) => below(self.level, distances, self.best.bound()),
-                    None => 0,
-                };
-                if mask & near != 0 {
-                    self.offer(mask & near, at, rows, first_member + chunk * CHUNK + at, line);
+            distances(self.level, sums, line, terms, estimates);
+            let of_units = sums
+                .chunks(unit)
+                .zip(estimates.chunks(unit))
+                .zip(rows.chunks(unit));
+            for (at, (&mask, ((sums, distances), members))) in masks.iter().zip(of_units).enumerate() {
+                let near = mask & below(self.level, distances, self.best.bound());
+                if near != 0 {
+                    let unit = Unit {
+                        sums,
+                        distances,
+                        members,
+                        place: first_member + chunk * CHUNK + at * unit,
+                    };
+                    self.offer(near, &unit, line);
                 }
             }
         }

@@ -1,0 +1,288 @@
+//! Many searches of lists at once, list by list: a list is read from memory once for all queries that look at it.
+//!
+//! ```text
+//!   queries ──> nearest lists of all ──> scans, list by list ──> best rows, query by query
+//! ```
+//!
+//! The nearest lists of every query come first: what they hold tells how little of the others is of interest. What is
+//! found is what single searches find, for what is kept does not depend on the order of rows. Where it would, and where
+//! codes are so short that there is little to read, each query is searched by itself.
+
+use rayon::prelude::*;
+
+use super::bounds::{Bounded, QueryBounds};
+use super::coded::{CodedScan, Keep, ListCodes, Prepared};
+use super::members::ListScan;
+use super::params::CodedParams;
+use super::reservoir::Reservoir;
+use super::search::{ListSearch, Request};
+use crate::hnsw::Distances;
+use crate::index::SearchStats;
+use crate::indexed_rows::Candidates;
+use crate::neighbor::Neighbor;
+use crate::params::SearchParams;
+use crate::strategy::{ListsPlan, Strategy};
+use crate::vectors::Vectors;
+
+/// Queries that are searched together: some tens for a list, and what is kept of each stays in the last-level cache.
+const QUERIES: usize = 1024;
+/// Codes of fewer bytes are as quickly read again for every query as the queries' tables and rows are for every list.
+const LEAST_BYTES: usize = 32;
+/// The nearest of so many lists come first.
+const FIRST_OF: usize = 4;
+
+/// A query's look at a list.
+struct Look {
+    list: u32,
+    query: u32,
+    /// Of the list's centroid.
+    distance: f32,
+}
+
+/// What a query's looks came to.
+struct Looked<K> {
+    best: K,
+    /// Allowed rows of its lists.
+    found: usize,
+    /// Rows of its lists.
+    seen: usize,
+}
+
+/// [`ListSearch::search`] for every row of `queries`; an exact scan where there is nothing to be gained from lists.
+pub(super) fn search_batch(
+    search: ListSearch<'_>,
+    candidates: &Candidates<'_>,
+    queries: Vectors<'_>,
+    k: usize,
+    params: &SearchParams,
+    stats: &mut SearchStats,
+) -> Vec<Vec<Neighbor>> {
+    let request = |index| Request {
+        query: queries.row(index),
+        k,
+        params,
+        allow: candidates.filter(),
+        allowed: candidates.allowed,
+    };
+    if !queries.is_empty() && matches!(search.plan(&request(0)), ListsPlan::Scan) {
+        return candidates.scan_batch(queries, k, params.within, stats);
+    }
+    let part = queries
+        .len()
+        .div_ceil(rayon::current_num_threads())
+        .clamp(1, QUERIES);
+    let firsts: Vec<usize> = (0..queries.len()).step_by(part).collect();
+    let run = |first: usize| {
+        let mut stats = SearchStats::default();
+        let requests: Vec<Request<'_>> = (first..(first + part).min(queries.len())).map(request).collect();
+        let scorers: Vec<_> = requests
+            .iter()
+            .map(|request| candidates.space.scorer(request.query))
+            .collect();
+        let found = search.search_together(&requests, &scorers, &mut stats);
+        let found: Vec<_> = found
+            .into_iter()
+            .zip(&requests)
+            .map(|(found, request)| {
+                found.unwrap_or_else(|| candidates.scan(request.query, k, params.within, &mut stats))
+            })
+            .collect();
+        (found, stats)
+    };
+    let parts: Vec<(Vec<Vec<Neighbor>>, SearchStats)> = firsts.into_par_iter().map(run).collect();
+    let mut all = Vec::with_capacity(queries.len());
+    for (found, of_part) in parts {
+        all.extend(found);
+        stats.add(&of_part);
+    }
+    all
+}
+
+impl ListSearch<'_> {
+    /// [`ListSearch::search`] for requests that differ in their queries only.
+    fn search_together<D: Distances>(
+        &self,
+        requests: &[Request<'_>],
+        exact: &[D],
+        stats: &mut SearchStats,
+    ) -> Vec<Option<Vec<Neighbor>>> {
+        let together = match requests {
+            [first, _, ..] if self.by_codes(first) => match (self.plan(first), self.coded, self.bounded) {
+                (ListsPlan::Probe { nprobe }, Some(coded), _) => {
+                    self.by_estimates_together(coded, nprobe, requests, exact, stats)
+                }
+                (ListsPlan::Probe { nprobe }, None, Some(bounded)) if !self.few(first) => {
+                    self.by_bounds_together(bounded, nprobe, requests, exact, stats)
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        together.unwrap_or_else(|| {
+            let pairs = requests.iter().zip(exact);
+            pairs
+                .map(|(&request, exact)| self.search(request, exact, stats))
+                .collect()
+        })
+    }
+
+    /// As single searches by estimates; `None` where codes are looked at again depending on what was found before, or too short.
+    fn by_estimates_together<D: Distances>(
+        &self,
+        (params, codes): (&CodedParams, &ListCodes),
+        nprobe: usize,
+        requests: &[Request<'_>],
+        exact: &[D],
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Option<Vec<Neighbor>>>> {
+        if codes.refines() || codes.row_bytes() < LEAST_BYTES {
+            return None;
+        }
+        let prepare =
+            |request: &Request<'_>| codes.prepare(request.query, request.params.rbq_bits_query.unwrap_or(0));
+        let keep = |request: &Request<'_>| {
+            let limit = params.rescored(request.k, request.params);
+            Reservoir::new(limit, self.lists.rows())
+        };
+        let prepared: Vec<Prepared> = requests.iter().map(prepare).collect();
+        let kept = requests.iter().map(keep).collect();
+        let looked = self.look(codes, nprobe, requests, &prepared, kept);
+        let finish = |((looked, &request), exact): ((Looked<Reservoir>, &Request<'_>), &D)| {
+            if !self.suffices(&looked, nprobe, &request) {
+                return self.search(request, exact, stats);
+            }
+            self.count(&looked, nprobe, &request, stats);
+            self.best_of(looked.best, &request, exact, stats)
+        };
+        Some(looked.into_iter().zip(requests).zip(exact).map(finish).collect())
+    }
+
+    /// As single searches by bounds; `None` where a query is too large or too small for them, or codes too short.
+    fn by_bounds_together<D: Distances>(
+        &self,
+        (codes, bounds): (&ListCodes, &[f32]),
+        nprobe: usize,
+        requests: &[Request<'_>],
+        exact: &[D],
+        stats: &mut SearchStats,
+    ) -> Option<Vec<Option<Vec<Neighbor>>>> {
+        if codes.row_bytes() < LEAST_BYTES {
+            return None;
+        }
+        let prepared: Vec<Prepared> = requests
+            .iter()
+            .map(|request| codes.prepare(request.query, 0))
+            .collect();
+        let of_queries: Vec<QueryBounds> = requests
+            .iter()
+            .zip(&prepared)
+            .map(|(request, prepared)| codes.query_bounds(request.query, prepared))
+            .collect::<Option<_>>()?;
+        let kept = requests
+            .iter()
+            .zip(&of_queries)
+            .map(|(request, &of_query)| self.bounded_best(bounds, of_query, request))
+            .collect();
+        let looked = self.look(codes, nprobe, requests, &prepared, kept);
+        let finish = |((looked, of_query), (&request, exact)): (
+            (Looked<Bounded<'_>>, QueryBounds),
+            (&Request<'_>, &D),
+        )| {
+            if !self.suffices(&looked, nprobe, &request) {
+                return self.search(request, exact, stats);
+            }
+            self.count(&looked, nprobe, &request, stats);
+            Some(self.best_of_bounded(looked.best, of_query, &request, exact, stats))
+        };
+        let pairs = requests.iter().zip(exact);
+        Some(
+            looked
+                .into_iter()
+                .zip(of_queries)
+                .zip(pairs)
+                .map(finish)
+                .collect(),
+        )
+    }
+
+    /// Scans the `nprobe` nearest lists of every request, list by list.
+    fn look<K: Keep>(
+        &self,
+        codes: &ListCodes,
+        nprobe: usize,
+        requests: &[Request<'_>],
+        prepared: &[Prepared],
+        kept: Vec<K>,
+    ) -> Vec<Looked<K>> {
+        let mut looks: Vec<Vec<Look>> = vec![Vec::new(), Vec::new()];
+        for (request, query) in requests.iter().zip(0..) {
+            let nearest = self.lists.nearest(request.query, nprobe);
+            for (rank, &key) in nearest.iter().take(nprobe).enumerate() {
+                let Neighbor { distance, row: list } = Neighbor::from_key(key);
+                if let Some(looks) = looks.get_mut(usize::from(rank >= nprobe.div_ceil(FIRST_OF))) {
+                    looks.push(Look {
+                        list,
+                        query,
+                        distance,
+                    });
+                }
+            }
+        }
+        let mut counts = vec![(0, 0); requests.len()];
+        let mut scans: Vec<CodedScan<'_, K>> = requests
+            .iter()
+            .zip(prepared)
+            .zip(kept)
+            .map(|((request, prepared), best)| {
+                CodedScan::new((codes, self.lists), request.query, prepared, request.allow, best)
+            })
+            .collect();
+        for looks in &mut looks {
+            looks.sort_unstable_by_key(|look| u64::from(look.list) << 32 | u64::from(look.query));
+            let mut rest = looks.as_slice();
+            while let Some(first) = rest.first() {
+                let same = rest.partition_point(|look| look.list == first.list);
+                let (looks, later) = rest.split_at(same);
+                let members = self.lists.list(first.list);
+                for (at, look) in looks.iter().enumerate() {
+                    let query = look.query as usize;
+                    let (Some(scan), Some((found, seen))) = (scans.get_mut(query), counts.get_mut(query))
+                    else {
+                        continue;
+                    };
+                    if let (0, Some(next)) = (at, later.first()) {
+                        scan.expect(next.list);
+                    }
+                    *found += scan.scan(look.list, look.distance, members);
+                    *seen += members.len();
+                }
+                rest = later;
+            }
+        }
+        let pairs = scans.into_iter().zip(counts);
+        pairs
+            .map(|(scan, (found, seen))| Looked {
+                best: scan.best,
+                found,
+                seen,
+            })
+            .collect()
+    }
+
+    /// Whether a walk would have ended after these lists, and not in vain, see [`super::members::Members::walk`].
+    fn suffices<K>(&self, looked: &Looked<K>, nprobe: usize, request: &Request<'_>) -> bool {
+        let rows = self.lists.rows().max(1);
+        let share = request
+            .allowed
+            .map_or(0.0, |allowed| allowed as f64 / rows as f64);
+        let all = nprobe >= self.lists.count();
+        all || (looked.found >= request.k && looked.found as f64 >= looked.seen as f64 * share / 2.0)
+    }
+
+    /// Counts what a walk would have counted.
+    fn count<K>(&self, looked: &Looked<K>, nprobe: usize, request: &Request<'_>, stats: &mut SearchStats) {
+        stats.distances += (self.lists.count() + looked.found) as u64;
+        stats.lists += nprobe.min(self.lists.count()) as u64;
+        stats.strategy = Strategy::of_lists(request.allowed.is_some());
+    }
+}
