@@ -12,7 +12,7 @@ import time
 try:
     import torch
 except ImportError:
-    sys.exit("peer.py: skipped, there is no PyTorch (pip install torch)")
+    torch = None
 
 # Bytes of the largest matrix at a time.
 TILE_BYTES = 4 << 30
@@ -229,7 +229,7 @@ def measure_index(given, name, build, efforts):
 
 
 def main():
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--k", type=int, default=10)
@@ -248,6 +248,8 @@ def main():
     if given.metric not in ("L2", "IP", "COSINE"):
         parser.error(f"--metric {given.metric}: L2, IP or COSINE")
 
+    if torch is None:
+        sys.exit("peer.py: skipped, there is no PyTorch (pip install torch)")
     torch.backends.cuda.matmul.allow_tf32 = False
     name = torch.cuda.get_device_name() if given.device == "cuda" else "the processor"
     print(f"torch {torch.__version__}, {name}; rows and queries on the device, results left there")

@@ -8,9 +8,23 @@
 #
 # Four steps, of which the last two are left out, with a message, where their tool is not there: answers next to sums in
 # 64 bits and the measurement; the same in PyTorch; and the kernels under compute-sanitizer's tools.
+#
+# Exit status: 1 when something failed or the program has 20 MiB or more, 2 without the program, 3 without a device.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bench=${GPU_BENCH:-$here/gpu-bench}
+most_bytes=$((20 * 1024 * 1024))
+
+if [ ! -x "$bench" ]; then
+    echo "run.sh: there is no program $bench; cargo build --release -p elanus-gpu-bench makes it (GPU_BENCH names another place)" >&2
+    exit 2
+fi
+bytes=$(wc -c <"$bench")
+printf '==> %s: %s bytes\n' "$bench" "$bytes"
+if [ "$bytes" -ge "$most_bytes" ]; then
+    echo "run.sh: it has $bytes bytes, more than the $most_bytes that are carried; build it with --release" >&2
+    exit 1
+fi
 
 # NVRTC and cuBLAS, where they lie outside of what the system searches.
 python=${PYTHON:-python3}
@@ -23,6 +37,11 @@ for package in ${packages//:/ }; do
 done
 export LD_LIBRARY_PATH=$folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
+if ! command -v nvidia-smi >/dev/null || ! nvidia-smi --list-gpus; then
+    echo "run.sh: this machine has no GPU, or no driver for it (nvidia-smi finds none); to see that all of it works:" >&2
+    echo "  $bench --cpu --rows 5000 --queries 1,10 --seconds 0.1 --nlist 64 --m 32 --graph-degree 16" >&2
+    exit 3
+fi
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv || true
 printf '\n==> %s\n' "gpu-bench $*"
 "$bench" "$@"

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, ElementNeighbor, IndexKind, Neighbor, SearchParams, SearchStats,
-    VectorLists, VectorRef, Vectors, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
+    AnyIndex, AnyMetric, Bitset, ElementNeighbor, Neighbor, SearchParams, SearchStats, VectorLists,
+    VectorRef, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
 };
 use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
 use parking_lot::RwLock;

@@ -269,22 +269,69 @@ pub const MOST_LIST: u32 = 1024;
 /// How a graph is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalkOf {
-    /// Nodes that are kept, at most [`MOST_LIST`].
+    /// Walks for each query, which share the nodes near it.
+    pub walks: u32,
+    /// Nodes that a walk keeps, at most [`MOST_LIST`].
     pub list: u32,
-    /// Nodes whose links are followed at a time, at most as many as are kept.
+    /// Nodes whose links a walk follows at a time, at most as many as it keeps.
     pub width: u32,
     /// Most rounds.
     pub rounds: u32,
     /// Lanes that compare a row: 2, 4, 8, 16 or 32.
     pub team: u32,
-    /// Places of a query's table of nodes that were seen: a power of two above what a walk can see.
+    /// Places of a walk's table of nodes that it has seen: a power of two above what it can see.
     pub marks: u32,
+    /// Places of the table that several walks of a query share: a power of two above the nodes whose links they can follow or keep,
+    /// and with a filter also those that they can see.
+    pub shared: u32,
 }
 
-/// A device, or what stands in for one. Calls are carried out in their order.
+impl WalkOf {
+    /// Words of the tables of a query.
+    pub(super) fn table_words(&self) -> usize {
+        self.walks as usize * self.marks as usize + self.shared as usize
+    }
+}
+
+/// What walks of a batch of queries write down.
+#[derive(Debug)]
+pub struct MarksOf<B> {
+    /// Tables of the walks, whose contents do not matter.
+    pub own: B,
+    /// Tables that walks of a query share, whose contents do not matter.
+    pub shared: B,
+    /// Nodes that were compared, for each query.
+    pub scored: B,
+}
+
+impl<B> MarksOf<B> {
+    /// Room for the walks of `queries` queries, of which none has compared anything.
+    ///
+    /// # Errors
+    /// As the driver says.
+    pub fn allocate(
+        backend: &impl Backend<Buffer = B>,
+        queries: usize,
+        walk: WalkOf,
+    ) -> Result<Self, GpuError> {
+        let mut scored = backend.allocate(queries)?;
+        backend.write(&mut scored, 0, &vec![0u32; queries])?;
+        Ok(Self {
+            own: backend.allocate(queries * walk.walks as usize * walk.marks as usize)?,
+            shared: backend.allocate(queries * walk.shared as usize)?,
+            scored,
+        })
+    }
+}
+
+/// A device, or what stands in for one. Calls are carried out in their order; but [`Backend::write_beside`] only waits for calls
+/// that name the same buffer, and is only waited for by those.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// 32-bit words on the device.
     type Buffer: Send + Sync + fmt::Debug;
+
+    /// Parts of the device that work side by side.
+    fn multiprocessors(&self) -> u32;
 
     /// Room for `words` words, at least 1, whose contents are not known.
     ///
@@ -297,6 +344,23 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the buffer is too small, or as the driver says.
     fn write<W: Word>(&self, to: &mut Self::Buffer, at: usize, values: &[W]) -> Result<(), GpuError>;
+
+    /// [`Backend::allocate`] for what [`Backend::write_beside`] writes to, whose first word is 0.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn allocate_beside(&self, words: usize) -> Result<Self::Buffer, GpuError> {
+        let mut buffer = self.allocate(words)?;
+        // Memory too is there in the order of calls: what waits for this write waits for it.
+        self.write(&mut buffer, 0, &[0u32])?;
+        Ok(buffer)
+    }
+
+    /// [`Backend::write`] while the device does other things.
+    ///
+    /// # Errors
+    /// As [`Backend::write`].
+    fn write_beside<W: Word>(&self, to: &mut Self::Buffer, at: usize, values: &[W]) -> Result<(), GpuError>;
 
     /// Copies from the device the first words of a buffer, when all that was asked for before is done.
     ///
@@ -464,9 +528,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
         counts: &mut Self::Buffer,
     ) -> Result<(), GpuError>;
 
-    /// Walks a graph for each query from nodes evenly apart, comparing by differences under L2. Appends the nodes that were kept
-    /// or, with a filter, all that were scored and are allowed. `scored[query]` becomes the number of nodes compared. Bounds
-    /// are not looked at.
+    /// Walks a graph for each query from nodes all over it, comparing by differences under L2. Appends the nodes that were kept
+    /// or, with a filter, all that were scored and are allowed; several walks also append what they kept until they had followed
+    /// its links. No node is appended twice. `marks.scored[query]` grows by the nodes compared; with a filter, a node that
+    /// several walks compare counts once. Bounds are not looked at.
     ///
     /// # Errors
     /// As the driver says.
@@ -476,7 +541,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         graph: &GraphOf<'_, Self::Buffer>,
         queries: &QueriesOf<'_, Self::Buffer>,
         walk: WalkOf,
-        marks_and_scored: (&mut Self::Buffer, &mut Self::Buffer),
+        marks: &mut MarksOf<Self::Buffer>,
         lists: &mut ListsOf<Self::Buffer>,
     ) -> Result<(), GpuError>;
 }

@@ -214,25 +214,15 @@ impl<B: Backend> BruteForce<B> {
         rounds: &mut Rounds,
     ) -> Result<Found, GpuError> {
         let _turn = self.device.turn.lock();
-        let mut largest = 0.0f32;
         let resident = self.resident(task)?;
         let mut state = self.state(task, batch, width)?;
-        match resident {
+        let largest = match resident {
             Some(part) => {
                 self.compare(task, &part, &mut state, batch.len(), rounds)?;
-                largest = part.largest;
+                part.largest
             }
-            None => {
-                let rows = self.part_rows(task)?;
-                for first in (0..task.sides.vectors.len()).step_by(rows) {
-                    let count = rows.min(task.sides.vectors.len() - first);
-                    let part = self.upload(task, first, count)?;
-                    self.compare(task, &part, &mut state, batch.len(), rounds)?;
-                    // As bits, of which those of what is no number are largest.
-                    largest = f32::from_bits(largest.to_bits().max(part.largest.to_bits()));
-                }
-            }
-        }
+            None => self.compare_parts(task, &mut state, batch.len(), rounds)?,
+        };
         self.collect(state, batch.len(), largest)
     }
 }

@@ -190,7 +190,7 @@ impl GpuCagra {
         } else {
             device_of(of_index)
         };
-        let of_device = |device: &Arc<_>| GraphWalk::new(Arc::clone(device), SearchTuning::default());
+        let of_device = |device: &Arc<_>| GraphWalk::new(device, SearchTuning::default());
         Ok(Self::new(of_index, host, device.map(of_device), LEAST_WORK))
     }
 }

@@ -15,6 +15,7 @@
 //! | [`backend`] | the trait, and what its calls take |
 //! | [`budget`] | memory of a device, accounted for |
 //! | [`brute`] | exact search; `batch` and `parts` are the device's side of it |
+//! | `stream` | exact search of rows that do not stay on the device |
 //! | `shards` | exact search over several devices |
 //! | `ivf` | lists: made and scanned on the device |
 //! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
@@ -56,6 +57,7 @@ mod shards;
 mod sides;
 mod slack;
 mod start;
+mod stream;
 mod threads;
 mod tuning;
 pub mod twin;

@@ -1,26 +1,37 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
 use super::backend::{
-    Backend, BooksOf, Comparison, ElementType, GROUP, GraphOf, InvertedOf, ListsOf, NO_ROW, ProbesOf,
-    QueriesOf, RowsOf, TablesOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, ElementType, GROUP, GraphOf, InvertedOf, ListsOf, MarksOf, NO_ROW,
+    ProbesOf, QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use super::error::GpuError;
 use super::twin_codes;
 use super::twin_units::{compared, passes, row_term};
-use super::twin_walk::Walker;
+use super::twin_walk::walk_query;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 
 /// Stands in for a device.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Twin {
-    _private: (),
+    multiprocessors: u32,
+}
+
+impl Default for Twin {
+    fn default() -> Self {
+        Self { multiprocessors: 1 }
+    }
 }
 
 impl Twin {
-    /// A twin.
+    /// A twin of the smallest device.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that says that it has so many multiprocessors; 0 do not take several walks for a query to be busy.
+    pub fn with_multiprocessors(multiprocessors: u32) -> Self {
+        Self { multiprocessors }
     }
 }
 
@@ -65,6 +76,10 @@ pub(super) fn distance(comparison: Comparison, sum: f32, query_term: f32, row_te
 impl Backend for Twin {
     type Buffer = Vec<u32>;
 
+    fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
     fn allocate(&self, words: usize) -> Result<Vec<u32>, GpuError> {
         // No number, and no row: what is read before it is written shows.
         Ok(vec![u32::MAX; words])
@@ -78,6 +93,10 @@ impl Backend for Twin {
             *word = value.to_word();
         }
         Ok(())
+    }
+
+    fn write_beside<W: Word>(&self, to: &mut Vec<u32>, at: usize, values: &[W]) -> Result<(), GpuError> {
+        self.write(to, at, values)
     }
 
     fn read<W: Word>(&self, from: &Vec<u32>, values: &mut [W]) -> Result<(), GpuError> {
@@ -350,15 +369,16 @@ impl Backend for Twin {
         graph: &GraphOf<'_, Vec<u32>>,
         queries: &QueriesOf<'_, Vec<u32>>,
         walk: WalkOf,
-        (_, scored): (&mut Vec<u32>, &mut Vec<u32>),
+        marks: &mut MarksOf<Vec<u32>>,
         lists: &mut ListsOf<Vec<u32>>,
     ) -> Result<(), GpuError> {
         let stride = queries.stride as usize;
         let vectors = queries.data.chunks_exact(stride).zip(queries.terms.iter());
         let vectors = vectors.take(queries.count as usize).enumerate();
-        for ((query, (vector, &term)), scored) in vectors.zip(scored.iter_mut()) {
-            let mut walker = Walker::new(metric, graph, (vector, f32::from_word(term)), walk);
-            *scored = walker.walk(&mut |distance, row| append(lists, query, distance, row))?;
+        for ((query, (vector, &term)), scored) in vectors.zip(marks.scored.iter_mut()) {
+            let of_query = (vector, f32::from_word(term));
+            let found = &mut |distance, row| append(lists, query, distance, row);
+            *scored += walk_query(metric, graph, of_query, walk, found)?;
         }
         Ok(())
     }

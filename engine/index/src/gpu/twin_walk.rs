@@ -1,4 +1,5 @@
-//! The walk through a graph in plain Rust, step by step as the kernel takes it.
+//! Walks through a graph in plain Rust, step by step as the kernel takes them. Where several walks serve one query they follow
+//! each other here, which is one of the orders in which a device may run them.
 
 use std::collections::HashSet;
 
@@ -8,62 +9,90 @@ use super::twin::{distance, dot, outside, squared_differences};
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 
-/// A walk for one query.
-pub(super) struct Walker<'a> {
+/// What the walks of a query tell each other.
+#[derive(Default)]
+struct Shared {
+    /// Nodes that one of them has scored.
+    known: HashSet<u32>,
+    /// Nodes whose links one of them follows.
+    taken: HashSet<u32>,
+}
+
+/// One walk.
+struct Walker<'a> {
     metric: Metric,
     graph: &'a GraphOf<'a, Vec<u32>>,
     query: &'a [u32],
     query_term: f32,
     walk: WalkOf,
+    shared: &'a mut Shared,
     seen: HashSet<u32>,
+    /// Nodes that were compared.
+    scored: u32,
     /// Keys of the nodes that are kept: distance, twice the node, and 1 when its links were followed.
     list: Vec<u64>,
 }
 
-impl<'a> Walker<'a> {
-    pub(super) fn new(
-        metric: Metric,
-        graph: &'a GraphOf<'a, Vec<u32>>,
-        (query, query_term): (&'a [u32], f32),
-        walk: WalkOf,
-    ) -> Self {
-        Self {
+/// All walks of a query. Hands out what they find; gives how many nodes were compared.
+pub(super) fn walk_query(
+    metric: Metric,
+    graph: &GraphOf<'_, Vec<u32>>,
+    (query, query_term): (&[u32], f32),
+    walk: WalkOf,
+    found: &mut impl FnMut(f32, u32) -> Result<(), GpuError>,
+) -> Result<u32, GpuError> {
+    let mut shared = Shared::default();
+    let mut scored = 0;
+    for number in 0..walk.walks {
+        let mut walker = Walker {
             metric,
             graph,
             query,
             query_term,
             walk,
+            shared: &mut shared,
             seen: HashSet::new(),
+            scored: 0,
             list: Vec::new(),
-        }
+        };
+        walker.walk(number, found)?;
+        scored += walker.scored;
+    }
+    Ok(scored)
+}
+
+/// The `at`th of `count` nodes to start with: one out of each of as many ranges of nodes.
+fn start_of(at: u32, count: u32, nodes: u32) -> u32 {
+    let end_of = |at: u32| (u64::from(at) * u64::from(nodes) / u64::from(count)) as u32;
+    let (first, length) = (end_of(at), end_of(at + 1) - end_of(at));
+    let draw = (at + 1).wrapping_mul(0x9e37_79b1);
+    first + (draw >> 8) % length.max(1)
+}
+
+impl Walker<'_> {
+    fn several(&self) -> bool {
+        self.walk.walks > 1
     }
 
-    /// Hands out what is found; gives how many nodes were compared.
-    pub(super) fn walk(
+    fn walk(
         &mut self,
+        number: u32,
         found: &mut impl FnMut(f32, u32) -> Result<(), GpuError>,
-    ) -> Result<u32, GpuError> {
-        let (list, nodes, degree) = (self.walk.list, self.graph.nodes, self.graph.degree as usize);
-        let mut fresh: Vec<u32> = (0..list)
-            .map(|at| (u64::from(at) * u64::from(nodes) / u64::from(list)) as u32)
-            .collect();
+    ) -> Result<(), GpuError> {
+        let (list, walks) = (self.walk.list, self.walk.walks);
+        let start = |at| start_of(at * walks + number, list * walks, self.graph.nodes);
+        let mut fresh: Vec<u32> = (0..list).map(start).collect();
         for _ in 0..=self.walk.rounds {
             for node in fresh {
                 self.score(node, found)?;
             }
             self.list.sort_unstable();
             self.list.truncate(list as usize);
-            let open = self.list.iter_mut().filter(|key| **key & 1 == 0);
-            let parents: Vec<usize> = open
-                .take(self.walk.width as usize)
-                .map(|key| {
-                    *key |= 1;
-                    (*key as u32 >> 1) as usize
-                })
-                .collect();
+            let parents = self.parents(found)?;
             if parents.is_empty() {
                 break;
             }
+            let degree = self.graph.degree as usize;
             let links = |&node: &usize| self.graph.links.get(node * degree..(node + 1) * degree);
             fresh = parents
                 .iter()
@@ -74,11 +103,39 @@ impl<'a> Walker<'a> {
         }
         if self.graph.allow.is_none() {
             for &key in &self.list {
-                let neighbor = Neighbor::from_key(key);
-                found(neighbor.distance, self.number(neighbor.row >> 1)?)?;
+                let node = key as u32 >> 1;
+                if !self.several() || (key & 1 == 0 && self.shared.taken.insert(node)) {
+                    found(Neighbor::from_key(key).distance, self.number(node)?)?;
+                }
             }
         }
-        Ok(self.seen.len() as u32)
+        Ok(())
+    }
+
+    /// The nodes whose links are followed next. What other walks have taken leaves the list.
+    fn parents(
+        &mut self,
+        found: &mut impl FnMut(f32, u32) -> Result<(), GpuError>,
+    ) -> Result<Vec<usize>, GpuError> {
+        let mut parents = Vec::new();
+        let mut kept = Vec::with_capacity(self.list.len());
+        for key in std::mem::take(&mut self.list) {
+            let node = key as u32 >> 1;
+            if key & 1 == 1 || parents.len() == self.walk.width as usize {
+                kept.push(key);
+                continue;
+            }
+            if self.several() && !self.shared.taken.insert(node) {
+                continue;
+            }
+            kept.push(key | 1);
+            parents.push(node as usize);
+            if self.several() && self.graph.allow.is_none() {
+                found(Neighbor::from_key(key).distance, self.number(node)?)?;
+            }
+        }
+        self.list = kept;
+        Ok(parents)
     }
 
     fn number(&self, node: u32) -> Result<u32, GpuError> {
@@ -91,7 +148,7 @@ impl<'a> Walker<'a> {
         node: u32,
         found: &mut impl FnMut(f32, u32) -> Result<(), GpuError>,
     ) -> Result<(), GpuError> {
-        if !self.seen.insert(node) {
+        if self.shared.taken.contains(&node) && self.several() || !self.seen.insert(node) {
             return Ok(());
         }
         let start = node as usize * self.query.len();
@@ -110,12 +167,17 @@ impl<'a> Walker<'a> {
             row: node << 1,
         };
         self.list.push(neighbor.key());
+        let Some(allow) = self.graph.allow else {
+            self.scored += 1;
+            return Ok(());
+        };
+        if self.several() && !self.shared.known.insert(node) {
+            return Ok(());
+        }
+        self.scored += 1;
         let number = self.number(node)?;
-        let is_allowed = self.graph.allow.is_some_and(|allow| {
-            let word = allow.get(number as usize / 32);
-            word.is_some_and(|word| word >> (number % 32) & 1 == 1)
-        });
-        if is_allowed {
+        let word = allow.get(number as usize / 32);
+        if word.is_some_and(|word| word >> (number % 32) & 1 == 1) {
             found(distance, number)?;
         }
         Ok(())

@@ -31,6 +31,11 @@ impl Lent {
         self.call("emulator_set_memory", bytes);
     }
 
+    /// From now on, or no longer, streams of the emulated device do not wait for each other.
+    pub fn ignore_waits(&self, ignored: bool) {
+        self.call("emulator_ignore_waits", u64::from(ignored));
+    }
+
     pub fn is_emulated(&self) -> bool {
         self.emulator.is_some()
     }
@@ -42,6 +47,30 @@ impl Lent {
             unsafe {
                 let count: Symbol<'_, unsafe extern "C" fn() -> u32> =
                     library.get(b"emulator_launches").unwrap();
+                count()
+            }
+        })
+    }
+
+    /// Bytes of page-locked memory; `None` on a real device.
+    pub fn locked_bytes(&self) -> Option<usize> {
+        self.emulator.map(|library| {
+            // SAFETY: as declared in driver.cpp.
+            unsafe {
+                let locked: Symbol<'_, unsafe extern "C" fn() -> usize> =
+                    library.get(b"emulator_locked_bytes").unwrap();
+                locked()
+            }
+        })
+    }
+
+    /// Kernels started while another stream had something to do; `None` on a real device.
+    pub fn started_beside(&self) -> Option<u32> {
+        self.emulator.map(|library| {
+            // SAFETY: as declared in driver.cpp.
+            unsafe {
+                let count: Symbol<'_, unsafe extern "C" fn() -> u32> =
+                    library.get(b"emulator_beside").unwrap();
                 count()
             }
         })
@@ -101,6 +130,7 @@ pub fn lend() -> Option<Lent> {
         emulator: *emulator,
         _turn: turn,
     };
+    lent.ignore_waits(false);
     lent.set_seed(0);
     lent.set_memory(1 << 30);
     Some(lent)
@@ -134,12 +164,17 @@ fn emulator() -> Option<&'static Library> {
 fn compile(compiler: &str, folder: &Path) -> PathBuf {
     let table: String = kernel_names(&ElementType::ALL)
         .iter()
-        .map(|name| format!("{{\"{name}\", [](void** values) {{ emulator::call({name}, values); }}}},\n"))
+        .map(|name| {
+            format!(
+                "{{\"{name}\", [](void** values) {{ emulator::call({name}, values); }}, emulator::count_of({name}), \
+                 emulator::sizes_of({name})}},\n"
+            )
+        })
         .collect();
     let text = [
         include_str!("emulator/cuda.h"),
         &source(&ElementType::ALL),
-        "struct Kernel { const char* name; void (*call)(void**); };\nconst Kernel kernels[] = {\n",
+        "struct Kernel { const char* name; void (*call)(void**); unsigned arguments; const unsigned* sizes; };\nconst Kernel kernels[] = {\n",
         &table,
         "};\n",
         include_str!("emulator/driver.cpp"),

@@ -1,7 +1,7 @@
 //! The kernels of graphs next to their twins: detours and walks.
 
 use elanus_index::Metric;
-use elanus_index::gpu::backend::{Backend, GraphOf, ListsOf, NO_ROW, QueriesOf, WalkOf, Word};
+use elanus_index::gpu::backend::{Backend, GraphOf, ListsOf, MarksOf, NO_ROW, QueriesOf, WalkOf, Word};
 use elanus_index::gpu::twin::Twin;
 
 use crate::data::{METRICS, Rng};
@@ -103,8 +103,7 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
         count: queries as u32,
         stride: case.stride as u32,
     };
-    let mut marks = backend.allocate(queries * case.walk.marks as usize).unwrap();
-    let mut scored = backend.allocate(queries).unwrap();
+    let mut marks = MarksOf::allocate(backend, queries, case.walk).unwrap();
     let mut lists = ListsOf {
         distances: backend.allocate(queries * nodes).unwrap(),
         rows: backend.allocate(queries * nodes).unwrap(),
@@ -117,7 +116,7 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
             &graph,
             &of_queries,
             case.walk,
-            (&mut marks, &mut scored),
+            &mut marks,
             &mut lists,
         )
         .unwrap();
@@ -126,7 +125,7 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
     backend.read(&lists.distances, &mut distances).unwrap();
     backend.read(&lists.rows, &mut rows).unwrap();
     backend.read(&lists.counts, &mut counts).unwrap();
-    backend.read(&scored, &mut compared).unwrap();
+    backend.read(&marks.scored, &mut compared).unwrap();
     let found = counts.iter().enumerate().map(|(query, &count)| {
         let held = query * nodes..query * nodes + count as usize;
         let mut pairs: Vec<(u32, u32)> = held.map(|at| (rows[at], distances[at])).collect();
@@ -134,6 +133,108 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
         pairs
     });
     (found.collect(), compared)
+}
+
+/// Walks of a query follow each other, as those of the twin do, with the plain order of blocks.
+#[test]
+fn several_walks_of_a_query_are_those_of_the_twin() {
+    let Some(lent) = lend() else { return };
+    if !lent.is_emulated() {
+        return;
+    }
+    let mut rng = Rng(23);
+    for (nodes, degree, walks, list, width, rounds) in [
+        (300usize, 6usize, 2u32, 32u32, 1u32, 64u32),
+        (300, 12, 5, 7, 2, 3),
+        (400, 40, 3, 40, 30, 9),
+        (30, 5, 9, 4, 1, 20),
+    ] {
+        let links = random_links(&mut rng, nodes, degree);
+        for metric in METRICS {
+            for filtered in [false, true] {
+                let case = several(
+                    &mut rng,
+                    (metric, filtered),
+                    &links,
+                    nodes,
+                    [walks, list, width, rounds],
+                );
+                let expected = walk(&Twin::new(), &case);
+                assert_eq!(
+                    walk(&lent.device.backend, &case),
+                    expected,
+                    "{metric}, {:?}",
+                    case.walk
+                );
+            }
+        }
+    }
+}
+
+fn several(
+    rng: &mut Rng,
+    (metric, filtered): (Metric, bool),
+    links: &[u32],
+    nodes: usize,
+    [walks, list, width, rounds]: [u32; 4],
+) -> Case {
+    let (stride, table) = (8, (2 * nodes).next_power_of_two() as u32);
+    let words: Vec<u32> = (0..(2 * nodes + 1).div_ceil(32))
+        .map(|_| rng.bits() as u32)
+        .collect();
+    Case {
+        metric,
+        stride,
+        rows: rng.integers(nodes * stride).iter().map(|x| x + 0.5).collect(),
+        links: links.to_vec(),
+        queries: rng.integers(3 * stride).iter().map(|x| x + 0.5).collect(),
+        allow: filtered.then_some(words),
+        walk: WalkOf {
+            walks,
+            list,
+            width,
+            rounds,
+            team: 4,
+            marks: table,
+            shared: 2 * table,
+        },
+    }
+}
+
+/// Whatever the order in which a device runs the walks of a query: nothing is handed out twice, with its distance, and what a
+/// filter hides not at all.
+#[test]
+fn several_walks_of_a_query_hand_out_each_node_once_in_any_order() {
+    let Some(lent) = lend() else { return };
+    let (nodes, degree) = (400, 9);
+    let mut rng = Rng(24);
+    let links = random_links(&mut rng, nodes, degree);
+    for seed in 0..12 {
+        lent.set_seed(seed);
+        for filtered in [false, true] {
+            let case = several(&mut rng, (Metric::L2, filtered), &links, nodes, [4, 16, 1, 40]);
+            let (found, scored) = walk(&lent.device.backend, &case);
+            for (query, (found, scored)) in case
+                .queries
+                .chunks_exact(case.stride)
+                .zip(found.iter().zip(scored))
+            {
+                assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "seed {seed}");
+                // All of what was seen, or of what was followed or left over.
+                let allowed = |row: u32| {
+                    let words = case.allow.as_deref();
+                    words.is_none_or(|words| words[row as usize / 32] >> (row % 32) & 1 == 1)
+                };
+                assert!(found.len() >= if filtered { 16 } else { 64 } && scored as usize >= found.len());
+                for &(row, bits) in found {
+                    let node = row as usize / 2 * case.stride;
+                    let of_node = &case.rows[node..node + case.stride];
+                    let differences = query.iter().zip(of_node).map(|(a, b)| (a - b) * (a - b));
+                    assert!(allowed(row) && f32::from_bits(bits) == differences.sum::<f32>());
+                }
+            }
+        }
+    }
 }
 
 /// Whole numbers, of which many are equally far; lists and widths of every size, more links than are compared at a time.
@@ -163,11 +264,13 @@ fn walks_are_those_of_the_twin() {
                     queries: rng.integers(3 * stride).iter().map(|x| x + 0.5).collect(),
                     allow: filtered.then_some(words),
                     walk: WalkOf {
+                        walks: 1,
                         list,
                         width,
                         rounds,
                         team,
                         marks: (2 * nodes).next_power_of_two() as u32,
+                        shared: 0,
                     },
                 };
                 let expected = walk(&Twin::new(), &case);

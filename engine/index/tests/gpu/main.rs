@@ -16,5 +16,8 @@ mod list_kernels;
 mod pq;
 mod search;
 mod several;
+mod several_graphs;
+mod several_walks;
+mod transfers;
 mod typed;
 mod typed_kernels;

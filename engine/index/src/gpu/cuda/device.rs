@@ -13,9 +13,10 @@ use cudarc::nvrtc::Ptx;
 
 use super::compiler::Compiler;
 use super::source::{source, suffix};
+use super::staging::Staging;
 use crate::gpu::backend::{
-    Backend, BooksOf, Comparison, Device, ElementType, GraphOf, InvertedOf, ListsOf, ProbesOf, QueriesOf,
-    RowsOf, TablesOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, Device, ElementType, GraphOf, InvertedOf, ListsOf, MarksOf, ProbesOf,
+    QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use crate::gpu::error::GpuError;
 use crate::metric::Metric;
@@ -90,6 +91,9 @@ pub struct DeviceInfo {
 pub struct Cuda {
     info: DeviceInfo,
     stream: Arc<CudaStream>,
+    /// Copies beside what `stream` does.
+    copies: Arc<CudaStream>,
+    staging: Staging,
     /// Kernels of rows of each type, compiled when they are first wanted.
     of_types: [OnceLock<Result<OfType, GpuError>>; ElementType::ALL.len()],
     options: Options,
@@ -194,6 +198,8 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
     let kernel = |name: &str| module.load_function(name).map_err(failed("find a kernel"));
     let backend = Cuda {
         stream: context.new_stream().map_err(failed("make a stream"))?,
+        copies: context.new_stream().map_err(failed("make a stream"))?,
+        staging: Staging::new(&context),
         of_types: Default::default(),
         options: options.clone(),
         select_k: kernel("select_k")?,
@@ -325,6 +331,27 @@ impl Cuda {
             .map_err(Clone::clone)
     }
 
+    /// Copies to the device in the order of a stream. What other streams do with the buffer is waited for, and they wait for this:
+    /// `cudarc` keeps an event of the last reading and of the last writing of each buffer.
+    fn copied<W: Word>(
+        &self,
+        stream: &Arc<CudaStream>,
+        to: &mut CudaSlice<u32>,
+        at: usize,
+        values: &[W],
+    ) -> Result<(), GpuError> {
+        if at.saturating_add(values.len()) > to.len() {
+            return Err(too_small("write"));
+        }
+        let copied = self.staging.write(stream, to, at, as_words(values));
+        copied.map_err(failed("copy to it"))
+    }
+
+    /// Bytes of page-locked memory through which copies go.
+    pub fn staging_bytes(&self) -> usize {
+        self.staging.bytes()
+    }
+
     /// The kernel for a batch, and the blocks it takes for `rows` rows.
     fn comparing<'a>(&self, kernels: &'a OfType, queries: u32, rows: u32) -> (&'a CudaFunction, u32) {
         let striped = rows.div_ceil(STRIPE_ROWS).min(self.info.multiprocessors * WAVES);
@@ -350,25 +377,34 @@ impl Cuda {
 impl Backend for Cuda {
     type Buffer = CudaSlice<u32>;
 
+    fn multiprocessors(&self) -> u32 {
+        self.info.multiprocessors
+    }
+
     fn allocate(&self, words: usize) -> Result<CudaSlice<u32>, GpuError> {
         // SAFETY: any bits are a word; what is read was written before, which the emulator's rubbish would show.
         unsafe { self.stream.alloc::<u32>(words.max(1)) }.map_err(failed("allocate memory"))
     }
 
     fn write<W: Word>(&self, to: &mut CudaSlice<u32>, at: usize, values: &[W]) -> Result<(), GpuError> {
-        let room = to.try_slice_mut(at..at + values.len());
-        let mut room = room.ok_or_else(|| too_small("write"))?;
-        self.stream
-            .memcpy_htod(as_words(values), &mut room)
-            .map_err(failed("copy to it"))
+        self.copied(&self.stream, to, at, values)
+    }
+
+    fn write_beside<W: Word>(
+        &self,
+        to: &mut CudaSlice<u32>,
+        at: usize,
+        values: &[W],
+    ) -> Result<(), GpuError> {
+        self.copied(&self.copies, to, at, values)
     }
 
     fn read<W: Word>(&self, from: &CudaSlice<u32>, values: &mut [W]) -> Result<(), GpuError> {
-        let words = from.try_slice(..values.len()).ok_or_else(|| too_small("read"))?;
-        self.stream
-            .memcpy_dtoh(&words, as_words_mut(values))
-            .map_err(failed("copy from it"))?;
-        self.synchronize()
+        if values.len() > from.len() {
+            return Err(too_small("read"));
+        }
+        let read = self.staging.read(&self.stream, from, as_words_mut(values));
+        read.map_err(failed("copy from it"))
     }
 
     fn copy(&self, from: &CudaSlice<u32>, to: &mut CudaSlice<u32>) -> Result<(), GpuError> {
@@ -637,9 +673,13 @@ impl Backend for Cuda {
         graph: &GraphOf<'_, CudaSlice<u32>>,
         queries: &QueriesOf<'_, CudaSlice<u32>>,
         walk: WalkOf,
-        (marks, scored): (&mut CudaSlice<u32>, &mut CudaSlice<u32>),
+        marks: &mut MarksOf<CudaSlice<u32>>,
         lists: &mut ListsOf<CudaSlice<u32>>,
     ) -> Result<(), GpuError> {
+        if walk.walks > 1 {
+            let cleared = self.stream.memset_zeros(&mut marks.shared);
+            cleared.map_err(failed("clear memory"))?;
+        }
         let comparison = Comparison::new(metric, true) as u32;
         let nothing = 0u64;
         let mut launch = self.stream.launch_builder(&self.walk_graph);
@@ -652,14 +692,17 @@ impl Backend for Cuda {
         launch.arg(queries.data).arg(queries.terms);
         launch.arg(&queries.stride).arg(&comparison);
         launch.arg(&walk.list).arg(&walk.width).arg(&walk.rounds);
-        launch.arg(&walk.team).arg(marks).arg(&walk.marks).arg(scored);
+        launch.arg(&walk.team).arg(&walk.walks);
+        launch.arg(&mut marks.own).arg(&walk.marks);
+        launch.arg(&mut marks.shared).arg(&walk.shared);
+        launch.arg(&mut marks.scored);
         launch
             .arg(&mut lists.distances)
             .arg(&mut lists.rows)
             .arg(&mut lists.counts)
             .arg(&lists.room);
         // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
-        unsafe { launch.launch(config(queries.count.max(1), WALK_THREADS)) }
+        unsafe { launch.launch(config((queries.count * walk.walks).max(1), WALK_THREADS)) }
             .map_err(failed("start walk_graph"))?;
         Ok(())
     }

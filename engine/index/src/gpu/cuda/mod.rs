@@ -6,10 +6,12 @@
 //! | `compiler` | NVRTC: kernels from their source to machine code for one architecture, and the cache of it |
 //! | `device` | [`Backend`](super::Backend) over the driver |
 //! | `source` | the kernels' source |
+//! | `staging` | page-locked memory for copies |
 
 mod compiler;
 mod device;
 mod source;
+mod staging;
 
 pub use compiler::{Compiled, Compiler};
 pub use device::{Cuda, DeviceInfo, Options, open, open_all};

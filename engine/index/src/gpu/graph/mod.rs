@@ -6,8 +6,9 @@
 //!            links with many detours go, reverse links come                                    (device, processor)
 //!            a small HNSW over a sample of the rows on top, for processors
 //!
-//!   search:  one block for each query keeps a list of the best `itopk_size` nodes, and follows the links of the best
-//!            `search_width` that it has not followed yet, until there are none                  (device)
+//!   search:  a block for each query keeps a list of the best `itopk_size` nodes, and follows the links of the best
+//!            `search_width` that it has not followed yet, until there are none; several blocks share the work where
+//!            queries are few or the list is long                                               (device)
 //!            exact distances of the best of them --> k rows                                    (processor)
 //! ```
 //!
@@ -17,10 +18,14 @@
 //! | file | part |
 //! |---|---|
 //! | `build` | the links |
-//! | `resident` | the graph on the device |
+//! | `placement` | which device has what of the graph |
+//! | `resident` | the graph on a device |
+//! | `plan` | how a search walks |
 //! | `walk` | the search |
 
 mod build;
+mod placement;
+mod plan;
 mod resident;
 mod walk;
 
@@ -54,7 +59,7 @@ impl Host for Hnsw {
     }
 }
 
-/// Builds the graph on `device`, which must have the memory for it.
+/// Builds the graph on `device` and its peers, which must have the memory for it.
 pub(super) fn build<B: Backend>(
     device: &Arc<Device<B>>,
     params: CagraParams,
@@ -64,13 +69,13 @@ pub(super) fn build<B: Backend>(
     tuning: SearchTuning,
 ) -> Result<OnDevice<Hnsw, GraphWalk<B>>, BuildError> {
     let needed = resident::bytes(rows.count(), rows.dim, params.degree as usize);
-    check_fits(std::slice::from_ref(device), "an index GPU_CAGRA", needed)?;
+    check_fits(&device.all(), "an index GPU_CAGRA", needed)?;
     let links = build::links(device, params, &rows, vectors, options)?;
     let of_index = BuildParams::GpuCagra(params);
     let host = Hnsw::over(of_index, rows, vectors, links, options)?;
     let count = host.indexed().count() as u64;
     options.progress.advance(count, count);
-    let search = (!params.adapt_for_cpu).then(|| GraphWalk::new(Arc::clone(device), tuning));
+    let search = (!params.adapt_for_cpu).then(|| GraphWalk::new(device, tuning));
     Ok(OnDevice::new(of_index, host, search, tuning.least_work))
 }
 

@@ -1,9 +1,10 @@
-//! The graph on the device. It goes there with the first search and stays as long as the index.
+//! The graph on the device, or a part of it. It goes there with the first search and stays as long as the index.
 
 use crate::gpu::backend::{Backend, Device, GraphOf, NO_ROW};
 use crate::gpu::budget::Reservation;
 use crate::gpu::error::GpuError;
 use crate::gpu::parts::{COPY_WORDS, padded, stride_of};
+use crate::gpu::threads::for_chunks;
 use crate::hnsw::Hnsw;
 use crate::vectors::Vectors;
 
@@ -19,16 +20,82 @@ pub(super) struct GraphOnDevice<B: Backend> {
     _reserved: Reservation,
 }
 
+/// Every node whose number leaves `number` when it is divided by `of`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) number: usize,
+    pub(super) of: usize,
+}
+
+/// Links of the rows of a graph as those of the nodes of a part of it.
+struct LinksOfPart<'a> {
+    /// Of all rows, `degree` each.
+    base: &'a [u32],
+    degree: usize,
+    /// The node of each row, [`NO_ROW`] where there is none in the part.
+    node_of: &'a [u32],
+    /// Whether the part is all of the graph.
+    is_whole: bool,
+}
+
+impl LinksOfPart<'_> {
+    fn of_row(&self, row: u32) -> &[u32] {
+        let start = row as usize * self.degree;
+        self.base.get(start..start + self.degree).unwrap_or(&[])
+    }
+
+    fn node(&self, row: u32) -> Option<u32> {
+        let node = self.node_of.get(row as usize);
+        node.copied().filter(|&node| node != NO_ROW)
+    }
+
+    /// Fills the places of a row's node: links that stay in the part, then those of rows outside that it has links to, then
+    /// [`NO_ROW`].
+    fn fill(&self, row: u32, places: &mut [u32]) {
+        let own = self.of_row(row);
+        if self.is_whole {
+            for (place, &to) in places.iter_mut().zip(own) {
+                *place = self.node(to).unwrap_or(NO_ROW);
+            }
+            return;
+        }
+        let stay = own.iter().filter_map(|&to| self.node(to));
+        let outside = own.iter().filter(|&&to| to != NO_ROW && self.node(to).is_none());
+        let bridged = outside
+            .flat_map(|&over| self.of_row(over))
+            .filter(|&&to| to != row);
+        let bridged = bridged.filter_map(|&to| self.node(to));
+        let mut used = 0;
+        for node in stay.chain(bridged) {
+            let (taken, free) = places.split_at_mut(used);
+            let Some(place) = free.first_mut() else { return };
+            if !taken.contains(&node) {
+                *place = node;
+                used += 1;
+            }
+        }
+        for place in places.iter_mut().skip(used) {
+            *place = NO_ROW;
+        }
+    }
+}
+
 /// Bytes of a graph on a device.
 pub(super) fn bytes(nodes: usize, dim: usize, degree: usize) -> usize {
     nodes.saturating_mul(4 * (stride_of(dim) + degree + 2))
 }
 
 impl<B: Backend> GraphOnDevice<B> {
-    /// Uploads the base layer of a graph over `vectors`.
-    pub(super) fn upload(device: &Device<B>, host: &Hnsw, vectors: Vectors<'_>) -> Result<Self, GpuError> {
+    /// Uploads a part of the base layer of a graph over `vectors`.
+    pub(super) fn upload(
+        device: &Device<B>,
+        host: &Hnsw,
+        vectors: Vectors<'_>,
+        part: Part,
+    ) -> Result<Self, GpuError> {
         let (backend, dim) = (&device.backend, vectors.dim());
         let members = host.indexed().numbers();
+        let members: Vec<u32> = members.into_iter().skip(part.number).step_by(part.of).collect();
         let (base, degree) = host.base();
         let stride = stride_of(dim);
         let reserved = device
@@ -40,6 +107,12 @@ impl<B: Backend> GraphOnDevice<B> {
                 *place = node as u32;
             }
         }
+        let of_part = LinksOfPart {
+            base,
+            degree,
+            node_of: &node_of,
+            is_whole: part.of == 1,
+        };
         let mut data = backend.allocate(members.len() * stride)?;
         let mut links = backend.allocate(members.len() * degree)?;
         let at_once = (COPY_WORDS / stride.max(degree).max(1)).max(1);
@@ -47,13 +120,12 @@ impl<B: Backend> GraphOnDevice<B> {
             let first = turn * at_once;
             let rows = some.iter().map(|&row| vectors.row(row as usize));
             backend.write(&mut data, first * stride, &padded(rows, stride))?;
-            let of_rows = some
-                .iter()
-                .flat_map(|&row| base.get(row as usize * degree..(row as usize + 1) * degree))
-                .flatten();
-            let nodes: Vec<u32> = of_rows
-                .map(|&row| node_of.get(row as usize).copied().unwrap_or(NO_ROW))
-                .collect();
+            let mut nodes = vec![NO_ROW; some.len() * degree];
+            for_chunks(&mut nodes, degree, |at, places| {
+                if let Some(&row) = some.get(at) {
+                    of_part.fill(row, places);
+                }
+            });
             backend.write(&mut links, first * degree, &nodes)?;
         }
         let of_nodes: Vec<f32> = match host.indexed().inverse_norms() {

@@ -1,47 +1,38 @@
-//! The search of a graph on a device.
+//! The search of a graph on devices.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::placement::Placement;
+use super::plan::{Plan, Shape, plan, query_bytes};
 use super::resident::GraphOnDevice;
-use crate::gpu::backend::{Backend, Device, ListsOf, MOST_LIST, WalkOf};
+use crate::gpu::backend::{Backend, Device, ListsOf, MarksOf};
 use crate::gpu::error::GpuError;
 use crate::gpu::index::{Ask, DeviceSearch};
-use crate::gpu::parts::stride_of;
 use crate::gpu::queries::Queries;
-use crate::gpu::ranges::width;
 use crate::gpu::rescore::best_of;
 use crate::gpu::start::{Filter, Resident, queries_at_once};
+use crate::gpu::threads::at_once;
 use crate::gpu::tuning::SearchTuning;
 use crate::hnsw::Hnsw;
 use crate::index::SearchStats;
 use crate::neighbor::Neighbor;
-use crate::params::SearchParams;
 use crate::strategy::Strategy;
-
-/// `itopk_size` unless it is given.
-const DEFAULT_LIST: usize = 64;
-/// Most rounds of a walk beyond one for each node of its list, unless they are given.
-const MORE_ROUNDS: usize = 10;
 
 /// Walks the graph of one index.
 #[derive(Debug)]
 pub(crate) struct GraphWalk<B: Backend> {
-    device: Arc<Device<B>>,
+    devices: Vec<Arc<Device<B>>>,
     tuning: SearchTuning,
-    resident: Resident<GraphOnDevice<B>>,
+    resident: Resident<Placement<B>>,
+    /// The device that the next search starts with, when each has the whole graph.
+    next: AtomicUsize,
 }
 
-/// How a batch is searched.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    walk: WalkOf,
-    /// Places of a query for what the walk hands out, and for what is chosen of it.
-    rooms: [usize; 2],
-}
-
-/// What the device found of one query.
+/// What devices found of one query.
+#[derive(Default)]
 struct Found {
     rows: Vec<u32>,
     /// Nodes that were compared, and those of them that may be found.
@@ -49,143 +40,179 @@ struct Found {
     allowed: usize,
 }
 
-/// Lanes that compare a row of `dim` floats: as many as have two or four times four of them each.
-fn team_of(dim: usize) -> u32 {
-    match dim {
-        0..=32 => 4,
-        33..=128 => 8,
-        129..=256 => 16,
-        _ => 32,
+/// What a search is planned for.
+fn shape(host: &Hnsw, ask: &Ask<'_>) -> Shape {
+    Shape {
+        k: ask.k,
+        queries: ask.queries.len(),
+        dim: ask.vectors.dim(),
+        nodes: host.indexed().count(),
+        degree: host.base().1,
+        allowed: ask.candidates.allowed,
     }
 }
 
-/// How to walk; `None` where there is nothing to walk, or a list would be longer than a device keeps.
-fn plan(
-    params: &SearchParams,
-    (k, dim): (usize, usize),
-    (nodes, degree): (usize, usize),
-    allowed: Option<usize>,
-) -> Option<Plan> {
-    let chosen = width(k, 0).filter(|_| nodes > 0)?;
-    let asked = params.ef.map_or(DEFAULT_LIST, |list| list as usize).max(chosen);
-    // Under a filter the list must hold so many more for the same number of rows that may be found.
-    let part = allowed.map_or(1.0, |allowed| allowed as f64 / nodes.max(1) as f64);
-    let list = (asked as f64 / part).ceil() as usize;
-    if list > MOST_LIST as usize && nodes > MOST_LIST as usize {
-        return None;
+impl Shape {
+    /// The same for a part of the nodes.
+    fn part(self, nodes: usize) -> Self {
+        let allowed_in = |allowed: usize| (allowed * nodes).div_ceil(self.nodes.max(1));
+        Self {
+            nodes,
+            allowed: self.allowed.map(allowed_in),
+            ..self
+        }
     }
-    let list = list.min(nodes);
-    let cagra = params.cagra;
-    let width = cagra
-        .search_width
-        .map_or(1, |width| width as usize)
-        .clamp(1, list);
-    let own = 1 + (list + list / 10).min(list + MORE_ROUNDS * width) / width;
-    let rounds = cagra
-        .max_iterations
-        .filter(|&rounds| rounds > 0)
-        .map_or(own, |rounds| rounds as usize);
-    let rounds = rounds.max(cagra.min_iterations.unwrap_or(0) as usize).min(nodes);
-    let seen = rounds
-        .saturating_mul(width * degree)
-        .saturating_add(list)
-        .min(nodes);
-    let room = if allowed.is_some() { seen } else { list };
-    let team = cagra.team_size.filter(|&team| team > 0).unwrap_or(team_of(dim));
-    Some(Plan {
-        walk: WalkOf {
-            list: list as u32,
-            width: width as u32,
-            rounds: rounds as u32,
-            team,
-            marks: u32::try_from((2 * seen).next_power_of_two()).ok()?,
-        },
-        rooms: [room, chosen],
-    })
 }
 
-/// Bytes on the device for each query of a batch.
-fn query_bytes(plan: Plan, dim: usize) -> usize {
-    let [room, chosen] = plan.rooms;
-    4 * (plan.walk.marks as usize + 2 * (room + chosen) + stride_of(dim) + 8)
+impl Found {
+    /// Adds what another device found of its part.
+    fn add(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.scored += other.scored;
+        self.allowed += other.allowed;
+    }
 }
 
 impl<B: Backend> GraphWalk<B> {
-    pub(crate) fn new(device: Arc<Device<B>>, tuning: SearchTuning) -> Self {
+    /// On a device, and on its peers.
+    pub(crate) fn new(device: &Arc<Device<B>>, tuning: SearchTuning) -> Self {
         Self {
-            device,
+            devices: device.all(),
             tuning,
             resident: Resident::default(),
+            next: AtomicUsize::new(0),
         }
     }
 
-    /// Candidates of a batch of queries, the numbers of which are given.
-    fn nearest(
-        &self,
-        resident: &GraphOnDevice<B>,
-        ask: &Ask<'_>,
-        batch: &[usize],
-        plan: Plan,
-    ) -> Result<Vec<Found>, GpuError> {
-        let (device, backend) = (&self.device, &self.device.backend);
-        let (count, [room, chosen]) = (batch.len(), plan.rooms);
-        let (metric, dim) = (ask.candidates.space.metric, ask.vectors.dim());
-        let _held = device
-            .budget
-            .reserve("a batch of queries", count * query_bytes(plan, dim))?;
-        let rows = batch.iter().map(|&query| ask.queries.row(query));
-        let mut queries = Queries::upload(backend, metric, dim, rows)?;
-        let filter = Filter::upload(device, ask)?;
-        let mut marks = backend.allocate(count * plan.walk.marks as usize)?;
-        let mut scored = backend.allocate(count)?;
-        let mut lists = ListsOf::allocate(backend, count, room)?;
-        backend.write(&mut lists.counts, 0, &vec![0u32; count])?;
-        let mut best = ListsOf::allocate(backend, count, chosen)?;
-        let mut overflow = backend.allocate(1)?;
-        backend.write(&mut overflow, 0, &[0u32])?;
-        let graph = resident.graph(filter.bits());
-        backend.walk_graph(
-            metric,
-            &graph,
-            &queries.of(),
-            plan.walk,
-            (&mut marks, &mut scored),
-            &mut lists,
-        )?;
-        let (queries_count, wanted) = (count as u32, chosen as u32);
-        backend.select(
-            &lists,
-            queries_count,
-            wanted,
-            &mut best,
-            &mut queries.bounds,
-            &mut overflow,
-        )?;
-        let (mut rows, mut counts) = (vec![0u32; count * chosen], vec![0u32; count]);
-        let (mut handed_out, mut compared) = (vec![0u32; count], vec![0u32; count]);
-        backend.read(&best.rows, &mut rows)?;
-        backend.read(&best.counts, &mut counts)?;
-        backend.read(&lists.counts, &mut handed_out)?;
-        backend.read(&scored, &mut compared)?;
-        let of_queries = rows.chunks_exact(chosen).zip(&counts);
-        let of_walks = handed_out.iter().zip(&compared);
-        Ok(of_queries
-            .zip(of_walks)
-            .map(|((rows, &count), (&allowed, &scored))| Found {
-                rows: rows.iter().copied().take(count as usize).collect(),
-                scored: scored as usize,
-                allowed: allowed as usize,
-            })
-            .collect())
+    /// How the first device would walk the whole graph.
+    fn plan(&self, ask: &Ask<'_>, shape: &Shape) -> Option<Plan> {
+        let first = self.devices.first()?;
+        plan(ask.params, shape, &first.backend)
     }
+
+    /// What the graph of one device has for some queries; `None` where the processor should look.
+    fn walked(
+        &self,
+        device: &Device<B>,
+        graph: &GraphOnDevice<B>,
+        ask: &Ask<'_>,
+        queries: &[usize],
+        shape: Shape,
+    ) -> Result<Option<Vec<Found>>, GpuError> {
+        let shape = Shape {
+            queries: queries.len(),
+            ..shape.part(graph.nodes as usize)
+        };
+        let Some(plan) = plan(ask.params, &shape, &device.backend) else {
+            return Ok(None);
+        };
+        let of_query = query_bytes(plan, ask.vectors.dim());
+        let batch = queries_at_once(&device.budget, of_query, self.tuning);
+        let mut found = Vec::with_capacity(queries.len());
+        for batch in queries.chunks(batch) {
+            let _turn = device.turn.lock();
+            found.extend(nearest(device, graph, ask, batch, plan)?);
+        }
+        Ok(Some(found))
+    }
+
+    /// Candidates of all queries; `None` where the processor should look.
+    fn found(
+        &self,
+        placement: &Placement<B>,
+        ask: &Ask<'_>,
+        shape: Shape,
+    ) -> Result<Option<Vec<Found>>, GpuError> {
+        let all: Vec<usize> = (0..ask.queries.len()).collect();
+        let on: Vec<(&Arc<Device<B>>, &GraphOnDevice<B>)> =
+            self.devices.iter().zip(&placement.graphs).collect();
+        if placement.copies {
+            // Each has some of the queries; few of them do not always go to the same devices.
+            let share = all.len().div_ceil(on.len().max(1)).max(1);
+            let first = self.next.fetch_add(all.len().div_ceil(share), Ordering::Relaxed);
+            let shares: Vec<&[usize]> = all.chunks(share).collect();
+            let found = at_once(&shares, |at, queries| {
+                let Some((device, graph)) = on.get((first + at) % on.len().max(1)) else {
+                    return Ok(None);
+                };
+                self.walked(device, graph, ask, queries, shape)
+            });
+            let found: Option<Vec<Vec<Found>>> =
+                found.into_iter().flatten().collect::<Result<_, GpuError>>()?;
+            return Ok(found.map(|found| found.into_iter().flatten().collect()));
+        }
+        let found = at_once(&on, |_, (device, graph)| {
+            self.walked(device, graph, ask, &all, shape)
+        });
+        let mut merged: Vec<Found> = all.iter().map(|_| Found::default()).collect();
+        for of_part in found.into_iter().flatten() {
+            let Some(of_part) = of_part? else { return Ok(None) };
+            for (merged, found) in merged.iter_mut().zip(of_part) {
+                merged.add(found);
+            }
+        }
+        Ok(Some(merged))
+    }
+}
+
+/// Candidates of a batch of queries, the numbers of which are given.
+fn nearest<B: Backend>(
+    device: &Device<B>,
+    resident: &GraphOnDevice<B>,
+    ask: &Ask<'_>,
+    batch: &[usize],
+    plan: Plan,
+) -> Result<Vec<Found>, GpuError> {
+    let backend = &device.backend;
+    let (count, [room, chosen]) = (batch.len(), plan.rooms);
+    let (metric, dim) = (ask.candidates.space.metric, ask.vectors.dim());
+    let _held = device
+        .budget
+        .reserve("a batch of queries", count * query_bytes(plan, dim))?;
+    let rows = batch.iter().map(|&query| ask.queries.row(query));
+    let mut queries = Queries::upload(backend, metric, dim, rows)?;
+    let filter = Filter::upload(device, ask)?;
+    let mut marks = MarksOf::allocate(backend, count, plan.walk)?;
+    let mut lists = ListsOf::allocate(backend, count, room)?;
+    backend.write(&mut lists.counts, 0, &vec![0u32; count])?;
+    let mut best = ListsOf::allocate(backend, count, chosen)?;
+    let mut overflow = backend.allocate(1)?;
+    backend.write(&mut overflow, 0, &[0u32])?;
+    let graph = resident.graph(filter.bits());
+    backend.walk_graph(metric, &graph, &queries.of(), plan.walk, &mut marks, &mut lists)?;
+    let (queries_count, wanted) = (count as u32, chosen as u32);
+    backend.select(
+        &lists,
+        queries_count,
+        wanted,
+        &mut best,
+        &mut queries.bounds,
+        &mut overflow,
+    )?;
+    let (mut rows, mut counts) = (vec![0u32; count * chosen], vec![0u32; count]);
+    let (mut handed_out, mut compared) = (vec![0u32; count], vec![0u32; count]);
+    backend.read(&best.rows, &mut rows)?;
+    backend.read(&best.counts, &mut counts)?;
+    backend.read(&lists.counts, &mut handed_out)?;
+    backend.read(&marks.scored, &mut compared)?;
+    let of_queries = rows.chunks_exact(chosen).zip(&counts);
+    let of_walks = handed_out.iter().zip(&compared);
+    Ok(of_queries
+        .zip(of_walks)
+        .map(|((rows, &count), (&allowed, &scored))| Found {
+            rows: rows.iter().copied().take(count as usize).collect(),
+            scored: scored as usize,
+            allowed: allowed as usize,
+        })
+        .collect())
 }
 
 impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
     fn rows_looked_at(&self, host: &Hnsw, ask: &Ask<'_>) -> usize {
-        let (nodes, degree) = (host.indexed().count(), host.base().1);
-        let shape = (ask.k, ask.vectors.dim());
-        let plan = plan(ask.params, shape, (nodes, degree), ask.candidates.allowed);
-        plan.map_or(0, |plan| nodes.min(plan.walk.list as usize * degree))
+        let shape = shape(host, ask);
+        let plan = self.plan(ask, &shape);
+        let followed = |plan: Plan| (plan.walk.walks * plan.walk.list) as usize;
+        plan.map_or(0, |plan| shape.nodes.min(followed(plan) * shape.degree))
     }
 
     fn search(
@@ -195,46 +222,36 @@ impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
         stats: &mut SearchStats,
     ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
         let (k, allowed) = (ask.k, ask.candidates.allowed);
-        let (nodes, degree) = (host.indexed().count(), host.base().1);
+        let shape = shape(host, ask);
+        let nodes = shape.nodes;
         let wanted = k.min(allowed.unwrap_or(nodes));
-        let shape = (k, ask.vectors.dim());
-        let plan = plan(ask.params, shape, (nodes, degree), allowed);
-        let Some(plan) = plan.filter(|_| wanted > 0) else {
-            return Ok(vec![None; ask.queries.len()]);
-        };
-        let upload = || GraphOnDevice::upload(&self.device, host, ask.vectors);
-        let resident = self.resident.get(upload)?;
-        let of_query = query_bytes(plan, ask.vectors.dim());
-        let at_once = queries_at_once(&self.device.budget, of_query, self.tuning);
-        let all: Vec<usize> = (0..ask.queries.len()).collect();
-        let part = allowed.map_or(0.0, |allowed| allowed as f64 / nodes.max(1) as f64);
-        let mut results = Vec::with_capacity(all.len());
-        for batch in all.chunks(at_once) {
-            let found = {
-                let _turn = self.device.turn.lock();
-                self.nearest(&resident, ask, batch, plan)?
-            };
-            let best = batch.par_iter().zip(&found).map(|(&query, found)| {
-                // Where a filter left little near the query, a walk finds rows by chance only.
-                if (found.allowed as f64) < found.scored as f64 * part / 2.0 {
-                    return None;
-                }
-                let query = ask.queries.row(query);
-                best_of(&ask.candidates.space, query, &found.rows, k, wanted)
-            });
-            let best: Vec<Option<Vec<Neighbor>>> = best.collect();
-            for (best, found) in best.iter().zip(&found) {
-                if best.is_some() {
-                    stats.distances += found.scored as u64;
-                    stats.strategy = if allowed.is_some() {
-                        Strategy::GraphFiltered
-                    } else {
-                        Strategy::Graph
-                    };
-                }
-            }
-            results.extend(best);
+        let nothing = || vec![None; ask.queries.len()];
+        if wanted == 0 || self.plan(ask, &shape).is_none() {
+            return Ok(nothing());
         }
-        Ok(results)
+        let upload = || Placement::upload(&self.devices, host, ask.vectors);
+        let placement = self.resident.get(upload)?;
+        let Some(found) = self.found(&placement, ask, shape)? else {
+            return Ok(nothing());
+        };
+        let part = allowed.map_or(0.0, |allowed| allowed as f64 / nodes.max(1) as f64);
+        let best = found.par_iter().enumerate().map(|(query, found)| {
+            // Where a filter left little near the query, a walk finds rows by chance only.
+            if (found.allowed as f64) < found.scored as f64 * part / 2.0 {
+                return None;
+            }
+            let query = ask.queries.row(query);
+            best_of(&ask.candidates.space, query, &found.rows, k, wanted)
+        });
+        let best: Vec<Option<Vec<Neighbor>>> = best.collect();
+        for found in best.iter().zip(&found).filter(|(best, _)| best.is_some()) {
+            stats.distances += found.1.scored as u64;
+            stats.strategy = if allowed.is_some() {
+                Strategy::GraphFiltered
+            } else {
+                Strategy::Graph
+            };
+        }
+        Ok(best)
     }
 }

@@ -50,36 +50,65 @@ __device__ __forceinline__ void sort_keys(u64* keys, u32 size) {
     }
 }
 
-// Whether a node was not in the table, which has it after that. There is always an empty place.
-__device__ __forceinline__ bool first_visit(u32* marks, u32 mask, u32 node) {
-    for (u32 at = (node * 2654435761u) & mask;; at = (at + 1) & mask) {
-        const u32 old = atomicCAS(&marks[at], NO_ROW, node);
-        if (old == NO_ROW) return true;
-        if (old == node) return false;
+// Tables of keys, places of which are 0 or a key and one; there is always an empty place. Whether a key was not in the table,
+// which has it after that.
+__device__ __forceinline__ bool first_visit(u32* table, u32 mask, u32 key) {
+    for (u32 at = (key * 2654435761u) & mask;; at = (at + 1) & mask) {
+        const u32 old = atomicCAS(&table[at], 0u, key + 1);
+        if (old == 0u) return true;
+        if (old == key + 1) return false;
     }
 }
 
-// One block of 128 threads for each query. A list of the best `list` nodes so far is kept in order; each of at most `rounds` rounds
-// looks at the links of the best `width` of them that it has not looked at. It starts with nodes that are evenly apart.
-// `team` lanes compare a row. `marks` has a table of `mark_count` places, a power of two, for each query. Appends the list,
-// or, when only some rows may be found, all of those that it scored; counts in `scored` all that it scored.
+// Whether a key is in a table that other blocks write to: one that has just come may be missed.
+__device__ __forceinline__ bool was_visited(const volatile u32* table, u32 mask, u32 key) {
+    for (u32 at = (key * 2654435761u) & mask;; at = (at + 1) & mask) {
+        const u32 old = table[at];
+        if (old == 0u || old == key + 1) return old != 0u;
+    }
+}
+
+// Keys of the table that the walks of a query share: nodes that one of them has scored, and those whose links one of them follows.
+__device__ __forceinline__ u32 known(u32 node) { return 2 * node; }
+__device__ __forceinline__ u32 taken(u32 node) { return 2 * node + 1; }
+
+// The `at`th of `count` nodes to start with: one out of each of as many ranges of nodes, drawn, since rows may come in turns.
+__device__ __forceinline__ u32 start_of(u32 at, u32 count, u32 nodes) {
+    const u32 first = u32(u64(at) * nodes / count), end = u32(u64(at + 1) * nodes / count);
+    const u32 draw = (at + 1) * 2654435761u;
+    return end > first + 1 ? first + (draw >> 8) % (end - first) : first;
+}
+
+// `walks` blocks of 128 threads for each query. Each keeps a list of the best `list` nodes so far in order; in each of at most
+// `rounds` rounds it looks at the links of the best `width` of them that nobody has looked at. Together they start with nodes
+// from all over the graph. `team` lanes compare a row. `marks` has a table of `mark_count` places, a power of two, for each walk, and
+// `shared` one of `shared_count` places for each query, all 0 before, when it has several walks.
+//
+// A walk strikes a node from its list whose links another walk follows. So walks of one query share the nodes near it, and each node
+// is handed out by one of them.
+//
+// Appends the list, or, when only some rows may be found, all of those that were scored. Of several walks also what has left their
+// lists after its links were looked at. `scored` grows by the nodes that were compared, each once when only some rows may be found.
 //
 // A key is the distance, the node and, in its last bit, whether its links were looked at.
 KERNEL __launch_bounds__(128) walk_graph(const float* rows, const float* row_terms, const u32* numbers, const u32* links,
                                          u32 nodes, u32 degree, const u32* allow, const float* queries,
                                          const float* query_terms, u32 stride, u32 metric, u32 list, u32 width,
-                                         u32 rounds, u32 team, u32* marks, u32 mark_count, u32* scored,
-                                         float* distances, u32* found, u32* counts, u32 room) {
+                                         u32 rounds, u32 team, u32 walks, u32* marks, u32 mark_count, u32* shared,
+                                         u32 shared_count, u32* scored, float* distances, u32* found, u32* counts,
+                                         u32 room) {
     __shared__ u64 keys[MOST_LIST + MOST_FRESH];
     __shared__ u32 fresh[MOST_FRESH];
     __shared__ u32 parents[MOST_LIST];
     __shared__ u32 parent_count, fresh_count;
-    const u32 query = blockIdx.x, lane = threadIdx.x & 31u;
+    const u32 query = blockIdx.x / walks, walk = blockIdx.x % walks, lane = threadIdx.x & 31u;
+    const bool several = walks > 1;
     const Lists lists = {distances, found, counts, room};
     const float* const of_query = queries + u64(query) * stride;
     const Term query_terms_of = query_part(metric, query_terms[query]);
-    u32* const my_marks = marks + u64(query) * mark_count;
-    for (u32 at = threadIdx.x; at < mark_count; at += blockDim.x) my_marks[at] = NO_ROW;
+    u32* const my_marks = marks + u64(blockIdx.x) * mark_count;
+    u32* const of_all = shared + (several ? u64(query) * shared_count : 0);
+    for (u32 at = threadIdx.x; at < mark_count; at += blockDim.x) my_marks[at] = 0;
     for (u32 at = threadIdx.x; at < list; at += blockDim.x) keys[at] = ~0ull;
     if (threadIdx.x == 0) {
         parent_count = 0;
@@ -94,13 +123,13 @@ KERNEL __launch_bounds__(128) walk_graph(const float* rows, const float* row_ter
                 const u32 place = first + at;
                 u32 node;
                 if (round == 0) {
-                    node = u32(u64(place) * nodes / list);
+                    node = start_of(place * walks + walk, list * walks, nodes);
                 } else {
                     node = links[u64(parents[place / degree]) * degree + place % degree];
                 }
-                const bool is_fresh = node != NO_ROW && first_visit(my_marks, mark_count - 1, node);
-                fresh[at] = is_fresh ? node : NO_ROW;
-                if (is_fresh) atomicAdd(&fresh_count, 1u);
+                bool is_fresh = node != NO_ROW;
+                if (is_fresh && several) is_fresh = !was_visited(of_all, shared_count - 1, taken(node));
+                fresh[at] = is_fresh && first_visit(my_marks, mark_count - 1, node) ? node : NO_ROW;
             }
             __syncthreads();
             const u32 teams = blockDim.x / team;
@@ -128,8 +157,10 @@ KERNEL __launch_bounds__(128) walk_graph(const float* rows, const float* row_ter
                         const float term = row_terms[metric == METRIC_COSINE ? node : 0];
                         const float distance = distance_of(sum, query_terms_of, row_part(metric, term));
                         key = key_of(distance, node << 1);
-                        if (allow != nullptr && is_allowed(allow, numbers[node])) {
-                            append(lists, query, distance, numbers[node]);
+                        const bool filtered = allow != nullptr;
+                        if (!filtered || !several || first_visit(of_all, shared_count - 1, known(node))) {
+                            atomicAdd(&fresh_count, 1u);
+                            if (filtered && is_allowed(allow, numbers[node])) append(lists, query, distance, numbers[node]);
                         }
                     }
                     keys[list + at] = key;
@@ -142,20 +173,27 @@ KERNEL __launch_bounds__(128) walk_graph(const float* rows, const float* row_ter
             sort_keys(keys, size);
         }
         if (threadIdx.x < 32) {
-            u32 taken = 0;
-            for (u32 start = 0; start < list && taken < width; start += 32) {
+            u32 chosen = 0;
+            for (u32 start = 0; start < list && chosen < width; start += 32) {
                 const u32 at = start + lane;
                 const u64 key = at < list ? keys[at] : ~0ull;
-                const bool open = (key & 1u) == 0;
-                const u32 all = __ballot_sync(ALL_LANES, open);
-                const u32 place = taken + u32(__popc(int(all & ((1u << lane) - 1u))));
-                if (open && place < width) {
-                    parents[place] = u32(key) >> 1;
-                    keys[at] = key | 1u;
+                const u32 node = u32(key) >> 1;
+                // One after the other, since of several walks another may be faster.
+                for (u32 open = __ballot_sync(ALL_LANES, (key & 1u) == 0); open != 0 && chosen < width; open &= open - 1) {
+                    const u32 next = u32(__ffs(int(open))) - 1;
+                    u32 mine = 0;
+                    if (lane == next) {
+                        mine = !several || first_visit(of_all, shared_count - 1, taken(node));
+                        keys[at] = mine ? key | 1u : ~0ull;
+                        if (mine) parents[chosen] = node;
+                        if (mine && several && allow == nullptr) {
+                            append(lists, query, from_ordered_bits(u32(key >> 32)), numbers[node]);
+                        }
+                    }
+                    chosen += __shfl_sync(ALL_LANES, mine, int(next));
                 }
-                taken += u32(__popc(int(all)));
             }
-            if (lane == 0) parent_count = taken < width ? taken : width;
+            if (lane == 0) parent_count = chosen;
         }
         __syncthreads();
         if (parent_count == 0) break;
@@ -163,8 +201,11 @@ KERNEL __launch_bounds__(128) walk_graph(const float* rows, const float* row_ter
     if (allow == nullptr) {
         for (u32 at = threadIdx.x; at < list; at += blockDim.x) {
             const u64 key = keys[at];
-            if (key != ~0ull) append(lists, query, from_ordered_bits(u32(key >> 32)), numbers[u32(key) >> 1]);
+            const u32 node = u32(key) >> 1;
+            bool mine = key != ~0ull;
+            if (mine && several) mine = (key & 1u) == 0 && first_visit(of_all, shared_count - 1, taken(node));
+            if (mine) append(lists, query, from_ordered_bits(u32(key >> 32)), numbers[node]);
         }
     }
-    if (threadIdx.x == 0) scored[query] = fresh_count;
+    if (threadIdx.x == 0) atomicAdd(&scored[query], fresh_count);
 }

@@ -4,6 +4,9 @@
 // other. So barriers and exchanges between the lanes of a warp mean what they mean on a device, what depends on the order
 // of threads shows as a difference between seeds, and threads that wait for different things end the program with a word
 // about it. Shared memory is filled with rubbish before each block.
+//
+// Blocks take turns too: with a seed, up to three are under way at a time, and another one goes on whenever all threads of one have
+// stopped, as if they were on different multiprocessors.
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
@@ -51,29 +54,41 @@ struct Fibre {
 
 constexpr unsigned MAX_THREADS = 1024, STACK = 64 * 1024;
 
-inline Fibre fibres[MAX_THREADS];
+// A block that is under way.
+struct Block {
+    Fibre fibres[MAX_THREADS];
+    // What the lanes of a warp hand each other; two sets, because a lane may be one exchange ahead of another.
+    std::uint32_t exchanged[2][MAX_THREADS];
+    unsigned index;
+    std::uint64_t round;
+    // Its shared memory while another block runs.
+    unsigned char* shared;
+};
+
+constexpr unsigned TOGETHER = 3;
+
+inline Block blocks[TOGETHER];
+inline Block* here = blocks;
 inline jmp_buf scheduler;
 inline ucontext_t scheduler_context;
 inline unsigned running, block_threads;
 inline void (*body)(void**);
 inline void** arguments;
-// What the lanes of a warp hand each other; two sets, because a lane may be one exchange ahead of another.
-inline std::uint32_t exchanged[2][MAX_THREADS];
 
 inline void wait_as(State state) {
-    fibres[running].state = state;
-    if (_setjmp(fibres[running].here) == 0) _longjmp(scheduler, 1);
+    here->fibres[running].state = state;
+    if (_setjmp(here->fibres[running].here) == 0) _longjmp(scheduler, 1);
 }
 
 inline void enter() {
     body(arguments);
-    fibres[running].state = DONE;
+    here->fibres[running].state = DONE;
     _longjmp(scheduler, 1);
 }
 
 inline void resume(unsigned thread) {
     running = thread;
-    Fibre& fibre = fibres[thread];
+    Fibre& fibre = here->fibres[thread];
     if (_setjmp(scheduler) != 0) return;
     if (fibre.started) _longjmp(fibre.here, 1);
     fibre.started = true;
@@ -88,9 +103,9 @@ inline void resume(unsigned thread) {
 // Lets the lanes of a warp go on once all 32 of them wait to exchange.
 inline bool release_warp(unsigned first) {
     unsigned waiting = 0;
-    for (unsigned lane = 0; lane < 32; ++lane) waiting += fibres[first + lane].state == AT_EXCHANGE;
+    for (unsigned lane = 0; lane < 32; ++lane) waiting += here->fibres[first + lane].state == AT_EXCHANGE;
     if (waiting < 32) return false;
-    for (unsigned lane = 0; lane < 32; ++lane) fibres[first + lane].state = READY;
+    for (unsigned lane = 0; lane < 32; ++lane) here->fibres[first + lane].state = READY;
     return true;
 }
 
@@ -114,10 +129,16 @@ extern "C" unsigned char __start_cuda_shared[], __stop_cuda_shared[];
 
 namespace emulator {
 
-inline void run_block(unsigned block, std::uint64_t seed) {
-    std::memset(__start_cuda_shared, 0xcd, __stop_cuda_shared - __start_cuda_shared);
+inline std::size_t shared_bytes() { return __stop_cuda_shared - __start_cuda_shared; }
+
+inline void start_block(Block& block, unsigned index) {
+    here = &block;
+    block.index = index;
+    block.round = 0;
+    if (block.shared == nullptr) block.shared = static_cast<unsigned char*>(std::malloc(shared_bytes()));
+    std::memset(block.shared, 0xcd, shared_bytes());
     for (unsigned thread = 0; thread < block_threads; ++thread) {
-        Fibre& fibre = fibres[thread];
+        Fibre& fibre = block.fibres[thread];
         if (fibre.stack == nullptr) fibre.stack = static_cast<char*>(std::malloc(STACK));
         fibre.started = false;
         fibre.state = READY;
@@ -128,34 +149,37 @@ inline void run_block(unsigned block, std::uint64_t seed) {
         fibre.start.uc_link = nullptr;
         makecontext(&fibre.start, enter, 0);
     }
-    for (std::uint64_t round = 0;; ++round) {
-        // A step that shares no factor with the number of threads visits each of them once.
-        std::uint64_t draw = mixed(seed + round * 0x9e3779b97f4a7c15ull + block);
-        unsigned step = seed == 0 ? 1 : (unsigned(draw) % block_threads) | 1u;
-        while (block_threads % 3 == 0 && step % 3 == 0) step += 2;
-        unsigned thread = seed == 0 ? 0 : unsigned(draw >> 32) % block_threads;
-        bool progress = false;
-        unsigned live = 0, at_barrier = 0;
-        for (unsigned visited = 0; visited < block_threads; ++visited, thread = (thread + step) % block_threads) {
-            if (fibres[thread].state == READY) {
-                resume(thread);
-                progress = true;
-            }
-        }
-        for (unsigned warp = 0; warp < block_threads; warp += 32) progress = release_warp(warp) || progress;
-        for (unsigned each = 0; each < block_threads; ++each) {
-            live += fibres[each].state != DONE;
-            at_barrier += fibres[each].state == AT_BARRIER;
-        }
-        if (live == 0) return;
-        if (at_barrier == live) {
-            for (unsigned each = 0; each < block_threads; ++each) {
-                if (fibres[each].state == AT_BARRIER) fibres[each].state = READY;
-            }
-        } else if (!progress) {
-            fail("threads wait for different things", block);
+}
+
+// Every thread that can goes on until it waits; false when the block is done.
+inline bool step_block(std::uint64_t seed) {
+    // A step that shares no factor with the number of threads visits each of them once.
+    std::uint64_t draw = mixed(seed + here->round++ * 0x9e3779b97f4a7c15ull + here->index);
+    unsigned step = seed == 0 ? 1 : (unsigned(draw) % block_threads) | 1u;
+    while (block_threads % 3 == 0 && step % 3 == 0) step += 2;
+    unsigned thread = seed == 0 ? 0 : unsigned(draw >> 32) % block_threads;
+    bool progress = false;
+    unsigned live = 0, at_barrier = 0;
+    for (unsigned visited = 0; visited < block_threads; ++visited, thread = (thread + step) % block_threads) {
+        if (here->fibres[thread].state == READY) {
+            resume(thread);
+            progress = true;
         }
     }
+    for (unsigned warp = 0; warp < block_threads; warp += 32) progress = release_warp(warp) || progress;
+    for (unsigned each = 0; each < block_threads; ++each) {
+        live += here->fibres[each].state != DONE;
+        at_barrier += here->fibres[each].state == AT_BARRIER;
+    }
+    if (live == 0) return false;
+    if (at_barrier == live) {
+        for (unsigned each = 0; each < block_threads; ++each) {
+            if (here->fibres[each].state == AT_BARRIER) here->fibres[each].state = READY;
+        }
+    } else if (!progress) {
+        fail("threads wait for different things", here->index);
+    }
+    return true;
 }
 
 // Runs a kernel; `seed` decides on the order of blocks and threads, 0 is the plain one.
@@ -167,15 +191,43 @@ inline void run_grid(void (*kernel)(void**), void** values, unsigned grid, unsig
     blockDim = {block, 1, 1};
     gridDim = {grid, 1, 1};
     unsigned offset = seed == 0 ? 0 : unsigned(mixed(seed) % grid);
-    for (unsigned each = 0; each < grid; ++each) {
-        blockIdx = {(each + offset) % grid, 0, 0};
-        run_block(blockIdx.x, seed);
+    unsigned together = seed == 0 ? 1 : TOGETHER, started = 0, left = 0;
+    for (; started < grid && left < together; ++started, ++left) start_block(blocks[left], (started + offset) % grid);
+    Block* under_way[TOGETHER] = {&blocks[0], &blocks[1], &blocks[2]};
+    for (std::uint64_t turn = 0; left > 0; ++turn) {
+        std::uint64_t draw = mixed(seed ^ (turn * 0x9e3779b97f4a7c15ull));
+        unsigned chosen = unsigned(draw % left);
+        here = under_way[chosen];
+        blockIdx = {here->index, 0, 0};
+        std::memcpy(__start_cuda_shared, here->shared, shared_bytes());
+        // The plain order lets a block finish.
+        unsigned long steps = left == 1 ? ~0ul : 1 + (draw >> 32) % 64;
+        bool lives = true;
+        while (lives && steps-- > 0) lives = step_block(seed);
+        if (lives) {
+            std::memcpy(here->shared, __start_cuda_shared, shared_bytes());
+        } else if (started < grid) {
+            start_block(*here, (started++ + offset) % grid);
+        } else {
+            under_way[chosen] = under_way[--left];
+        }
     }
 }
 
 template <class... Types, std::size_t... Places>
 void call(void (*kernel)(Types...), void** values, std::index_sequence<Places...>) {
     kernel(*static_cast<Types*>(values[Places])...);
+}
+
+// How many arguments a kernel has, and how large each is.
+template <class... Types>
+constexpr unsigned count_of(void (*)(Types...)) {
+    return sizeof...(Types);
+}
+template <class... Types>
+const unsigned* sizes_of(void (*)(Types...)) {
+    static const unsigned sizes[] = {sizeof(Types)...};
+    return sizes;
 }
 
 template <class... Types>
@@ -186,12 +238,12 @@ void call(void (*kernel)(Types...), void** values) {
 template <class Word>
 Word exchange(Word value, unsigned (*source)(unsigned, unsigned), unsigned number) {
     static_assert(sizeof(Word) == 4, "lanes exchange words");
-    unsigned turn = fibres[running].exchanges++ & 1u, me = running;
-    std::memcpy(&exchanged[turn][me], &value, 4);
+    unsigned turn = here->fibres[running].exchanges++ & 1u, me = running;
+    std::memcpy(&here->exchanged[turn][me], &value, 4);
     wait_as(AT_EXCHANGE);
     unsigned lane = source(me & 31u, number);
     Word other;
-    std::memcpy(&other, &exchanged[turn][(me & ~31u) + (lane < 32 ? lane : me & 31u)], 4);
+    std::memcpy(&other, &here->exchanged[turn][(me & ~31u) + (lane < 32 ? lane : me & 31u)], 4);
     return other;
 }
 
@@ -213,10 +265,10 @@ Word __shfl_sync(unsigned, Word value, unsigned from) {
     return emulator::exchange(value, [](unsigned, unsigned number) { return number; }, from);
 }
 inline unsigned __ballot_sync(unsigned, bool holds) {
-    unsigned turn = emulator::fibres[emulator::running].exchanges & 1u, first = emulator::running & ~31u;
+    unsigned turn = emulator::here->fibres[emulator::running].exchanges & 1u, first = emulator::running & ~31u;
     emulator::exchange(unsigned(holds), [](unsigned lane, unsigned) { return lane; }, 0);
     unsigned lanes = 0;
-    for (unsigned lane = 0; lane < 32; ++lane) lanes |= (emulator::exchanged[turn][first + lane] & 1u) << lane;
+    for (unsigned lane = 0; lane < 32; ++lane) lanes |= (emulator::here->exchanged[turn][first + lane] & 1u) << lane;
     return lanes;
 }
 
