@@ -1,22 +1,18 @@
 //! Rows and queries of one type, and what the processor knows about them: exact distances, and how far to trust a device.
 
-use rayon::prelude::*;
-
 use super::backend::Comparison;
 use super::slack::Slack;
 use super::units::{query_units, shape_of, widened};
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
-use crate::exact::exact_batch_in;
 use crate::index::SearchStats;
 use crate::kernels::{kernels, narrow};
 use crate::metric::{Metric, inverse_norm};
 use crate::neighbor::Neighbor;
 use crate::panels::{SAMPLE_ROWS, lie_far_out};
 use crate::scorer::Space;
-use crate::typed::{ElementType, Scorer, VectorRef, VectorsRef, exact_search_any};
+use crate::typed::{ElementType, Scorer, VectorRef, VectorsRef, exact_search_any_batch};
 use crate::vectors::Vectors;
-use crate::window::Window;
 
 /// Rows, queries, and how they are compared.
 #[derive(Clone, Copy)]
@@ -112,37 +108,12 @@ impl<'a> Sides<'a> {
 
     /// Exact search for some queries, by number, on the processor.
     pub(super) fn exact(&self, queries: &[u32], k: usize, allow: Option<&Bitset>) -> Vec<Vec<Neighbor>> {
-        if let (AnyMetric::Numbers(metric), VectorsRef::Floats(vectors)) = (self.metric, self.vectors) {
-            let rows = queries.iter().map(|&query| self.queries.row(query as usize));
-            let rows: Vec<f32> = rows.flat_map(widened).collect();
-            let space = Space::new(metric, vectors, None);
-            let found = Vectors::new(&rows, self.dim).map(|rows| {
-                exact_batch_in(
-                    &space,
-                    rows,
-                    k,
-                    Window::default(),
-                    allow,
-                    &mut SearchStats::default(),
-                )
-            });
-            return found.unwrap_or_default();
-        }
-        let search = |&query: &u32| {
-            let query = self.queries.row(query as usize);
-            let stats = &mut SearchStats::default();
-            exact_search_any(
-                self.metric,
-                self.vectors,
-                query,
-                k,
-                Window::default(),
-                allow,
-                stats,
-            )
-            .unwrap_or_default()
-        };
-        queries.par_iter().map(search).collect()
+        let queries: Vec<VectorRef<'_>> = queries
+            .iter()
+            .map(|&query| self.queries.row(query as usize))
+            .collect();
+        let stats = &mut SearchStats::default();
+        exact_search_any_batch(self.metric, self.vectors, &queries, k, allow, stats).unwrap_or_default()
     }
 }
 

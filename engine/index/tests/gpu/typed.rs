@@ -274,8 +274,13 @@ fn an_index_of_every_type_is_built_saved_opened_and_searched_on_the_device() {
             );
             let of_all: Vec<VectorRef<'_>> = (0..queries.len()).map(|query| queries.row(query)).collect();
             let stats = &mut SearchStats::default();
+            let before = lent.launches();
             let found = index.search_batch(rows, &of_all, 6, &open_params, None, stats);
             assert_eq!(found.unwrap(), expected, "{element:?} {metric}");
+            assert!(
+                before.is_none() || lent.launches() > before,
+                "the device was asked"
+            );
             assert!(
                 started.is_none() || lent.launches() > started,
                 "the device was asked"
