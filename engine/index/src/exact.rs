@@ -24,10 +24,8 @@ const BLOCK_ROWS: usize = 256;
 const SCAN_ROWS: usize = 1024;
 /// Floats of a row block in a batch: half of a usual second-level cache.
 const BLOCK_FLOATS: usize = 64 * 1024;
-/// Floats read by one query above which it uses the thread pool: about a millisecond's.
-const PARALLEL_SCAN: usize = 1 << 22;
-/// The same of a batch, whose floats are in cache most of the time.
-const PARALLEL_BATCH: usize = 1 << 24;
+/// Work (floats read) above which a search uses the thread pool.
+const PARALLEL_FLOATS: usize = 1 << 24;
 
 /// The `k` rows of `vectors` nearest to `query`, best first, out of the rows in `allow` (all when `None`; rows beyond its
 /// end are not allowed). Nothing is found when the query's dimension differs from the rows'.
@@ -88,10 +86,10 @@ pub(crate) fn exact_in(
         scan_rows(&scorer, from, to, allow, &mut top);
         top
     };
-    let top = if scored * vectors.dim() < PARALLEL_SCAN {
+    let top = if scored * vectors.dim() < PARALLEL_FLOATS {
         scan(0, vectors.len())
     } else {
-        let part = (PARALLEL_SCAN / 8 / vectors.dim()).max(SCAN_ROWS);
+        let part = (PARALLEL_FLOATS / 8 / vectors.dim()).max(SCAN_ROWS);
         let parts = (0..vectors.len().div_ceil(part)).into_par_iter();
         parts
             .map(|index| scan(index * part, ((index + 1) * part).min(vectors.len())))
@@ -158,7 +156,7 @@ pub(crate) fn exact_batch_in(
         .chunks(panels.group_queries())
         .map(|queries| panels.group(queries))
         .collect();
-    let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_BATCH;
+    let parallel = (scored * queries.len()).saturating_mul(vectors.dim()) >= PARALLEL_FLOATS;
     let row_parts = if parallel {
         2 * rayon::current_num_threads()
     } else {

@@ -32,8 +32,8 @@ const LEAST_BYTES: usize = 32;
 const FIRST_OF: usize = 4;
 
 /// A query's look at a list.
+#[derive(Clone, Copy, Default)]
 struct Look {
-    list: u32,
     query: u32,
     /// Of the list's centroid.
     distance: f32,
@@ -46,6 +46,42 @@ struct Looked<K> {
     found: usize,
     /// Rows of its lists.
     seen: usize,
+}
+
+/// The looks at lists `from..to` of every query's nearest, list after list, and where those of each list start.
+fn by_list(nearest: &[Vec<u64>], from: usize, to: usize, lists: usize) -> (Vec<usize>, Vec<Look>) {
+    let looks = || {
+        nearest.iter().zip(0..).flat_map(|(keys, query)| {
+            let keys = keys.get(from..to.min(keys.len())).unwrap_or(&[]);
+            keys.iter().map(move |&key| {
+                let Neighbor { distance, row: list } = Neighbor::from_key(key);
+                (list as usize, Look { query, distance })
+            })
+        })
+    };
+    // Where the next look at a list goes, one place further on: at the end that is where the list starts.
+    let mut starts = vec![0; lists + 2];
+    for (list, _) in looks() {
+        if let Some(count) = starts.get_mut(list + 2) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut sorted = vec![Look::default(); sum];
+    for (list, look) in looks() {
+        if let Some(place) = starts.get_mut(list + 1) {
+            if let Some(slot) = sorted.get_mut(*place) {
+                *slot = look;
+            }
+            *place += 1;
+        }
+    }
+    starts.pop();
+    (starts, sorted)
 }
 
 /// [`ListSearch::search`] for every row of `queries`; an exact scan where there is nothing to be gained from lists.
@@ -214,20 +250,12 @@ impl ListSearch<'_> {
         prepared: &[Prepared],
         kept: Vec<K>,
     ) -> Vec<Looked<K>> {
-        let mut looks: Vec<Vec<Look>> = vec![Vec::new(), Vec::new()];
-        for (request, query) in requests.iter().zip(0..) {
-            let nearest = self.lists.nearest(request.query, nprobe);
-            for (rank, &key) in nearest.iter().take(nprobe).enumerate() {
-                let Neighbor { distance, row: list } = Neighbor::from_key(key);
-                if let Some(looks) = looks.get_mut(usize::from(rank >= nprobe.div_ceil(FIRST_OF))) {
-                    looks.push(Look {
-                        list,
-                        query,
-                        distance,
-                    });
-                }
-            }
-        }
+        let nearest: Vec<Vec<u64>> = requests
+            .iter()
+            .map(|request| self.lists.nearest(request.query, nprobe))
+            .collect();
+        let first = nprobe.div_ceil(FIRST_OF);
+        let rounds = [(0, first), (first, nprobe)];
         let mut counts = vec![(0, 0); requests.len()];
         let mut scans: Vec<CodedScan<'_, K>> = requests
             .iter()
@@ -237,26 +265,30 @@ impl ListSearch<'_> {
                 CodedScan::new((codes, self.lists), request.query, prepared, request.allow, best)
             })
             .collect();
-        for looks in &mut looks {
-            looks.sort_unstable_by_key(|look| u64::from(look.list) << 32 | u64::from(look.query));
-            let mut rest = looks.as_slice();
-            while let Some(first) = rest.first() {
-                let same = rest.partition_point(|look| look.list == first.list);
-                let (looks, later) = rest.split_at(same);
-                let members = self.lists.list(first.list);
-                for (at, look) in looks.iter().enumerate() {
+        let mut room = None;
+        for (from, to) in rounds {
+            let (starts, looks) = by_list(&nearest, from, to, self.lists.count());
+            for (list, ends) in (0..).zip(starts.windows(2)) {
+                let &[start, end] = ends else { break };
+                let Some(of_list @ [_, ..]) = looks.get(start..end) else {
+                    continue;
+                };
+                let members = self.lists.list(list);
+                for (at, look) in of_list.iter().enumerate() {
                     let query = look.query as usize;
                     let (Some(scan), Some((found, seen))) = (scans.get_mut(query), counts.get_mut(query))
                     else {
                         continue;
                     };
-                    if let (0, Some(next)) = (at, later.first()) {
-                        scan.expect(next.list);
+                    if at == 0 && end < looks.len() {
+                        // Most lists are looked at by some query.
+                        scan.expect(list + 1);
                     }
-                    *found += scan.scan(look.list, look.distance, members);
+                    scan.room = room;
+                    *found += scan.scan(list, look.distance, members);
+                    room = scan.room.take();
                     *seen += members.len();
                 }
-                rest = later;
             }
         }
         let pairs = scans.into_iter().zip(counts);

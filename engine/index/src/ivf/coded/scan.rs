@@ -13,7 +13,7 @@ use crate::kernels::{kernels, prefetch};
 use crate::metric::Metric;
 
 /// Rows whose sums are made together: they stay in the first-level cache until they are compared.
-const CHUNK: usize = 128;
+const CHUNK: usize = 256;
 /// Bytes of the next list that are asked for while a list is scanned, in parts as long as a prefetch is.
 const AHEAD: usize = 1024;
 const AHEAD_PARTS: usize = 16;
@@ -78,6 +78,15 @@ pub(in crate::ivf) struct CodedScan<'a, K> {
     level: Level,
     allow: Option<&'a Bitset>,
     pub(in crate::ivf) best: K,
+    /// Made by the first scan, where nobody else gave it.
+    pub(in crate::ivf) room: Option<Box<Room>>,
+}
+
+/// Room for the sums and distances of the rows that are scanned together.
+#[derive(Debug)]
+pub(in crate::ivf) struct Room {
+    sums: [i32; CHUNK],
+    distances: [f32; CHUNK],
 }
 
 /// Sums and distances of the rows of a unit, and where it lies.
@@ -119,6 +128,7 @@ impl<'a, K: Keep> CodedScan<'a, K> {
             level: Level::best(),
             allow,
             best,
+            room: None,
         }
     }
 
@@ -212,7 +222,12 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
             muls: &self.index.muls,
             errs: &self.index.errs,
         };
-        let (mut sums, mut estimates) = ([0i32; CHUNK], [0.0f32; CHUNK]);
+        let mut room = self.room.take().unwrap_or_else(|| {
+            Box::new(Room {
+                sums: [0; CHUNK],
+                distances: [0.0; CHUNK],
+            })
+        });
         let mut found = 0;
         for (chunk, rows) in members.chunks(CHUNK).enumerate() {
             // Bits of the rows of each unit that may be returned.
@@ -237,13 +252,13 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
                 .index
                 .codes
                 .get(start * unit_bytes..(start + units) * unit_bytes);
-            let (Some(codes), Some(sums)) = (codes, sums.get_mut(..units * unit)) else {
+            let (Some(codes), Some(sums)) = (codes, room.sums.get_mut(..units * unit)) else {
                 return found;
             };
             self.packing
                 .sums(self.level, codes, &self.prepared.operand.bytes, sums);
             let terms = terms.of(start * unit, units * unit);
-            let Some(estimates) = estimates.get_mut(..units * unit) else {
+            let Some(estimates) = room.distances.get_mut(..units * unit) else {
                 return found;
             };
             distances(self.level, sums, line, terms, estimates);
@@ -264,6 +279,7 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
                 }
             }
         }
+        self.room = Some(room);
         found
     }
 
