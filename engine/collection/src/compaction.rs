@@ -69,7 +69,9 @@ pub(crate) fn places(units: &[Arc<Unit>]) -> Vec<Vec<u32>> {
         .iter()
         .map(|unit| {
             let deletes = unit.deletes();
-            (0..unit.rows()).map(|row| place_of(!deletes.contains(row))).collect()
+            (0..unit.rows())
+                .map(|row| place_of(!deletes.contains(row)))
+                .collect()
         })
         .collect()
 }

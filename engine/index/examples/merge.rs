@@ -40,7 +40,8 @@ fn main() -> Result<()> {
     let [base, queries, metric, threads, rows, rest @ ..] = arguments.as_slice() else {
         return Err("usage: merge BASE.npy QUERIES.npy METRIC THREADS ROWS [INDEX [name=value ..]]".into());
     };
-    let (npy::Table::Floats(base, dim), npy::Table::Floats(queries, _)) = (npy::read(base)?, npy::read(queries)?)
+    let (npy::Table::Floats(base, dim), npy::Table::Floats(queries, _)) =
+        (npy::read(base)?, npy::read(queries)?)
     else {
         return Err("expected files of <f4".into());
     };

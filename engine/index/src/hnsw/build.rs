@@ -444,7 +444,13 @@ impl OfBatch<'_> {
     }
 
     /// The best `ef` of `walked` (best first) and the rows of the batch on layer `layer`, best first.
-    pub(super) fn merge(&self, walked: &[Neighbor], layer: usize, ef: usize, scorer: &impl Distances) -> Vec<Neighbor> {
+    pub(super) fn merge(
+        &self,
+        walked: &[Neighbor],
+        layer: usize,
+        ef: usize,
+        scorer: &impl Distances,
+    ) -> Vec<Neighbor> {
         let mut all = walked.to_vec();
         let bound = if walked.len() < ef {
             f32::INFINITY

@@ -10,8 +10,8 @@ use super::graph::Graph;
 use super::layers::{LayerRef, Layers, NONE};
 use crate::bitset::Bitset;
 
-/// A part of which fewer rows are left is not used: little of its graph is.
-const LEAST_LEFT: f64 = 0.1;
+/// A part of which less is left is not used: what is repaired finds less from there on than a new graph.
+const LEAST_LEFT: f64 = 0.3;
 
 /// The graph in an index.
 #[derive(Debug, Clone, Copy)]

@@ -39,8 +39,7 @@ pub(super) fn over<P: Points>(
             ..*options
         };
         let walkers = ByDistance(points);
-        let layers =
-            Graph::build(DEGREES, points, &walkers, sample.clone(), None, &quiet)?.into_layers();
+        let layers = Graph::build(DEGREES, points, &walkers, sample.clone(), None, &quiet)?.into_layers();
         (layers.entry, raised(&layers, &sample))
     };
     let layers = Layers {

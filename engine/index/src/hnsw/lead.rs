@@ -1,7 +1,7 @@
 //! Rows that enter where their neighbours already are.
 //!
 //! A row that was linked in a graph of its own starts its walk at those of its neighbours that have entered before it. It needs
-//! no way down through the layers, and a much shorter list: the neighbours it had are good links already, what the walk looks
+//! no way down through the layers, and a shorter list: the neighbours it had are good links already, what the walk looks
 //! for are nearer ones among the rows of other graphs.
 
 use super::build::{Chosen, Graph, OfBatch, approach, score_again};
@@ -13,7 +13,7 @@ use super::walkers::Walkers;
 use crate::neighbor::Neighbor;
 
 /// The list of such a walk is this part of `efConstruction`,
-const LIST_DIVISOR: usize = 4;
+const LIST_DIVISOR: usize = 2;
 /// and at least this many times the links that a row chooses.
 const LEAST_LIST: usize = 2;
 
@@ -32,10 +32,9 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
             return None;
         }
         let (scorer, walker) = (self.points.row(item.row), self.walkers.walker(item.row));
-        let env = |n: &str, d: usize| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        static DIV: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-        let div = *DIV.get_or_init(|| env("GROW_DIV", LIST_DIVISOR));
-        let ef = (self.ef / div).max(LEAST_LIST * self.form.chosen()).min(self.ef);
+        let ef = (self.ef / LIST_DIVISOR)
+            .max(LEAST_LIST * self.form.chosen())
+            .min(self.ef);
         let mut near = neighbors(&before, &walker);
         approach(base.view(), &walker, ef, &mut near, scratch);
         let mut scored = Vec::new();
@@ -60,5 +59,7 @@ fn neighbors(rows: &[u32], scorer: &impl Distances) -> Vec<Neighbor> {
     let mut distances = vec![0.0; rows.len()];
     scorer.gather(rows, &mut distances);
     let scored = rows.iter().zip(distances);
-    scored.map(|(&row, distance)| Neighbor { distance, row }).collect()
+    scored
+        .map(|(&row, distance)| Neighbor { distance, row })
+        .collect()
 }

@@ -74,7 +74,9 @@ impl Plan {
     pub(super) fn taken_slots(&self) -> Vec<u32> {
         let levels = self.levels.get(..self.taken).unwrap_or(&[]);
         let above = |layer: usize| levels.iter().filter(|&&level| usize::from(level) > layer).count();
-        (0..self.upper_rows.len()).map(|layer| above(layer) as u32).collect()
+        (0..self.upper_rows.len())
+            .map(|layer| above(layer) as u32)
+            .collect()
     }
 
     pub(super) fn layers(&self, rows: usize, form: Form) -> Vec<GrowingLayer> {

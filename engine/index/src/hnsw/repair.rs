@@ -74,18 +74,17 @@ impl Old<'_> {
 
 impl<P: Points, W: Walkers> Graph<'_, P, W> {
     /// Fills the layers with the links of the graph that is taken over.
-    pub(super) fn take_over(
-        &self,
-        earlier: &Earlier<'_>,
-        progress: &dyn Progress,
-    ) -> Result<(), BuildError> {
+    pub(super) fn take_over(&self, earlier: &Earlier<'_>, progress: &dyn Progress) -> Result<(), BuildError> {
         let Some((layers, places)) = earlier.base() else {
             return Ok(());
         };
         for (index, layer) in self.layers.iter().enumerate() {
             let Some(below) = index.checked_sub(1) else {
                 let (layer_before, nodes) = (layers.base(), places);
-                let old = Old { layer: layer_before, nodes };
+                let old = Old {
+                    layer: layer_before,
+                    nodes,
+                };
                 self.repair(index, layer, &old, progress)?;
                 continue;
             };
@@ -115,13 +114,19 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
         old: &Old<'_>,
         progress: &dyn Progress,
     ) -> Result<(), BuildError> {
-        let most = if index == 0 { self.form.kept() } else { self.form.chosen() };
+        let most = if index == 0 {
+            self.form.kept()
+        } else {
+            self.form.chosen()
+        };
         let most = most.min(layer.stride);
         let tasks: Vec<&[u32]> = old.nodes.chunks(TASK).collect();
         let nodes_of = |task: usize| {
             let first = (task * TASK) as u32;
             let nodes = tasks.get(task).copied().unwrap_or(&[]);
-            (first..).zip(nodes.iter().copied()).filter(|&(_, now)| now != NONE)
+            (first..)
+                .zip(nodes.iter().copied())
+                .filter(|&(_, now)| now != NONE)
         };
         for task in 0..tasks.len() {
             if progress.cancelled() {
@@ -142,14 +147,17 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
                 return Err(BuildError::Cancelled);
             }
             let nodes: Vec<(u32, u32)> = nodes_of(task).collect();
-            let links = nodes.into_par_iter().with_min_len(64).flat_map_iter(|(node, now)| {
-                let (left, gone) = old.neighbors(node);
-                if gone.is_empty() {
-                    Vec::new()
-                } else {
-                    self.new_links(layer, now, &left)
-                }
-            });
+            let links = nodes
+                .into_par_iter()
+                .with_min_len(64)
+                .flat_map_iter(|(node, now)| {
+                    let (left, gone) = old.neighbors(node);
+                    if gone.is_empty() {
+                        Vec::new()
+                    } else {
+                        self.new_links(layer, now, &left)
+                    }
+                });
             let links: Vec<BackLink> = links.collect();
             self.link_back(index, layer, links);
         }
@@ -162,7 +170,11 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
         let row = view.row(node);
         let mut kept = self.scored(layer, row, left.iter().copied());
         let fresh = candidates.iter().copied();
-        let mut fresh = self.scored(layer, row, fresh.filter(|&other| other != node && !left.contains(&other)));
+        let mut fresh = self.scored(
+            layer,
+            row,
+            fresh.filter(|&other| other != node && !left.contains(&other)),
+        );
         fresh.sort_unstable();
         select::add(self.points, view, row, &fresh, most, self.form.alpha(), &mut kept);
         layer.set(node, kept.iter().map(|neighbor| neighbor.row));
