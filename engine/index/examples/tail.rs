@@ -1,7 +1,7 @@
 //! What fresh rows cost a search while they have no index, next to what it costs to link them one after the other.
 //!
 //! `tail BASE.npy QUERIES.npy METRIC` takes more and more rows of `BASE.npy` (`<f4`). One line per number of rows, in
-//! microseconds of one thread: an exact search of all of them; a walk of their graph (`M` 16, `efConstruction` 200, `ef` 64); one
+//! microseconds of the processor, which other programs do not count in: an exact search of all of them; a walk of their graph (`M` 16, `efConstruction` 200, `ef` 64); one
 //! more row on its way into that graph; and after how many queries per row linking has paid for itself.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
@@ -10,7 +10,6 @@
 mod npy;
 
 use std::error::Error;
-use std::time::Instant;
 
 use elanus_index::{
     AnyIndex, BuildOptions, BuildParams, IndexPart, Metric, SearchParams, SearchStats, VectorRef, Vectors,
@@ -67,22 +66,21 @@ fn main() -> Result<()> {
         let (mut exact, mut walk, mut link) = (f64::MAX, f64::MAX, f64::MAX);
         for _ in 0..PASSES {
             let asked = queries.len().min(200);
-            let start = Instant::now();
+            let start = thread_seconds()?;
             for query in 0..asked {
                 exact_search(metric, rows, queries.row(query), K, None, &mut stats);
             }
-            exact = exact.min(start.elapsed().as_secs_f64() / asked as f64);
-            let start = Instant::now();
+            exact = exact.min((thread_seconds()? - start) / asked as f64);
+            let start = thread_seconds()?;
             for query in 0..asked {
                 let query = VectorRef::Floats(queries.row(query));
                 index.search(VectorsRef::Floats(rows), query, K, &search, None, &mut stats)?;
             }
-            walk = walk.min(start.elapsed().as_secs_f64() / asked as f64);
-            let start = Instant::now();
+            walk = walk.min((thread_seconds()? - start) / asked as f64);
+            let start = process_seconds()?;
             AnyIndex::merge(&params, metric.into(), more, None, &[part], &options)?;
-            let whole = start.elapsed().as_secs_f64();
+            let between = process_seconds()?;
             // The same without rows to link: codes, and a copy of the links.
-            let start = Instant::now();
             AnyIndex::merge(
                 &params,
                 metric.into(),
@@ -91,15 +89,36 @@ fn main() -> Result<()> {
                 &[part],
                 &options,
             )?;
-            link = link.min((whole - start.elapsed().as_secs_f64()).max(0.0) / MORE as f64);
+            let (whole, rest) = (between - start, process_seconds()? - between);
+            link = link.min((whole - rest).max(0.0) / MORE as f64);
         }
-        println!(
-            "{count} | {:.1} | {:.1} | {:.1} | {:.2}",
-            exact * 1e6,
-            walk * 1e6,
-            link * 1e6,
-            link / (exact - walk).max(f64::MIN_POSITIVE)
-        );
+        let paid = if walk < exact {
+            format!("{:.2}", link / (exact - walk))
+        } else {
+            "never".to_string()
+        };
+        let [exact, walk, link] = [exact, walk, link].map(|seconds| seconds * 1e6);
+        println!("{count} | {exact:.1} | {walk:.1} | {link:.1} | {paid}");
     }
     Ok(())
+}
+
+/// Seconds that the main thread has computed.
+fn thread_seconds() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = text
+        .split_whitespace()
+        .next()
+        .ok_or("an empty /proc/self/schedstat")?;
+    Ok(nanoseconds.parse::<f64>()? / 1e9)
+}
+
+/// Seconds that all threads have computed, in hundredths.
+fn process_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    // Fields 14 and 15 of all, user and system time; the name is the second.
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks / 100.0)
 }
