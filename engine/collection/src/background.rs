@@ -190,7 +190,7 @@ impl Writer {
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let (id, index_id) = (segment.meta.id, def.id);
-            let result = guarded(async move { job.build(&segment, Some(&unit), &def).await }).await;
+            let result = guarded(async move { job.build(&segment, Some(&unit), &def, &[]).await }).await;
             let event = Event::Indexed {
                 segment: id,
                 index_id,
@@ -447,7 +447,7 @@ struct Job {
 }
 
 impl Job {
-    /// Merges units into one segment and builds its indexes.
+    /// Merges units into one segment and builds its indexes, out of theirs where that is faster.
     async fn compact(
         self,
         schema: SchemaRef,
@@ -462,7 +462,7 @@ impl Job {
         let (mut files, mut indexes) = (Vec::new(), BuiltIndexes::new());
         for def in &defs {
             // A failed build leaves the segment without this index; it is tried on its own later.
-            if let Ok((file, index)) = self.build(&segment, None, def).await {
+            if let Ok((file, index)) = self.build(&segment, None, def, &units).await {
                 indexes.insert(def.id, index);
                 files.push(file);
             }
@@ -474,12 +474,13 @@ impl Job {
         }))
     }
 
-    /// Builds, writes and maps the index of one definition over one segment.
+    /// Builds, writes and maps the index of one definition over one segment, which was made of the units in `merged`.
     async fn build(
         &self,
         segment: &Arc<SealedSegment>,
         unit: Option<&Arc<Unit>>,
         def: &IndexDef,
+        merged: &[Arc<Unit>],
     ) -> Result<(IndexFile, BuiltIndex)> {
         let build = def
             .what_to_build()
@@ -504,9 +505,10 @@ impl Job {
                     },
                     Arc::clone,
                 );
-                let field = def.field.clone();
-                let work =
-                    move |options: &BuildOptions<'_>| vectors_blob(&target, &field, metric, &params, options);
+                let (field, merged) = (def.field.clone(), merged.to_vec());
+                let work = move |options: &BuildOptions<'_>| {
+                    vectors_blob(&target, &field, metric, &params, &merged, options)
+                };
                 self.blocking(def, work).await?
             }
             IndexBuild::Scalars(build) => {

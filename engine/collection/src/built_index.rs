@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elanus_index::scalar::ColumnIndex;
-use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams};
+use elanus_index::{AnyIndex, AnyMetric, BuildOptions, BuildParams, IndexPart};
 use elanus_storage::{IndexFile, SegmentFiles, SegmentId};
 
+use crate::compaction::places;
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::scalar_index::{JsonPlace, ScalarBuild};
@@ -44,19 +45,40 @@ pub(crate) struct BuiltIndex {
 /// Indexes of one segment by the id of their definition.
 pub(crate) type BuiltIndexes = HashMap<i64, BuiltIndex>;
 
-/// Builds an index on the vectors of a field over the rows of a unit, as bytes. CPU work.
+/// Builds an index on the vectors of a field over the rows of a unit, as bytes, out of the indexes of the units that were
+/// merged into it, if any were and a build out of theirs is faster. They are held by reference count: their files may go
+/// meanwhile. CPU work.
 pub(crate) fn vectors_blob(
     unit: &Unit,
     field: &str,
     metric: AnyMetric,
     params: &BuildParams,
+    merged: &[Arc<Unit>],
     options: &BuildOptions<'_>,
 ) -> Result<Vec<u8>> {
     let allowed = unit.allow(field, None)?;
     let vectors = unit.vectors(field)?.vectors()?;
-    let index = AnyIndex::build(params, metric, vectors, allowed.bitset(), options)
+    let places = places(merged);
+    let parts: Vec<IndexPart<'_>> = merged
+        .iter()
+        .zip(&places)
+        .filter_map(|(unit, rows)| {
+            let index = unit.index(field)?;
+            Some(IndexPart { index, rows })
+        })
+        .collect();
+    let built = AnyIndex::merge(params, metric, vectors, allowed.bitset(), &parts, options)
         .map_err(|e| Error::IndexBuild(e.to_string()))?;
-    Ok(index.serialize())
+    if !merged.is_empty() {
+        tracing::debug!(
+            segment = %unit.id(),
+            field,
+            rows = unit.rows(),
+            reused_rows = built.reused_rows,
+            "built the index of a merged segment"
+        );
+    }
+    Ok(built.index.serialize())
 }
 
 /// Maps the file of an index that `def` defines; one that is meant to stay on disk reads its file itself.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use elanus_index::GONE;
 use elanus_storage::{SegmentFiles, SegmentMeta};
 use roaring::RoaringBitmap;
 
@@ -53,6 +54,26 @@ pub(crate) async fn merge_units(
     };
     drop(batches);
     Ok(Some(files.write_segment(partition, &batch, primary_key).await?))
+}
+
+/// For each row of each of these units, in the order they were merged, its row in the new segment; [`GONE`] of those that were
+/// deleted before.
+pub(crate) fn places(units: &[Arc<Unit>]) -> Vec<Vec<u32>> {
+    let mut next = 0;
+    let mut place_of = |is_live: bool| {
+        let place = if is_live { next } else { GONE };
+        next += u32::from(is_live);
+        place
+    };
+    units
+        .iter()
+        .map(|unit| {
+            let deletes = unit.deletes();
+            (0..unit.rows())
+                .map(|row| place_of(!deletes.contains(row)))
+                .collect()
+        })
+        .collect()
 }
 
 /// What lies over the new segment: rows of the inputs deleted or updated since they were frozen.
@@ -167,6 +188,13 @@ mod tests {
             }
             let carried = carry(units.iter().map(|(unit, now)| (unit, now))).unwrap();
             prop_assert_eq!(carried.deletes.as_ref(), &expected);
+            let units: Vec<Arc<Unit>> = units.into_iter().map(|(unit, _)| Arc::new(unit)).collect();
+            for (at, places) in places(&units).iter().enumerate() {
+                for (row, place) in places.iter().enumerate() {
+                    let merged = merged_rows.iter().position(|found| *found == (at, row as u32));
+                    prop_assert_eq!(*place, merged.map_or(GONE, |place| place as u32));
+                }
+            }
         }
     }
 

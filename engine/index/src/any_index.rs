@@ -12,8 +12,9 @@ use crate::blob::{self, Reader};
 use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
+use crate::hnsw::Earlier;
 use crate::huge_pages;
-use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build, in_pool, open_dense};
+use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build_from, in_pool, open_dense};
 use crate::ivf::{BitLists, TypedLists};
 use crate::minhash::MinHashIndex;
 use crate::neighbor::Neighbor;
@@ -62,9 +63,21 @@ impl AnyIndex {
         valid: Option<&Bitset>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
+        Self::build_from(params, metric, vectors, valid, None, options)
+    }
+
+    /// [`AnyIndex::build`], a graph out of `earlier` ones where there are any.
+    pub(crate) fn build_from(
+        params: &BuildParams,
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        valid: Option<&Bitset>,
+        earlier: Option<&Earlier<'_>>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
         match (vectors, params, metric) {
             (VectorsRef::Floats(vectors), _, AnyMetric::Numbers(metric)) => {
-                build(params, metric, vectors, valid, options).map(Self::Dense)
+                build_from(params, metric, vectors, valid, earlier, options).map(Self::Dense)
             }
             (VectorsRef::Sparse(vectors), BuildParams::Sparse(params), _) => {
                 params.check()?;
@@ -109,7 +122,7 @@ impl AnyIndex {
                 if let Some(index) = MinHashIndex::build(params, metric, vectors, valid, options) {
                     return index.map(Arc::new).map(Self::MinHash);
                 }
-                match TypedIndex::build(params, metric, vectors, valid, options) {
+                match TypedIndex::build(params, metric, vectors, valid, earlier, options) {
                     Some(index) => index.map(Arc::new).map(Self::Typed),
                     None => Err(BuildError::Kind {
                         index: params.kind().to_string(),

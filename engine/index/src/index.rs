@@ -11,7 +11,7 @@ use crate::disk::DiskIndex;
 use crate::error::{BuildError, OpenError};
 use crate::flat::Flat;
 use crate::gpu::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
-use crate::hnsw::Hnsw;
+use crate::hnsw::{Earlier, Hnsw, IndexGraph};
 use crate::indexed_rows::IndexedRows;
 use crate::ivf::{IvfCoded, IvfFlat};
 use crate::metric::Metric;
@@ -161,6 +161,11 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
             .collect()
     }
 
+    /// Its graph, where a new index can be built out of it: see [`crate::AnyIndex::merge`].
+    fn graph(&self) -> Option<IndexGraph<'_>> {
+        None
+    }
+
     /// The index as bytes that [`open`] reads. Equal indexes give equal bytes.
     fn serialize(&self) -> Vec<u8>;
 }
@@ -176,6 +181,18 @@ pub fn build(
     metric: Metric,
     vectors: Vectors<'_>,
     valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    build_from(params, metric, vectors, valid, None, options)
+}
+
+/// [`build`], a graph out of `earlier` ones where there are any.
+pub(crate) fn build_from(
+    params: &BuildParams,
+    metric: Metric,
+    vectors: Vectors<'_>,
+    valid: Option<&Bitset>,
+    earlier: Option<&Earlier<'_>>,
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
     params.check()?;
@@ -206,7 +223,7 @@ pub fn build(
             BuildParams::GpuIvfPq(params) => Ok(Arc::new(GpuIvfPq::build(params, rows, vectors, options)?)),
             BuildParams::GpuCagra(params) => Ok(Arc::new(GpuCagra::build(params, rows, vectors, options)?)),
             BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
-                Ok(Arc::new(Hnsw::build(*params, rows, vectors, options)?))
+                Ok(Arc::new(Hnsw::build(*params, rows, vectors, earlier, options)?))
             }
             BuildParams::IvfFlat { nlist } => Ok(Arc::new(IvfFlat::build(nlist, rows, vectors, options)?)),
             BuildParams::IvfCoded(params) => Ok(Arc::new(IvfCoded::build(params, rows, vectors, options)?)),

@@ -25,6 +25,7 @@
 //! | `sparse` | the inverted index of sparse vectors |
 //! | [`scalar`] | the index of a column of numbers, texts or arrays of them, which answers filters |
 //! | `any_index` | an index of any kind of vector |
+//! | `merge` | an index built out of those of parts of its rows |
 //! | [`gpu`] | indexes on devices, and the types of Milvus that ask for them |
 //! | `panels` | batches of queries as a matrix product |
 //! | `indexed_rows` | what the families share: shape, rows with a vector, the start of a search |
@@ -50,6 +51,7 @@ pub mod index;
 mod indexed_rows;
 mod ivf;
 pub mod kernels;
+mod merge;
 mod metric;
 mod minhash;
 mod neighbor;
@@ -72,10 +74,12 @@ pub use disk::DiskIndex;
 pub use disk::params::{DiskParams, DiskSearch, Ratio};
 pub use error::{BuildError, OpenError, PairError, ParamError, ShapeError};
 pub use exact::{exact_search, exact_search_batch};
+pub use hnsw::IndexGraph;
 pub use hnsw::params::{GraphCode, HnswCodedParams, ScalarFormat};
 pub use index::{IndexKind, SearchStats, VectorIndex, build, open};
 pub use ivf::params::{Code, CodedParams, Precision};
 pub use ivf::{BitLists, TypedLists};
+pub use merge::{GONE, IndexPart, Merged};
 pub use metric::Metric;
 pub use minhash::{MinHash, MinHashIndex, MinHashParams};
 pub use neighbor::{Neighbor, TopK};

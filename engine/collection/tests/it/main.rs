@@ -10,6 +10,7 @@ mod crash;
 mod embedding_lists;
 mod failures;
 mod lifecycle;
+mod merged_indexes;
 mod model;
 mod snapshots;
 mod structs;

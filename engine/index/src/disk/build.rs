@@ -53,6 +53,7 @@ pub(crate) fn build<P: Points + RowSource>(
         &apart,
         &ByDistance(&apart),
         members.to_vec(),
+        None,
         settings,
         options.progress,
     )?;

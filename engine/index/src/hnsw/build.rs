@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicU32;
 
 use rayon::prelude::*;
 
+use super::earlier::Earlier;
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
 use super::layers::{GrowingLayer, LayerRef, Layers, Link, Upper};
 use super::plan::{Item, Plan};
@@ -29,6 +30,7 @@ use super::scratch::{Scratch, ScratchPool};
 use super::select::select;
 use super::walk::{greedy, walk};
 use super::walkers::Walkers;
+use crate::bitset::Bitset;
 use crate::blob::Array;
 use crate::error::BuildError;
 use crate::index::SearchStats;
@@ -72,7 +74,7 @@ impl Form {
     }
 
     /// Most links of a node on the base of the finished graph.
-    fn kept(self) -> usize {
+    pub(super) fn kept(self) -> usize {
         match self {
             Self::Hierarchy { m } => 2 * m,
             Self::Flat { degree, .. } => degree,
@@ -87,7 +89,7 @@ impl Form {
         }
     }
 
-    fn alpha(self) -> f32 {
+    pub(super) fn alpha(self) -> f32 {
         match self {
             Self::Hierarchy { .. } => 1.0,
             Self::Flat { .. } => FLAT_ALPHA,
@@ -95,18 +97,20 @@ impl Form {
     }
 }
 
-/// Builds the graph over `members`, rows of `points`, which walk by `walkers`. Runs on the current thread pool.
+/// Builds the graph over `members`, rows of `points`, which walk by `walkers`; out of graphs over some of them, where there
+/// are any. Runs on the current thread pool.
 pub(crate) fn build<P: Points, W: Walkers>(
     points: &P,
     walkers: &W,
     members: Vec<u32>,
+    earlier: Option<&Earlier<'_>>,
     settings: Settings,
     progress: &dyn Progress,
 ) -> Result<Layers, BuildError> {
     let rows = points.len();
-    let plan = Plan::new(members, settings);
+    let plan = Plan::new(members, earlier, settings);
     let total = plan.order.len();
-    let graph = Graph {
+    let mut graph = Graph {
         points,
         walkers,
         ef: settings.ef_construction.min(total.max(1)),
@@ -114,10 +118,15 @@ pub(crate) fn build<P: Points, W: Walkers>(
         layers: plan.layers(rows, settings.form),
         down: plan.down(),
         entry: plan.order.first().copied().unwrap_or(super::layers::NONE),
+        earlier,
+        entered: Bitset::new(if earlier.is_some() { rows } else { 0 }),
     };
     let scratch = ScratchPool::new(rows);
-    let mut done = 0;
-    let mut inserted = vec![0u32; plan.upper_rows.len()];
+    if let Some(earlier) = earlier {
+        graph.take_over(earlier, progress)?;
+    }
+    let mut done = plan.taken;
+    let mut inserted = plan.taken_slots();
     while done < total {
         if progress.cancelled() {
             return Err(BuildError::Cancelled);
@@ -126,6 +135,9 @@ pub(crate) fn build<P: Points, W: Walkers>(
         let top = inserted.iter().take_while(|&&count| count > 0).count();
         let batch = plan.batch(done..done + size, &mut inserted);
         graph.insert(&batch, if done == 0 { None } else { Some(top) }, &scratch);
+        if earlier.is_some() {
+            batch.iter().for_each(|item| graph.entered.set(item.row as usize));
+        }
         done += size;
         progress.advance(done as u64, total as u64);
     }
@@ -134,26 +146,29 @@ pub(crate) fn build<P: Points, W: Walkers>(
 }
 
 /// The neighbours that a row chose: per layer from the base up.
-type Chosen = Vec<Vec<Neighbor>>;
+pub(super) type Chosen = Vec<Vec<Neighbor>>;
 
 /// A link that leads from `target` back to `source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct BackLink {
-    target: u32,
-    source: Neighbor,
+pub(super) struct BackLink {
+    pub(super) target: u32,
+    pub(super) source: Neighbor,
 }
 
-struct Graph<'a, P, W> {
-    points: &'a P,
-    walkers: &'a W,
-    ef: usize,
-    form: Form,
+pub(super) struct Graph<'a, P, W> {
+    pub(super) points: &'a P,
+    pub(super) walkers: &'a W,
+    pub(super) ef: usize,
+    pub(super) form: Form,
     /// From the base up.
-    layers: Vec<GrowingLayer>,
+    pub(super) layers: Vec<GrowingLayer>,
     /// Per upper layer.
     down: Vec<Vec<u32>>,
     /// First row inserted.
     entry: u32,
+    pub(super) earlier: Option<&'a Earlier<'a>>,
+    /// Rows inserted, where there are earlier graphs; none that were taken over.
+    pub(super) entered: Bitset,
 }
 
 impl<P: Points, W: Walkers> Graph<'_, P, W> {
@@ -189,7 +204,7 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
             }
         }
         for (index, layer) in self.layers.iter().enumerate() {
-            self.link_back(index, layer, batch, &chosen);
+            self.link_back(index, layer, turned(index, batch, &chosen));
         }
     }
 
@@ -199,6 +214,11 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
             return Vec::new();
         };
         let level = item.nodes.len() - 1;
+        if level == 0
+            && let Some(chosen) = self.choose_led(candidates, item, scratch)
+        {
+            return chosen;
+        }
         let (scorer, walker) = (self.points.row(item.row), self.walkers.walker(item.row));
         let mut chosen = vec![Vec::new(); level + 1];
         let (mut near, mut scored) = (Vec::new(), Vec::new());
@@ -216,8 +236,12 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
         for (index, layer) in self.layers.iter().map(GrowingLayer::view).enumerate().rev() {
             // Layers that only rows of this batch reach have nothing to walk yet.
             let walkable = top.is_some_and(|top| index <= top);
-            if walkable {
-                self.approach(layer, index <= level, &walker, &mut near, scratch);
+            if walkable && index <= level {
+                approach(layer, &walker, self.ef, &mut near, scratch);
+            } else if walkable {
+                for neighbor in &mut near {
+                    *neighbor = greedy(layer, &walker, *neighbor, scratch, &mut SearchStats::default());
+                }
             }
             if let Some(list) = chosen.get_mut(index) {
                 let walked = match (walkable, W::EXACT) {
@@ -241,49 +265,8 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
         chosen
     }
 
-    /// Moves `near` to the nodes of `layer` nearest to the row: one of them above the row's own layers, `ef` on them.
-    fn approach(
-        &self,
-        layer: LayerRef<'_, AtomicU32>,
-        own_layer: bool,
-        scorer: &impl Distances,
-        near: &mut Vec<Neighbor>,
-        scratch: &mut Scratch,
-    ) {
-        let mut stats = SearchStats::default();
-        if !own_layer {
-            for neighbor in near {
-                *neighbor = greedy(layer, scorer, *neighbor, scratch, &mut stats);
-            }
-        } else if self.ef <= SortedFrontier::MAX {
-            let mut frontier = std::mem::take(&mut scratch.sorted);
-            frontier.reset(self.ef);
-            walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
-            near.clear();
-            frontier.best(self.ef, near);
-            scratch.sorted = frontier;
-        } else {
-            let mut frontier = HeapFrontier::new(self.ef);
-            walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
-            near.clear();
-            frontier.best(self.ef, near);
-        }
-    }
-
-    /// Writes, on one layer, the links from the chosen neighbours back to the rows that chose them.
-    fn link_back(&self, index: usize, layer: &GrowingLayer, batch: &[Item], chosen: &[Chosen]) {
-        let mut links: Vec<BackLink> = Vec::new();
-        for (item, lists) in batch.iter().zip(chosen) {
-            if let (Some(&source), Some(list)) = (item.nodes.get(index), lists.get(index)) {
-                links.extend(list.iter().map(|neighbor| BackLink {
-                    target: neighbor.row,
-                    source: Neighbor {
-                        distance: neighbor.distance,
-                        row: source,
-                    },
-                }));
-            }
-        }
+    /// Writes links back to the rows that chose a node, on one layer.
+    pub(super) fn link_back(&self, index: usize, layer: &GrowingLayer, mut links: Vec<BackLink>) {
         links.par_sort_unstable();
         let targets: Vec<&[BackLink]> = links.chunk_by(|a, b| a.target == b.target).collect();
         targets
@@ -389,8 +372,32 @@ impl<P: Points, W: Walkers> Graph<'_, P, W> {
     }
 }
 
+/// Moves `near` to the `ef` nodes of `layer` nearest to what `scorer` scores, best first.
+pub(super) fn approach(
+    layer: LayerRef<'_, AtomicU32>,
+    scorer: &impl Distances,
+    ef: usize,
+    near: &mut Vec<Neighbor>,
+    scratch: &mut Scratch,
+) {
+    let mut stats = SearchStats::default();
+    if ef <= SortedFrontier::MAX {
+        let mut frontier = std::mem::take(&mut scratch.sorted);
+        frontier.reset(ef);
+        walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
+        near.clear();
+        frontier.best(ef, near);
+        scratch.sorted = frontier;
+    } else {
+        let mut frontier = HeapFrontier::new(ef);
+        walk(layer, scorer, near, scratch, &mut frontier, &mut stats, |_, _| {});
+        near.clear();
+        frontier.best(ef, near);
+    }
+}
+
 /// Writes to `scored` the nodes of `layer` in `near` with their exact distances, best first.
-fn score_again<L: Link>(
+pub(super) fn score_again<L: Link>(
     layer: LayerRef<'_, L>,
     scorer: &impl Distances,
     near: &[Neighbor],
@@ -405,8 +412,25 @@ fn score_again<L: Link>(
     scored.sort_unstable();
 }
 
+/// The links of a batch on one layer, turned around.
+fn turned(index: usize, batch: &[Item], chosen: &[Chosen]) -> Vec<BackLink> {
+    let mut links: Vec<BackLink> = Vec::new();
+    for (item, lists) in batch.iter().zip(chosen) {
+        if let (Some(&source), Some(list)) = (item.nodes.get(index), lists.get(index)) {
+            links.extend(list.iter().map(|neighbor| BackLink {
+                target: neighbor.row,
+                source: Neighbor {
+                    distance: neighbor.distance,
+                    row: source,
+                },
+            }));
+        }
+    }
+    links
+}
+
 /// The batch as seen by one of its rows: candidates next to those of the graph.
-struct OfBatch<'a> {
+pub(super) struct OfBatch<'a> {
     batch: &'a [Item],
     /// The row's own place.
     index: usize,
@@ -420,7 +444,13 @@ impl OfBatch<'_> {
     }
 
     /// The best `ef` of `walked` (best first) and the rows of the batch on layer `layer`, best first.
-    fn merge(&self, walked: &[Neighbor], layer: usize, ef: usize, scorer: &impl Distances) -> Vec<Neighbor> {
+    pub(super) fn merge(
+        &self,
+        walked: &[Neighbor],
+        layer: usize,
+        ef: usize,
+        scorer: &impl Distances,
+    ) -> Vec<Neighbor> {
         let mut all = walked.to_vec();
         let bound = if walked.len() < ef {
             f32::INFINITY

@@ -12,6 +12,7 @@
 //! dimension, if they tell near rows apart almost as well as exact distances do: that is tried before the build, which walks
 //! by them then, and again on the finished graph.
 
+use super::earlier::Earlier;
 use super::graph::{Allowed, Degrees, Graph};
 use super::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use super::points::{Distances, Points};
@@ -55,6 +56,12 @@ pub(crate) struct Numbers<'a, S> {
     pub(crate) rows: &'a S,
     /// Whether they are stored as 32-bit floats.
     pub(crate) wide: bool,
+}
+
+/// Whether graphs by these parameters have the same number of links, and were built as thoroughly.
+pub(crate) fn same_degrees(one: BuildParams, other: BuildParams) -> bool {
+    let of = |params| parts(params).map(|(degrees, _)| (degrees.m, degrees.ef_construction));
+    of(one).is_some() && of(one) == of(other)
 }
 
 /// Both of the graph, and the code that was asked for.
@@ -133,13 +140,14 @@ fn near_of_some<P: Points>(points: &P, members: &[u32], row: u32) -> Vec<u32> {
 }
 
 impl CodedGraph {
-    /// Links `members`, rows of `points`, and writes their codes; `None` when `params` are of no graph, or of codes of rows
+    /// Links `members`, rows of `points`, out of `earlier` graphs where there are any, and writes their codes; `None` when `params` are of no graph, or of codes of rows
     /// that are no `numbers`. Runs on the current thread pool.
     pub(crate) fn build<P: Points, S: RowSource>(
         params: BuildParams,
         points: &P,
         numbers: Option<&Numbers<'_, S>>,
         members: &[u32],
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Option<Self>, BuildError> {
         let Some((degrees, asked)) = parts(params) else {
@@ -161,7 +169,10 @@ impl CodedGraph {
             )?),
             _ => None,
         };
-        let exactly = || Graph::build(degrees, points, &ByDistance(points), members.to_vec(), options);
+        let exactly = || {
+            let walkers = ByDistance(points);
+            Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)
+        };
         if let (None, Some(made), Some(numbers)) = (asked, &codes, numbers)
             && !is_faithful(made, points, numbers.rows, members, |row| {
                 near_of_some(points, members, row)
@@ -175,7 +186,7 @@ impl CodedGraph {
                     rows: numbers.rows,
                     codes: made,
                 };
-                let graph = Graph::build(degrees, points, &walkers, members.to_vec(), options)?;
+                let graph = Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)?;
                 if is_faithful(made, points, numbers.rows, members, |row| graph.neighbors(row)) {
                     graph
                 } else {
@@ -198,7 +209,7 @@ impl CodedGraph {
     }
 
     /// The graph.
-    pub(super) fn graph(&self) -> &Graph {
+    pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
@@ -355,7 +366,7 @@ mod tests {
             wide: true,
         };
         let (members, options) = (indexed.numbers(), BuildOptions::default());
-        let graph = CodedGraph::build(params, &space, Some(&numbers), &members, &options);
+        let graph = CodedGraph::build(params, &space, Some(&numbers), &members, None, &options);
         check(&graph.unwrap().unwrap(), vectors);
     }
 
@@ -414,7 +425,8 @@ mod tests {
             let space = indexed.space(vectors);
             let (degrees, _) = parts(PLAIN).unwrap();
             let options = BuildOptions::default();
-            let exactly = Graph::build(degrees, &space, &ByDistance(&space), indexed.numbers(), &options);
+            let walkers = ByDistance(&space);
+            let exactly = Graph::build(degrees, &space, &walkers, indexed.numbers(), None, &options);
             let search = SearchParams {
                 ef: Some(64),
                 ..SearchParams::default()

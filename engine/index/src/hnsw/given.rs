@@ -38,8 +38,8 @@ pub(super) fn over<P: Points>(
             progress: &Silent(options.progress),
             ..*options
         };
-        let layers =
-            Graph::build(DEGREES, points, &ByDistance(points), sample.clone(), &quiet)?.into_layers();
+        let walkers = ByDistance(points);
+        let layers = Graph::build(DEGREES, points, &walkers, sample.clone(), None, &quiet)?.into_layers();
         (layers.entry, raised(&layers, &sample))
     };
     let layers = Layers {

@@ -1,6 +1,7 @@
 //! A graph over the rows of a segment, and the search through it: the whole of HNSW but the vectors.
 
 use super::build::{self, Form, Settings};
+use super::earlier::Earlier;
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
 use super::layers::{LayerRef, Layers, Link};
 use super::points::{Distances, Points};
@@ -48,12 +49,14 @@ pub(crate) struct Allowed<'a> {
 }
 
 impl Graph {
-    /// Links `members`, rows of `points`, which walk by `walkers`. Runs on the current thread pool.
+    /// Links `members`, rows of `points`, which walk by `walkers`; out of earlier graphs over some of them, where there are
+    /// any. Runs on the current thread pool.
     pub(crate) fn build<P: Points, W: Walkers>(
         degrees: Degrees,
         points: &P,
         walkers: &W,
         members: Vec<u32>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let settings = Settings {
@@ -64,7 +67,7 @@ impl Graph {
             seed: options.seed,
         };
         let nodes = members.len();
-        let layers = build::build(points, walkers, members, settings, options.progress)?;
+        let layers = build::build(points, walkers, members, earlier, settings, options.progress)?;
         huge_pages::collapse(&layers.base);
         Ok(Self::of(points.len(), nodes, layers))
     }
@@ -77,6 +80,16 @@ impl Graph {
             layers,
             scratch: ScratchPool::new(len),
         }
+    }
+
+    /// Rows that it links.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// Its links.
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     /// Its links.

@@ -18,6 +18,9 @@
 //! | `plan` | the order of insertion and the levels |
 //! | `walkers` | what rows are walked by on their way in |
 //! | `build` | parallel and deterministic construction |
+//! | `earlier` | graphs over some of the rows, out of which a new one is built |
+//! | `repair` | one of them taken over without the rows that are gone |
+//! | `lead` | insertion of the rows of the others |
 //! | `points` | what all of these ask of the vectors |
 //! | `companions` | distances within a batch of rows |
 //! | `graph` | the graph and the search through it |
@@ -31,13 +34,16 @@
 mod build;
 mod coded;
 mod companions;
+mod earlier;
 mod frontier;
 mod given;
 mod graph;
 mod layers;
+mod lead;
 pub(crate) mod params;
 mod plan;
 mod points;
+mod repair;
 mod scratch;
 mod select;
 mod walk;
@@ -55,8 +61,10 @@ use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
 
 pub(crate) use build::{Form, Settings, build as build_links};
-pub(crate) use coded::{CodedGraph, Numbers};
+pub(crate) use coded::{CodedGraph, Numbers, same_degrees};
 pub(crate) use companions::GatheredCompanions;
+pub use earlier::IndexGraph;
+pub(crate) use earlier::{Earlier, Part};
 pub(crate) use frontier::{Frontier, HeapFrontier, SortedFrontier};
 pub(crate) use graph::Allowed;
 pub(crate) use layers::{Layers, NONE};
@@ -71,11 +79,12 @@ pub(crate) struct Hnsw {
 }
 
 impl Hnsw {
-    /// Builds the graph that `params` say.
+    /// Builds the graph that `params` say, out of `earlier` ones where there are any.
     pub(crate) fn build(
         params: BuildParams,
         rows: IndexedRows,
         vectors: Vectors<'_>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let space = rows.space(vectors);
@@ -84,7 +93,7 @@ impl Hnsw {
             rows: &space,
             wide: true,
         };
-        let graph = CodedGraph::build(params, &space, Some(&numbers), &rows.numbers(), options)?;
+        let graph = CodedGraph::build(params, &space, Some(&numbers), &rows.numbers(), earlier, options)?;
         let graph = graph.ok_or_else(|| BuildError::Kind {
             index: params.kind().to_string(),
             metric: rows.metric.to_string(),
@@ -171,6 +180,13 @@ impl VectorIndex for Hnsw {
             .graph
             .search(&scorer, || query.to_vec(), allowed, k, params, stats);
         found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+    }
+
+    fn graph(&self) -> Option<IndexGraph<'_>> {
+        Some(IndexGraph {
+            graph: self.graph.graph(),
+            valid: self.rows.valid(),
+        })
     }
 
     fn serialize(&self) -> Vec<u8> {

@@ -1,13 +1,16 @@
 //! The order of insertion and the levels of all rows.
 
 use super::build::{Form, Settings};
+use super::earlier::Earlier;
 use super::layers::{GrowingLayer, MAX_UPPER};
 use crate::rng::Rng;
 
 /// Order and levels of all rows, fixed before the first insertion.
 pub(super) struct Plan {
-    /// Rows in order of insertion.
+    /// Rows in order of insertion; first those that are taken over from a graph, with their levels there.
     pub(super) order: Vec<u32>,
+    /// How many are taken over.
+    pub(super) taken: usize,
     /// Highest layer of each, parallel to `order`; 0 is the base.
     levels: Vec<u8>,
     /// Rows of each upper layer in order of insertion, lowest layer first.
@@ -22,10 +25,15 @@ pub(super) struct Item {
 }
 
 impl Plan {
-    pub(super) fn new(mut order: Vec<u32>, settings: Settings) -> Self {
+    pub(super) fn new(members: Vec<u32>, earlier: Option<&Earlier<'_>>, settings: Settings) -> Self {
+        let (mut taken, mut order) = (Vec::new(), members);
+        if let Some(earlier) = earlier {
+            taken = earlier.taken();
+            order.retain(|&row| !earlier.is_taken(row));
+        }
         let mut rng = Rng::new(settings.seed);
         rng.shuffle(&mut order);
-        let levels: Vec<u8> = match settings.form {
+        let drawn: Vec<u8> = match settings.form {
             Form::Hierarchy { m } => {
                 // Each layer holds 1/M of the one below (paper, section 4.1).
                 let scale = 1.0 / (m as f64).ln();
@@ -39,6 +47,11 @@ impl Plan {
                 vec![0; order.len()]
             }
         };
+        let (mut all, mut levels): (Vec<u32>, Vec<u8>) = taken.into_iter().unzip();
+        let taken = all.len();
+        all.append(&mut order);
+        levels.extend(drawn);
+        let order = all;
         let top = levels.iter().copied().max().unwrap_or(0);
         let members = |layer: u8| {
             order
@@ -51,9 +64,19 @@ impl Plan {
             .collect();
         Self {
             order,
+            taken,
             levels,
             upper_rows,
         }
+    }
+
+    /// Nodes of each upper layer that are taken over.
+    pub(super) fn taken_slots(&self) -> Vec<u32> {
+        let levels = self.levels.get(..self.taken).unwrap_or(&[]);
+        let above = |layer: usize| levels.iter().filter(|&&level| usize::from(level) > layer).count();
+        (0..self.upper_rows.len())
+            .map(|layer| above(layer) as u32)
+            .collect()
     }
 
     pub(super) fn layers(&self, rows: usize, form: Form) -> Vec<GrowingLayer> {

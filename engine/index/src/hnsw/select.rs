@@ -28,9 +28,22 @@ pub(crate) fn select<P: Points, L: Link>(
         kept.extend_from_slice(candidates);
         return;
     }
+    add(points, layer, row, candidates, max, alpha, kept);
+}
+
+/// Adds to `kept`, nodes that stay, what [`select`] keeps of `candidates` beside them.
+pub(crate) fn add<P: Points, L: Link>(
+    points: &P,
+    layer: LayerRef<'_, L>,
+    row: u32,
+    candidates: &[Neighbor],
+    max: usize,
+    alpha: f32,
+    kept: &mut Vec<Neighbor>,
+) {
     let own_distance = points.row(row).one(row);
     let max_copies = max / 2;
-    let mut copies = 0;
+    let mut copies = kept.iter().filter(|other| other.distance <= own_distance).count();
     for &candidate in candidates {
         if kept.len() >= max {
             return;

@@ -18,7 +18,7 @@ use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::{BuildError, OpenError, PairError};
 use crate::gpu::{TypedAsk, TypedBruteForce};
-use crate::hnsw::{Allowed, CodedGraph, Numbers};
+use crate::hnsw::{Allowed, CodedGraph, Earlier, IndexGraph, Numbers};
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
 use crate::indexed_rows::Validity;
 use crate::kernels::narrow::{BFloat16, Half};
@@ -48,12 +48,14 @@ pub struct TypedIndex {
 const ARRAYS: usize = 2;
 
 impl TypedIndex {
-    /// Builds an index; `None` when vectors of this type do not have it, or not with this metric.
+    /// Builds an index, out of `earlier` graphs where there are any; `None` when vectors of this type do not have it, or not
+    /// with this metric.
     pub(crate) fn build(
         params: &BuildParams,
         metric: AnyMetric,
         vectors: VectorsRef<'_>,
         valid: Option<&Bitset>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Option<Result<Self, BuildError>> {
         let (element, dim) = element_of(vectors)?;
@@ -73,7 +75,13 @@ impl TypedIndex {
             return None;
         }
         Some(Self::build_checked(
-            params, metric, vectors, element, dim, valid, options,
+            params,
+            metric,
+            vectors,
+            (element, dim),
+            valid,
+            earlier,
+            options,
         ))
     }
 
@@ -81,9 +89,9 @@ impl TypedIndex {
         params: &BuildParams,
         metric: AnyMetric,
         vectors: VectorsRef<'_>,
-        element: ElementType,
-        dim: usize,
+        (element, dim): (ElementType, usize),
         valid: Option<&Bitset>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         params.check()?;
@@ -116,7 +124,7 @@ impl TypedIndex {
                 let count = index.valid.count() as u64;
                 options.progress.advance(count, count);
             } else {
-                index.graph = index.link(*params, vectors, options)?;
+                index.graph = index.link(*params, vectors, earlier, options)?;
             }
             Ok(index)
         })
@@ -126,22 +134,24 @@ impl TypedIndex {
         &self,
         params: BuildParams,
         vectors: VectorsRef<'_>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Option<CodedGraph>, BuildError> {
         match (vectors, self.metric) {
             (VectorsRef::Halves(rows), AnyMetric::Numbers(metric)) => {
-                self.link_numbers(params, &self.numbers::<Half>(metric, rows), options)
+                self.link_numbers(params, &self.numbers::<Half>(metric, rows), earlier, options)
             }
             (VectorsRef::BFloat16s(rows), AnyMetric::Numbers(metric)) => {
-                self.link_numbers(params, &self.numbers::<BFloat16>(metric, rows), options)
+                self.link_numbers(params, &self.numbers::<BFloat16>(metric, rows), earlier, options)
             }
             (VectorsRef::Int8s(rows), AnyMetric::Numbers(metric)) => {
-                self.link_numbers(params, &self.numbers::<Int8>(metric, rows), options)
+                self.link_numbers(params, &self.numbers::<Int8>(metric, rows), earlier, options)
             }
             (VectorsRef::Bits(rows), AnyMetric::Bits(metric)) => {
                 let no_numbers = None::<&Numbers<'_, NumberPoints<'_, Int8>>>;
                 let members = self.valid.numbers(self.len);
-                CodedGraph::build(params, &BitPoints { metric, rows }, no_numbers, &members, options)
+                let points = BitPoints { metric, rows };
+                CodedGraph::build(params, &points, no_numbers, &members, earlier, options)
             }
             _ => Ok(None),
         }
@@ -151,6 +161,7 @@ impl TypedIndex {
         &self,
         params: BuildParams,
         points: &NumberPoints<'_, N>,
+        earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Option<CodedGraph>, BuildError> {
         let numbers = Numbers {
@@ -163,6 +174,7 @@ impl TypedIndex {
             points,
             Some(&numbers),
             &self.valid.numbers(self.len),
+            earlier,
             options,
         )
     }
@@ -242,6 +254,19 @@ impl TypedIndex {
             graph.write(&mut writer);
         }
         writer.finish()
+    }
+
+    /// Its graph; `None` of FLAT.
+    pub(crate) fn graph(&self) -> Option<IndexGraph<'_>> {
+        self.graph.as_ref().map(|graph| IndexGraph {
+            graph: graph.graph(),
+            valid: self.valid.set(),
+        })
+    }
+
+    /// Type of the vectors, and numbers in each.
+    pub(crate) fn shape(&self) -> (ElementType, usize) {
+        (self.element, self.dim)
     }
 
     /// The family.
@@ -389,7 +414,7 @@ impl TypedIndex {
 }
 
 /// Type and dimension of dense vectors other than 32-bit floats.
-fn element_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)> {
+pub(crate) fn element_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)> {
     match vectors {
         VectorsRef::Halves(rows) => Some((ElementType::Half, rows.width())),
         VectorsRef::BFloat16s(rows) => Some((ElementType::BFloat16, rows.width())),

@@ -34,6 +34,7 @@ pub use element::ElementType;
 pub use element_search::{ElementNeighbor, search_elements};
 pub use exact::exact_search_any;
 pub use index::TypedIndex;
+pub(crate) use index::element_of;
 pub use list_index::ListIndex;
 pub use lists::{Elements, VectorLists};
 pub(crate) use points::{BitPoints, BitScorer, Narrow, NumberPoints, inverse_norms};

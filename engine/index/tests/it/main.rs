@@ -12,6 +12,7 @@ mod elements;
 mod exact;
 mod filtered;
 mod lists;
+mod merge;
 mod minhash;
 mod range;
 mod recall;
