@@ -29,9 +29,10 @@ demo: build ## see it work on real data
 
 test: venv nvrtc lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
-bench: venv ## kernels, then indexes next to other libraries: make bench ANN='--set syn128 --peers faiss' (python3 benches/ann/ann.py --help)
+bench: venv ## kernels next to lance-linalg, then indexes next to other libraries: make bench ANN='--set syn128 --peers faiss' (python3 benches/ann/ann.py --help)
 	$(call step,cargo bench of the kernels)
-	@$(CARGO) bench --locked --package elanus-index --bench kernels --profile release
+	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/kernels' RUSTFLAGS='-C target-cpu=native' \
+	    $(CARGO) bench --locked --manifest-path benches/kernels/Cargo.toml
 	$(call step,benches/ann/ann.py $(ANN))
 	@python3 benches/ann/ann.py $(ANN)
 

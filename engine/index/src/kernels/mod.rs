@@ -27,6 +27,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 mod formats;
+#[cfg(target_arch = "x86_64")]
+mod int8_x86;
 pub(crate) mod minhash;
 pub mod narrow;
 #[cfg(target_arch = "x86_64")]

@@ -3,14 +3,15 @@
 //! Halves and bfloat16s are widened to `f32` as they are read, without a table and without a branch, so that the
 //! compiler makes whole registers of it; integers are multiplied and added as integers, which rounds nothing. There is
 //! one body for all instruction sets, compiled once for each: the sums are taken in the same order everywhere, so every
-//! tier gives the same bits, and the plain build is the twin that the others are tested against.
+//! tier gives the same bits, and the plain build is the twin that the others are tested against. Integers have kernels
+//! with VNNI besides (`int8_x86`).
 //!
 //! The side of the query is either of the row's type, or widened already: a query meets many rows. Both give the same
 //! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
-#[cfg(target_arch = "x86_64")]
-use super::narrow_x86;
 use super::{Tier, kernels, prefetch};
+#[cfg(target_arch = "x86_64")]
+use super::{int8_x86, narrow_x86};
 
 pub(crate) use super::formats::{BFloat16, Format, Half, Single};
 pub use super::formats::{bfloat16_to_f32, f32_to_bfloat16, half_to_f32};
@@ -24,7 +25,7 @@ const AVX2: u8 = 1;
 #[cfg(target_arch = "x86_64")]
 const AVX512: u8 = 2;
 /// Squares of differences of so many 8-bit integers fit into 32 bits.
-const INT8_RUN: usize = 32_768;
+pub(super) const INT8_RUN: usize = 32_768;
 
 #[inline(always)]
 fn sums<Q: Format, F: Format, const N: usize>(
@@ -270,21 +271,37 @@ tiered! {
     /// [`dot`] with rows of `data` by number, infinite where there is none; rows are as long as the query.
     dot_gather<Q, F>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32])
 }
-tiered! {
+/// A kernel of 8-bit integers: with VNNI where this machine has it, else with its instruction set.
+macro_rules! of_integers {
+    ($(#[$doc:meta])* $name:ident, $vnni:ident ($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
+        $(#[$doc])*
+        #[inline]
+        pub(crate) fn $name($($arg: $type),+) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            if int8_x86::is_there() {
+                // SAFETY: the machine has the instructions.
+                return unsafe { int8_x86::$vnni($($arg),+) };
+            }
+            on_tier::$name(kernels().tier(), $($arg),+)
+        }
+    };
+}
+
+of_integers! {
     /// Squared Euclidean distance over the shared length, exact.
-    int8_l2(a: &[i8], b: &[i8]) -> i64
+    int8_l2, l2(a: &[i8], b: &[i8]) -> i64
 }
-tiered! {
+of_integers! {
     /// Inner product over the shared length, exact.
-    int8_dot(a: &[i8], b: &[i8]) -> i64
+    int8_dot, dot(a: &[i8], b: &[i8]) -> i64
 }
-tiered! {
+of_integers! {
     /// [`int8_l2`] to rows of `data` by number, rounded to an `f32`.
-    int8_l2_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
+    int8_l2_gather, l2_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
 }
-tiered! {
+of_integers! {
     /// [`int8_dot`] with rows of `data` by number, rounded to an `f32`.
-    int8_dot_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
+    int8_dot_gather, dot_gather(query: &[i8], data: &[i8], rows: &[u32], out: &mut [f32])
 }
 
 #[cfg(test)]
@@ -388,6 +405,7 @@ mod tests {
             let wide = || pairs.iter().map(|(a, b)| (i64::from(*a), i64::from(*b)));
             let l2: i64 = wide().map(|(a, b)| (a - b) * (a - b)).sum();
             let dot: i64 = wide().map(|(a, b)| a * b).sum();
+            prop_assert_eq!((int8_l2(&a, &b), int8_dot(&a, &b)), (l2, dot));
             for tier in available().iter().map(|kernels| kernels.tier()) {
                 prop_assert_eq!(on_tier::int8_l2(tier, &a, &b), l2, "{:?}", tier);
                 prop_assert_eq!(on_tier::int8_dot(tier, &a, &b), dot, "{:?}", tier);
@@ -399,6 +417,10 @@ mod tests {
                 prop_assert_eq!(out, [f32::INFINITY, l2 as f32], "{:?}", tier);
                 on_tier::int8_dot_gather(tier, &a, &data, &[2, 1], &mut out);
                 prop_assert_eq!(out, [f32::INFINITY, dot as f32], "{:?}", tier);
+                int8_l2_gather(&a, &data, &[1, 2], &mut out);
+                prop_assert_eq!(out, [l2 as f32, f32::INFINITY]);
+                int8_dot_gather(&a, &data, &[1, 2], &mut out);
+                prop_assert_eq!(out, [dot as f32, f32::INFINITY]);
             }
         }
 

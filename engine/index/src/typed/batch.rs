@@ -175,10 +175,12 @@ impl Batch<'_> {
     /// Rows of any type, query after query in each block.
     fn each(&self, stats: &mut SearchStats) -> Vec<Vec<Neighbor>> {
         let rows = (BLOCK_NUMBERS / self.vectors.row_cost().max(1)).clamp(1, BLOCK_ROWS);
-        let scan = |_: &mut Vec<f32>, picked: &[u32], tops: &mut [TopK]| {
+        let scan = |distances: &mut Vec<f32>, picked: &[u32], tops: &mut [TopK]| {
+            distances.resize(picked.len(), 0.0);
             for (scorer, top) in self.scorers.iter().zip(tops) {
-                for &row in picked {
-                    top.push(scorer.one(self.vectors.row(row as usize)), row);
+                scorer.gather(self.vectors, picked, distances);
+                for (&row, &distance) in picked.iter().zip(distances.iter()) {
+                    top.push(distance, row);
                 }
             }
         };

@@ -19,6 +19,8 @@ use crate::window::Window;
 const PARALLEL_NUMBERS: usize = 1 << 24;
 /// Least rows of a task.
 const PART_ROWS: usize = 256;
+/// Rows that are scored between two looks at the heap.
+const BLOCK_ROWS: usize = 256;
 
 /// The `k` rows of `vectors` nearest to `query` within a window, best first, out of the rows in `allow` (all when `None`; rows beyond its
 /// end are not allowed).
@@ -60,10 +62,25 @@ pub fn exact_search_any(
     }
     let scan = |from: usize, to: usize| {
         let mut top = TopK::within(within, k, scored.min(to - from));
-        let mut offer = |row: usize| top.push(scorer.one(vectors.row(row)), row as u32);
-        match allow {
-            None => (from..to).for_each(&mut offer),
-            Some(allow) => allow.iter_range(from, to).for_each(&mut offer),
+        let mut rows: Box<dyn Iterator<Item = usize>> = match allow {
+            None => Box::new(from..to),
+            Some(allow) => Box::new(allow.iter_range(from, to)),
+        };
+        let (mut picked, mut distances) = ([0u32; BLOCK_ROWS], [0.0f32; BLOCK_ROWS]);
+        loop {
+            let mut count = 0;
+            for (slot, row) in picked.iter_mut().zip(&mut rows) {
+                *slot = row as u32;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            let (picked, distances) = (&picked[..count], &mut distances[..count]);
+            scorer.gather(vectors, picked, distances);
+            for (&row, &distance) in picked.iter().zip(distances.iter()) {
+                top.push(distance, row);
+            }
         }
         top
     };

@@ -1,10 +1,10 @@
 //! Distances from one query to vectors of its type.
 
-use super::{Bm25Query, Elements, SparseVector, VectorRef};
+use super::{Bm25Query, Elements, SparseVector, VectorRef, VectorsRef};
 use crate::any_metric::{AnyMetric, BitMetric, ElementMetric};
 use crate::error::PairError;
 use crate::kernels::narrow::{BFloat16, Format, Half, Single};
-use crate::kernels::{narrow, sparse};
+use crate::kernels::{bits, narrow, sparse};
 use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
 
 /// A query and a metric, with what is computed of the query once.
@@ -233,6 +233,37 @@ impl<'a> Scorer<'a> {
             ) => f32::INFINITY,
         }
     }
+
+    /// [`Scorer::one`] for rows of `vectors` by number, all like the query.
+    pub(super) fn gather(&self, vectors: VectorsRef<'_>, rows: &[u32], out: &mut [f32]) {
+        match (&self.0, vectors) {
+            (Kind::Halves { metric, query, .. }, VectorsRef::Halves(data)) if *metric != Metric::Cosine => {
+                gather_narrow::<Half>(*metric, query, data.data(), rows, out);
+            }
+            (Kind::BFloat16s { metric, query, .. }, VectorsRef::BFloat16s(data))
+                if *metric != Metric::Cosine =>
+            {
+                gather_narrow::<BFloat16>(*metric, query, data.data(), rows, out);
+            }
+            (Kind::Int8s { metric, query, .. }, VectorsRef::Int8s(data)) if *metric == Metric::L2 => {
+                narrow::int8_l2_gather(query, data.data(), rows, out);
+            }
+            (Kind::Int8s { metric, query, .. }, VectorsRef::Int8s(data)) if *metric == Metric::Ip => {
+                narrow::int8_dot_gather(query, data.data(), rows, out);
+                out.iter_mut().for_each(|slot| *slot = ip_distance(*slot));
+            }
+            (Kind::Bits { metric, query }, VectorsRef::Bits(data)) => match metric {
+                BitMetric::Hamming => bits::differing_gather(query, data.data(), rows, out),
+                BitMetric::Jaccard => bits::jaccard_gather(query, data.data(), rows, out),
+                BitMetric::MinHash(metric) => metric.gather(query, data.data(), rows, out),
+            },
+            _ => {
+                for (slot, &row) in out.iter_mut().zip(rows) {
+                    *slot = self.one(vectors.row(row as usize));
+                }
+            }
+        }
+    }
 }
 
 /// The metric of the elements, of a metric of lists.
@@ -266,6 +297,23 @@ fn narrow_distance<F: Format<Bits = u16>>(metric: Metric, query: &[f32], inverse
             let (dot, square) = narrow::dot_square::<Single, F>(query, row);
             cosine_distance(dot, inverse, inverse_norm(square))
         }
+    }
+}
+
+/// Distances under L2 or IP of rows by number, as long as the query.
+fn gather_narrow<F: Format<Bits = u16>>(
+    metric: Metric,
+    query: &[f32],
+    data: &[u16],
+    rows: &[u32],
+    out: &mut [f32],
+) {
+    if metric == Metric::L2 {
+        narrow::l2_gather::<Single, F>(query, data, rows, out);
+        out.iter_mut().for_each(|slot| *slot = l2_distance(*slot));
+    } else {
+        narrow::dot_gather::<Single, F>(query, data, rows, out);
+        out.iter_mut().for_each(|slot| *slot = ip_distance(*slot));
     }
 }
 
