@@ -82,7 +82,12 @@ impl AnyIndex {
 fn shape_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)> {
     match vectors {
         VectorsRef::Floats(rows) => Some((ElementType::Float, rows.dim())),
-        _ => element_of(vectors),
+        VectorsRef::Halves(_)
+        | VectorsRef::BFloat16s(_)
+        | VectorsRef::Int8s(_)
+        | VectorsRef::Bits(_)
+        | VectorsRef::Sparse(_)
+        | VectorsRef::Lists(_) => element_of(vectors),
     }
 }
 
