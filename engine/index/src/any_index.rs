@@ -353,8 +353,7 @@ impl AnyIndex {
                 index.search(lists, query, k, params, allow, stats)
             }
             (Self::Disk(index), _, _) => index.search_any(vectors, query, k, params, allow, stats),
-            // Postings do not tell how far a row is before it is scored.
-            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
+            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) => {
                 index.search(vectors, query, k, params, allow, stats)
             }
             _ => exact_search_any(self.metric(), vectors, query, k, params.within, allow, stats),

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use elanus_index::scalar::{ColumnIndex, Extent, Key, ScalarIndex, ScalarTest, Verdict};
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, Bm25, Bm25Query, Elements, Metric, Neighbor, Rows, SearchParams,
+    AnyIndex, AnyMetric, Bitset, Bm25, Bm25Query, DiskSearch, Elements, Metric, Neighbor, Rows, SearchParams,
     SearchStats, SparseVector, SparseVectors, VectorLists, VectorRef, Vectors, VectorsRef, Window,
     search_elements,
 };
@@ -212,7 +212,7 @@ fn ask(index: &AnyIndex, blob: &[u8]) {
             && let Ok(lists) = VectorLists::new(&offsets, elements)
         {
             let query = VectorRef::List(elements.slice(0, 2.min(rows)));
-            search_all(index, VectorsRef::Lists(lists), query, blob.len());
+            search_all(index, VectorsRef::Lists(lists), query, blob);
         }
         return;
     }
@@ -231,7 +231,7 @@ fn ask(index: &AnyIndex, blob: &[u8]) {
             AnyMetric::Bm25 => VectorRef::Terms(Bm25Query { weights, bm25 }),
             _ => VectorRef::Sparse(weights),
         };
-        search_all(index, vectors, query, blob.len());
+        search_all(index, vectors, query, blob);
         return;
     }
     let Some(vectors) = stored.dense(shape.element, shape.dim, shape.rows) else {
@@ -242,7 +242,7 @@ fn ask(index: &AnyIndex, blob: &[u8]) {
         return;
     };
     let query = queries.row(0);
-    search_all(index, vectors, query, blob.len());
+    search_all(index, vectors, query, blob);
     let offsets: Vec<i32> = (0..=vectors.len() / 2).map(|row| row as i32 * 2).collect();
     if let Some(elements) = Elements::of(vectors)
         && let Ok(lists) = VectorLists::new(&offsets, elements)
@@ -253,14 +253,30 @@ fn ask(index: &AnyIndex, blob: &[u8]) {
     }
 }
 
+/// The first array of a blob: bits of the rows with a vector; none when all have one.
+fn valid_of(blob: &[u8]) -> Option<&[u8]> {
+    let (start, bytes) = (number(blob, HEADER, 8)?, number(blob, HEADER + 8, 8)?);
+    let words = blob.get(start..start.checked_add(bytes)?)?;
+    (!words.is_empty()).then_some(words)
+}
+
 /// Nearest rows, with a filter and without, within a window and in batches.
-fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, blob: usize) {
+fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, blob: &[u8]) {
     let rows = vectors.len();
-    let bytes = blob + 4 * vectors.row_cost() * rows;
+    let valid = match index {
+        AnyIndex::Lists(_) => None,
+        _ => valid_of(blob),
+    };
+    let bytes = blob.len() + 4 * vectors.row_cost() * rows;
     let allow = Bitset::from_fn(rows, |row| row % 3 != 1);
     let few = Bitset::from_fn(rows, |row| row % 16 == 5);
+    // Short enough that graphs of some ten rows are walked.
     let quick = SearchParams {
-        ef: Some(24),
+        ef: Some(4),
+        disk: DiskSearch {
+            search_list: Some(4),
+            ..DiskSearch::default()
+        },
         nprobe: Some(1),
         refine_k: Some(2.0),
         reorder_k: Some(20),
@@ -274,6 +290,15 @@ fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, b
     };
     let searches = [
         (1, quick, None),
+        (
+            1,
+            SearchParams {
+                within: windows[0],
+                ..quick
+            },
+            None,
+        ),
+        (3, quick, None),
         (10, quick, Some(&allow)),
         (10, SearchParams::default(), Some(&few)),
         (rows + 3, SearchParams::default(), None),
@@ -285,7 +310,7 @@ fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, b
         within_proportion("searching", bytes, || {
             let stats = &mut SearchStats::default();
             let found = index.search(vectors, query, k, &params, allow, stats);
-            check(&found.unwrap_or_default(), rows, k, params.within, allow);
+            check(&found.unwrap_or_default(), rows, k, params.within, allow, valid);
         });
     }
     let stats = &mut SearchStats::default();
@@ -302,12 +327,19 @@ fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, b
         });
         assert_eq!(found.len(), queries.len());
         for found in found {
-            check(&found, rows, 5, Window::default(), Some(&allow));
+            check(&found, rows, 5, Window::default(), Some(&allow), valid);
         }
     }
 }
 
-fn check(found: &[Neighbor], rows: usize, k: usize, within: Window, allow: Option<&Bitset>) {
+fn check(
+    found: &[Neighbor],
+    rows: usize,
+    k: usize,
+    within: Window,
+    allow: Option<&Bitset>,
+    valid: Option<&[u8]>,
+) {
     assert!(found.len() <= k, "{} rows, asked for {k}", found.len());
     assert!(found.is_sorted(), "best first");
     let mut seen = Bitset::new(rows);
@@ -319,6 +351,8 @@ fn check(found: &[Neighbor], rows: usize, k: usize, within: Window, allow: Optio
             allow.is_none_or(|allow| allow.get(row)),
             "row {row} is not allowed"
         );
+        let has_vector = |words: &[u8]| words.get(row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+        assert!(valid.is_none_or(has_vector), "row {row} has no vector");
         assert!(within.contains(neighbor.distance) || neighbor.distance.is_nan());
         seen.set(row);
     }
