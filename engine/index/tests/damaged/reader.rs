@@ -229,7 +229,7 @@ fn ask(index: &AnyIndex, blob: &[u8]) {
         };
         let query = match index.metric() {
             AnyMetric::Bm25 => VectorRef::Terms(Bm25Query { weights, bm25 }),
-            _ => VectorRef::Sparse(weights),
+            AnyMetric::Numbers(_) | AnyMetric::Bits(_) | AnyMetric::MaxSim(_) => VectorRef::Sparse(weights),
         };
         search_all(index, vectors, query, blob);
         return;
@@ -263,10 +263,8 @@ fn valid_of(blob: &[u8]) -> Option<&[u8]> {
 /// Nearest rows, with a filter and without, within a window and in batches.
 fn search_all(index: &AnyIndex, vectors: VectorsRef<'_>, query: VectorRef<'_>, blob: &[u8]) {
     let rows = vectors.len();
-    let valid = match index {
-        AnyIndex::Lists(_) => None,
-        _ => valid_of(blob),
-    };
+    let of_lists = matches!(index, AnyIndex::Lists(_));
+    let valid = if of_lists { None } else { valid_of(blob) };
     let bytes = blob.len() + 4 * vectors.row_cost() * rows;
     let allow = Bitset::from_fn(rows, |row| row % 3 != 1);
     let few = Bitset::from_fn(rows, |row| row % 16 == 5);
