@@ -229,6 +229,7 @@ impl CodedGraph {
                     asked.unwrap_or(PLAIN_CODE),
                     metric,
                     dim,
+                    nodes,
                 )?)
             }
             count => {

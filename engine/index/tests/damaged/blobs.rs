@@ -108,6 +108,16 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         let other = metrics[1 + index % 2];
         add(params, other.into(), VectorsRef::Floats(short), Some(&valid));
     }
+    // Numbers of more than a byte, for which there must be as many rows as codewords.
+    let many = Vectors::new(&floats[..520 * DIM], DIM).unwrap();
+    let code = Code::Product { m: 2, nbits: 9 };
+    add(coded(code), Metric::Ip.into(), VectorsRef::Floats(many), None);
+    let code = GraphCode::Residual {
+        m: 1,
+        nrq: 2,
+        nbits: 9,
+    };
+    add(graph(code), Metric::L2.into(), VectorsRef::Floats(many), None);
     // Long rows, which plain graphs have codes of.
     let long = Vectors::new(&floats, 64).unwrap();
     add(HNSW, Metric::L2.into(), VectorsRef::Floats(long), None);
