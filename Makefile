@@ -1,5 +1,6 @@
-# Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps, and make fuzz and make
-# expressions for those who change the grammar of filters or how they are evaluated.
+# Four verbs for people: make demo, make test, make bench, make fmt. The others are their steps, make fuzz for those who
+# change the grammar of filters or how files of indexes are read, and make expressions for those who change how filters are
+# evaluated.
 # Rust is assumed; Python 3 and, where it is there, Node are used by the end-to-end tests, which keep
 # their packages outside the repository. One cargo profile serves everything: release. Builds name the
 # whole workspace, so that the binary and the tests share every compiled dependency.
@@ -36,13 +37,17 @@ bench: venv ## kernels next to lance-linalg, then indexes next to other librarie
 	$(call step,benches/ann/ann.py $(ANN))
 	@python3 benches/ann/ann.py $(ANN)
 
-fuzz: ## fuzz filters for a minute, an hour with FUZZ_SECONDS=3600; needs a nightly toolchain and cargo-fuzz; not part of make test
+fuzz: ## fuzz filters and files of indexes, a minute each, an hour with FUZZ_SECONDS=3600; needs a nightly toolchain and cargo-fuzz; not part of make test
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
 	    echo 'needed: rustup toolchain install nightly; cargo install cargo-fuzz --locked'; exit 1; }
 	$(call step,cargo fuzz run filter)
 	@python3 fuzz/seeds.py fuzz/corpus/filter
 	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/fuzz' $(CARGO) +nightly fuzz run --fuzz-dir fuzz filter -- \
 	    -dict=fuzz/filter.dict -max_len=4096 -timeout=10 -max_total_time=$(FUZZ_SECONDS)
+	$(call step,cargo fuzz run blob)
+	@$(CARGO) run --quiet --release --locked --package elanus-index --example blobs -- fuzz/corpus/blob
+	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/fuzz' $(CARGO) +nightly fuzz run --fuzz-dir fuzz blob -- \
+	    -max_len=65536 -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_total_time=$(FUZZ_SECONDS)
 
 expressions: venv build ## compare 20,000 random filters with milvus-lite, always the same ones (make test: 4,000); ELANUS_EXPRESSIONS=n for n
 	$(call step,random filters next to milvus-lite)

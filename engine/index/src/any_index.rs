@@ -139,26 +139,37 @@ impl AnyIndex {
     /// Bytes that are no index, are damaged, or were written by a newer version.
     pub fn open(blob: Bytes) -> Result<Self, OpenError> {
         let reader: Reader = Reader::new(blob)?;
-        if let AnyMetric::MaxSim(metric) = reader.header().metric {
-            return ListIndex::open(&reader, metric).map(Arc::new).map(Self::Lists);
+        match reader.header().metric {
+            AnyMetric::MaxSim(metric) => ListIndex::open(&reader, metric).map(Arc::new).map(Self::Lists),
+            AnyMetric::Numbers(_) | AnyMetric::Bits(_) | AnyMetric::Bm25 => Self::open_vectors(&reader),
         }
-        if let Some(index) = TypedLists::open(&reader) {
+    }
+
+    /// Opens an index of vectors, which is none of lists of them: those hold such a blob, and no other, within theirs.
+    pub(crate) fn open_vectors(reader: &Reader) -> Result<Self, OpenError> {
+        if let AnyMetric::MaxSim(_) = reader.header().metric {
+            return Err(OpenError::corrupt(format!(
+                "metric {} of vectors",
+                reader.header().metric
+            )));
+        }
+        if let Some(index) = TypedLists::open(reader) {
             return index.map(Arc::new).map(Self::TypedLists);
         }
-        if let Some(index) = MinHashIndex::open(&reader) {
+        if let Some(index) = MinHashIndex::open(reader) {
             return index.map(Arc::new).map(Self::MinHash);
         }
-        if let Some(index) = BitLists::open(&reader) {
+        if let Some(index) = BitLists::open(reader) {
             return index.map(Arc::new).map(Self::BitLists);
         }
         if reader.header().element != ElementType::Float {
             if let BuildParams::Disk(_) = reader.header().params {
-                return DiskIndex::open(&reader).map(Arc::new).map(Self::Disk);
+                return DiskIndex::open(reader).map(Arc::new).map(Self::Disk);
             }
-            return TypedIndex::open(&reader).map(Arc::new).map(Self::Typed);
+            return TypedIndex::open(reader).map(Arc::new).map(Self::Typed);
         }
         match reader.header().params {
-            BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(&reader, params)?))),
+            BuildParams::Sparse(params) => Ok(Self::Sparse(Arc::new(SparseIndex::open(reader, params)?))),
             BuildParams::Flat
             | BuildParams::GpuBruteForce
             | BuildParams::GpuIvfFlat { .. }
@@ -169,7 +180,7 @@ impl AnyIndex {
             | BuildParams::Hnsw { .. }
             | BuildParams::HnswCoded(_)
             | BuildParams::MinHash(_)
-            | BuildParams::Disk(_) => open_dense(&reader).map(Self::Dense),
+            | BuildParams::Disk(_) => open_dense(reader).map(Self::Dense),
         }
     }
 
@@ -356,8 +367,7 @@ impl AnyIndex {
                 index.search(lists, query, k, params, allow, stats)
             }
             (Self::Disk(index), _, _) => index.search_any(vectors, query, k, params, allow, stats),
-            // Postings do not tell how far a row is before it is scored.
-            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) if params.within.is_open() => {
+            (Self::Sparse(index), VectorsRef::Sparse(vectors), _) => {
                 index.search(vectors, query, k, params, allow, stats)
             }
             _ => exact_search_any(self.metric(), vectors, query, k, params.within, allow, stats),

@@ -258,9 +258,7 @@ impl BuildParams {
             Self::Disk(params) => params.check(),
             Self::Sparse(params) => params.check(),
             Self::MinHash(params) => params.check(),
-            Self::GpuIvfPq(params) => NLIST
-                .check(params.nlist)
-                .and_then(|()| params.on_processor().check()),
+            Self::GpuIvfPq(params) => params.check(),
             Self::GpuCagra(params) => params.check(),
         }
     }

@@ -45,6 +45,19 @@ fn distances_body(sums: &[i32], line: Line, terms: Terms<'_>, out: &mut [f32]) {
     for (slot, &sum) in out.iter_mut().zip(sums) {
         *slot = line.scale * sum as f32 + line.bias;
     }
+    terms_body(line, terms, out);
+}
+
+#[inline(always)]
+fn products_body(line: Line, terms: Terms<'_>, out: &mut [f32]) {
+    for slot in out.iter_mut() {
+        *slot = line.scale * *slot + line.bias;
+    }
+    terms_body(line, terms, out);
+}
+
+#[inline(always)]
+fn terms_body(line: Line, terms: Terms<'_>, out: &mut [f32]) {
     for (slot, mul) in out.iter_mut().zip(terms.muls) {
         *slot *= mul;
     }
@@ -82,6 +95,11 @@ on_level! {
 }
 
 on_level! {
+    /// [`distances_on`] of products in the place of the distances.
+    fn products_on(level, line: Line, terms: Terms<'_>, out: &mut [f32]) = products_body
+}
+
+on_level! {
     /// Of at most 64 distances those below `bound`, as bits.
     fn below_on(level, distances: &[f32], bound: f32) -> u64 = below_body
 }
@@ -89,6 +107,11 @@ on_level! {
 /// Distances, or lower bounds where there are errors, of the rows that `sums` and `terms` belong to.
 pub(crate) fn distances(level: Level, sums: &[i32], line: Line, terms: Terms<'_>, out: &mut [f32]) {
     distances_on(level, sums, line, terms, out);
+}
+
+/// [`distances`] of rows whose products with the query are in `out` already, in the place of sums.
+pub(crate) fn distances_of_products(level: Level, line: Line, terms: Terms<'_>, out: &mut [f32]) {
+    products_on(level, line, terms, out);
 }
 
 /// Of at most 64 distances those below `bound`, as bits. NaN is below nothing.

@@ -20,7 +20,8 @@
 //! | `avx2`, `avx512` | those sums in registers |
 //! | [`estimate`] | sums to distances, compared with a bound |
 //! | [`scalar`] | 4, 6 or 8 bits per dimension |
-//! | [`product`] | one of up to 256 codewords per group of dimensions |
+//! | [`product`] | one of up to 2^24 codewords per group of dimensions |
+//! | [`wide`] | numbers of codewords that take more than a byte |
 //! | [`rotation`] | a random rotation that costs little |
 //! | [`rabitq`] | 1 to 9 bits per dimension of the rotated vector |
 //! | `planes` | the bits after the first of those |
@@ -39,6 +40,7 @@ pub(crate) mod rabitq;
 pub(crate) mod rotation;
 pub(crate) mod rows;
 pub(crate) mod scalar;
+pub(crate) mod wide;
 
 use level::{Level, on_level};
 use packing::Packing;

@@ -7,6 +7,7 @@
 //!   Nibbles  32 rows; 64 bytes hold 4 places                  operand: tables of 16 bytes, looked up in the register
 //!            bytes 0..32: rows, place 0 | place 1 << 4; bytes 32..64: rows, place 2 | place 3 << 4
 //!   Bytes    64 rows; 64 bytes hold 1 place                   operand: tables of 256 bytes
+//!   Wide     16 rows, one after the other                     read row by row, see [`super::wide`]
 //! ```
 //!
 //! Nibbles are the layout of Faiss' fast scan (André, Kermarrec and Le Scouarnec, 2015); Bytes carries the idea to tables
@@ -39,13 +40,18 @@ pub(crate) enum Packing {
         /// Numbers per row.
         parts: usize,
     },
+    /// Numbers of more than a byte, which are not summed up side by side.
+    Wide {
+        /// Bytes per row.
+        bytes: usize,
+    },
 }
 
 impl Packing {
     /// Rows of a unit.
     pub(crate) fn unit(self) -> usize {
         match self {
-            Self::Levels { .. } => 16,
+            Self::Levels { .. } | Self::Wide { .. } => 16,
             Self::Nibbles { .. } => 32,
             Self::Bytes { .. } => MAX_UNIT,
         }
@@ -59,6 +65,7 @@ impl Packing {
             Self::Levels { dim, .. } => dim.div_ceil(8) * 64,
             Self::Nibbles { parts } => parts.div_ceil(4) * 64,
             Self::Bytes { parts } => parts * 64,
+            Self::Wide { bytes } => bytes * 16,
         }
     }
 
@@ -68,6 +75,7 @@ impl Packing {
             Self::Levels { dim, .. } => dim.next_multiple_of(16),
             Self::Nibbles { parts } => parts.div_ceil(4) * 128,
             Self::Bytes { parts } => parts * 256,
+            Self::Wide { .. } => 0,
         }
     }
 
@@ -104,6 +112,7 @@ impl Packing {
                     );
                 }
                 Self::Bytes { .. } => or(place * 64 + lane, number),
+                Self::Wide { bytes } => or(lane * bytes + place, number),
             }
         }
     }
@@ -111,7 +120,7 @@ impl Packing {
     /// Number `place` of the code of row `lane` of a unit of [`Packing::Nibbles`] or [`Packing::Bytes`].
     pub(crate) fn number(self, unit: &[u8], lane: usize, place: usize) -> Option<u8> {
         match self {
-            Self::Levels { .. } => None,
+            Self::Levels { .. } | Self::Wide { .. } => None,
             Self::Nibbles { .. } => {
                 let byte = unit.get(place / 4 * 64 + place % 4 / 2 * 32 + lane)?;
                 Some(byte >> (place % 2 * 4) & 15)
@@ -137,7 +146,7 @@ impl Packing {
                     let start = place / 4 * 128 + place % 2 * 64 + place % 4 / 2 * 32;
                     [start, start + 16]
                 }
-                Self::Levels { .. } | Self::Bytes { .. } => [place * 256; 2],
+                Self::Levels { .. } | Self::Bytes { .. } | Self::Wide { .. } => [place * 256; 2],
             };
             for start in starts {
                 if let Some(slots) = operand.get_mut(start..start + entries) {
@@ -148,10 +157,15 @@ impl Packing {
         operand
     }
 
-    /// The sums of whole units, one per row: `out` has [`Packing::unit`] slots for each unit of `codes`.
+    /// The sums of whole units, one per row: `out` has [`Packing::unit`] slots for each unit of `codes`. Those of
+    /// [`Packing::Wide`] are zero.
     #[inline]
     pub(crate) fn sums(self, level: Level, codes: &[u8], operand: &[u8], out: &mut [i32]) {
         let (unit, bytes) = (self.unit(), self.unit_bytes());
+        if let Self::Wide { .. } = self {
+            out.fill(0);
+            return;
+        }
         let sound = operand.len() == self.operand_bytes()
             && bytes > 0
             && codes.len().is_multiple_of(bytes)
@@ -170,7 +184,7 @@ impl Packing {
                     Self::Levels { bits, .. } => super::avx2::levels(bits, bytes, codes, operand, out),
                     Self::Nibbles { .. } => super::avx2::nibbles(bytes, codes, operand, out),
                     // There is no lookup in 256 entries: what pays is that sums run side by side, as the plain ones do.
-                    Self::Bytes { .. } => self.plain(codes, operand, out),
+                    Self::Bytes { .. } | Self::Wide { .. } => self.plain(codes, operand, out),
                 }
             },
             // SAFETY: as above.
@@ -180,6 +194,7 @@ impl Packing {
                     Self::Levels { bits, .. } => super::avx512::levels(bits, bytes, codes, operand, out),
                     Self::Nibbles { .. } => super::avx512::nibbles(bytes, codes, operand, out),
                     Self::Bytes { .. } => super::avx512::bytes(bytes, codes, operand, out),
+                    Self::Wide { .. } => self.plain(codes, operand, out),
                 }
             },
         }
@@ -194,6 +209,7 @@ impl Packing {
                 Self::Levels { bits, .. } => plain_levels(bits, unit, operand, out),
                 Self::Nibbles { .. } => plain_nibbles(unit, operand, out),
                 Self::Bytes { .. } => plain_bytes(unit, operand, out),
+                Self::Wide { .. } => out.fill(0),
             }
         }
     }
@@ -302,7 +318,7 @@ mod tests {
                     rows.iter().map(sum).collect(),
                 )
             }
-            Packing::Nibbles { .. } | Packing::Bytes { .. } => {
+            Packing::Nibbles { .. } | Packing::Bytes { .. } | Packing::Wide { .. } => {
                 let tables: Vec<u8> = (0..parts * limit).map(|_| rng.below(256) as u8).collect();
                 let sum = |code: &Vec<u8>| {
                     let entries = code.iter().enumerate();
@@ -352,6 +368,7 @@ mod tests {
                 packing.put(&mut codes, lane, &vec![top; parts]);
             }
             let (operand, expected) = match packing {
+                Packing::Wide { .. } => continue,
                 Packing::Levels { .. } => (packing.operand_of_weights(&vec![-127; parts]), -127 * 255),
                 Packing::Nibbles { .. } => (packing.operand_of_tables(&vec![255; 16 * parts], 16), 255),
                 Packing::Bytes { .. } => (packing.operand_of_tables(&vec![255; 256 * parts], 256), 255),

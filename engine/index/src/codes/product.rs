@@ -12,17 +12,20 @@ use rayon::prelude::*;
 
 use super::level::{Level, on_level};
 use super::packing::Packing;
+use super::wide::{BYTE_BITS, number_bytes, number_of, put_number};
 use super::{Operand, round_tables};
 use crate::blob::Array;
 use crate::error::BuildError;
 use crate::progress::Progress;
 use crate::rng::Rng;
 
-/// Most bits of a code that this build has.
-pub(crate) const MAX_BITS: u32 = 8;
 /// Training rows per codeword; more improve codewords very little.
 pub(crate) const SAMPLE_PER_WORD: usize = 96;
+/// As many of them are enough where there are more codewords than a byte numbers: time grows with the square of these.
+const SAMPLE_PER_WIDE_WORD: usize = 4;
 const ITERATIONS: usize = 12;
+/// Rows of a k-means between two looks at the cancel flag, by codewords.
+const CANCEL_WORK: usize = 1 << 24;
 /// Floats that registers work on side by side.
 const LANES: usize = 16;
 
@@ -78,6 +81,12 @@ on_level! {
     fn nearest(level, group: &[f32], book: &[f32], norms: &[f32], room: &mut [f32]) -> usize = nearest_body
 }
 
+/// Rows to learn `2^bits` codewords from, where there are as many.
+pub(crate) fn sample_rows(bits: u32) -> usize {
+    let of_byte = SAMPLE_PER_WORD << bits.min(BYTE_BITS);
+    of_byte.max(SAMPLE_PER_WIDE_WORD << bits)
+}
+
 impl ProductQuantizer {
     /// Codebooks of `parts` groups of equal size, `2^bits` codewords each, from `sample`: rows of `dim` floats in random
     /// order.
@@ -98,7 +107,7 @@ impl ProductQuantizer {
             if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            let groups: Vec<Vec<f32>> = (first..parts.min(first + slab))
+            let groups: Result<Vec<Vec<f32>>, BuildError> = (first..parts.min(first + slab))
                 .into_par_iter()
                 .map(|part| {
                     let group: Vec<f32> = sample
@@ -106,10 +115,10 @@ impl ProductQuantizer {
                         .flat_map(|row| row.get(part * width..(part + 1) * width).unwrap_or(&[]))
                         .copied()
                         .collect();
-                    train_book(&group, width, words, &mut Rng::new(seed ^ part as u64))
+                    train_book(&group, width, words, &mut Rng::new(seed ^ part as u64), progress)
                 })
                 .collect();
-            books.extend(groups.into_iter().flatten());
+            books.extend(groups?.into_iter().flatten());
         }
         Ok(Self::stored(dim, parts, bits, Array::Owned(books)))
     }
@@ -156,7 +165,11 @@ impl ProductQuantizer {
     }
 
     pub(crate) fn packing(&self) -> Packing {
-        if self.bits <= 4 {
+        if self.bits > BYTE_BITS {
+            Packing::Wide {
+                bytes: self.parts * number_bytes(self.bits),
+            }
+        } else if self.bits <= 4 {
             Packing::Nibbles { parts: self.parts }
         } else {
             Packing::Bytes { parts: self.parts }
@@ -174,26 +187,37 @@ impl ProductQuantizer {
             .zip(self.books.chunks_exact(width * self.words()))
     }
 
-    /// The nearest codeword of every group of `row`.
+    /// The nearest codeword of every group of `row`: its number, in as many bytes as [`number_bytes`] says.
     pub(crate) fn encode(&self, row: &[f32], code: &mut Vec<u8>) {
-        let level = Level::best();
+        let (level, bytes) = (Level::best(), number_bytes(self.bits));
         let mut room = vec![0.0; self.words()];
         code.clear();
-        code.extend(
-            self.groups(row)
-                .zip(self.norms.chunks_exact(self.words()))
-                .map(|((group, book), norms)| nearest(level, group, book, norms, &mut room) as u8),
-        );
+        for ((group, book), norms) in self.groups(row).zip(self.norms.chunks_exact(self.words())) {
+            put_number(nearest(level, group, book, norms, &mut room), bytes, code);
+        }
     }
 
     /// The vector that a code stands for.
     pub(crate) fn decode(&self, code: &[u8], row: &mut Vec<f32>) {
         let width = (self.dim / self.parts.max(1)).max(1);
+        let numbers = code.chunks_exact(number_bytes(self.bits)).map(number_of);
         row.clear();
-        for (&word, book) in code.iter().zip(self.books.chunks_exact(width * self.words())) {
+        for (word, book) in numbers.zip(self.books.chunks_exact(width * self.words())) {
             let columns = book.chunks_exact(self.words());
-            row.extend(columns.filter_map(|column| column.get(usize::from(word))));
+            row.extend(columns.filter_map(|column| column.get(word)));
         }
+    }
+
+    /// The product of `query` with the row whose codewords have these numbers.
+    pub(crate) fn product(&self, query: &[f32], numbers: impl Iterator<Item = usize>) -> f32 {
+        let groups = self.groups(query).zip(numbers);
+        let of_group = |((group, book), word): ((&[f32], &[f32]), usize)| -> f32 {
+            let words = book
+                .chunks_exact(self.words())
+                .filter_map(|column| column.get(word));
+            group.iter().zip(words).map(|(value, word)| value * word).sum()
+        };
+        groups.map(of_group).sum()
     }
 
     /// The product of every group of `query` with every codeword of the group, written to `tables`: `entries` for each
@@ -207,7 +231,7 @@ impl ProductQuantizer {
         }
     }
 
-    /// `query` as a scan takes it.
+    /// `query` as a scan of numbers of up to 8 bits takes it.
     pub(crate) fn operand(&self, query: &[f32]) -> Operand {
         let mut tables = vec![0.0; self.parts * self.words()];
         self.tables(query, self.words(), &mut tables);
@@ -227,13 +251,19 @@ fn norms(book: &[f32], words: usize) -> Vec<f32> {
 }
 
 /// k-means over `rows` of `width` floats, which come in random order: the first are the first codewords.
-fn train_book(rows: &[f32], width: usize, words: usize, rng: &mut Rng) -> Vec<f32> {
+fn train_book(
+    rows: &[f32],
+    width: usize,
+    words: usize,
+    rng: &mut Rng,
+    progress: &dyn Progress,
+) -> Result<Vec<f32>, BuildError> {
     let level = Level::best();
     let width = width.max(1);
     let count = rows.len() / width;
     let mut book = vec![0.0f32; width * words];
     if count == 0 {
-        return book;
+        return Ok(book);
     }
     for word in 0..words {
         let row = if word < count { word } else { rng.below(count) };
@@ -247,11 +277,16 @@ fn train_book(rows: &[f32], width: usize, words: usize, rng: &mut Rng) -> Vec<f3
         let norms = norms(&book, words);
         sums.fill(0.0);
         counts.fill(0);
-        for row in rows.chunks_exact(width) {
-            let word = nearest(level, row, &book, &norms, &mut room);
-            counts[word] += 1;
-            for (axis, &value) in row.iter().enumerate() {
-                sums[axis * words + word] += f64::from(value);
+        for some in rows.chunks((CANCEL_WORK / words).max(1) * width) {
+            if progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            for row in some.chunks_exact(width) {
+                let word = nearest(level, row, &book, &norms, &mut room);
+                counts[word] += 1;
+                for (axis, &value) in row.iter().enumerate() {
+                    sums[axis * words + word] += f64::from(value);
+                }
             }
         }
         let mut moved = false;
@@ -274,7 +309,7 @@ fn train_book(rows: &[f32], width: usize, words: usize, rng: &mut Rng) -> Vec<f3
             break;
         }
     }
-    book
+    Ok(book)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //!
 //! Rows of the answer are rows that were read, so a filter or a window of distances is asked then, and costs nothing before.
 
+use std::collections::HashSet;
 use std::io;
 
 use super::DiskIndex;
@@ -82,6 +83,13 @@ impl Found {
         self.rows
             .partition_point(|neighbor| neighbor.distance <= self.reach)
     }
+}
+
+/// The first of each row: a file may say that several nodes are of one.
+fn distinct(mut rows: Vec<Neighbor>) -> Vec<Neighbor> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    rows.retain(|neighbor| seen.insert(neighbor.row));
+    rows
 }
 
 impl DiskIndex {
@@ -242,7 +250,7 @@ impl Walk<'_> {
             f32::INFINITY
         };
         Ok(Some(Found {
-            rows: top.into_sorted(),
+            rows: distinct(top.into_sorted()),
             reach,
         }))
     }

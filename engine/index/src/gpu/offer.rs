@@ -244,6 +244,11 @@ mod tests {
         assert_eq!(cagra.equivalent(), hnsw);
         let lists = parse("GPU_IVF_FLAT", &[("nlist", "77")]).unwrap();
         assert_eq!(lists.equivalent(), BuildParams::IvfFlat { nlist: 77 });
+        let many_bits = parse("GPU_IVF_PQ", &[("m", "4"), ("nbits", "9")]).unwrap_err();
+        assert_eq!(
+            many_bits.to_string(),
+            "not supported: param 'nbits' (9), supported are 1 to 8"
+        );
         for (index_type, name, value, text) in [
             (
                 "GPU_CAGRA",

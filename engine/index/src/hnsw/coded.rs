@@ -240,6 +240,7 @@ impl CodedGraph {
                     asked.unwrap_or(PLAIN_CODE),
                     metric,
                     dim,
+                    nodes,
                 )?)
             }
             count => {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::codes::product;
+use crate::codes::wide::used_bits;
 use crate::error::ParamError;
 use crate::index::IndexKind;
 use crate::ivf::params::{Precision, REFINE, REFINE_K, REFINE_TYPE, SQ_TYPE, flag, refine_type};
@@ -92,7 +92,7 @@ pub enum GraphCode {
     Product {
         /// Groups; divides the dimension.
         m: u32,
-        /// Bits of a codeword's number.
+        /// Bits of a codeword's number, 1 to 24; more than 8 are used where there is a row for each codeword.
         nbits: u32,
     },
     /// HNSW_PRQ: sums of codewords for groups of dimensions.
@@ -101,12 +101,28 @@ pub enum GraphCode {
         m: u32,
         /// Codewords of a group, 1 to 16.
         nrq: u32,
-        /// Bits of a codeword's number.
+        /// Bits of a codeword's number, 1 to 24; more than 8 are used where there is a row for each codeword.
         nbits: u32,
     },
 }
 
 impl GraphCode {
+    /// The code that is used when it is learnt from so many rows.
+    pub(crate) fn used(self, rows: usize) -> Self {
+        match self {
+            Self::Scalar(_) => self,
+            Self::Product { m, nbits } => Self::Product {
+                m,
+                nbits: used_bits(nbits, rows),
+            },
+            Self::Residual { m, nrq, nbits } => Self::Residual {
+                m,
+                nrq,
+                nbits: used_bits(nbits, rows),
+            },
+        }
+    }
+
     /// Groups, codewords of each and bits of their numbers, of a code with codewords.
     pub(crate) fn words(self) -> Option<(usize, usize, u32)> {
         match self {
@@ -174,12 +190,6 @@ impl HnswCodedParams {
         if let GraphCode::Product { m, nbits } | GraphCode::Residual { m, nbits, .. } = self.code {
             GROUPS.check(m)?;
             NBITS.check(nbits)?;
-            if nbits > product::MAX_BITS {
-                return Err(ParamError::Bits {
-                    given: nbits,
-                    max: product::MAX_BITS,
-                });
-            }
         }
         Ok(())
     }
@@ -304,6 +314,7 @@ mod tests {
     fn a_map_of_parameters_reads_back() {
         let mut cases = vec![
             ("HNSW_PQ", vec![("M", "5"), ("m", "3"), ("nbits", "4")]),
+            ("HNSW_PRQ", vec![("m", "4"), ("nbits", "24")]),
             (
                 "HNSW_PRQ",
                 vec![("m", "4"), ("nrq", "3"), ("nbits", "6"), ("refine", "true")],
@@ -334,7 +345,6 @@ mod tests {
             error("HNSW_PQ", &[("nbits", "25")]),
             "param 'nbits' (25) should be in range [1, 24]"
         );
-        assert!(error("HNSW_PQ", &[("nbits", "9")]).starts_with("not supported"));
         assert_eq!(
             error("HNSW_PQ", &[("M", "1")]),
             "param 'M' (1) should be in range [2, 2048]"

@@ -75,7 +75,15 @@ impl Members {
                 members.len()
             )));
         }
-        // Every row with a vector is in exactly one list: what "k rows come back" relies on.
+        // Every row with a vector is in exactly one list: what "k rows come back" relies on. Counted first, so that rows that
+        // are only said to be there take no memory.
+        let expected = valid.map_or(rows, Bitset::count);
+        if members.len() != expected {
+            return Err(OpenError::corrupt(format!(
+                "{} rows in lists, expected {expected}",
+                members.len()
+            )));
+        }
         let mut missing = valid.cloned().unwrap_or_else(|| Bitset::full(rows));
         for &row in members.iter() {
             if !missing.get(row as usize) {
@@ -84,12 +92,6 @@ impl Members {
                 )));
             }
             missing.clear(row as usize);
-        }
-        if missing.count() > 0 {
-            return Err(OpenError::corrupt(format!(
-                "{} rows are in no list",
-                missing.count()
-            )));
         }
         Ok(Self { offsets, members })
     }

@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::codes::product;
 use crate::error::ParamError;
 use crate::index::IndexKind;
 use crate::params::{Integer, Number, SearchParams};
@@ -83,7 +82,7 @@ pub enum Code {
     Product {
         /// Groups; divides the dimension.
         m: u32,
-        /// Bits of a codeword's number.
+        /// Bits of a codeword's number, 1 to 24; more than 8 are used where there is a row for each codeword.
         nbits: u32,
     },
     /// IVF_RABITQ and IVF_RABITQ_FASTSCAN: bits of rotated dimensions. Both are scanned in registers, and are the same but
@@ -194,14 +193,7 @@ impl CodedParams {
             }
             Code::Product { m, nbits } => {
                 M.check(m)?;
-                NBITS.check(nbits)?;
-                if nbits > product::MAX_BITS {
-                    return Err(ParamError::Bits {
-                        given: nbits,
-                        max: product::MAX_BITS,
-                    });
-                }
-                Ok(())
+                NBITS.check(nbits)
             }
             Code::Rabitq { bits, .. } => RBQ_BITS.check(bits),
             Code::Scann { sub_dim } => SUB_DIM.check(sub_dim),
@@ -428,6 +420,7 @@ mod tests {
                 &[("sq_type", "sq4"), ("refine", "True"), ("refine_type", "FP16")][..],
             ),
             ("IVF_PQ", &[("m", "3"), ("nbits", "4"), ("nlist", "9")]),
+            ("IVF_PQ", &[("m", "3"), ("nbits", "24")]),
             ("IVF_RABITQ", &[("rbq_bits", "9"), ("refine", "true")]),
             ("IVF_RABITQ_FASTSCAN", &[("rbq_bits", "2")]),
             ("SCANN", &[("sub_dim", "4"), ("with_raw_data", "false")]),
@@ -449,10 +442,6 @@ mod tests {
         assert_eq!(
             error("IVF_PQ", &[("m", "4"), ("nbits", "25")]),
             "param 'nbits' (25) should be in range [1, 24]"
-        );
-        assert_eq!(
-            error("IVF_PQ", &[("m", "4"), ("nbits", "12")]),
-            "not supported: param 'nbits' (12), supported are 1 to 8"
         );
         assert_eq!(
             error("IVF_SQ8", &[("sq_type", "SQ5")]),

@@ -152,8 +152,14 @@ impl MinHashIndex {
         let entries = bands_of(params, dim / 8).count.saturating_mul(valid.count());
         let hashes = reader.array_of(1, entries, "hashes of bands")?;
         let rows: Array<u32> = reader.array_of(2, entries, "rows of bands")?;
-        if let Some(row) = rows.iter().find(|row| **row as usize >= len) {
-            return Err(OpenError::corrupt(format!("row {row} of {len} in a band")));
+        let is_there = |row: &u32| match valid.set() {
+            Some(valid) => valid.get(*row as usize),
+            None => (*row as usize) < len,
+        };
+        if let Some(row) = rows.iter().find(|row| !is_there(row)) {
+            return Err(OpenError::corrupt(format!(
+                "row {row} in a band is not in the index of {len} rows"
+            )));
         }
         Ok(Self {
             params,

@@ -215,7 +215,8 @@ impl SparseIndex {
             postings,
         });
         let fits = vectors.len() == self.rows && weights.values().iter().all(|weight| weight.is_finite());
-        if scan || !fits || k == 0 {
+        // Postings do not tell how far a row is before it is scored, which a window asks for.
+        if scan || !fits || k == 0 || !params.within.is_open() {
             return exact_search_any(self.metric, stored, query, k, params.within, allow, stats);
         }
         stats.strategy = if allow.is_some() {

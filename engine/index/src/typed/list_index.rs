@@ -193,7 +193,15 @@ impl ListIndex {
 
     pub(crate) fn open(reader: &Reader, metric: ElementMetric) -> Result<Self, OpenError> {
         let header = *reader.header();
-        let elements = AnyIndex::open(reader.bytes_of(0, "index of the elements")?)?;
+        let inner: Reader = Reader::new(reader.bytes_of(0, "index of the elements")?)?;
+        let Header { element, dim, .. } = *inner.header();
+        if (element, dim) != (header.element, header.dim) {
+            return Err(OpenError::corrupt(format!(
+                "an index of {element:?} vectors of dimension {dim} over elements that are {:?} vectors of dimension {}",
+                header.element, header.dim
+            )));
+        }
+        let elements = AnyIndex::open_vectors(&inner)?;
         if elements.metric() != metric.of_vectors() || elements.kind() != header.params.kind() {
             return Err(OpenError::corrupt(format!(
                 "an index {} with metric {} over the elements of lists with metric {}",

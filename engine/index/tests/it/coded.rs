@@ -347,6 +347,40 @@ fn dimensions_that_fill_no_register_work() {
 }
 
 #[test]
+fn numbers_of_more_than_a_byte_find_nearly_all_and_need_a_row_for_each_codeword() {
+    const ROWS: usize = 1_100;
+    const DIM: usize = 8;
+    let mut mixture = Mixture::new(DIM, 30, 5);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(QUERIES));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let built = |nbits, metric| {
+        let params = coded(8, Code::Product { m: 2, nbits });
+        build(&params, metric, vectors, None, &BuildOptions::default()).unwrap()
+    };
+    for (metric, nbits) in METRICS.into_iter().zip([9, 10, 9]) {
+        let index = built(nbits, metric);
+        let opened = open(index.serialize().into()).unwrap();
+        let (mut sum, mut stats) = (0.0, SearchStats::default());
+        for query in queries.chunks(DIM) {
+            let found = index.search(vectors, query, 10, &search(4), None, &mut stats);
+            check_sound(metric, vectors, query, &found, None);
+            assert_eq!((found.len(), stats.strategy), (10, Strategy::Lists));
+            let again = opened.search(vectors, query, 10, &search(4), None, &mut stats);
+            assert_eq!(again, found);
+            sum += recall(&found, &oracle(metric, vectors, query, 10, None));
+        }
+        let recall = sum / QUERIES as f64;
+        assert!(recall >= 0.85, "{nbits} bits {metric}: recall {recall}");
+    }
+    // 2,048 codewords and 1,100 rows: as many bits as a byte has.
+    let (asked, byte) = (built(11, Metric::L2), built(8, Metric::L2));
+    assert_eq!(asked.memory_bytes(), byte.memory_bytes());
+    let blob = asked.serialize();
+    assert_eq!(blob.len(), byte.serialize().len());
+    assert_eq!(open(blob.into()).unwrap().params(), asked.params());
+}
+
+#[test]
 fn groups_that_do_not_divide_the_dimension_are_refused() {
     let base = [0.0f32; 30];
     let vectors = Vectors::new(&base, 10).unwrap();
@@ -354,8 +388,8 @@ fn groups_that_do_not_divide_the_dimension_are_refused() {
         (Code::Product { m: 3, nbits: 8 }, "dimension 10, m 3"),
         (Code::Scann { sub_dim: 4 }, "dimension 10, sub_dim 4"),
         (
-            Code::Product { m: 2, nbits: 9 },
-            "not supported: param 'nbits' (9)",
+            Code::Product { m: 2, nbits: 25 },
+            "param 'nbits' (25) should be in range [1, 24]",
         ),
         (Code::Scalar { bits: 5 }, "param 'sq_type' (SQ5)"),
     ] {

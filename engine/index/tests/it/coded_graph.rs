@@ -280,6 +280,38 @@ fn dimensions_that_fill_no_register_work() {
 }
 
 #[test]
+fn numbers_of_more_than_a_byte_find_nearly_all() {
+    const ROWS: usize = 1_100;
+    const DIM: usize = 8;
+    let mut mixture = Mixture::new(DIM, 30, 5);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(QUERIES));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let codes = [
+        GraphCode::Product { m: 2, nbits: 9 },
+        GraphCode::Residual {
+            m: 1,
+            nrq: 2,
+            nbits: 10,
+        },
+    ];
+    for (code, metric) in codes.into_iter().zip([Metric::L2, Metric::Cosine]) {
+        let index = build(&graph(code), metric, vectors, None, &BuildOptions::default()).unwrap();
+        let opened = open(index.serialize().into()).unwrap();
+        let (mut sum, mut stats) = (0.0, SearchStats::default());
+        for query in queries.chunks(DIM) {
+            let found = index.search(vectors, query, 5, &search(20), None, &mut stats);
+            check_sound(metric, vectors, query, &found, None);
+            assert_eq!((found.len(), stats.strategy), (5, Strategy::Graph));
+            let again = opened.search(vectors, query, 5, &search(20), None, &mut stats);
+            assert_eq!(again, found);
+            sum += recall(&found, &oracle(metric, vectors, query, 5, None));
+        }
+        let recall = sum / QUERIES as f64;
+        assert!(recall >= 0.85, "{code:?} {metric}: recall {recall}");
+    }
+}
+
+#[test]
 fn groups_that_do_not_divide_the_dimension_are_refused() {
     let base = [0.0f32; 30];
     let vectors = Vectors::new(&base, 10).unwrap();
@@ -294,8 +326,8 @@ fn groups_that_do_not_divide_the_dimension_are_refused() {
             "dimension 10, m 3",
         ),
         (
-            GraphCode::Product { m: 2, nbits: 9 },
-            "not supported: param 'nbits' (9)",
+            GraphCode::Product { m: 2, nbits: 25 },
+            "param 'nbits' (25) should be in range [1, 24]",
         ),
         (
             GraphCode::Residual {

@@ -143,14 +143,16 @@ impl RowCodes {
         writer.put(&*self.floats);
     }
 
-    /// Opens what [`RowCodes::write`] put as arrays `first` and following, of `rows` rows of `dim` numbers.
+    /// Opens what [`RowCodes::write`] put as arrays `first` and following, of rows of `dim` numbers, `nodes` of them with a vector.
     pub(crate) fn open(
         reader: &Reader,
         first: usize,
         code: GraphCode,
         metric: Metric,
         dim: usize,
+        nodes: usize,
     ) -> Result<Self, OpenError> {
+        let code = code.used(nodes);
         let rows = reader.header().rows;
         let quantizer = match code {
             GraphCode::Scalar(ScalarFormat::Fp16) => RowQuantizer::Half,

@@ -1,9 +1,11 @@
 //! A query against the codes: distances by estimate, as a graph asks for them.
 
-use super::records::{Line, Records};
+use super::records::{Line, Records, gather_rows};
 use super::train::normalize;
 use super::{Levels, RowCodes, RowQuantizer, Words, levels_of, words_of};
 use crate::codes::level::Level;
+use crate::codes::product::ProductQuantizer;
+use crate::codes::wide::WideQuery;
 use crate::hnsw::Distances;
 use crate::kernels::narrow::{self, BFloat16, Half, Single};
 use crate::kernels::prefetch;
@@ -24,6 +26,12 @@ pub(crate) enum CodeScorer<'a> {
         words: Words,
         records: Records<'a>,
         tables: Vec<f32>,
+        line: Line,
+    },
+    /// The query for each stage, where numbers take more than a byte.
+    Wide {
+        stages: Vec<(&'a ProductQuantizer, WideQuery)>,
+        records: Records<'a>,
         line: Line,
     },
     /// The query as it is compared with floats of 16 bits.
@@ -69,6 +77,14 @@ impl RowCodes {
             }
             RowQuantizer::Words(stages) => {
                 let words = words_of(stages);
+                if words.is_wide() {
+                    let wide = |stage| Some((stage, WideQuery::new(stage, &query)?));
+                    return CodeScorer::Wide {
+                        stages: stages.iter().filter_map(wide).collect(),
+                        records,
+                        line: Line { add, mul: times },
+                    };
+                }
                 let mut tables = vec![0.0; words.places * words.entries()];
                 let mut rest = tables.as_mut_slice();
                 for stage in stages {
@@ -132,6 +148,19 @@ impl Distances for CodeScorer<'_> {
                 tables,
                 line,
             } => words.gather(*records, tables, *line, rows, out),
+            Self::Wide {
+                stages,
+                records,
+                line,
+            } => {
+                let bytes = (records.code_bytes() / stages.len().max(1)).max(1);
+                gather_rows(*records, *line, rows, out, |code| {
+                    let stages = stages.iter().zip(code.chunks_exact(bytes));
+                    stages
+                        .map(|((quantizer, query), code)| query.product(quantizer, code))
+                        .sum()
+                });
+            }
             Self::Floats { codes, query } => codes.gather_floats(query, rows, out),
         }
     }
@@ -139,7 +168,9 @@ impl Distances for CodeScorer<'_> {
     #[inline]
     fn ask_for(&self, row: u32) {
         match self {
-            Self::Levels { records, .. } | Self::Words { records, .. } => records.prefetch(row),
+            Self::Levels { records, .. } | Self::Words { records, .. } | Self::Wide { records, .. } => {
+                records.prefetch(row);
+            }
             Self::Floats { codes, .. } => {
                 let start = row as usize * codes.dim;
                 prefetch(codes.floats.get(start..start + codes.dim).unwrap_or(&[]));
@@ -169,11 +200,20 @@ mod tests {
         codes.extend([
             (GraphCode::Product { m: 12, nbits: 8 }, 0.3),
             (GraphCode::Product { m: 24, nbits: 4 }, 0.3),
+            (GraphCode::Product { m: 6, nbits: 9 }, 0.3),
             (
                 GraphCode::Residual {
                     m: 6,
                     nrq: 3,
                     nbits: 8,
+                },
+                0.3,
+            ),
+            (
+                GraphCode::Residual {
+                    m: 3,
+                    nrq: 2,
+                    nbits: 9,
                 },
                 0.3,
             ),

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::narrow::{bfloat16, half};
 use super::{RowCodes, RowQuantizer, head_of, levels_of, words_of};
 use crate::blob::{Array, Number};
-use crate::codes::product::{ProductQuantizer, SAMPLE_PER_WORD};
+use crate::codes::product::{self, ProductQuantizer};
 use crate::codes::scalar::ScalarQuantizer;
 use crate::error::BuildError;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
@@ -44,7 +44,7 @@ impl RowCodes {
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let seed = seed ^ SEED;
+        let (code, seed) = (code.used(members.len()), seed ^ SEED);
         let mut prepare = Preparation {
             metric,
             mean: Vec::new(),
@@ -134,7 +134,7 @@ fn encode_words(stages: &[ProductQuantizer], row: &[f32], code: &mut Vec<u8>, de
 /// Rows to learn a code from.
 fn sample_rows(code: GraphCode) -> usize {
     match code.words() {
-        Some((_, _, bits)) => (SAMPLE_PER_WORD << bits).max(LEAST_SAMPLE),
+        Some((_, _, bits)) => product::sample_rows(bits).max(LEAST_SAMPLE),
         None => SAMPLE,
     }
 }

@@ -1,9 +1,11 @@
 //! Numbers of codewords, one for each place of a row, and sums of table entries that they choose.
 //!
 //! A place is a group of dimensions (product quantization), or one of several codewords that a group is the sum of (product
-//! residual quantization). Numbers of up to 4 bits share a byte: the even place has the low half.
+//! residual quantization). Numbers of up to 4 bits share a byte: the even place has the low half. Those of more than 8 take
+//! two or three, and are not looked up here but by [`crate::codes::wide`].
 
 use super::records::{Line, Records, gather_rows};
+use crate::codes::wide::{BYTE_BITS, number_bytes};
 
 /// Sums that run side by side: an addition waits for the one before it.
 const SUMS: usize = 4;
@@ -12,7 +14,7 @@ const SUMS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Words {
     pub(crate) places: usize,
-    /// 1 to 8.
+    /// 1 to 24.
     pub(crate) bits: u32,
 }
 
@@ -27,11 +29,16 @@ impl Words {
         if self.halves() {
             self.places.div_ceil(2)
         } else {
-            self.places
+            self.places * number_bytes(self.bits)
         }
     }
 
-    /// Entries of a table, those that no number chooses included.
+    /// Whether a number takes more than a byte.
+    pub(crate) fn is_wide(self) -> bool {
+        self.bits > BYTE_BITS
+    }
+
+    /// Entries of a table of numbers up to a byte, those that no number chooses included.
     pub(crate) fn entries(self) -> usize {
         if self.halves() { 16 } else { 256 }
     }

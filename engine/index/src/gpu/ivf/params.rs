@@ -6,6 +6,9 @@ use crate::error::ParamError;
 use crate::ivf::params::{Code, CodedParams};
 use crate::params::{DEFAULT_NLIST, NLIST};
 
+/// Most bits of a codeword's number on a device.
+const MAX_BITS: u32 = 8;
+
 /// What is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PqParams {
@@ -30,9 +33,26 @@ impl PqParams {
             Some(CodedParams {
                 code: Code::Product { m, nbits },
                 ..
-            }) => Ok(Self { nlist, m, nbits }),
+            }) => {
+                let parsed = Self { nlist, m, nbits };
+                parsed.check()?;
+                Ok(parsed)
+            }
             _ => Err(ParamError::Missing { name: "m" }),
         }
+    }
+
+    /// Checks what no dimension is needed for.
+    pub(crate) fn check(self) -> Result<(), ParamError> {
+        NLIST.check(self.nlist)?;
+        self.on_processor().check()?;
+        if self.nbits > MAX_BITS {
+            return Err(ParamError::Bits {
+                given: self.nbits,
+                max: MAX_BITS,
+            });
+        }
+        Ok(())
     }
 
     /// The same of IVF_PQ. Searches may say how many rows are compared again.

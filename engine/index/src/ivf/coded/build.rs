@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::list_codes::{ListCodes, base_of, units_of};
-use super::quantizer::{Kept, Quantizer};
+use super::quantizer::{Kept, Quantizer, used_code};
 use crate::blob::Array;
 use crate::codes::product::ProductQuantizer;
 use crate::error::BuildError;
@@ -99,6 +99,7 @@ impl ListCodes {
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
         let (metric, dim) = (space.metric, space.vectors.dim());
+        let code = used_code(code, lists.rows());
         let bases = match metric {
             Metric::L2 => Vec::new(),
             Metric::Ip | Metric::Cosine => means(lists, space),

@@ -1,6 +1,6 @@
 //! Codes of the rows of all lists, and what is kept beside them.
 
-use super::quantizer::{Kept, Prepared, Quantizer};
+use super::quantizer::{Kept, Prepared, Quantizer, used_code};
 use crate::blob::{Array, Number, Reader, Writer};
 use crate::codes::packing::Packing;
 use crate::error::OpenError;
@@ -80,6 +80,7 @@ impl ListCodes {
         let base_floats = if is_l2 { 0 } else { lists.count() * dim };
         let bases = reader.array_of(first, base_floats, "base floats")?;
         let mean = reader.array_of(first + 1, if is_l2 { dim } else { 0 }, "mean floats")?;
+        let code = used_code(code, lists.rows());
         let quantizer = Quantizer::open(reader, first + 2, code, dim)?;
         let packing = quantizer.packing();
         let units = units_of(lists, packing);
@@ -153,6 +154,10 @@ impl ListCodes {
         let Kept { adds, muls, planes } = self.quantizer.kept(self.metric);
         let kept = u8::from(adds) + u8::from(muls) + u8::from(planes > 0);
         let bytes = packing.unit_bytes() as f64 / packing.unit() as f64 + 4.0 * f64::from(kept);
+        if let Packing::Wide { bytes: of_codes } = packing {
+            // Not summed up side by side: each number is a lookup somewhere else, which costs about what four floats do.
+            return of_codes as f64 * 2.0 / self.dim as f64;
+        }
         bytes / (4 * self.dim) as f64
     }
 

@@ -4,10 +4,11 @@ use crate::blob::{Array, Reader, Writer};
 use crate::codes::Operand;
 use crate::codes::estimate::Line;
 use crate::codes::packing::Packing;
-use crate::codes::product::{ProductQuantizer, SAMPLE_PER_WORD};
+use crate::codes::product::{self, ProductQuantizer};
 use crate::codes::rabitq::{Rabitq, RabitqQuery};
 use crate::codes::rotation::Rotation;
 use crate::codes::scalar::ScalarQuantizer;
+use crate::codes::wide::{WideQuery, used_bits};
 use crate::error::{BuildError, OpenError};
 use crate::ivf::params::Code;
 use crate::metric::Metric;
@@ -51,6 +52,19 @@ pub(in crate::ivf) struct Prepared {
     pub(super) line: Line,
     /// For estimates by all bits.
     pub(super) rabitq: Option<RabitqQuery>,
+    /// For numbers of more than a byte.
+    pub(super) wide: Option<WideQuery>,
+}
+
+/// The code that is used of the one asked for when it is learnt from so many rows.
+pub(super) fn used_code(code: Code, rows: usize) -> Code {
+    match code {
+        Code::Product { m, nbits } => Code::Product {
+            m,
+            nbits: used_bits(nbits, rows),
+        },
+        Code::Scalar { .. } | Code::Rabitq { .. } | Code::Scann { .. } => code,
+    }
 }
 
 /// `m` and `nbits` of a product quantizer.
@@ -66,7 +80,7 @@ impl Quantizer {
     /// Rows to train a code on.
     pub(super) fn sample_rows(code: Code, dim: usize) -> usize {
         match (code, groups(code, dim)) {
-            (_, Some((_, bits))) => (SAMPLE_PER_WORD << bits).max(4096),
+            (_, Some((_, bits))) => product::sample_rows(bits).max(4096),
             (Code::Rabitq { .. }, None) => 0,
             (_, None) => SAMPLE,
         }
@@ -180,9 +194,20 @@ impl Quantizer {
 
     /// `query`, less the mean of all rows under L2. `query_bits` are those of RaBitQ.
     pub(super) fn prepare(&self, metric: Metric, query: &[f32], query_bits: u32) -> Prepared {
+        let mut wide = None;
         let (operand, times, rabitq) = match self {
             Self::Scalar(quantizer) => (quantizer.operand(query), sign(metric), None),
-            Self::Product(quantizer) => (quantizer.operand(query), sign(metric), None),
+            Self::Product(quantizer) => {
+                wide = WideQuery::new(quantizer, query);
+                let operand = match wide {
+                    Some(_) => Operand {
+                        scale: 1.0,
+                        ..Operand::default()
+                    },
+                    None => quantizer.operand(query),
+                };
+                (operand, sign(metric), None)
+            }
             Self::Rabitq(quantizer) => {
                 let prepared = quantizer.query(query, query_bits);
                 (prepared.operand.clone(), 1.0, Some(prepared))
@@ -198,6 +223,7 @@ impl Quantizer {
             operand,
             line,
             rabitq,
+            wide,
         }
     }
 }

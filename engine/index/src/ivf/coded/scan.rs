@@ -3,7 +3,7 @@
 use super::list_codes::ListCodes;
 use super::quantizer::{Prepared, Quantizer, Refiner};
 use crate::bitset::Bitset;
-use crate::codes::estimate::{Line, Terms, below, distances};
+use crate::codes::estimate::{Line, Terms, below, distances, distances_of_products};
 use crate::codes::level::Level;
 use crate::codes::packing::Packing;
 use crate::ivf::lists::Lists;
@@ -255,13 +255,22 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
             let (Some(codes), Some(sums)) = (codes, room.sums.get_mut(..units * unit)) else {
                 return found;
             };
-            self.packing
-                .sums(self.level, codes, &self.prepared.operand.bytes, sums);
             let terms = terms.of(start * unit, units * unit);
             let Some(estimates) = room.distances.get_mut(..units * unit) else {
                 return found;
             };
-            distances(self.level, sums, line, terms, estimates);
+            if let (Some(wide), Quantizer::Product(quantizer)) = (&self.prepared.wide, &self.index.quantizer)
+            {
+                let rows = codes.chunks_exact((unit_bytes / unit).max(1));
+                for (slot, code) in estimates.iter_mut().zip(rows) {
+                    *slot = wide.product(quantizer, code);
+                }
+                distances_of_products(self.level, line, terms, estimates);
+            } else {
+                self.packing
+                    .sums(self.level, codes, &self.prepared.operand.bytes, sums);
+                distances(self.level, sums, line, terms, estimates);
+            }
             let of_units = sums
                 .chunks(unit)
                 .zip(estimates.chunks(unit))
