@@ -197,6 +197,8 @@ impl Packing {
                     Self::Wide { .. } => self.plain(codes, operand, out),
                 }
             },
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => self.plain(codes, operand, out),
         }
     }
 
