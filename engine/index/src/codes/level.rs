@@ -14,6 +14,9 @@ pub(crate) enum Level {
     /// AVX-512 with its byte operations: F, BW, VNNI and VBMI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Level {
@@ -32,6 +35,10 @@ impl Level {
             if std::arch::is_x86_feature_detected!("avx2") {
                 levels.push(Self::Avx2);
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            levels.push(Self::Neon);
         }
         levels.push(Self::Plain);
         levels
@@ -63,6 +70,9 @@ macro_rules! on_level {
             }
             match level {
                 $crate::codes::level::Level::Plain => $body($($arg),*),
+                // Plain code has these registers anyway.
+                #[cfg(target_arch = "aarch64")]
+                $crate::codes::level::Level::Neon => $body($($arg),*),
                 // SAFETY: a level is only handed out on a machine that has its instruction set.
                 #[cfg(target_arch = "x86_64")]
                 $crate::codes::level::Level::Avx2 => unsafe { avx2($($arg),*) },

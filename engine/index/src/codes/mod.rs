@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `level` | the instruction sets that scans use |
 //! | [`packing`] | how codes of many rows lie in memory, and the sums over them |
-//! | `avx2`, `avx512` | those sums in registers |
+//! | `avx2`, `avx512`, `neon` | those sums in registers |
 //! | [`estimate`] | sums to distances, compared with a bound |
 //! | [`scalar`] | 4, 6 or 8 bits per dimension |
 //! | [`product`] | one of up to 2^24 codewords per group of dimensions |
@@ -33,6 +33,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod estimate;
 pub(crate) mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub(crate) mod packing;
 pub(crate) mod planes;
 pub(crate) mod product;

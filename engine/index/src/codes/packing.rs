@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Nibbles are the layout of Faiss' fast scan (André, Kermarrec and Le Scouarnec, 2015); Bytes carries the idea to tables
-//! of 256 entries, which fill four registers of AVX-512.
+//! of 256 entries, which fill four registers of AVX-512 and sixteen of NEON.
 
 use super::level::Level;
 
@@ -194,6 +194,16 @@ impl Packing {
                     Self::Levels { bits, .. } => super::avx512::levels(bits, bytes, codes, operand, out),
                     Self::Nibbles { .. } => super::avx512::nibbles(bytes, codes, operand, out),
                     Self::Bytes { .. } => super::avx512::bytes(bytes, codes, operand, out),
+                    Self::Wide { .. } => self.plain(codes, operand, out),
+                }
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => unsafe {
+                match self {
+                    Self::Levels { bits, .. } => super::neon::levels(bits, bytes, codes, operand, out),
+                    Self::Nibbles { .. } => super::neon::nibbles(bytes, codes, operand, out),
+                    Self::Bytes { .. } => super::neon::bytes(bytes, codes, operand, out),
                     Self::Wide { .. } => self.plain(codes, operand, out),
                 }
             },

@@ -1,8 +1,11 @@
 //! Kernels for 64-bit ARM: 4 floats per register, scalar tails.
 
-use std::arch::aarch64::{float32x4_t, vaddq_f32, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vsubq_f32};
+use std::arch::aarch64::{
+    float32x4_t, vaddq_f32, vaddvq_f32, vaddvq_u32, vbicq_u32, vcltq_f32, vdupq_n_f32, vfmaq_f32, vfmsq_f32,
+    vld1q_f32, vld1q_u32, vsubq_f32,
+};
 
-use super::scalar::{PANEL_LANES, panel_dot, panel_l2};
+use super::panel::panel_kernel;
 use super::{Kernels, TILE, Tier, one_to_many};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -16,7 +19,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_gather,
     l2_tile,
     dot_tile,
-    panel_lanes: PANEL_LANES,
+    panel_lanes: LANES,
     panel_dot,
     panel_l2,
 };
@@ -34,6 +37,23 @@ fn l2_step(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
 #[target_feature(enable = "neon")]
 fn dot_step(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
     vfmaq_f32(sum, a, b)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn negated_l2_step(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    let difference = vsubq_f32(a, b);
+    vfmsq_f32(sum, difference, difference)
+}
+
+/// Bits of the lanes where `sum` is not below `limit`, those included where one is no number.
+#[inline]
+#[target_feature(enable = "neon")]
+fn not_below(sum: float32x4_t, limit: float32x4_t) -> u32 {
+    const BITS: [u32; LANES] = [1, 2, 4, 8];
+    // SAFETY: four numbers.
+    let bits = unsafe { vld1q_u32(BITS.as_ptr()) };
+    vaddvq_u32(vbicq_u32(bits, vcltq_f32(sum, limit)))
 }
 
 #[inline]
@@ -154,3 +174,16 @@ macro_rules! tile {
 
 tile!(l2_tile, l2_step, l2_term);
 tile!(dot_tile, dot_step, dot_term);
+
+panel_kernel!(
+    #[target_feature(enable = "neon")] panel_dot, lanes 4, rows 8,
+    load |at| vld1q_f32(at), splat |at: *const f32| vdupq_n_f32(*at), zero vdupq_n_f32(0.0),
+    step |sum, a, b| dot_step(sum, a, b), line |a, b, c| vfmaq_f32(c, a, b),
+    passes |sum, limit| not_below(sum, limit)
+);
+panel_kernel!(
+    #[target_feature(enable = "neon")] panel_l2, lanes 4, rows 8,
+    load |at| vld1q_f32(at), splat |at: *const f32| vdupq_n_f32(*at), zero vdupq_n_f32(0.0),
+    step |sum, a, b| negated_l2_step(sum, a, b), line |a, b, c| vfmaq_f32(c, a, b),
+    passes |sum, limit| not_below(sum, limit)
+);

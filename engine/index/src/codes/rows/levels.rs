@@ -107,6 +107,9 @@ impl Levels {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { super::avx512::gather(self.bits, records, weights, line, rows, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => unsafe { super::neon::gather(self.bits, records, weights, line, rows, out) },
         }
     }
 }

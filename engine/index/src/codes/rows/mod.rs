@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `records` | rows in memory, and distances of some of them |
 //! | `levels` | 4, 6 or 8 bits per dimension |
-//! | `avx2`, `avx512` | sums of those in registers |
+//! | `avx2`, `avx512`, `neon` | sums of those in registers |
 //! | `words` | codewords for groups of dimensions |
 //! | `narrow` | floats rounded to 16 bits |
 //! | `train` | what codes are made of: samples, levels, codebooks |
@@ -24,6 +24,8 @@ mod avx2;
 mod avx512;
 mod levels;
 mod narrow;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod records;
 mod scorer;
 mod train;
