@@ -50,6 +50,8 @@ const KERNEL_CACHE: &str = "kernel-cache";
 pub struct Limits {
     /// Memory of loaded collections; none: no limit.
     pub memory: Option<ByteSize>,
+    /// Memory of an index build; none: no limit.
+    pub build_memory: Option<ByteSize>,
     /// Memory of SQL before it spills; none: no limit.
     pub sql_memory: Option<ByteSize>,
     /// Files that statements may read and write.
@@ -110,6 +112,7 @@ impl Database {
         let root = elanus_storage::open_root(directory)?;
         let options = Options {
             memory_limit: limits.memory.map(ByteSize::bytes),
+            build_memory: limits.build_memory.map(ByteSize::bytes),
             build_threads: limits.threads,
             ..Options::default()
         };
@@ -214,6 +217,7 @@ impl Server {
 
         let limits = Limits {
             memory: settings.memory_limit,
+            build_memory: settings.build_memory_limit,
             sql_memory: settings.sql_memory_limit,
             files: if settings.allow_files.is_empty() {
                 FileAccess::Nowhere

@@ -534,6 +534,10 @@ impl Job {
         work: impl FnOnce(&BuildOptions<'_>) -> Result<Vec<u8>> + Send + 'static,
     ) -> Result<Vec<u8>> {
         let (seed, threads) = (self.options.seed, self.options.build_threads);
+        let memory = self
+            .options
+            .build_memory
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let control = Arc::clone(&self.control);
         let build = move || {
             let threads = if threads == 0 {
@@ -544,6 +548,7 @@ impl Job {
             work(&BuildOptions {
                 seed,
                 threads,
+                memory,
                 progress: control.as_ref(),
             })
         };

@@ -23,6 +23,8 @@ pub struct Options {
     pub rewrite_deleted: f64,
     /// Memory that loaded collections may take together; `None`: no limit.
     pub memory_limit: Option<u64>,
+    /// Memory that an index build may take at a time, the vectors not counted; one that may need more is refused. `None`: no limit.
+    pub build_memory: Option<u64>,
     /// Threads of one index build; 0: all cores.
     pub build_threads: usize,
     /// Seed of index builds: the same rows give the same index.
@@ -47,6 +49,7 @@ impl Default for Options {
             merge_factor: 4,
             rewrite_deleted: 0.2,
             memory_limit: None,
+            build_memory: None,
             build_threads: 0,
             seed: 42,
             gc_grace: Duration::from_secs(60),

@@ -75,6 +75,7 @@ impl AnyIndex {
         earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
+        options.check_memory(params, vectors)?;
         match (vectors, params, metric) {
             (VectorsRef::Floats(vectors), _, AnyMetric::Numbers(metric)) => {
                 build_from(params, metric, vectors, valid, earlier, options).map(Self::Dense)

@@ -222,6 +222,16 @@ pub enum BuildError {
     /// Parameters out of range.
     #[error(transparent)]
     Params(#[from] ParamError),
+    /// More memory than builds may take.
+    #[error(
+        "the index needs up to {needed} bytes of memory while it is built, index builds may take {allowed}"
+    )]
+    Memory {
+        /// Bytes at a time, as [`crate::build_bytes`] has them.
+        needed: usize,
+        /// What [`crate::BuildOptions::memory`] allows.
+        allowed: usize,
+    },
     /// More rows than a row number can address.
     #[error("an index holds at most {max} rows, got {rows}")]
     TooManyRows {

@@ -183,6 +183,7 @@ pub fn build(
     valid: Option<&Bitset>,
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    options.check_memory(params, VectorsRef::Floats(vectors))?;
     build_from(params, metric, vectors, valid, None, options)
 }
 

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use crate::error::BuildError;
+use crate::memory::build_bytes;
+use crate::params::BuildParams;
+use crate::typed::VectorsRef;
+
 /// Hears about a build's progress and may cancel it. Called from worker threads.
 pub trait Progress: Sync {
     /// `rows_done` of `rows_total` rows are in the index.
@@ -38,8 +43,28 @@ pub struct BuildOptions<'a> {
     pub seed: u64,
     /// Worker threads; 0 means one per core.
     pub threads: usize,
+    /// Most bytes that the build may take at a time besides the vectors; one that may need more, by [`crate::build_bytes`], is
+    /// refused before it starts. `None`: any number.
+    pub memory: Option<usize>,
     /// Hears about progress.
     pub progress: &'a dyn Progress,
+}
+
+impl BuildOptions<'_> {
+    /// Refuses a build that may take more memory than it is allowed.
+    pub(crate) fn check_memory(
+        &self,
+        params: &BuildParams,
+        vectors: VectorsRef<'_>,
+    ) -> Result<(), BuildError> {
+        match self.memory {
+            Some(allowed) => match build_bytes(params, vectors) {
+                needed if needed > allowed => Err(BuildError::Memory { needed, allowed }),
+                _enough => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for BuildOptions<'_> {
@@ -47,6 +72,7 @@ impl Default for BuildOptions<'_> {
         Self {
             seed: 0,
             threads: 0,
+            memory: None,
             progress: &(),
         }
     }
@@ -57,6 +83,7 @@ impl fmt::Debug for BuildOptions<'_> {
         f.debug_struct("BuildOptions")
             .field("seed", &self.seed)
             .field("threads", &self.threads)
+            .field("memory", &self.memory)
             .finish_non_exhaustive()
     }
 }

@@ -45,6 +45,10 @@ pub struct ServeArgs {
     /// Memory that loaded collections may take, such as 8GiB; a load beyond it is refused [default: no limit]
     #[arg(long, env = "ELANUS_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
+    /// Memory that an index build may take besides the vectors, such as 2GiB; one that may need more is refused [default: no
+    /// limit]
+    #[arg(long, env = "ELANUS_BUILD_MEMORY_LIMIT", value_name = "SIZE")]
+    pub build_memory_limit: Option<ByteSize>,
     /// Memory that sorts, joins and aggregates of SQL may take before they spill to disk [default: no limit]
     #[arg(long, env = "ELANUS_SQL_MEMORY_LIMIT", value_name = "SIZE")]
     pub sql_memory_limit: Option<ByteSize>,

@@ -49,6 +49,8 @@ pub struct Settings {
     pub root_password: Option<Password>,
     /// Bytes that loaded collections may take; none: no limit.
     pub memory_limit: Option<ByteSize>,
+    /// Bytes that an index build may take; none: no limit.
+    pub build_memory_limit: Option<ByteSize>,
     /// Bytes that SQL may take before it spills; none: no limit.
     pub sql_memory_limit: Option<ByteSize>,
     /// Folders whose files statements may read and write; none: no files.
@@ -91,6 +93,7 @@ impl Settings {
         let auth = file.boolean("auth")?;
         let root_password_file = file.text("root_password_file")?;
         let memory_limit = file.parsed::<ByteSize>("memory_limit")?;
+        let build_memory_limit = file.parsed::<ByteSize>("build_memory_limit")?;
         let sql_memory_limit = file.parsed::<ByteSize>("sql_memory_limit")?;
         let allow_files = file.texts("allow_files")?;
         let mut services = Services::read(&mut file)?;
@@ -137,6 +140,7 @@ impl Settings {
             auth,
             root_password,
             memory_limit: arguments.memory_limit.or(memory_limit),
+            build_memory_limit: arguments.build_memory_limit.or(build_memory_limit),
             sql_memory_limit: arguments.sql_memory_limit.or(sql_memory_limit),
             allow_files: if arguments.allow_files.is_empty() {
                 allow_files.into_iter().map(PathBuf::from).collect()

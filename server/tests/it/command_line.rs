@@ -38,6 +38,7 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "auth",
         "root-password-file",
         "memory-limit",
+        "build-memory-limit",
         "sql-memory-limit",
         "allow-files",
         "analyzer-dictionaries",

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::support::{contents, manual, open, rows, spec};
+use crate::support::{contents, manual, nearest, open, rows, spec, vector};
 
 fn faulty() -> (FaultStore, Arc<dyn ObjectStore>) {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
@@ -189,6 +189,39 @@ async fn a_failed_index_build_is_told_and_left_to_the_next_request() {
     );
     collection.drop_index("v").await.unwrap();
     collection.create_index(&index).await.unwrap();
+    collection.settle().await.unwrap();
+    assert_eq!(collection.indexes()[0].state, IndexState::Finished);
+}
+
+#[tokio::test]
+async fn an_index_that_may_need_too_much_memory_is_not_built_and_searches_go_on() {
+    let options = || Options {
+        build_memory: Some(1 << 20),
+        ..manual()
+    };
+    let (_, store) = faulty();
+    let engine = open(&store, options()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    collection.insert(rows(&[(1, 1), (2, 2)]), None).await.unwrap();
+    collection.flush().await.unwrap();
+    let index = IndexSpec {
+        field: "v".into(),
+        ..Default::default()
+    };
+    collection.create_index(&index).await.unwrap();
+    collection.settle().await.unwrap();
+    let info = collection.indexes().remove(0);
+    assert_eq!(info.state, IndexState::Failed);
+    let reason = &info.fail_reason;
+    assert!(
+        reason.contains("while it is built, index builds may take 1048576"),
+        "{reason}"
+    );
+    assert_eq!(nearest(&collection, &vector(2, 2), 1).await[0].0, 2);
+    engine.close().await;
+    // With more memory it is built.
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
     collection.settle().await.unwrap();
     assert_eq!(collection.indexes()[0].state, IndexState::Finished);
 }

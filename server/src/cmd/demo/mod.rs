@@ -77,6 +77,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         auth: false,
         root_password: None,
         memory_limit: None,
+        build_memory_limit: None,
         sql_memory_limit: None,
         allow_files: Vec::new(),
         services: Services::default(),

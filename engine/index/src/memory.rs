@@ -1,0 +1,119 @@
+//! How much memory a build takes at a time, so that whoever runs many can keep within a budget.
+//!
+//! A build reads the vectors where they are. What it takes besides is at most
+//!
+//! ```text
+//!   2 x the finished index       links and codes while they are made, and their serialized form
+//!   + samples                    rows that centroids and codewords are learnt from, as 32-bit floats
+//!   + a copy as 32-bit floats    lists of 16-bit floats are made of the widened rows
+//! ```
+//!
+//! which is an upper bound, and within a few times of what is taken (`tests/memory`).
+
+use crate::codes::product;
+use crate::codes::wide::used_bits;
+use crate::hnsw::params::{GraphCode, ScalarFormat};
+use crate::ivf::params::Code;
+use crate::params::BuildParams;
+use crate::typed::VectorsRef;
+
+/// What every build may take, however few the rows: rooms of threads.
+const ALWAYS: usize = 2 << 20;
+/// Rows that codes of a graph are learnt from at most.
+const SAMPLE: usize = 32_768;
+/// Rows for each list that its centroid is learnt from at most.
+const SAMPLE_PER_LIST: usize = 128;
+
+/// The most bytes that [`crate::AnyIndex::build`] takes at a time besides `vectors`.
+pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
+    let rows = vectors.len();
+    let (dim, is_wide) = match vectors {
+        VectorsRef::Floats(rows) => (rows.dim(), true),
+        VectorsRef::Halves(rows) | VectorsRef::BFloat16s(rows) => (rows.width(), false),
+        VectorsRef::Int8s(rows) => (rows.width(), false),
+        VectorsRef::Bits(rows) => (rows.width().div_ceil(4), false),
+        // Postings of every element that is not zero, sorted.
+        VectorsRef::Sparse(vectors) => {
+            let elements = rows.saturating_mul(vectors.mean_len() + 1);
+            return elements.saturating_mul(32).saturating_add(ALWAYS);
+        }
+        VectorsRef::Lists(lists) => {
+            let of_elements = build_bytes(params, lists.elements().vectors());
+            return of_elements.saturating_add(rows.saturating_mul(16));
+        }
+    };
+    let floats = |rows: usize| rows.saturating_mul(4 * dim);
+    let graph = |m: u32| rows.saturating_mul(8 * m as usize + 24);
+    let index = match *params {
+        BuildParams::Flat | BuildParams::GpuBruteForce => rows.saturating_mul(8),
+        BuildParams::Hnsw { m, .. } => twice(graph(m) + rows * (dim + 8)) + floats(rows.min(SAMPLE)),
+        BuildParams::HnswCoded(params) => {
+            let (code, words, sample) = match params.code.used(rows) {
+                GraphCode::Scalar(ScalarFormat::Sq4u) => (dim.div_ceil(2), 0, SAMPLE),
+                GraphCode::Scalar(ScalarFormat::Sq6 | ScalarFormat::Sq8) => (dim, 0, SAMPLE),
+                GraphCode::Scalar(ScalarFormat::Bf16 | ScalarFormat::Fp16) => (2 * dim, 0, SAMPLE),
+                GraphCode::Product { m, nbits } => product_bytes(m, nbits, dim),
+                GraphCode::Residual { m, nrq, nbits } => {
+                    let (code, words, sample) = product_bytes(m, nbits, dim);
+                    (code * nrq as usize, words * nrq as usize, sample)
+                }
+            };
+            let sample = floats(rows.min(sample.max(SAMPLE)));
+            twice(graph(params.m) + rows * (code + 8) + words) + sample / 2 * 3
+        }
+        BuildParams::IvfFlat { nlist } | BuildParams::GpuIvfFlat { nlist } => {
+            lists(rows, dim, nlist, dim) + floats(rows.min(SAMPLE))
+        }
+        BuildParams::IvfCoded(params) => {
+            let (code, words, sample) = match params.code {
+                Code::Scalar { bits } => ((dim * bits as usize).div_ceil(8), 0, SAMPLE),
+                Code::Rabitq { bits, .. } => ((dim * bits as usize).div_ceil(8) + 8, dim * dim * 4, SAMPLE),
+                Code::Scann { sub_dim } => product_bytes((dim as u32).div_ceil(sub_dim.max(1)), 4, dim),
+                Code::Product { m, nbits } => product_bytes(m, used_bits(nbits, rows), dim),
+            };
+            let sample = floats(rows.min(sample.max(SAMPLE)));
+            lists(rows, dim, params.nlist, code) + twice(words) + sample / 2 * 3
+        }
+        BuildParams::GpuIvfPq(params) => {
+            let (code, words, sample) = product_bytes(params.m, params.nbits, dim);
+            lists(rows, dim, params.nlist, code) + twice(words) + floats(rows.min(sample))
+        }
+        BuildParams::GpuCagra(params) => {
+            twice(rows.saturating_mul(4 * (params.degree + params.intermediate_degree) as usize + 16))
+                + floats(rows)
+        }
+        // The file is laid out in memory, rows beside their links.
+        BuildParams::Disk(params) => {
+            twice(rows.saturating_mul(4 * dim + 4 * params.max_degree as usize + 16))
+        }
+        BuildParams::MinHash(params) => twice(rows.saturating_mul(12 * params.bands as usize + 8)),
+        BuildParams::Sparse(_) => 0,
+    };
+    let is_of_lists = matches!(
+        params,
+        BuildParams::IvfFlat { .. }
+            | BuildParams::IvfCoded(_)
+            | BuildParams::GpuIvfFlat { .. }
+            | BuildParams::GpuIvfPq(_)
+    );
+    let copy = if is_of_lists && !is_wide { floats(rows) } else { 0 };
+    index.saturating_add(copy).saturating_add(ALWAYS)
+}
+
+fn twice(bytes: usize) -> usize {
+    bytes.saturating_mul(2)
+}
+
+/// Row numbers, codes, what an estimate needs besides, centroids, and the rows that these are learnt from.
+fn lists(rows: usize, dim: usize, nlist: u32, code: usize) -> usize {
+    let sample = rows.min(SAMPLE_PER_LIST.saturating_mul(nlist as usize));
+    let held = rows.saturating_mul(code + 20) + (nlist as usize).saturating_mul(8 * dim);
+    twice(held).saturating_add(sample.saturating_mul(4 * dim))
+}
+
+/// Bytes of a code of `m` numbers and of their codewords, and the rows that those are learnt from.
+fn product_bytes(m: u32, nbits: u32, dim: usize) -> (usize, usize, usize) {
+    let code = (m as usize * nbits as usize).div_ceil(8).max(m as usize);
+    let words = (4 * dim).saturating_mul(1 << nbits.min(24));
+    (code, words, product::sample_rows(nbits))
+}
