@@ -17,7 +17,7 @@ pub(super) struct Reservoir {
     limit: usize,
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only AVX-512 appends several rows at once")
+        allow(dead_code, reason = "only AVX-512 appends several rows at once")
     )]
     level: Level,
     /// The first `count` are rows; there are `STEP` more than are ever held.
