@@ -8,7 +8,7 @@
 //!   + a copy as 32-bit floats    lists of 16-bit floats are made of the widened rows
 //! ```
 //!
-//! which is an upper bound, and within a few times of what is taken (`tests/memory`).
+//! which is an upper bound, and not many times what is taken (`tests/memory`).
 
 use crate::codes::product;
 use crate::codes::wide::used_bits;
@@ -19,10 +19,10 @@ use crate::typed::VectorsRef;
 
 /// What every build may take, however few the rows: rooms of threads.
 const ALWAYS: usize = 2 << 20;
-/// Rows that codes of a graph are learnt from at most.
+/// Rows that codewords are learnt from at least, if there are so many.
+const LEAST_SAMPLE: usize = 4096;
+/// Rows that levels of numbers are learnt from at most.
 const SAMPLE: usize = 32_768;
-/// Rows for each list that its centroid is learnt from at most.
-const SAMPLE_PER_LIST: usize = 128;
 
 /// The most bytes that [`crate::AnyIndex::build`] takes at a time besides `vectors`.
 pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
@@ -46,7 +46,10 @@ pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
     let graph = |m: u32| rows.saturating_mul(8 * m as usize + 24);
     let index = match *params {
         BuildParams::Flat | BuildParams::GpuBruteForce => rows.saturating_mul(8),
-        BuildParams::Hnsw { m, .. } => twice(graph(m) + rows * (dim + 8)) + floats(rows.min(SAMPLE)),
+        BuildParams::Hnsw { m, .. } if is_wide => {
+            twice(graph(m) + rows * (dim + 8)) + floats(rows.min(SAMPLE))
+        }
+        BuildParams::Hnsw { m, .. } => twice(graph(m)),
         BuildParams::HnswCoded(params) => {
             let (code, words, sample) = match params.code.used(rows) {
                 GraphCode::Scalar(ScalarFormat::Sq4u) => (dim.div_ceil(2), 0, SAMPLE),
@@ -67,12 +70,11 @@ pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
         BuildParams::IvfCoded(params) => {
             let (code, words, sample) = match params.code {
                 Code::Scalar { bits } => ((dim * bits as usize).div_ceil(8), 0, SAMPLE),
-                Code::Rabitq { bits, .. } => ((dim * bits as usize).div_ceil(8) + 8, dim * dim * 4, SAMPLE),
+                Code::Rabitq { bits, .. } => ((dim * bits as usize).div_ceil(8) + 8, dim * dim * 4, 0),
                 Code::Scann { sub_dim } => product_bytes((dim as u32).div_ceil(sub_dim.max(1)), 4, dim),
                 Code::Product { m, nbits } => product_bytes(m, used_bits(nbits, rows), dim),
             };
-            let sample = floats(rows.min(sample.max(SAMPLE)));
-            lists(rows, dim, params.nlist, code) + twice(words) + sample / 2 * 3
+            lists(rows, dim, params.nlist, code) + twice(words) + floats(rows.min(sample)) / 2 * 3
         }
         BuildParams::GpuIvfPq(params) => {
             let (code, words, sample) = product_bytes(params.m, params.nbits, dim);
@@ -104,16 +106,15 @@ fn twice(bytes: usize) -> usize {
     bytes.saturating_mul(2)
 }
 
-/// Row numbers, codes, what an estimate needs besides, centroids, and the rows that these are learnt from.
+/// Row numbers, codes, what an estimate needs besides, and centroids, which are learnt from the rows where they lie.
 fn lists(rows: usize, dim: usize, nlist: u32, code: usize) -> usize {
-    let sample = rows.min(SAMPLE_PER_LIST.saturating_mul(nlist as usize));
     let held = rows.saturating_mul(code + 20) + (nlist as usize).saturating_mul(8 * dim);
-    twice(held).saturating_add(sample.saturating_mul(4 * dim))
+    twice(held)
 }
 
 /// Bytes of a code of `m` numbers and of their codewords, and the rows that those are learnt from.
 fn product_bytes(m: u32, nbits: u32, dim: usize) -> (usize, usize, usize) {
     let code = (m as usize * nbits as usize).div_ceil(8).max(m as usize);
     let words = (4 * dim).saturating_mul(1 << nbits.min(24));
-    (code, words, product::sample_rows(nbits))
+    (code, words, product::sample_rows(nbits).max(LEAST_SAMPLE))
 }

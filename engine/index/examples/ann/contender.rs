@@ -114,6 +114,7 @@ impl Contender {
         let options = BuildOptions {
             threads: number(request, "threads")?,
             seed: number(request, "seed")? as u64,
+            memory: None,
             progress: &(),
         };
         let before = Memory::reset()?;

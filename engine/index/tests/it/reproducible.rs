@@ -16,6 +16,7 @@ fn blob(
     let options = BuildOptions {
         seed,
         threads,
+        memory: None,
         progress: &(),
     };
     build(&params, metric, vectors, valid, &options)

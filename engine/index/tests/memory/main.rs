@@ -1,6 +1,8 @@
 //! Builds take no more memory at a time than is said before they start, and are refused where that is too much. The only test
 //! of its binary: what other threads take would be counted too.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -71,7 +73,7 @@ fn check(params: BuildParams, metric: AnyMetric, vectors: VectorsRef<'_>) {
     let peak = PEAK.load(Ordering::Relaxed) - before;
     drop(index);
     assert!(peak <= needed, "{name}: {peak} of {needed}");
-    assert!(needed < 8 * peak + (4 << 20), "{name}: only {peak} of {needed}");
+    assert!(needed < 10 * peak + (8 << 20), "{name}: only {peak} of {needed}");
     let refused = AnyIndex::build(&params, metric, vectors, None, &options(needed - 1));
     match refused {
         Err(BuildError::Memory { needed: n, allowed }) => {
