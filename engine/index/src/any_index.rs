@@ -75,13 +75,13 @@ impl AnyIndex {
         earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
+        params.check()?;
         options.check_memory(params, vectors)?;
         match (vectors, params, metric) {
             (VectorsRef::Floats(vectors), _, AnyMetric::Numbers(metric)) => {
                 build_from(params, metric, vectors, valid, earlier, options).map(Self::Dense)
             }
             (VectorsRef::Sparse(vectors), BuildParams::Sparse(params), _) => {
-                params.check()?;
                 if vectors.len() > MAX_ROWS {
                     return Err(BuildError::TooManyRows {
                         rows: vectors.len(),

@@ -183,6 +183,7 @@ pub fn build(
     valid: Option<&Bitset>,
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
+    params.check()?;
     options.check_memory(params, VectorsRef::Floats(vectors))?;
     build_from(params, metric, vectors, valid, None, options)
 }
@@ -196,7 +197,6 @@ pub(crate) fn build_from(
     earlier: Option<&Earlier<'_>>,
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
-    params.check()?;
     params.check_dim(vectors.dim())?;
     if vectors.len() > MAX_ROWS {
         return Err(BuildError::TooManyRows {
