@@ -14,7 +14,9 @@ use crate::error::{BuildError, OpenError, PairError};
 use crate::exact_search_any;
 use crate::hnsw::Earlier;
 use crate::huge_pages;
-use crate::index::{IndexKind, MAX_ROWS, SearchStats, VectorIndex, build_from, in_pool, open_dense};
+use crate::index::{
+    IndexKind, MAX_ROWS, SearchStats, VectorIndex, build_from, check_build, in_pool, open_dense,
+};
 use crate::ivf::{BitLists, TypedLists};
 use crate::minhash::MinHashIndex;
 use crate::neighbor::Neighbor;
@@ -55,7 +57,7 @@ impl AnyIndex {
     ///
     /// # Errors
     /// Parameters out of range or for vectors of another type, a metric that the kind of index does not have, too many
-    /// rows, cancellation, or threads that cannot be started.
+    /// rows, a value that is not finite, more memory than is allowed, cancellation, or threads that cannot be started.
     pub fn build(
         params: &BuildParams,
         metric: AnyMetric,
@@ -75,8 +77,7 @@ impl AnyIndex {
         earlier: Option<&Earlier<'_>>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
-        params.check()?;
-        options.check_memory(params, vectors)?;
+        check_build(params, vectors, valid, options)?;
         match (vectors, params, metric) {
             (VectorsRef::Floats(vectors), _, AnyMetric::Numbers(metric)) => {
                 build_from(params, metric, vectors, valid, earlier, options).map(Self::Dense)

@@ -69,16 +69,6 @@ pub enum ParamError {
         /// Allowed values.
         allowed: &'static str,
     },
-    /// A word that is none of those that there are.
-    #[error("param '{name}' ({given}) should be one of {allowed}")]
-    UnknownWord {
-        /// Parameter name as clients write it.
-        name: &'static str,
-        /// The text given.
-        given: String,
-        /// Allowed values.
-        allowed: &'static str,
-    },
     /// An algorithm of the inverted index that nobody knows.
     #[error(
         "sparse inverted index algo {given} not found or not supported, supported: [DAAT_MAXSCORE DAAT_WAND TAAT_NAIVE \

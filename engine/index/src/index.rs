@@ -175,7 +175,8 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
 /// The result depends on the input and the seed alone: any number of threads builds the same bytes.
 ///
 /// # Errors
-/// Parameters out of range, too many rows, cancellation, threads that cannot be started, or a device that is not there.
+/// Parameters out of range, too many rows, a value that is not finite, more memory than is allowed, cancellation, threads that
+/// cannot be started, or a device that is not there.
 pub fn build(
     params: &BuildParams,
     metric: Metric,
@@ -183,9 +184,23 @@ pub fn build(
     valid: Option<&Bitset>,
     options: &BuildOptions<'_>,
 ) -> Result<Arc<dyn VectorIndex>, BuildError> {
-    params.check()?;
-    options.check_memory(params, VectorsRef::Floats(vectors))?;
+    check_build(params, VectorsRef::Floats(vectors), valid, options)?;
     build_from(params, metric, vectors, valid, None, options)
+}
+
+/// Refuses what no index can be made of, before anything is done.
+pub(crate) fn check_build(
+    params: &BuildParams,
+    vectors: VectorsRef<'_>,
+    valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+) -> Result<(), BuildError> {
+    params.check()?;
+    options.check_memory(params, vectors)?;
+    match vectors.first_not_finite(valid) {
+        Some(row) => Err(BuildError::NotFinite { row }),
+        None => Ok(()),
+    }
 }
 
 /// [`build`], a graph out of `earlier` ones where there are any.

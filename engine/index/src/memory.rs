@@ -14,6 +14,7 @@ use crate::codes::product;
 use crate::codes::wide::used_bits;
 use crate::hnsw::params::{GraphCode, ScalarFormat};
 use crate::ivf::params::Code;
+use crate::minhash::bands_of;
 use crate::params::BuildParams;
 use crate::typed::VectorsRef;
 
@@ -86,9 +87,13 @@ pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
         }
         // The file is laid out in memory, rows beside their links.
         BuildParams::Disk(params) => {
-            twice(rows.saturating_mul(4 * dim + 4 * params.max_degree as usize + 16))
+            let degree = rows.min(params.max_degree as usize);
+            twice(rows.saturating_mul(4 * dim + 4 * degree + 16))
         }
-        BuildParams::MinHash(params) => twice(rows.saturating_mul(12 * params.bands as usize + 8)),
+        BuildParams::MinHash(params) => {
+            let bands = bands_of(params, dim.saturating_mul(4));
+            twice(rows.saturating_mul(12 * bands.count + 8))
+        }
         BuildParams::Sparse(_) => 0,
     };
     let is_of_lists = matches!(
@@ -108,7 +113,8 @@ fn twice(bytes: usize) -> usize {
 
 /// Row numbers, codes, what an estimate needs besides, and centroids, which are learnt from the rows where they lie.
 fn lists(rows: usize, dim: usize, nlist: u32, code: usize) -> usize {
-    let held = rows.saturating_mul(code + 20) + (nlist as usize).saturating_mul(8 * dim);
+    let lists = rows.min(nlist as usize);
+    let held = rows.saturating_mul(code + 20) + lists.saturating_mul(20 * dim);
     twice(held)
 }
 

@@ -70,6 +70,8 @@ pub struct TopK {
     first: f32,
     /// Largest distance that can still enter: the end of the window while the heap is not full.
     bound: f32,
+    /// Rows that lie nearer than the window.
+    passed: usize,
 }
 
 impl TopK {
@@ -86,6 +88,7 @@ impl TopK {
             heap: BinaryHeap::with_capacity(capacity),
             first: window.first(),
             bound: if k == 0 { f32::NEG_INFINITY } else { window.last() },
+            passed: 0,
         }
     }
 
@@ -93,7 +96,11 @@ impl TopK {
     #[inline]
     pub fn push(&mut self, distance: f32, row: u32) {
         // Few rows get past the first comparison, so the second costs little.
-        if distance > self.bound || distance < self.first {
+        if distance > self.bound {
+            return;
+        }
+        if distance < self.first {
+            self.passed += 1;
             return;
         }
         self.push_key(Neighbor { distance, row }.key());
@@ -114,6 +121,11 @@ impl TopK {
         }
     }
 
+    /// Rows offered that lie nearer than the window.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed
+    }
+
     /// Largest distance that can still enter; the end of the window while fewer than `k` rows are held.
     #[inline]
     pub fn bound(&self) -> f32 {
@@ -132,6 +144,7 @@ impl TopK {
 
     /// Takes over what `other`, of the same window, holds.
     pub fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
         for key in other.heap {
             self.push_key(key);
         }

@@ -44,6 +44,16 @@ const NPROBE: Integer = Integer {
     name: "nprobe",
     range: 1..=65_536,
 };
+/// `max_empty_result_buckets`: lists without a row of the range, one after the other, that end a range search.
+const MAX_EMPTY_RESULT_BUCKETS: Integer = Integer {
+    name: "max_empty_result_buckets",
+    range: 0..=65_536,
+};
+/// `seed_ef`: candidate list of the pages of an iterator.
+const SEED_EF: Integer = Integer {
+    name: "seed_ef",
+    range: 1..=i32::MAX as u32,
+};
 
 /// `retrieval_ann_ratio`: elements looked for, for each row wanted.
 const RETRIEVAL_ANN_RATIO: Number = Number {
@@ -56,6 +66,7 @@ const DEFAULT_M: u32 = 30;
 const DEFAULT_EF_CONSTRUCTION: u32 = 360;
 pub(crate) const DEFAULT_NLIST: u32 = 128;
 const DEFAULT_NPROBE: u32 = 8;
+const DEFAULT_MAX_EMPTY_RESULT_BUCKETS: u32 = 2;
 const MIN_DEFAULT_EF: usize = 16;
 /// The same for a search of some rows only: those near the query may be few and lie apart.
 const FILTERED_NPROBE: u32 = 16;
@@ -69,7 +80,7 @@ const AUTOINDEX: BuildParams = BuildParams::Hnsw {
 };
 
 /// Float vector index types of Milvus that are not built here.
-const KNOWN_ELSEWHERE: &[&str] = &["AISAQ", "FAISS", "BIN_FLAT"];
+const KNOWN_ELSEWHERE: &[&str] = &["AISAQ", "FAISS"];
 
 /// A whole number and where it lies.
 pub(crate) struct Integer {
@@ -183,7 +194,7 @@ impl BuildParams {
             return Ok(index?.take()?);
         }
         match index_type {
-            "FLAT" => Ok(Self::Flat),
+            "FLAT" | "BIN_FLAT" => Ok(Self::Flat),
             "AUTOINDEX" => Ok(AUTOINDEX),
             "IVF_FLAT" | "BIN_IVF_FLAT" => Ok(Self::IvfFlat {
                 nlist: NLIST.parse(params)?.unwrap_or(DEFAULT_NLIST),
@@ -334,8 +345,14 @@ pub struct SearchParams {
     /// HNSW, with codes and without, and GPU_CAGRA, whose name for it is `itopk_size`: candidate list, at least `k`; by default the larger of `k` and 16: and 64 when only some rows may be found,
     /// and 512 within a window.
     pub ef: Option<u32>,
+    /// HNSW and GPU_CAGRA: candidate list within a window that begins after the nearest rows, as the pages of an iterator do, instead of
+    /// `ef`.
+    pub seed_ef: Option<u32>,
     /// IVF: lists to look at, by default 8, or 16 when only some rows may be found.
     pub nprobe: Option<u32>,
+    /// IVF, within a window that has a far end: lists without a row of it, one after the other, that end the search, by
+    /// default 2; 0 when none do.
+    pub max_empty_result_buckets: Option<u32>,
     /// IVF and HNSW with codes and `refine`, and GPU_IVF_PQ, whose name for it is `refine_ratio`: `k * refine_k` rows are scored again from the stored vectors.
     pub refine_k: Option<f32>,
     /// SCANN with `with_raw_data`: rows that are scored again, at least `k`.
@@ -374,6 +391,7 @@ impl SearchParams {
             IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::MinHashLsh => Ok(Self::default()),
             IndexKind::IvfFlat | IndexKind::GpuIvfFlat => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
+                max_empty_result_buckets: MAX_EMPTY_RESULT_BUCKETS.parse(params)?,
                 ..Self::default()
             }),
             IndexKind::IvfSq8
@@ -383,19 +401,23 @@ impl SearchParams {
             | IndexKind::Scann
             | IndexKind::GpuIvfPq => Ok(Self {
                 nprobe: NPROBE.parse(params)?,
+                max_empty_result_buckets: MAX_EMPTY_RESULT_BUCKETS.parse(params)?,
                 ..parse_search(kind, params, k)?
             }),
             IndexKind::Hnsw => Ok(Self {
                 ef: candidate_list(params, k)?,
+                seed_ef: SEED_EF.parse(params)?,
                 ..Self::default()
             }),
             IndexKind::GpuCagra => Ok(Self {
                 ef: candidate_list(params, k)?,
+                seed_ef: SEED_EF.parse(params)?,
                 cagra: CagraSearch::parse(params)?,
                 ..Self::default()
             }),
             IndexKind::HnswSq | IndexKind::HnswPq | IndexKind::HnswPrq => Ok(Self {
                 ef: candidate_list(params, k)?,
+                seed_ef: SEED_EF.parse(params)?,
                 refine_k: refine_k(params)?,
                 ..Self::default()
             }),
@@ -412,7 +434,8 @@ impl SearchParams {
 
     /// The candidate list to use for `k` results, of some rows or of all.
     pub(crate) fn ef_for(&self, k: usize, filtered: bool) -> usize {
-        self.list_for(self.ef, k, filtered)
+        let seed = self.seed_ef.filter(|_| self.within.starts_late());
+        self.list_for(seed.or(self.ef), k, filtered)
     }
 
     /// The candidate list of DISKANN to use for `k` results, of some rows or of all.
@@ -427,6 +450,12 @@ impl SearchParams {
             (true, false) => MIN_DEFAULT_EF,
         };
         given.map_or(default, |given| given as usize).max(k)
+    }
+
+    /// Lists without a row of a window, one after the other, that end a search.
+    pub(crate) fn max_empty_lists(&self) -> usize {
+        self.max_empty_result_buckets
+            .unwrap_or(DEFAULT_MAX_EMPTY_RESULT_BUCKETS) as usize
     }
 
     /// The lists to probe out of `lists`, for some rows or for all.
@@ -457,6 +486,7 @@ mod tests {
     fn types_have_the_usual_defaults() {
         let none = BTreeMap::new();
         assert_eq!(BuildParams::parse("FLAT", &none), Ok(BuildParams::Flat));
+        assert_eq!(BuildParams::parse("BIN_FLAT", &none), Ok(BuildParams::Flat));
         assert_eq!(
             BuildParams::parse("IVF_FLAT", &none),
             Ok(BuildParams::IvfFlat { nlist: 128 })
@@ -547,6 +577,31 @@ mod tests {
             error
                 .to_string()
                 .starts_with("invalid integer value, key: 'nprobe', value: 'abc'")
+        );
+    }
+
+    #[test]
+    fn parameters_of_ranges_and_pages_are_read_checked_and_used() {
+        let parse = |kind, name, value| SearchParams::parse(kind, &map(&[(name, value)]), 10);
+        let empty = |value| parse(IndexKind::IvfSq8, "max_empty_result_buckets", value);
+        assert_eq!(empty("0").unwrap().max_empty_lists(), 0);
+        assert_eq!(
+            parse(IndexKind::Scann, "nprobe", "3").unwrap().max_empty_lists(),
+            2
+        );
+        assert_eq!(
+            empty("65537").unwrap_err().to_string(),
+            "param 'max_empty_result_buckets' (65537) should be in range [0, 65536]"
+        );
+        let seed = |value| parse(IndexKind::HnswSq, "seed_ef", value);
+        let mut search = seed("40").unwrap();
+        assert_eq!(search.ef_for(10, false), 16);
+        search.within = Window::new(Some(1.0), None);
+        assert_eq!(search.ef_for(10, false), 40);
+        assert_eq!(search.ef_for(50, false), 50);
+        assert_eq!(
+            seed("0").unwrap_err().to_string(),
+            "param 'seed_ef' (0) should be in range [1, 2147483647]"
         );
     }
 

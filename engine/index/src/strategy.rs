@@ -4,6 +4,9 @@
 //! with a candidate list of `ef` looks at about half of the `degree` links of `ef` nodes, each at a random place in memory.
 //! Under a filter that lets a share `s` of the rows through, the list must grow to `ef / s` to hold `ef` allowed rows, so
 //! the walk gets dearer exactly where the scan gets cheaper.
+//!
+//! That a filter has to do with the query, such as a language, no number tells. The walk itself is the sample: one that meets less
+//! than half of the allowed rows that chance would bring gives up, and they are scanned.
 
 use std::fmt;
 

@@ -7,7 +7,8 @@
 use rayon::prelude::*;
 
 use super::assign::group;
-use super::members::{ListScan, Members, Walk};
+use super::members::{Members, Walk};
+use super::search::FlatScan;
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
@@ -20,7 +21,7 @@ use crate::params::{BuildParams, SearchParams};
 use crate::progress::{BuildOptions, Progress};
 use crate::rng::Rng;
 use crate::strategy::{ListsPlan, ListsQuery, Strategy, plan_lists};
-use crate::typed::{BitPoints, BitScorer, ElementType, Rows, VectorRef, VectorsRef, exact_search_any};
+use crate::typed::{BitPoints, ElementType, Rows, VectorRef, VectorsRef, exact_search_any};
 
 /// Training rows per list.
 const SAMPLE_PER_LIST: usize = 64;
@@ -252,7 +253,7 @@ impl BitLists {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Option<Vec<Neighbor>> {
-        let (lists, within) = (self.members.lists(), params.within);
+        let lists = self.members.lists();
         let allowed = allow.map(|allow| allow.count_range(0, self.len));
         let plan = plan_lists(ListsQuery {
             rows: self.members.rows(),
@@ -267,58 +268,20 @@ impl BitLists {
         let ListsPlan::Probe { nprobe } = plan else {
             return None;
         };
-        // What a late window passes over fills the nearest lists: how many lists to look at, nobody knows.
-        if within.starts_late() {
-            return None;
-        }
         let points = BitPoints {
             metric: self.metric,
             rows,
         };
-        let mut scan = Scan {
-            scorer: points.scorer(query),
+        let mut scan = FlatScan {
+            scorer: &points.scorer(query),
             allow,
-            top: TopK::within(within, k, self.members.rows()),
+            top: TopK::within(params.within, k, self.members.rows()),
         };
-        let walk = Walk {
-            k,
-            nprobe,
-            within,
-            allowed,
-        };
+        let walk = Walk::new(k, nprobe, params, allowed);
         let nearest = |count: usize| nearest(self.metric, &self.centroids, query, count);
         self.members.walk(nearest, walk, &mut scan, stats)?;
         stats.strategy = Strategy::of_lists(allowed.is_some());
         Some(scan.top.into_sorted())
-    }
-}
-
-/// Scores every allowed row of a list.
-struct Scan<'a> {
-    scorer: BitScorer<'a>,
-    allow: Option<&'a Bitset>,
-    top: TopK,
-}
-
-impl ListScan for Scan<'_> {
-    fn scan(&mut self, _index: u32, _distance: f32, members: &[u32]) -> usize {
-        let mut distances = [0.0f32; CHUNK];
-        let (mut picked, mut found) = (Vec::with_capacity(CHUNK), 0);
-        for chunk in members.chunks(CHUNK) {
-            picked.clear();
-            let allowed = |row: &u32| self.allow.is_none_or(|allow| allow.get(*row as usize));
-            picked.extend(chunk.iter().copied().filter(allowed));
-            self.scorer.gather(&picked, &mut distances[..picked.len()]);
-            for (&row, &distance) in picked.iter().zip(&distances) {
-                self.top.push(distance, row);
-            }
-            found += picked.len();
-        }
-        found
-    }
-
-    fn held(&self) -> usize {
-        self.top.len()
     }
 }
 

@@ -5,10 +5,8 @@ use crate::blob::{Array, Reader, Writer};
 use crate::error::OpenError;
 use crate::index::SearchStats;
 use crate::neighbor::Neighbor;
+use crate::params::SearchParams;
 use crate::window::Window;
-
-/// Lists without a row of the window, one after the other, that end a range search (Milvus' `max_empty_result_buckets`).
-const MAX_EMPTY_LISTS: usize = 2;
 
 /// Row numbers, list after list.
 #[derive(Debug)]
@@ -29,6 +27,11 @@ pub(super) trait ListScan {
 
     /// Rows held; more of them after a list that had some of the window.
     fn held(&self) -> usize;
+
+    /// Rows seen that lie nearer than the window.
+    fn passed(&self) -> usize {
+        0
+    }
 }
 
 /// How far a walk goes.
@@ -37,8 +40,34 @@ pub(super) struct Walk {
     pub(super) k: usize,
     pub(super) nprobe: usize,
     pub(super) within: Window,
+    /// Lists without a row of the window, one after the other, that end a search within one that has a far end; 0 for none.
+    pub(super) max_empty: usize,
     /// Rows of the whole index that may be returned; `None` without a filter.
     pub(super) allowed: Option<usize>,
+}
+
+impl Walk {
+    /// A walk for `k` rows over `nprobe` lists and more.
+    pub(super) fn new(k: usize, nprobe: usize, params: &SearchParams, allowed: Option<usize>) -> Self {
+        Self {
+            k,
+            nprobe,
+            within: params.within,
+            max_empty: params.max_empty_lists(),
+            allowed,
+        }
+    }
+
+    /// Lists to look at where `passed` rows lie nearer than the window: as many for each `k` of these as for those wanted.
+    fn lists_past(&self, passed: usize) -> usize {
+        self.nprobe.saturating_mul(1 + passed / self.k.max(1))
+    }
+
+    /// Whether so many lists in a row without a row of the window tell that no more come.
+    fn ends_after(&self, empty: usize) -> bool {
+        let has_end = self.within.last() < f32::INFINITY;
+        has_end && self.max_empty > 0 && empty >= self.max_empty
+    }
 }
 
 impl Members {
@@ -129,8 +158,11 @@ impl Members {
     }
 
     /// Has the `nprobe` nearest lists scanned, and more until `k` rows were found: rows of the window, where there is one,
-    /// and then only until [`MAX_EMPTY_LISTS`] lists in a row had none of it. Gives the number of allowed rows in them. `nearest` gives so many of the nearest
-    /// lists, in order, as keys.
+    /// and then only until [`Walk::max_empty`] lists in a row had none of it. Gives the number of allowed rows in them.
+    /// `nearest` gives so many of the nearest lists, in order, as keys.
+    ///
+    /// Rows nearer than the window fill the nearest lists, so the more there are of them, the more lists are looked at
+    /// ([`Walk::lists_past`]). Where that is half of all lists, the answer is `None`: to scan all rows is as quick.
     ///
     /// A filter may leave little near the query (other languages, other tenants): then the rows that these lists hold by
     /// chance would fill the result while nearer ones lie in lists not looked at. So when the lists hold less than half of
@@ -147,6 +179,7 @@ impl Members {
             nprobe,
             within,
             allowed,
+            ..
         } = walk;
         let share = allowed.map_or(0.0, |allowed| allowed as f64 / self.rows().max(1) as f64);
         let mut lists = nearest(nprobe);
@@ -157,10 +190,16 @@ impl Members {
                 stats.distances += found as u64;
                 return None;
             }
+            let passed = scan.passed();
+            let past = walk.lists_past(passed);
+            if index >= nprobe && passed >= k && past > self.lists() / 2 {
+                stats.distances += found as u64;
+                return None;
+            }
             let enough = if within.is_open() {
                 found >= k
             } else {
-                scan.held() >= k || empty >= MAX_EMPTY_LISTS
+                (scan.held() >= k && index >= past) || walk.ends_after(empty)
             };
             if index >= nprobe && enough {
                 break;
@@ -184,7 +223,8 @@ impl Members {
             seen += list.len();
             let held = scan.held();
             found += scan.scan(next_list.row, next_list.distance, list);
-            empty = if scan.held() > held { 0 } else { empty + 1 };
+            let is_empty = scan.held() == held && scan.passed() == passed;
+            empty = if is_empty { empty + 1 } else { 0 };
             stats.lists += 1;
         }
         stats.distances += found as u64;

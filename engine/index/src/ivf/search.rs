@@ -50,10 +50,10 @@ pub(super) struct ListSearch<'a> {
 }
 
 /// Scores every allowed row of a list.
-struct FlatScan<'a, D> {
-    scorer: &'a D,
-    allow: Option<&'a Bitset>,
-    top: TopK,
+pub(super) struct FlatScan<'a, D> {
+    pub(super) scorer: &'a D,
+    pub(super) allow: Option<&'a Bitset>,
+    pub(super) top: TopK,
 }
 
 impl<D: Distances> ListScan for FlatScan<'_, D> {
@@ -81,6 +81,10 @@ impl<D: Distances> ListScan for FlatScan<'_, D> {
 
     fn held(&self) -> usize {
         self.top.len()
+    }
+
+    fn passed(&self) -> usize {
+        self.top.passed()
     }
 }
 
@@ -140,16 +144,7 @@ impl ListSearch<'_> {
         let ListsPlan::Probe { nprobe } = self.plan(&request) else {
             return None;
         };
-        // What a late window passes over fills the nearest lists: how many lists to look at, nobody knows.
-        if params.within.starts_late() {
-            return None;
-        }
-        let walk = Walk {
-            k,
-            nprobe,
-            within: params.within,
-            allowed,
-        };
+        let walk = Walk::new(k, nprobe, params, allowed);
         let found = match (self.coded, self.bounded) {
             (Some(coded), _) if self.by_codes(&request) => {
                 self.by_estimates(coded, &request, walk, exact, stats)?

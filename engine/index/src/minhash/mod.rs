@@ -273,7 +273,8 @@ impl MinHashIndex {
     }
 }
 
-fn bands_of(params: MinHashParams, width: usize) -> Bands {
+/// The bands of signatures of `width` bytes.
+pub(crate) fn bands_of(params: MinHashParams, width: usize) -> Bands {
     Bands::of(width, params.metric().element_bytes(), params.bands)
 }
 

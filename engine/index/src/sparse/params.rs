@@ -125,7 +125,7 @@ impl SparseParams {
         if let Some(given) = params.get(CODEC)
             && !CODECS.contains(&given.as_str())
         {
-            return Err(ParamError::UnknownWord {
+            return Err(ParamError::NotOneOf {
                 name: CODEC,
                 given: given.clone(),
                 allowed: "block_streamvbyte, block_maskedvbyte, block_adaptive",
@@ -179,7 +179,8 @@ pub struct SparseSearch {
     pub drop_ratio: f32,
     /// Candidates for each wanted row when terms are dropped, 1 or more.
     pub refine_factor: u32,
-    /// Factor on the bounds by which rows are left out; below 1 the search is not exact.
+    /// Factor on the bounds by which rows are left out; below 1 the search is not exact. 1 leaves out as much as Milvus'
+    /// default of 1.05, for the bounds hold.
     pub max_score_ratio: f32,
 }
 

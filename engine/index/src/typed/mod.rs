@@ -25,6 +25,7 @@ mod points;
 mod scorer;
 mod sparse;
 
+use crate::bitset::Bitset;
 use crate::error::ShapeError;
 use crate::vectors::Vectors;
 
@@ -37,7 +38,7 @@ pub use index::TypedIndex;
 pub(crate) use index::element_of;
 pub use list_index::ListIndex;
 pub use lists::{Elements, VectorLists};
-pub(crate) use points::{BitPoints, BitScorer, Narrow, NumberPoints, inverse_norms};
+pub(crate) use points::{BitPoints, Narrow, NumberPoints, inverse_norms};
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
 
@@ -150,6 +151,20 @@ impl VectorRef<'_> {
         }
     }
 
+    /// Whether every element is a finite number.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Floats(values) => values.iter().all(|value| value.is_finite()),
+            // An exponent of ones is infinite or no number.
+            Self::Halves(bits) => bits.iter().all(|bits| bits & 0x7c00 != 0x7c00),
+            Self::BFloat16s(bits) => bits.iter().all(|bits| bits & 0x7f80 != 0x7f80),
+            Self::Int8s(_) | Self::Bits(_) => true,
+            Self::Sparse(vector) => vector.values().iter().all(|value| value.is_finite()),
+            Self::Terms(query) => query.weights.values().iter().all(|weight| weight.is_finite()),
+            Self::List(elements) => (0..elements.len()).all(|index| elements.element(index).is_finite()),
+        }
+    }
+
     /// Whether every element is zero.
     pub fn is_zero(&self) -> bool {
         match self {
@@ -228,6 +243,14 @@ impl<'a> VectorsRef<'a> {
         }
     }
 
+    /// The first row, of those in `valid`, with an element that is no finite number.
+    pub(crate) fn first_not_finite(&self, valid: Option<&Bitset>) -> Option<usize> {
+        let is_valid = |row: &usize| valid.is_none_or(|valid| valid.get(*row));
+        (0..self.len())
+            .filter(is_valid)
+            .find(|&row| !self.row(row).is_finite())
+    }
+
     /// About how many numbers a row has.
     pub fn row_cost(&self) -> usize {
         match self {
@@ -252,6 +275,17 @@ mod tests {
         assert_eq!((rows.len(), rows.row(1)), (2, [3i8, 4].as_slice()));
         assert!(rows.row(2).is_empty() && rows.row(usize::MAX).is_empty());
         assert!(Rows::new(&[1u8, 2, 3], 2).is_err() && Rows::new(&[1u8], 0).is_err());
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_found() {
+        assert!(VectorRef::Halves(&[0x7bff, 0xfbff]).is_finite());
+        assert!(!VectorRef::Halves(&[0, 0x7c00]).is_finite() && !VectorRef::Halves(&[0xfe00]).is_finite());
+        assert!(VectorRef::BFloat16s(&[0x7f7f]).is_finite() && !VectorRef::BFloat16s(&[0xff80]).is_finite());
+        let rows = VectorsRef::Floats(Vectors::new(&[f32::NAN, 1.0, f32::INFINITY], 1).unwrap());
+        assert_eq!(rows.first_not_finite(None), Some(0));
+        let valid = Bitset::from_fn(3, |row| row > 0);
+        assert_eq!(rows.first_not_finite(Some(&valid)), Some(2));
     }
 
     #[test]

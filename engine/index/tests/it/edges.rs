@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use elanus_index::{
     Bitset, BuildError, BuildOptions, BuildParams, Metric, Neighbor, Progress, SearchParams, SearchStats,
-    Vectors, build,
+    Strategy, Vectors, build,
 };
 
 use crate::data::{FAMILIES, METRICS, Mixture, check_sound, oracle, recall};
@@ -97,6 +97,106 @@ fn the_smallest_and_the_largest_dimension_work() {
             );
         });
     }
+    // Rows enough that structures are searched, and codes of long vectors with them.
+    let (dim, rows) = (1_024, 2_200);
+    let base = Mixture::new(dim, 20, 3).draw(rows);
+    let vectors = Vectors::new(&base, dim).unwrap();
+    let query = Mixture::new(dim, 20, 3).draw(1);
+    for params in FAMILIES {
+        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+        let search = SearchParams {
+            ef: Some(20),
+            nprobe: Some(2),
+            ..SearchParams::default()
+        };
+        let mut stats = SearchStats::default();
+        let found = index.search(vectors, &query, 10, &search, None, &mut stats);
+        check_sound(Metric::L2, vectors, &query, &found, None);
+        let by_structure = !matches!(stats.strategy, Strategy::Exact | Strategy::ExactFiltered);
+        assert_eq!(
+            by_structure,
+            params != BuildParams::Flat,
+            "{params:?}: {}",
+            stats.strategy
+        );
+        let recall = recall(&found, &oracle(Metric::L2, vectors, &query, 10, None));
+        assert!(recall >= 0.6, "{params:?} dimension {dim}: recall {recall}");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_refused_where_there_is_a_vector() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut base = Mixture::new(8, 5, 3).draw(300);
+        base[8 * 77 + 3] = bad;
+        let vectors = Vectors::new(&base, 8).unwrap();
+        let valid = Bitset::from_fn(300, |row| row != 77);
+        for params in FAMILIES {
+            let options = BuildOptions::default();
+            let error = build(&params, Metric::L2, vectors, None, &options).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the vector of row 77 has a value that is not finite"
+            );
+            let index = build(&params, Metric::L2, vectors, Some(&valid), &options).unwrap();
+            let search = SearchParams::default();
+            let found = index.search(
+                vectors,
+                &base[..8],
+                299,
+                &search,
+                None,
+                &mut SearchStats::default(),
+            );
+            check_sound(Metric::L2, vectors, &base[..8], &found, Some(&valid));
+        }
+    }
+}
+
+#[test]
+fn queries_that_are_not_finite_give_rows_all_the_same() {
+    let base = Mixture::new(8, 20, 3).draw(4_000);
+    let vectors = Vectors::new(&base, 8).unwrap();
+    for params in FAMILIES {
+        for metric in METRICS {
+            let index = build(&params, metric, vectors, None, &BuildOptions::default()).unwrap();
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut query = base[..8].to_vec();
+                query[5] = value;
+                let search = SearchParams::default();
+                let found = index.search(vectors, &query, 10, &search, None, &mut SearchStats::default());
+                let mut rows: Vec<u32> = found.iter().map(|neighbor| neighbor.row).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                let sound = rows.len() == found.len() && rows.iter().all(|row| *row < 4_000);
+                assert!(
+                    sound && found.len() <= 10,
+                    "{params:?} {metric} {value}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Numbers below the smallest that have all of their digits.
+#[test]
+fn denormal_rows_are_told_apart() {
+    let tiny: Vec<f32> = (0..3_000 * 8)
+        .map(|at| f32::MIN_POSITIVE * (at % 97) as f32 / 128.0)
+        .collect();
+    let vectors = Vectors::new(&tiny, 8).unwrap();
+    for_all(&tiny, 8, None, &tiny[80..88], 10, |name, metric, found| {
+        assert_eq!(found.len(), 10, "{name}");
+        let expected = oracle(metric, vectors, &tiny[80..88], 10, None);
+        for (found, expected) in found.iter().zip(&expected) {
+            let close = (found.distance - expected.distance).abs() <= 1e-6;
+            assert!(
+                close,
+                "{name}: {} instead of {}",
+                found.distance, expected.distance
+            );
+        }
+    });
 }
 
 /// A third of the rows is one and the same vector, as when many texts are empty.

@@ -125,3 +125,80 @@ fn a_graph_walks_for_a_narrow_range_and_scans_for_a_far_one() {
         Strategy::Exact
     );
 }
+
+/// Pages as an iterator asks for them: each window begins behind the last row of the page before.
+#[test]
+fn pages_over_lists_go_on_where_the_last_one_ended() {
+    const PAGES: usize = 8;
+    let mut mixture = Mixture::new(DIM, 60, 31);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(5));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let allow = allow_percent(ROWS, 60.0, 7);
+    for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+        let params = BuildParams::IvfFlat { nlist: 128 };
+        let index = build(&params, metric, vectors, None, &BuildOptions::default()).unwrap();
+        for allow in [None, Some(&allow)] {
+            let (mut sum, mut by_lists) = (0.0, 0);
+            for query in queries.chunks(DIM) {
+                let sorted = oracle(metric, vectors, query, PAGES * K, allow);
+                let mut search = SearchParams {
+                    nprobe: Some(8),
+                    ..SearchParams::default()
+                };
+                let mut all: Vec<Neighbor> = Vec::new();
+                for _ in 0..PAGES {
+                    let mut stats = SearchStats::default();
+                    let page = index.search(vectors, query, K, &search, allow, &mut stats);
+                    check_sound(metric, vectors, query, &page, allow);
+                    assert_eq!(page.len(), K, "{metric}");
+                    by_lists += usize::from(matches!(
+                        stats.strategy,
+                        Strategy::Lists | Strategy::ListsFiltered
+                    ));
+                    all.extend(&page);
+                    search.within = Window::new(page.last().map(|last| last.distance.next_up()), None);
+                }
+                assert!(all.is_sorted_by(|a, b| a.distance <= b.distance), "{metric}");
+                let mut rows: Vec<u32> = all.iter().map(|neighbor| neighbor.row).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                assert_eq!(rows.len(), PAGES * K, "{metric}: a row came twice");
+                sum += recall(&all, &sorted);
+            }
+            let mean = sum / 5.0;
+            assert!(mean >= 0.9, "{metric}: recall {mean}");
+            assert!(by_lists >= 10, "{metric}: {by_lists} pages by lists");
+        }
+    }
+}
+
+#[test]
+fn lists_without_a_row_of_the_range_end_a_search_when_they_are_as_many_as_said() {
+    let mut mixture = Mixture::new(DIM, 60, 37);
+    let (base, queries) = (mixture.draw(ROWS), mixture.draw(5));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    let params = BuildParams::IvfFlat { nlist: 128 };
+    let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+    for query in queries.chunks(DIM) {
+        let sorted = oracle(Metric::L2, vectors, query, 200, None);
+        let within = Window::new(None, Some(sorted[60].distance));
+        let lists = |max_empty_result_buckets| {
+            let search = SearchParams {
+                nprobe: Some(2),
+                max_empty_result_buckets,
+                within,
+                ..SearchParams::default()
+            };
+            let mut stats = SearchStats::default();
+            let found = index.search(vectors, query, 100, &search, None, &mut stats);
+            assert_eq!(stats.strategy, Strategy::Lists);
+            (stats.lists, found.len())
+        };
+        let [(one, few), (two, some), (many, more), (all, every)] =
+            [Some(1), None, Some(40), Some(0)].map(lists);
+        assert_eq!(lists(Some(2)), (two, some), "the default");
+        assert!(one < many && two < many && many < all, "{one} {two} {many} {all}");
+        assert_eq!((all, every), (128, 60));
+        assert!(few <= some && some <= more && more <= every);
+    }
+}

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use elanus_index::kernels::narrow::f32_to_bfloat16;
 use elanus_index::{
     AnyIndex, AnyMetric, BitMetric, BuildError, BuildOptions, BuildParams, Code, CodedParams, DiskParams,
-    GraphCode, HnswCodedParams, Metric, Ratio, Rows, ScalarFormat, SparseAlgorithm, SparseParams,
-    SparseVectors, Vectors, VectorsRef, build_bytes,
+    ElementMetric, Elements, GraphCode, HnswCodedParams, Metric, MinHashParams, Ratio, Rows, ScalarFormat,
+    SparseAlgorithm, SparseParams, SparseVectors, VectorLists, Vectors, VectorsRef, build_bytes,
 };
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -150,6 +150,8 @@ fn a_build_takes_no_more_memory_than_it_says_it_may() {
         let vectors = VectorsRef::Floats(Vectors::new(&floats, dim).unwrap());
         let narrow = VectorsRef::BFloat16s(Rows::new(&halves, dim).unwrap());
         let bits = VectorsRef::Bits(Rows::new(&bytes, dim).unwrap());
+        let integers: Vec<i8> = bytes.iter().map(|byte| *byte as i8).collect();
+        let integers = VectorsRef::Int8s(Rows::new(&integers, dim).unwrap());
         for params in families() {
             check(params, Metric::Cosine.into(), vectors);
             check(params, Metric::L2.into(), narrow);
@@ -161,6 +163,31 @@ fn a_build_takes_no_more_memory_than_it_says_it_may() {
         ] {
             check(params, BitMetric::Hamming.into(), bits);
         }
+        for params in [BuildParams::Flat, families()[2]] {
+            check(params, Metric::L2.into(), integers);
+        }
+        let signatures = |bands| MinHashParams {
+            element_bits: 32,
+            bands,
+        };
+        // Far more bands than a signature has elements.
+        for params in [signatures(4), signatures(1 << 30)] {
+            let metric = BitMetric::MinHash(params.metric());
+            check(BuildParams::MinHash(params), metric.into(), bits);
+        }
+        // Lists of four vectors each.
+        let ends: Vec<i32> = (0..=rows as i32).step_by(4).collect();
+        let elements = Elements::Floats(Vectors::new(&floats, dim).unwrap());
+        let lists = VectorsRef::Lists(VectorLists::new(&ends, elements).unwrap());
+        for params in [families()[1], families()[2]] {
+            check(
+                params,
+                AnyMetric::MaxSim(ElementMetric::Numbers(Metric::Cosine)),
+                lists,
+            );
+        }
+        // More lists asked for than there are rows.
+        check(BuildParams::IvfFlat { nlist: 65_536 }, Metric::L2.into(), vectors);
         let offsets: Vec<i32> = (0..=rows as i32).map(|row| row * 16).collect();
         let indices: Vec<u32> = (0..rows as u32 * 16)
             .map(|at| at % 16 * 97 + at / 16 % 97)

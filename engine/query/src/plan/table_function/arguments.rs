@@ -253,9 +253,11 @@ pub(super) fn text(function: &Function, given: &SqlExpr, argument: &str, example
 }
 
 /// What `params` may name.
-const SEARCH_PARAMS: [&str; 16] = [
+const SEARCH_PARAMS: [&str; 19] = [
     "ef",
+    "seed_ef",
     "nprobe",
+    "max_empty_result_buckets",
     "refine_k",
     "reorder_k",
     "rbq_bits_query",
@@ -270,6 +272,7 @@ const SEARCH_PARAMS: [&str; 16] = [
     "min_iterations",
     "max_iterations",
     "team_size",
+    "retrieval_ann_ratio",
 ];
 
 /// `ef=200, nprobe=16`.
@@ -292,13 +295,16 @@ fn search_params(function: &Function, text: &str) -> Result<SearchParams> {
     let of_kind = |kind| SearchParams::parse(kind, &given, 0).map_err(|e| plan_datafusion_err!("{of}: {e}"));
     Ok(SearchParams {
         ef: of_kind(IndexKind::Hnsw)?.ef,
+        seed_ef: of_kind(IndexKind::Hnsw)?.seed_ef,
         nprobe: of_kind(IndexKind::IvfFlat)?.nprobe,
+        max_empty_result_buckets: of_kind(IndexKind::IvfFlat)?.max_empty_result_buckets,
         refine_k: of_kind(IndexKind::IvfPq)?.refine_k,
         reorder_k: of_kind(IndexKind::Scann)?.reorder_k,
         rbq_bits_query: of_kind(IndexKind::IvfRabitq)?.rbq_bits_query,
         disk: of_kind(IndexKind::DiskAnn)?.disk,
         cagra: of_kind(IndexKind::GpuCagra)?.cagra,
         sparse: of_kind(IndexKind::SparseInverted)?.sparse,
+        retrieval_ann_ratio: of_kind(IndexKind::Flat)?.retrieval_ann_ratio,
         ..SearchParams::default()
     })
 }
