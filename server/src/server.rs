@@ -72,6 +72,8 @@ pub struct Limits {
     pub gpu_batch_wait: Option<Duration>,
     /// The GPUs that share searches; none: the first.
     pub gpu_devices: DeviceList,
+    /// Bytes of each GPU's memory that may be used; none: four fifths of what is free.
+    pub gpu_memory: Option<ByteSize>,
     /// Threads of searches, SQL and index builds each; 0: one per core.
     pub threads: usize,
 }
@@ -107,6 +109,7 @@ impl Database {
         #[cfg(feature = "cuda")]
         elanus_index::gpu::configure(elanus_index::gpu::cuda::Options {
             cache: Some(Path::new(directory).join(KERNEL_CACHE)),
+            memory_limit: limits.gpu_memory.map(ByteSize::bytes),
             ..Default::default()
         });
         let root = elanus_storage::open_root(directory)?;
@@ -236,6 +239,7 @@ impl Server {
             gpu_fallback: settings.gpu_fallback,
             gpu_batch_wait: settings.gpu_batch_wait,
             gpu_devices: settings.gpu_devices.clone(),
+            gpu_memory: settings.gpu_memory_limit,
             threads: settings.threads.map_or(0, NonZeroUsize::get),
         };
         let database = Database::open(&settings.data, &limits).await?;

@@ -86,6 +86,9 @@ pub struct ServeArgs {
     /// Numbers of the GPUs that share searches, with commas between, such as 0,1; the first of them builds indexes [default: 0]
     #[arg(long, env = "ELANUS_GPU_DEVICES", value_name = "NUMBERS")]
     pub gpu_devices: Option<DeviceList>,
+    /// Memory of each GPU that may be used, such as 40GiB [default: four fifths of what is free]
+    #[arg(long, env = "ELANUS_GPU_MEMORY_LIMIT", value_name = "SIZE")]
+    pub gpu_memory_limit: Option<ByteSize>,
     /// Threads for searches, for SQL and for index builds each [default: one per core]
     #[arg(long, env = "ELANUS_THREADS", value_name = "NUMBER")]
     pub threads: Option<NonZeroUsize>,

@@ -69,6 +69,8 @@ pub struct Settings {
     pub gpu_batch_wait: Option<Duration>,
     /// The GPUs that share searches; none: the first.
     pub gpu_devices: DeviceList,
+    /// Bytes of each GPU's memory that may be used; none: four fifths of what is free.
+    pub gpu_memory_limit: Option<ByteSize>,
     /// Threads of searches, SQL and index builds each; none: one per core.
     pub threads: Option<NonZeroUsize>,
     /// Filter of the log, in the syntax of `RUST_LOG`.
@@ -103,6 +105,7 @@ impl Settings {
         let gpu_fallback = file.boolean("gpu_fallback")?;
         let gpu_batch_wait = file.parsed::<u32>("gpu_batch_wait")?;
         let gpu_devices = file.parsed::<DeviceList>("gpu_devices")?;
+        let gpu_memory_limit = file.parsed::<ByteSize>("gpu_memory_limit")?;
         let threads = file.parsed::<NonZeroUsize>("threads")?;
         let log = file.text("log")?;
         file.finish()?;
@@ -159,6 +162,7 @@ impl Settings {
                 .or(gpu_batch_wait)
                 .map(|micros| Duration::from_micros(micros.into())),
             gpu_devices: arguments.gpu_devices.or(gpu_devices).unwrap_or_default(),
+            gpu_memory_limit: arguments.gpu_memory_limit.or(gpu_memory_limit),
             threads: arguments.threads.or(threads),
             log: arguments.log.or(log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

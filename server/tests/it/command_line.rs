@@ -45,6 +45,7 @@ fn help_of_serve_names_every_option_with_its_variable_and_default() {
         "gpu-fallback",
         "gpu-batch-wait",
         "gpu-devices",
+        "gpu-memory-limit",
         "threads",
         "log",
     ] {

@@ -407,6 +407,8 @@ fn what_no_inverted_index_can_hold_is_refused() {
         build(&params, Metric::Ip.into(), sparse),
         BuildError::NotFinite { row: 1 }
     ));
+    let table = Table::new([BTreeMap::from([(1, 1.0)])]);
+    let sparse = VectorsRef::Sparse(table.rows());
     assert_eq!(
         build(&params, Metric::L2.into(), sparse).to_string(),
         "an inverted index has no metric L2, allowed are IP, BM25"

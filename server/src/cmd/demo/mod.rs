@@ -87,6 +87,7 @@ async fn show(directory: &Path) -> anyhow::Result<()> {
         gpu_fallback: false,
         gpu_batch_wait: None,
         gpu_devices: DeviceList::default(),
+        gpu_memory_limit: None,
         threads: None,
         log: String::new(),
     };

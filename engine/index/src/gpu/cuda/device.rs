@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use cudarc::driver::result::{device, mem_pool};
 use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
@@ -53,6 +54,8 @@ pub struct Options {
     pub ordinal: usize,
     /// The part of its free memory that may be used.
     pub memory_share: f64,
+    /// Most bytes of its memory that may be used, where that is less.
+    pub memory_limit: Option<u64>,
     /// Where compiled kernels are kept; nowhere, when `None`.
     pub cache: Option<PathBuf>,
     /// Where the library of NVRTC is; where CUDA puts it, when `None`.
@@ -66,6 +69,7 @@ impl Default for Options {
         Self {
             ordinal: 0,
             memory_share: 0.8,
+            memory_limit: None,
             cache: None,
             nvrtc: None,
             image: None,
@@ -214,8 +218,25 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
         info,
     };
     backend.of_type_from(ElementType::Float, || Ok(module))?;
-    let limit = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as usize;
+    let share = (free as f64 * options.memory_share.clamp(0.0, 1.0)) as u64;
+    let limit = share.min(options.memory_limit.unwrap_or(u64::MAX));
+    keep_memory(&context, limit);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     Ok(Device::with_peers(backend, limit, peers))
+}
+
+/// Keeps up to `limit` bytes that are given back for the next search, which would else wait for the system to map them. A device
+/// that cannot do so is slower, no more.
+fn keep_memory(context: &CudaContext, mut limit: u64) {
+    const THRESHOLD: sys::CUmemPool_attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the device is that of an open context, and the attribute has 64 bits.
+    let kept = unsafe {
+        device::get_default_mem_pool(context.cu_device())
+            .and_then(|pool| mem_pool::set_attribute(pool, THRESHOLD, (&raw mut limit).cast()))
+    };
+    if let Err(error) = kept {
+        tracing::debug!(reason = %explain(error), "memory of the device goes back to the system after every search");
+    }
 }
 
 fn describe(context: &Arc<CudaContext>) -> Result<DeviceInfo, DriverError> {
