@@ -6,10 +6,12 @@
 #   scp target/release/gpu-bench benches/gpu/run.sh benches/gpu/peer.py MACHINE:
 #   ./run.sh [arguments of gpu-bench]                      there; ./gpu-bench --help lists them
 #
-# Four steps, of which the last two are left out, with a message, where their tool is not there: answers next to sums in
-# 64 bits and the measurement; the same in PyTorch; and the kernels under compute-sanitizer's tools.
+# Without arguments every index type is measured: --nlist 4096 --m 32 --graph-degree 64. Three steps, which STEPS names
+# (STEPS=bench,peer,sanitize): answers next to sums in 64 bits and the measurement; the same in PyTorch; and the kernels under
+# compute-sanitizer's tools. The last two are left out, with a message, where their tool is not there. A step that fails does not
+# keep the others from being done. SANITIZE_TYPES names the types of vectors whose kernels are looked at.
 #
-# Exit status: 1 when something failed or the program has 20 MiB or more, 2 without the program, 3 without a device.
+# Exit status: 1 when a step failed or the program has 20 MiB or more, 2 without the program, 3 without a device.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bench=${GPU_BENCH:-$here/gpu-bench}
@@ -43,26 +45,57 @@ if ! command -v nvidia-smi >/dev/null || ! nvidia-smi --list-gpus; then
     exit 3
 fi
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv || true
-printf '\n==> %s\n' "gpu-bench $*"
-"$bench" "$@"
 
-printf '\n==> the same in PyTorch\n'
-if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    "$python" "$here/peer.py" "$@"
-else
-    echo 'skipped: no PyTorch that sees a GPU'
+steps=${STEPS:-bench,peer,sanitize}
+for step in ${steps//,/ }; do
+    case $step in
+    bench | peer | sanitize) ;;
+    *)
+        echo "run.sh: STEPS has no step $step; there are bench, peer, sanitize" >&2
+        exit 1
+        ;;
+    esac
+done
+[ $# -gt 0 ] || set -- --nlist 4096 --m 32 --graph-degree 64
+# Kernels are compiled once for all that follows.
+kernels=$(mktemp -d)
+trap 'rm -rf "$kernels"' EXIT
+failed=()
+
+# step NAME: whether it is asked for.
+step() { [[ ",$steps," == *",$1,"* ]]; }
+
+if step bench; then
+    printf '\n==> %s\n' "gpu-bench $*"
+    "$bench" --cache "$kernels" "$@" || failed+=(bench)
 fi
 
-printf '\n==> compute-sanitizer\n'
-if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck synccheck initcheck; do
-        echo "$tool:"
-        compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 | tail -n 3
-        for type in f16 bf16 int8 bit; do
-            compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --check-only --check-rows 3000 --type "$type" |
-                tail -n 3
+if step peer; then
+    printf '\n==> the same in PyTorch\n'
+    if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+        "$python" "$here/peer.py" "$@" || failed+=(peer)
+    else
+        echo 'skipped: no PyTorch that sees a GPU'
+    fi
+fi
+
+if step sanitize; then
+    printf '\n==> compute-sanitizer\n'
+    if command -v compute-sanitizer >/dev/null; then
+        types=${SANITIZE_TYPES:-f32,f16,bf16,int8,bit}
+        for tool in memcheck racecheck synccheck initcheck; do
+            for type in ${types//,/ }; do
+                echo "$tool, $type:"
+                compute-sanitizer --tool "$tool" --error-exitcode 1 "$bench" --cache "$kernels" --check-only --check-rows 3000 \
+                    --type "$type" | tail -n 3 || failed+=("$tool of $type")
+            done
         done
-    done
-else
-    echo 'skipped: no compute-sanitizer'
+    else
+        echo 'skipped: no compute-sanitizer'
+    fi
+fi
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'run.sh: failed: %s\n' "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')" >&2
+    exit 1
 fi
