@@ -1,5 +1,5 @@
-//! GPU_IVF_FLAT, GPU_IVF_PQ and GPU_CAGRA: build times, and recall and speed for several efforts of a search, next to their equivalents on the
-//! processor over the same rows.
+//! GPU_IVF_FLAT and GPU_IVF_PQ of 32-bit floats, and GPU_CAGRA of any type: build times, and recall and speed for several efforts of a
+//! search, next to their equivalents on the processor over the same rows.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,23 +7,26 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::cagra::CagraParams;
-use elanus_index::gpu::{Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on};
+use elanus_index::gpu::{
+    Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on, typed_cagra_on,
+};
 use elanus_index::{
-    AnyMetric, BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, VectorIndex, Vectors,
-    build,
+    AnyIndex, AnyMetric, BuildOptions, BuildParams, Neighbor, SearchParams, SearchStats, VectorRef,
+    VectorsRef,
 };
 use rayon::prelude::*;
 
 use crate::ceilings::Ceilings;
 use crate::data::clusters;
 use crate::speed::Shape;
+use crate::types::{Drawn, Type, part};
 
 /// Queries of which the recall is told.
-const RECALL_QUERIES: usize = 1000;
+pub const RECALL_QUERIES: usize = 1000;
 /// Rows, lists and queries that are checked.
-const CHECKED: [usize; 3] = [4000, 30, 40];
+pub const CHECKED: [usize; 3] = [4000, 30, 40];
 /// Always on the device.
-const TUNING: SearchTuning = SearchTuning {
+pub const TUNING: SearchTuning = SearchTuning {
     queries: 4096,
     least_work: 0,
 };
@@ -43,22 +46,29 @@ impl Family<'_> {
     fn on_device<B: Backend + 'static>(
         &self,
         device: &Arc<Device<B>>,
-        metric: Metric,
-        base: Vectors<'_>,
-    ) -> Result<Arc<dyn VectorIndex>> {
+        metric: AnyMetric,
+        base: VectorsRef<'_>,
+    ) -> Result<AnyIndex> {
         let options = BuildOptions::default();
-        Ok(match *self {
-            Self::Lists(nlist, _) => ivf_flat_on(device, (nlist, metric), base, None, &options, TUNING)?,
-            Self::Codes(params, _) => ivf_pq_on(device, (params, metric), base, None, &options, TUNING)?,
+        let graph = |degree| CagraParams {
+            degree,
+            intermediate_degree: 2 * degree,
+            adapt_for_cpu: false,
+        };
+        let (AnyMetric::Numbers(numbers), VectorsRef::Floats(floats)) = (metric, base) else {
+            let &Self::Graph(degree, _) = self else {
+                bail!("lists are measured of 32-bit floats");
+            };
+            let params = (graph(degree), metric);
+            return Ok(typed_cagra_on(device, params, base, None, &options, TUNING)?);
+        };
+        Ok(AnyIndex::Dense(match *self {
+            Self::Lists(nlist, _) => ivf_flat_on(device, (nlist, numbers), floats, None, &options, TUNING)?,
+            Self::Codes(params, _) => ivf_pq_on(device, (params, numbers), floats, None, &options, TUNING)?,
             Self::Graph(degree, _) => {
-                let params = CagraParams {
-                    degree,
-                    intermediate_degree: 2 * degree,
-                    adapt_for_cpu: false,
-                };
-                cagra_on(device, (params, metric), base, None, &options, TUNING)?
+                cagra_on(device, (graph(degree), numbers), floats, None, &options, TUNING)?
             }
-        })
+        }))
     }
 
     fn on_processor(&self) -> BuildParams {
@@ -73,13 +83,17 @@ impl Family<'_> {
     }
 
     /// Bytes that a row which a query is compared with takes on the device, and operations that it costs.
-    fn cost(&self, dim: usize) -> (f64, f64) {
+    fn cost(&self, of: Type, dim: usize) -> (f64, f64) {
         match *self {
             Self::Codes(params, _) => {
                 let bytes = f64::from(params.m) * if params.nbits <= 4 { 0.5 } else { 1.0 };
                 (bytes + 4.0, f64::from(params.m))
             }
-            Self::Lists(..) | Self::Graph(..) => (4.0 * dim as f64, 2.0 * dim as f64),
+            // The ceiling of operations is one of floats.
+            Self::Lists(..) | Self::Graph(..) => (
+                (of.bits() * dim) as f64 / 8.0,
+                if of.is_float() { 2.0 * dim as f64 } else { 0.0 },
+            ),
         }
     }
 
@@ -102,36 +116,40 @@ impl Family<'_> {
     }
 }
 
-/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric.
+/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric of a type;
+/// lists of 32-bit floats only.
 ///
 /// # Errors
 /// When the device fails, or an answer is wrong.
-pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64) -> Result<()> {
+pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, of: Type, k: usize, seed: u64) -> Result<()> {
     let [rows, lists, queries] = CHECKED;
     for (dim, m) in [(31, 31), (128, 32)] {
-        let (base, asked) = (clusters(rows, dim, seed), clusters(queries, dim, !seed));
-        let (base, asked) = (Vectors::new(&base, dim)?, Vectors::new(&asked, dim)?);
-        for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+        let dim = if of == Type::Bit { 8 * dim } else { dim };
+        let base = Drawn::of(of, dim, clusters(rows, dim, seed));
+        let asked = Drawn::of(of, dim, clusters(queries, dim, !seed));
+        let (base, asked) = (base.view()?, asked.view()?);
+        for metric in of.metrics() {
             let exact = exact(device, metric, base, asked, k)?;
             let codes = PqParams {
                 nlist: lists as u32,
                 m,
                 nbits: 8,
             };
-            for (name, family, least) in [
-                (
-                    "GPU_IVF_FLAT",
-                    Family::Lists(lists as u32, &[lists as u32]),
-                    0.999,
-                ),
-                ("GPU_IVF_PQ", Family::Codes(codes, &[lists as u32]), 0.8),
-                ("GPU_CAGRA", Family::Graph(32, &[512]), 0.9),
-            ] {
+            let all = [lists as u32];
+            let of_lists = [
+                ("GPU_IVF_FLAT", Family::Lists(lists as u32, &all), 0.999),
+                ("GPU_IVF_PQ", Family::Codes(codes, &all), 0.8),
+            ];
+            let of_lists = of_lists.into_iter().filter(|_| of == Type::F32);
+            for (name, family, least) in of_lists.chain([("GPU_CAGRA", Family::Graph(32, &[512]), 0.9)]) {
                 let index = family.on_device(device, metric, base)?;
                 for (_, params) in family.efforts() {
-                    let found = search(&*index, base, asked, k, &params, &mut SearchStats::default());
+                    let found = search(&index, base, asked, k, &params, &mut SearchStats::default())?;
                     let recall = recall(&found, &exact);
-                    println!("{dim:>6} {metric:>7} {name:>13} {recall:>9.5}");
+                    println!(
+                        "{:>6} {dim:>6} {metric:>7} {name:>13} {recall:>9.5}",
+                        format!("{of:?}")
+                    );
                     ensure!(recall > least, "rows are missing");
                 }
             }
@@ -141,21 +159,27 @@ pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, k: usize, seed: u64)
 }
 
 fn search(
-    index: &dyn VectorIndex,
-    base: Vectors<'_>,
-    queries: Vectors<'_>,
+    index: &AnyIndex,
+    base: VectorsRef<'_>,
+    queries: VectorsRef<'_>,
     k: usize,
     params: &SearchParams,
     stats: &mut SearchStats,
-) -> Vec<Vec<Neighbor>> {
-    index.search_batch(base, queries, k, params, None, stats)
+) -> Result<Vec<Vec<Neighbor>>> {
+    if let (AnyIndex::Dense(index), VectorsRef::Floats(base), VectorsRef::Floats(queries)) =
+        (index, base, queries)
+    {
+        return Ok(index.search_batch(base, queries, k, params, None, stats));
+    }
+    let queries: Vec<VectorRef<'_>> = (0..queries.len()).map(|query| queries.row(query)).collect();
+    Ok(index.search_batch(base, &queries, k, params, None, stats)?)
 }
 
 fn exact<B: Backend>(
     device: &Arc<Device<B>>,
-    metric: Metric,
-    base: Vectors<'_>,
-    queries: Vectors<'_>,
+    metric: AnyMetric,
+    base: VectorsRef<'_>,
+    queries: VectorsRef<'_>,
     k: usize,
 ) -> Result<Vec<Vec<Neighbor>>> {
     let search = BruteForce::new(Arc::clone(device), metric, Tuning::default());
@@ -163,7 +187,8 @@ fn exact<B: Backend>(
     Ok(search.search(base, queries, k, None, &mut stats, &mut rounds)?)
 }
 
-fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
+/// The part of the wanted rows that were found, or others as near.
+pub fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         let worst = exact.last().map_or(f32::NEG_INFINITY, |last| last.distance);
@@ -174,7 +199,7 @@ fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
 }
 
 /// Seconds of one call, the median of several.
-fn median(least: f64, mut call: impl FnMut()) -> f64 {
+pub fn median(least: f64, mut call: impl FnMut()) -> f64 {
     let mut seconds = Vec::new();
     let started = Instant::now();
     while seconds.len() < 3 || started.elapsed().as_secs_f64() < least {
@@ -198,23 +223,26 @@ pub fn measure<B: Backend + 'static>(
     seed: u64,
     ceilings: Option<&Ceilings>,
 ) -> Result<()> {
-    let Shape { rows, dim, k, .. } = *shape;
-    let AnyMetric::Numbers(metric) = shape.metric else {
-        bail!("{} is no metric of 32-bit floats", shape.metric);
-    };
-    let base = clusters(rows, dim, seed);
-    let base = Vectors::new(&base, dim)?;
-    let truth = clusters(RECALL_QUERIES, dim, !seed);
-    let truth = Vectors::new(&truth, dim)?;
+    let Shape {
+        rows,
+        of,
+        dim,
+        k,
+        metric,
+        ..
+    } = *shape;
+    let base = Drawn::of(of, dim, clusters(rows, dim, seed));
+    let truth = Drawn::of(of, dim, clusters(RECALL_QUERIES, dim, !seed));
+    let (base, truth) = (base.view()?, truth.view()?);
     let nearest = exact(device, metric, base, truth, k)?;
     let started = Instant::now();
     let on_device = family.on_device(device, metric, base)?;
     let of_device = started.elapsed().as_secs_f64();
     let (started, equivalent) = (Instant::now(), family.on_processor());
-    let on_processor = build(&equivalent, metric, base, None, &BuildOptions::default())?;
+    let on_processor = AnyIndex::build(&equivalent, metric, base, None, &BuildOptions::default())?;
     let of_processor = started.elapsed().as_secs_f64();
     println!(
-        "\n{rows} rows x {dim} in clusters: {} built in {of_device:.1} s, {} on {} cores in {of_processor:.1} s",
+        "\n{rows} rows x {dim} of {of:?} in clusters: {} built in {of_device:.1} s, {} on {} cores in {of_processor:.1} s",
         on_device.kind(),
         on_processor.kind(),
         rayon::current_num_threads()
@@ -226,46 +254,38 @@ pub fn measure<B: Backend + 'static>(
     for (effort, params) in family.efforts() {
         let mut ignored = SearchStats::default();
         let of_device = recall(
-            &search(&*on_device, base, truth, k, &params, &mut ignored),
+            &search(&on_device, base, truth, k, &params, &mut ignored)?,
             &nearest,
         );
-        let by_processor = |queries: Vectors<'_>| -> Vec<Vec<Neighbor>> {
+        let by_processor = |queries: VectorsRef<'_>| -> Result<Vec<Vec<Neighbor>>> {
             let one = |query: usize| {
-                let query = Vectors::new(queries.row(query), dim).ok()?;
-                search(
-                    &*on_processor,
-                    base,
-                    query,
-                    k,
-                    &params,
-                    &mut SearchStats::default(),
-                )
-                .pop()
+                let (query, stats) = (part(queries, query, query + 1)?, &mut SearchStats::default());
+                let found = search(&on_processor, base, query, k, &params, stats)?.pop();
+                Ok(found.unwrap_or_default())
             };
-            let found = (0..queries.len()).into_par_iter().map(one);
-            found.map(Option::unwrap_or_default).collect()
+            (0..queries.len()).into_par_iter().map(one).collect()
         };
-        let of_processor = recall(&by_processor(truth), &nearest);
+        let of_processor = recall(&by_processor(truth)?, &nearest);
         for &count in batches {
-            let queries = clusters(count, dim, seed ^ count as u64);
-            let queries = Vectors::new(&queries, dim)?;
+            let queries = Drawn::of(of, dim, clusters(count, dim, seed ^ count as u64));
+            let queries = queries.view()?;
             let mut stats = SearchStats::default();
             // Once to warm up, and to count what is looked at.
-            search(&*on_device, base, queries, k, &params, &mut stats);
+            search(&on_device, base, queries, k, &params, &mut stats)?;
+            let mut failed = Ok(());
             let seconds = median(shape.seconds, || {
-                search(
-                    &*on_device,
-                    base,
-                    queries,
-                    k,
-                    &params,
-                    &mut SearchStats::default(),
-                );
+                let stats = &mut SearchStats::default();
+                if let Err(error) = search(&on_device, base, queries, k, &params, stats) {
+                    failed = Err(error);
+                }
             });
             let cpu_seconds = median(shape.seconds, || {
-                by_processor(queries);
+                if let Err(error) = by_processor(queries) {
+                    failed = Err(error);
+                }
             });
-            let (bytes, operations) = family.cost(dim);
+            failed?;
+            let (bytes, operations) = family.cost(of, dim);
             let rows_looked_at = stats.distances as f64 / seconds;
             let (bytes, operations) = (bytes * rows_looked_at, operations * rows_looked_at);
             let share = ceilings.map_or("-".to_owned(), |ceilings| {

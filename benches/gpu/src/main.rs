@@ -45,7 +45,7 @@ struct Arguments {
     /// Rows wanted for each query.
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Type of the vectors; those of indexes other than GPU_BRUTE_FORCE are 32-bit floats.
+    /// Type of the vectors; those of lists are 32-bit floats.
     #[arg(long = "type", value_enum, default_value = "f32")]
     of: Type,
     /// Metric of the measurement: L2, IP or COSINE, of bits HAMMING or JACCARD; the first of them by default.
@@ -143,12 +143,11 @@ fn measure<B: Backend + 'static>(
     );
     if of == Type::F32 {
         truth::check(device, arguments.check_rows, arguments.k, seed)?;
-        indexes::check(device, arguments.k, seed)?;
     } else {
-        let floats_only = arguments.nlist.is_some() || arguments.graph_degree.is_some();
-        ensure!(!floats_only, "--nlist and --graph-degree are for --type f32");
+        ensure!(arguments.nlist.is_none(), "--nlist is for --type f32");
         types::check(device, of, arguments.check_rows, arguments.k, seed)?;
     }
+    indexes::check(device, of, arguments.k, seed)?;
     if arguments.check_only {
         return Ok(());
     }

@@ -498,7 +498,7 @@ fn device_types_of(data_type: &DataType) -> &'static [&'static str] {
         DataType::Float16Vector { .. }
         | DataType::BFloat16Vector { .. }
         | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. } => &["GPU_BRUTE_FORCE"],
+        | DataType::BinaryVector { .. } => &["GPU_BRUTE_FORCE", "GPU_CAGRA"],
         DataType::FloatVector { .. }
         | DataType::SparseFloatVector
         | DataType::VectorArray { .. }
@@ -651,9 +651,11 @@ mod tests {
         ));
         // The type is known: without a device the error is that of every type of a GPU.
         for data_type in [half(), bits(), DataType::Int8Vector { dim: 4 }] {
-            let of_device = check(data_type.clone(), "GPU_BRUTE_FORCE", None).map_err(|e| e.to_string());
-            let known = |text: &String| text.contains("it needs a GPU");
-            assert!(of_device.as_ref().err().is_none_or(known), "{of_device:?}");
+            for index_type in ["GPU_BRUTE_FORCE", "GPU_CAGRA"] {
+                let of_device = check(data_type.clone(), index_type, None).map_err(|e| e.to_string());
+                let known = |text: &String| text.contains("it needs a GPU");
+                assert!(of_device.as_ref().err().is_none_or(known), "{of_device:?}");
+            }
             assert!(error(data_type, "GPU_IVF_PQ", None).contains("not supported: index type GPU_IVF_PQ"));
         }
         for data_type in [half(), DataType::FloatVector { dim: 4 }] {

@@ -399,7 +399,10 @@ impl AnyIndex {
                 | IndexKind::SparseInverted
                 | IndexKind::MinHashLsh => false,
             },
-            Self::Typed(index) => matches!(index.kind(), IndexKind::Flat | IndexKind::GpuBruteForce),
+            Self::Typed(index) => matches!(
+                index.kind(),
+                IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::GpuCagra
+            ),
             Self::TypedLists(_)
             | Self::BitLists(_)
             | Self::MinHash(_)

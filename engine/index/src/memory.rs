@@ -5,7 +5,7 @@
 //! ```text
 //!   2 x the finished index       links and codes while they are made, and their serialized form
 //!   + samples                    rows that centroids and codewords are learnt from, as 32-bit floats
-//!   + a copy as 32-bit floats    lists of 16-bit floats are made of the widened rows
+//!   + a copy as 32-bit floats    lists of 16-bit floats, and links of GPU_CAGRA, are made of the widened rows
 //! ```
 //!
 //! which is an upper bound, and not many times what is taken (`tests/memory`).
@@ -102,6 +102,7 @@ pub fn build_bytes(params: &BuildParams, vectors: VectorsRef<'_>) -> usize {
             | BuildParams::IvfCoded(_)
             | BuildParams::GpuIvfFlat { .. }
             | BuildParams::GpuIvfPq(_)
+            | BuildParams::GpuCagra(_)
     );
     let copy = if is_of_lists && !is_wide { floats(rows) } else { 0 };
     index.saturating_add(copy).saturating_add(ALWAYS)

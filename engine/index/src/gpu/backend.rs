@@ -245,9 +245,12 @@ pub struct ProbesOf<'a, B> {
 /// A graph of rows on a device. Nodes are numbered without gaps.
 #[derive(Debug)]
 pub struct GraphOf<'a, B> {
-    /// The row of each node: `nodes` x `stride`, row-major, zeros after the dimension.
+    /// What rows are made of.
+    pub element: ElementType,
+    /// The row of each node: `nodes` x `stride` units, row-major, zeros after the dimension.
     pub data: &'a B,
-    /// The inverse length of each node's row under COSINE, else one word.
+    /// Of floats of any width the inverse length of each node's row under COSINE, else one word; of integers and bits one number for
+    /// each node, see [`Backend::row_terms`].
     pub terms: &'a B,
     /// The number of each node's row.
     pub numbers: &'a B,
@@ -528,7 +531,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
         counts: &mut Self::Buffer,
     ) -> Result<(), GpuError>;
 
-    /// Walks a graph for each query from nodes all over it, comparing by differences under L2. Appends the nodes that were kept
+    /// Walks a graph for each query from nodes all over it. Floats of any width are compared by differences under L2, which
+    /// `comparison` says; distances of integers and bits are exact. Appends the nodes that were kept
     /// or, with a filter, all that were scored and are allowed; several walks also append what they kept until they had followed
     /// its links. No node is appended twice. `marks.scored[query]` grows by the nodes compared; with a filter, a node that
     /// several walks compare counts once. Bounds are not looked at.
@@ -537,7 +541,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// As the driver says.
     fn walk_graph(
         &self,
-        metric: Metric,
+        comparison: Comparison,
         graph: &GraphOf<'_, Self::Buffer>,
         queries: &QueriesOf<'_, Self::Buffer>,
         walk: WalkOf,

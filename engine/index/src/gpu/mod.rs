@@ -19,7 +19,7 @@
 //! | `shards` | exact search over several devices |
 //! | `ivf` | lists: made and scanned on the device |
 //! | `graph`, [`cagra`] | graphs: made and walked on the device; their parameters |
-//! | `typed` | exact search on a device for indexes of other types than 32-bit floats |
+//! | `typed` | exact search on a device for indexes of other types than 32-bit floats; `graph/typed` has their walks |
 //! | `units`, `sides` | how vectors of each type lie on a device; rows and queries of one type |
 //! | `start`, `queries`, `rescore` | what stays on the device, a batch of queries there, and exact distances of what it finds |
 //! | `ranges`, `slack` | arithmetic of exact search: ranges of rows, and what rounded distances prove |
@@ -71,7 +71,8 @@ pub use backend::{Backend, Device};
 pub use devices::DeviceList;
 pub use error::GpuError;
 pub use gather::set_batch_wait;
-pub use graph::cagra_on;
+pub(crate) use graph::{HostGraph, Linked, TypedWalk, TypedWalkAsk, links};
+pub use graph::{cagra_on, typed_cagra_on};
 pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
 pub use ivf::params::PqParams;
 pub use ivf::{ivf_flat_on, ivf_pq_on};

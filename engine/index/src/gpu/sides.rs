@@ -28,12 +28,30 @@ pub(super) struct Sides<'a> {
 impl<'a> Sides<'a> {
     /// `None` when rows and queries are not alike, or of a type that has not the metric or no place on a device.
     pub(super) fn new(metric: AnyMetric, vectors: VectorsRef<'a>, queries: VectorsRef<'a>) -> Option<Self> {
+        Self::compared(metric, vectors, queries, || far_out(vectors))
+    }
+
+    /// The same, with floats of any width compared by differences under L2, however near to the origin they are.
+    pub(super) fn by_differences(
+        metric: AnyMetric,
+        vectors: VectorsRef<'a>,
+        queries: VectorsRef<'a>,
+    ) -> Option<Self> {
+        Self::compared(metric, vectors, queries, || true)
+    }
+
+    fn compared(
+        metric: AnyMetric,
+        vectors: VectorsRef<'a>,
+        queries: VectorsRef<'a>,
+        far: impl FnOnce() -> bool,
+    ) -> Option<Self> {
         let (element, dim) = shape_of(vectors)?;
         let alike = shape_of(queries) == Some((element, dim));
         if !alike || !element.has(metric) || !element.has_room_for(dim) {
             return None;
         }
-        let far = metric == Metric::L2 && !element.is_exact() && far_out(vectors);
+        let far = metric == Metric::L2 && !element.is_exact() && far();
         Some(Self {
             metric,
             comparison: Comparison::of(metric, far)?,

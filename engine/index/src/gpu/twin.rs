@@ -365,7 +365,7 @@ impl Backend for Twin {
 
     fn walk_graph(
         &self,
-        metric: Metric,
+        comparison: Comparison,
         graph: &GraphOf<'_, Vec<u32>>,
         queries: &QueriesOf<'_, Vec<u32>>,
         walk: WalkOf,
@@ -376,9 +376,8 @@ impl Backend for Twin {
         let vectors = queries.data.chunks_exact(stride).zip(queries.terms.iter());
         let vectors = vectors.take(queries.count as usize).enumerate();
         for ((query, (vector, &term)), scored) in vectors.zip(marks.scored.iter_mut()) {
-            let of_query = (vector, f32::from_word(term));
             let found = &mut |distance, row| append(lists, query, distance, row);
-            *scored += walk_query(metric, graph, of_query, walk, found)?;
+            *scored += walk_query(comparison, graph, (vector, term), walk, found)?;
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::backend::{Comparison, GraphOf, NO_ROW, WalkOf, Word};
+use super::backend::{Comparison, GraphOf, NO_ROW, WalkOf};
 use super::error::GpuError;
-use super::twin::{distance, dot, outside, squared_differences};
-use crate::metric::Metric;
+use super::twin::outside;
+use super::twin_units::compared;
 use crate::neighbor::Neighbor;
 
 /// What the walks of a query tell each other.
@@ -20,10 +20,10 @@ struct Shared {
 
 /// One walk.
 struct Walker<'a> {
-    metric: Metric,
+    comparison: Comparison,
     graph: &'a GraphOf<'a, Vec<u32>>,
     query: &'a [u32],
-    query_term: f32,
+    query_term: u32,
     walk: WalkOf,
     shared: &'a mut Shared,
     seen: HashSet<u32>,
@@ -35,9 +35,9 @@ struct Walker<'a> {
 
 /// All walks of a query. Hands out what they find; gives how many nodes were compared.
 pub(super) fn walk_query(
-    metric: Metric,
+    comparison: Comparison,
     graph: &GraphOf<'_, Vec<u32>>,
-    (query, query_term): (&[u32], f32),
+    (query, query_term): (&[u32], u32),
     walk: WalkOf,
     found: &mut impl FnMut(f32, u32) -> Result<(), GpuError>,
 ) -> Result<u32, GpuError> {
@@ -45,7 +45,7 @@ pub(super) fn walk_query(
     let mut scored = 0;
     for number in 0..walk.walks {
         let mut walker = Walker {
-            metric,
+            comparison,
             graph,
             query,
             query_term,
@@ -151,17 +151,16 @@ impl Walker<'_> {
         if self.shared.taken.contains(&node) && self.several() || !self.seen.insert(node) {
             return Ok(());
         }
-        let start = node as usize * self.query.len();
-        let row = self.graph.data.get(start..start + self.query.len());
+        let element = self.graph.element;
+        let words = element.row_words(self.query.len());
+        let start = node as usize * words;
+        let row = self.graph.data.get(start..start + words);
         let row = row.ok_or_else(|| outside("walk_graph"))?;
-        let sum = match self.metric {
-            Metric::L2 => squared_differences(self.query, row),
-            Metric::Ip | Metric::Cosine => dot(self.query, row),
-        };
-        let place = if self.metric == Metric::Cosine { node } else { 0 };
+        let each = element.is_exact() || self.comparison == Comparison::Cosine;
+        let place = if each { node } else { 0 };
         let term = self.graph.terms.get(place as usize).copied().unwrap_or(u32::MAX);
-        let comparison = Comparison::new(self.metric, true);
-        let distance = distance(comparison, sum, self.query_term, f32::from_word(term));
+        let of_query = (self.query, self.query_term);
+        let distance = compared((element, self.comparison), of_query, (row, term));
         let neighbor = Neighbor {
             distance,
             row: node << 1,

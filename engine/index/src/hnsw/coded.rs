@@ -13,6 +13,7 @@
 //! by them then, and again on the finished graph.
 
 use super::earlier::Earlier;
+use super::given;
 use super::graph::{Allowed, Degrees, Graph};
 use super::params::{GraphCode, HnswCodedParams, ScalarFormat};
 use super::points::{Distances, Points};
@@ -199,13 +200,20 @@ impl CodedGraph {
         Ok(Some(Self { params, graph, codes }))
     }
 
-    /// A graph without codes.
-    pub(super) fn plain(params: BuildParams, graph: Graph) -> Self {
-        Self {
+    /// A hierarchy without codes over base links that were made elsewhere: for each row of the segment as many of them, filled
+    /// up with [`NONE`](super::NONE); and how many. Runs on the current thread pool.
+    pub(crate) fn over<P: Points>(
+        params: BuildParams,
+        points: &P,
+        members: &[u32],
+        links: (Vec<u32>, usize),
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        Ok(Self {
             params,
-            graph,
+            graph: given::over(points, members, links, options)?,
             codes: None,
-        }
+        })
     }
 
     /// The graph.

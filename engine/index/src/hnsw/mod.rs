@@ -111,8 +111,7 @@ impl Hnsw {
         options: &BuildOptions<'_>,
     ) -> Result<Self, BuildError> {
         let space = rows.space(vectors);
-        let graph = given::over(&space, &rows.numbers(), links, options)?;
-        let graph = CodedGraph::plain(params, graph);
+        let graph = CodedGraph::over(params, &space, &rows.numbers(), links, options)?;
         Ok(Self { rows, graph })
     }
 

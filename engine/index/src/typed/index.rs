@@ -1,5 +1,5 @@
-//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW, with codes for all but bits, and GPU_BRUTE_FORCE, which is
-//! FLAT on a device.
+//! Indexes of halves, bfloat16s, 8-bit integers and bits: FLAT and HNSW, with codes for all but bits, GPU_BRUTE_FORCE, which is
+//! FLAT on a device, and GPU_CAGRA, see [`super::cagra`].
 //!
 //! The graph is that of 32-bit floats, over distances of the type; see [`crate::hnsw`]. Its blob holds
 //!
@@ -11,13 +11,13 @@
 
 use rayon::prelude::*;
 
-use super::points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
+use super::points::{BitPoints, Int8, Narrow, NumberPoints, norms_of};
 use super::{ElementType, Rows, VectorRef, VectorsRef, exact_search_any, exact_search_any_batch};
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::blob::{Array, Header, Reader, Writer};
 use crate::error::{BuildError, OpenError, PairError};
-use crate::gpu::{TypedAsk, TypedBruteForce};
+use crate::gpu::{self, SearchTuning, TypedAsk, TypedBruteForce, TypedWalk};
 use crate::hnsw::{Allowed, CodedGraph, Earlier, IndexGraph, Numbers};
 use crate::index::{IndexKind, MAX_ROWS, SearchStats, in_pool};
 use crate::indexed_rows::Validity;
@@ -31,17 +31,27 @@ use crate::progress::BuildOptions;
 #[derive(Debug)]
 pub struct TypedIndex {
     element: ElementType,
-    metric: AnyMetric,
+    pub(super) metric: AnyMetric,
     dim: usize,
     /// Rows of the segment, those without a vector included.
-    len: usize,
-    valid: Validity,
+    pub(super) len: usize,
+    pub(super) valid: Validity,
     /// One per row under COSINE, else empty.
-    inverse_norms: Array<f32>,
+    pub(super) inverse_norms: Array<f32>,
     /// None: FLAT.
-    graph: Option<CodedGraph>,
+    pub(super) graph: Option<CodedGraph>,
     /// GPU_BRUTE_FORCE.
     device: Option<TypedBruteForce>,
+    /// GPU_CAGRA that a device searches.
+    pub(super) walker: Option<TypedWalk>,
+}
+
+/// What searches of a batch have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'a> {
+    pub(super) vectors: VectorsRef<'a>,
+    pub(super) k: usize,
+    pub(super) params: &'a SearchParams,
 }
 
 /// Arrays before those of the graph.
@@ -60,7 +70,8 @@ impl TypedIndex {
     ) -> Option<Result<Self, BuildError>> {
         let (element, dim) = element_of(vectors)?;
         let has = match params {
-            BuildParams::Flat | BuildParams::GpuBruteForce | BuildParams::Hnsw { .. } => true,
+            BuildParams::Flat | BuildParams::GpuBruteForce => true,
+            BuildParams::Hnsw { .. } | BuildParams::GpuCagra(_) => true,
             BuildParams::HnswCoded(_) => element != ElementType::Bit,
             BuildParams::IvfFlat { .. }
             | BuildParams::IvfCoded(_)
@@ -68,8 +79,7 @@ impl TypedIndex {
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuIvfFlat { .. }
-            | BuildParams::GpuIvfPq(_)
-            | BuildParams::GpuCagra(_) => false,
+            | BuildParams::GpuIvfPq(_) => false,
         };
         if !has || !element.has(metric) {
             return None;
@@ -107,16 +117,11 @@ impl TypedIndex {
             return Err(BuildError::Cancelled);
         }
         in_pool(options, || {
-            let mut index = Self {
-                element,
-                metric,
-                dim,
-                len,
-                valid: Validity::new(len, valid),
-                inverse_norms: Array::Owned(norms_of(metric, vectors)),
-                graph: None,
-                device: None,
-            };
+            if let BuildParams::GpuCagra(params) = *params {
+                let tuning = SearchTuning::default();
+                return Self::cagra_on(gpu::device()?, (params, metric), vectors, valid, options, tuning);
+            }
+            let mut index = Self::bare(metric, vectors, (element, dim), valid);
             if *params == BuildParams::GpuBruteForce {
                 index.device = Some(TypedBruteForce::build(metric)?);
             }
@@ -128,6 +133,27 @@ impl TypedIndex {
             }
             Ok(index)
         })
+    }
+
+    /// FLAT.
+    pub(super) fn bare(
+        metric: AnyMetric,
+        vectors: VectorsRef<'_>,
+        (element, dim): (ElementType, usize),
+        valid: Option<&Bitset>,
+    ) -> Self {
+        let len = vectors.len();
+        Self {
+            element,
+            metric,
+            dim,
+            len,
+            valid: Validity::new(len, valid),
+            inverse_norms: Array::Owned(norms_of(metric, vectors)),
+            graph: None,
+            device: None,
+            walker: None,
+        }
     }
 
     fn link(
@@ -179,7 +205,11 @@ impl TypedIndex {
         )
     }
 
-    fn numbers<'a, N: Narrow>(&'a self, metric: Metric, rows: Rows<'a, N::Bits>) -> NumberPoints<'a, N> {
+    pub(super) fn numbers<'a, N: Narrow>(
+        &'a self,
+        metric: Metric,
+        rows: Rows<'a, N::Bits>,
+    ) -> NumberPoints<'a, N> {
         NumberPoints {
             metric,
             rows,
@@ -210,7 +240,7 @@ impl TypedIndex {
         let device = (params == BuildParams::GpuBruteForce).then(|| TypedBruteForce::open(metric));
         let graph = match params {
             BuildParams::Flat | BuildParams::GpuBruteForce => None,
-            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) => {
+            BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) | BuildParams::GpuCagra(_) => {
                 let (set, count) = (valid.set(), valid.count());
                 Some(CodedGraph::open(reader, ARRAYS, of_numbers, set, count)?)
             }
@@ -220,13 +250,17 @@ impl TypedIndex {
             | BuildParams::MinHash(_)
             | BuildParams::Sparse(_)
             | BuildParams::GpuIvfFlat { .. }
-            | BuildParams::GpuIvfPq(_)
-            | BuildParams::GpuCagra(_) => {
+            | BuildParams::GpuIvfPq(_) => {
                 return Err(OpenError::corrupt(format!(
                     "{} of {element:?} vectors",
                     params.kind()
                 )));
             }
+        };
+        let walker = if let BuildParams::GpuCagra(params) = params {
+            TypedWalk::open(params)
+        } else {
+            None
         };
         Ok(Self {
             element,
@@ -237,6 +271,7 @@ impl TypedIndex {
             inverse_norms,
             graph,
             device,
+            walker,
         })
     }
 
@@ -256,9 +291,11 @@ impl TypedIndex {
         writer.finish()
     }
 
-    /// Its graph; `None` of FLAT.
+    /// Its graph, for a new one to start from; `None` of FLAT, and of GPU_CAGRA.
     pub(crate) fn graph(&self) -> Option<IndexGraph<'_>> {
-        self.graph.as_ref().map(|graph| IndexGraph {
+        let graph = self.graph.as_ref();
+        let own = graph.filter(|graph| graph.params().kind() != IndexKind::GpuCagra);
+        own.map(|graph| IndexGraph {
             graph: graph.graph(),
             valid: self.valid.set(),
         })
@@ -312,6 +349,7 @@ impl TypedIndex {
         let filter = self.valid.filtered(allow);
         let filter = filter.as_deref();
         let scanned = filter.or(self.valid.set());
+        let batch = Batch { vectors, k, params };
         if self.fits(vectors, query) {
             if let Some(device) = &self.device
                 && params.within.is_open()
@@ -321,6 +359,23 @@ impl TypedIndex {
                     return Ok(found);
                 }
             }
+            if let Some(found) = self.one_on_device(&batch, query, filter, stats) {
+                return Ok(found);
+            }
+        }
+        self.on_processor(&batch, query, filter, stats)
+    }
+
+    /// [`TypedIndex::search`] that asks no device; `filter` has no rows without a vector.
+    pub(super) fn on_processor(
+        &self,
+        batch: &Batch<'_>,
+        query: VectorRef<'_>,
+        filter: Option<&Bitset>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Neighbor>, PairError> {
+        let &Batch { vectors, k, params } = batch;
+        if self.fits(vectors, query) {
             let allowed = Allowed {
                 filter,
                 count: filter.map(|filter| filter.count_range(0, self.len)),
@@ -329,6 +384,7 @@ impl TypedIndex {
                 return Ok(found);
             }
         }
+        let scanned = filter.or(self.valid.set());
         exact_search_any(self.metric, vectors, query, k, params.within, scanned, stats)
     }
 
@@ -352,6 +408,13 @@ impl TypedIndex {
                 return Ok(found);
             }
             return exact_search_any_batch(self.metric, vectors, queries, k, scanned, stats);
+        }
+        if self.walker.is_some() && queries.iter().all(|&query| self.fits(vectors, query)) {
+            let filter = self.valid.filtered(allow);
+            let batch = Batch { vectors, k, params };
+            if let Some(found) = self.all_on_device(&batch, queries, filter.as_deref(), stats) {
+                return found;
+            }
         }
         let search = |&query: &VectorRef<'_>| {
             let mut stats = SearchStats::default();
@@ -421,18 +484,5 @@ pub(crate) fn element_of(vectors: VectorsRef<'_>) -> Option<(ElementType, usize)
         VectorsRef::Int8s(rows) => Some((ElementType::Int8, rows.width())),
         VectorsRef::Bits(rows) => Some((ElementType::Bit, rows.width() * 8)),
         VectorsRef::Floats(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => None,
-    }
-}
-
-/// Inverse norms, where the metric needs them.
-fn norms_of(metric: AnyMetric, vectors: VectorsRef<'_>) -> Vec<f32> {
-    match vectors {
-        _ if metric != Metric::Cosine => Vec::new(),
-        VectorsRef::Halves(rows) => inverse_norms::<Half>(rows),
-        VectorsRef::BFloat16s(rows) => inverse_norms::<BFloat16>(rows),
-        VectorsRef::Int8s(rows) => inverse_norms::<Int8>(rows),
-        VectorsRef::Floats(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
-            Vec::new()
-        }
     }
 }

@@ -6,15 +6,16 @@
 //! | type | one element | metrics | indexes |
 //! |---|---|---|---|
 //! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN, GPU_BRUTE_FORCE |
-//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW, GPU_BRUTE_FORCE |
-//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT, GPU_BRUTE_FORCE |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN, GPU_BRUTE_FORCE, GPU_CAGRA |
+//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW, GPU_BRUTE_FORCE, GPU_CAGRA |
+//! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT, GPU_BRUTE_FORCE, GPU_CAGRA |
 //! | signatures | the same | MHJACCARD | MINHASH_LSH |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
 //! | lists | dense vectors of one of the types above | MAX_SIM of the elements' metrics; these themselves for [`search_elements`] | those of the elements |
 
 mod batch;
 mod bm25;
+mod cagra;
 mod element;
 mod element_search;
 mod exact;

@@ -5,9 +5,9 @@
 
 use rayon::prelude::*;
 
-use super::Rows;
 use super::scorer::l2_distance;
-use crate::any_metric::BitMetric;
+use super::{Rows, VectorsRef};
+use crate::any_metric::{AnyMetric, BitMetric};
 use crate::codes::rows::RowSource;
 use crate::hnsw::{Distances, GatheredCompanions, Points};
 use crate::kernels::narrow::{BFloat16, Format, Half};
@@ -100,6 +100,19 @@ pub(crate) fn inverse_norms<N: Narrow>(rows: Rows<'_, N::Bits>) -> Vec<f32> {
         .with_min_len(4096)
         .map(norm)
         .collect()
+}
+
+/// Inverse norms of rows of any type, where the metric needs them.
+pub(super) fn norms_of(metric: AnyMetric, vectors: VectorsRef<'_>) -> Vec<f32> {
+    match vectors {
+        _ if metric != Metric::Cosine => Vec::new(),
+        VectorsRef::Halves(rows) => inverse_norms::<Half>(rows),
+        VectorsRef::BFloat16s(rows) => inverse_norms::<BFloat16>(rows),
+        VectorsRef::Int8s(rows) => inverse_norms::<Int8>(rows),
+        VectorsRef::Floats(_) | VectorsRef::Bits(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
+            Vec::new()
+        }
+    }
 }
 
 /// Rows of numbers under a metric; one inverse norm for each under COSINE.
@@ -282,9 +295,8 @@ impl Distances for BitScorer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::any_metric::AnyMetric;
     use crate::rng::Rng;
-    use crate::typed::{Scorer, VectorRef, VectorsRef};
+    use crate::typed::{Scorer, VectorRef};
 
     const ROWS: usize = 40;
 

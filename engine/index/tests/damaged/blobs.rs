@@ -12,11 +12,12 @@ use elanus_index::{
 const ROWS: usize = 90;
 const DIM: usize = 8;
 /// Kinds that are made on a device and opened without one, and those whose arrays they have.
-const ON_DEVICE: [(u8, &str, &str); 4] = [
+const ON_DEVICE: [(u8, &str, &str); 5] = [
     (14, "FLAT L2", "GPU_BRUTE_FORCE"),
     (15, "IVF_FLAT L2", "GPU_IVF_FLAT"),
     (23, "IVF_PQ L2", "GPU_IVF_PQ"),
     (20, "HNSW L2", "GPU_CAGRA"),
+    (20, "HNSW HAMMING", "GPU_CAGRA of bits"),
 ];
 
 fn value(at: usize) -> f32 {

@@ -15,11 +15,11 @@ use elanus_index::{
 use crate::data::{METRICS, Rng, allow_percent};
 use crate::device::{emulated_options, lend};
 
-const ALWAYS: SearchTuning = SearchTuning {
+pub const ALWAYS: SearchTuning = SearchTuning {
     queries: 5,
     least_work: 0,
 };
-const PARAMS: CagraParams = CagraParams {
+pub const PARAMS: CagraParams = CagraParams {
     degree: 16,
     intermediate_degree: 32,
     adapt_for_cpu: false,
@@ -30,7 +30,7 @@ fn twin() -> Arc<Device<Twin>> {
 }
 
 /// Rows around 30 centers.
-fn clusters(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
+pub fn clusters(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng(seed);
     let centers = Rng(78).normals(30 * dim);
     let mut data = Vec::with_capacity(rows * dim);
@@ -52,7 +52,7 @@ fn build<B: Backend + 'static>(
     cagra_on(device, (params, metric), vectors, valid, &options, ALWAYS).unwrap()
 }
 
-fn search_params(pairs: &[(&str, &str)]) -> SearchParams {
+pub fn search_params(pairs: &[(&str, &str)]) -> SearchParams {
     let pairs: BTreeMap<String, String> = pairs
         .iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))

@@ -1,11 +1,13 @@
 //! The kernels of graphs next to their twins: detours and walks.
 
-use elanus_index::Metric;
-use elanus_index::gpu::backend::{Backend, GraphOf, ListsOf, MarksOf, NO_ROW, QueriesOf, WalkOf, Word};
+use elanus_index::gpu::backend::{
+    Backend, Comparison, ElementType, GraphOf, ListsOf, MarksOf, NO_ROW, QueriesOf, WalkOf, Word,
+};
 use elanus_index::gpu::twin::Twin;
 
-use crate::data::{METRICS, Rng};
+use crate::data::Rng;
 use crate::device::lend;
+use crate::typed_kernels::{comparisons, query_term, vector};
 
 fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
     let mut buffer = backend.allocate(values.len().max(1)).unwrap();
@@ -65,28 +67,83 @@ fn detours_are_those_of_the_twin() {
 }
 
 struct Case {
-    metric: Metric,
+    element: ElementType,
+    comparison: Comparison,
     stride: usize,
-    rows: Vec<f32>,
+    /// Rows in words, and a number for each.
+    rows: Vec<u32>,
+    terms: Vec<u32>,
     links: Vec<u32>,
-    queries: Vec<f32>,
+    /// Queries in units, and a number for each.
+    queries: Vec<u32>,
+    query_terms: Vec<u32>,
     allow: Option<Vec<u32>>,
     walk: WalkOf,
+}
+
+impl Case {
+    /// Whole numbers, of which many are equally far, that lie off the origin where they are 32-bit floats; words of any bits for
+    /// integers and bits. `nodes` rows and three queries.
+    fn random(
+        rng: &mut Rng,
+        (element, comparison): (ElementType, Comparison),
+        (nodes, stride): (usize, usize),
+        (links, filtered): (&[u32], bool),
+        walk: WalkOf,
+    ) -> Self {
+        let words = (0..(2 * nodes + 1).div_ceil(32)).map(|_| rng.bits() as u32);
+        let allow: Vec<u32> = words.collect();
+        let mut case = Self {
+            element,
+            comparison,
+            stride,
+            rows: Vec::new(),
+            terms: Vec::new(),
+            links: links.to_vec(),
+            queries: Vec::new(),
+            query_terms: Vec::new(),
+            allow: filtered.then_some(allow),
+            walk,
+        };
+        for at in 0..nodes + 3 {
+            let (words, units) = if element == ElementType::Float {
+                let values = rng.integers(stride);
+                let units: Vec<u32> = values.iter().map(|value| (value + 0.5).to_bits()).collect();
+                (units.clone(), units)
+            } else {
+                vector(rng, element, stride)
+            };
+            let term = query_term(element, comparison, &units);
+            if at < nodes {
+                case.rows.extend(words);
+                case.terms.push(term);
+            } else {
+                case.queries.extend(units);
+                case.query_terms.push(term);
+            }
+        }
+        case
+    }
+}
+
+/// What rows of a type are compared by in walks.
+fn walked_by(element: ElementType) -> impl Iterator<Item = Comparison> {
+    let whole = matches!(element, ElementType::Int8 | ElementType::Bit);
+    let all = comparisons(element).iter().copied();
+    all.filter(move |&comparison| whole || comparison != Comparison::L2)
 }
 
 /// Sorted lists of (row, distance bits), and how many nodes were compared.
 type Walked = (Vec<Vec<(u32, u32)>>, Vec<u32>);
 
 fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
-    let (nodes, queries) = (case.rows.len() / case.stride, case.queries.len() / case.stride);
-    let inverse = |row: &[f32]| 1.0 / row.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let terms: Vec<f32> = case.rows.chunks_exact(case.stride).map(inverse).collect();
-    let query_terms: Vec<f32> = case.queries.chunks_exact(case.stride).map(inverse).collect();
+    let (nodes, queries) = (case.terms.len(), case.query_terms.len());
     let numbers: Vec<u32> = (0..nodes as u32).map(|node| 2 * node + 1).collect();
-    let (data, terms) = (put(backend, &case.rows), put(backend, &terms));
+    let (data, terms) = (put(backend, &case.rows), put(backend, &case.terms));
     let (numbers, links) = (put(backend, &numbers), put(backend, &case.links));
     let allow = case.allow.as_ref().map(|words| put(backend, words));
     let graph = GraphOf {
+        element: case.element,
         data: &data,
         terms: &terms,
         numbers: &numbers,
@@ -95,7 +152,7 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
         degree: (case.links.len() / nodes) as u32,
         allow: allow.as_ref(),
     };
-    let (vectors, query_terms) = (put(backend, &case.queries), put(backend, &query_terms));
+    let (vectors, query_terms) = (put(backend, &case.queries), put(backend, &case.query_terms));
     let of_queries = QueriesOf {
         data: &vectors,
         terms: &query_terms,
@@ -112,7 +169,7 @@ fn walk<B: Backend>(backend: &B, case: &Case) -> Walked {
     };
     backend
         .walk_graph(
-            case.metric,
+            case.comparison,
             &graph,
             &of_queries,
             case.walk,
@@ -150,22 +207,20 @@ fn several_walks_of_a_query_are_those_of_the_twin() {
         (30, 5, 9, 4, 1, 20),
     ] {
         let links = random_links(&mut rng, nodes, degree);
-        for metric in METRICS {
-            for filtered in [false, true] {
-                let case = several(
-                    &mut rng,
-                    (metric, filtered),
-                    &links,
-                    nodes,
-                    [walks, list, width, rounds],
-                );
-                let expected = walk(&Twin::new(), &case);
-                assert_eq!(
-                    walk(&lent.device.backend, &case),
-                    expected,
-                    "{metric}, {:?}",
-                    case.walk
-                );
+        for element in ElementType::ALL {
+            for comparison in walked_by(element) {
+                for filtered in [false, true] {
+                    let case = several(
+                        &mut rng,
+                        (element, comparison),
+                        (&links, filtered),
+                        nodes,
+                        [walks, list, width, rounds],
+                    );
+                    let expected = walk(&Twin::new(), &case);
+                    let got = walk(&lent.device.backend, &case);
+                    assert_eq!(got, expected, "{element:?} {comparison:?}, {:?}", case.walk);
+                }
             }
         }
     }
@@ -173,32 +228,22 @@ fn several_walks_of_a_query_are_those_of_the_twin() {
 
 fn several(
     rng: &mut Rng,
-    (metric, filtered): (Metric, bool),
-    links: &[u32],
+    compared: (ElementType, Comparison),
+    links: (&[u32], bool),
     nodes: usize,
     [walks, list, width, rounds]: [u32; 4],
 ) -> Case {
-    let (stride, table) = (8, (2 * nodes).next_power_of_two() as u32);
-    let words: Vec<u32> = (0..(2 * nodes + 1).div_ceil(32))
-        .map(|_| rng.bits() as u32)
-        .collect();
-    Case {
-        metric,
-        stride,
-        rows: rng.integers(nodes * stride).iter().map(|x| x + 0.5).collect(),
-        links: links.to_vec(),
-        queries: rng.integers(3 * stride).iter().map(|x| x + 0.5).collect(),
-        allow: filtered.then_some(words),
-        walk: WalkOf {
-            walks,
-            list,
-            width,
-            rounds,
-            team: 4,
-            marks: table,
-            shared: 2 * table,
-        },
-    }
+    let table = (2 * nodes).next_power_of_two() as u32;
+    let walk = WalkOf {
+        walks,
+        list,
+        width,
+        rounds,
+        team: 4,
+        marks: table,
+        shared: 2 * table,
+    };
+    Case::random(rng, compared, (nodes, 8), links, walk)
 }
 
 /// Whatever the order in which a device runs the walks of a query: nothing is handed out twice, with its distance, and what a
@@ -212,7 +257,8 @@ fn several_walks_of_a_query_hand_out_each_node_once_in_any_order() {
     for seed in 0..12 {
         lent.set_seed(seed);
         for filtered in [false, true] {
-            let case = several(&mut rng, (Metric::L2, filtered), &links, nodes, [4, 16, 1, 40]);
+            let floats = (ElementType::Float, Comparison::L2Direct);
+            let case = several(&mut rng, floats, (&links, filtered), nodes, [4, 16, 1, 40]);
             let (found, scored) = walk(&lent.device.backend, &case);
             for (query, (found, scored)) in case
                 .queries
@@ -229,15 +275,17 @@ fn several_walks_of_a_query_hand_out_each_node_once_in_any_order() {
                 for &(row, bits) in found {
                     let node = row as usize / 2 * case.stride;
                     let of_node = &case.rows[node..node + case.stride];
-                    let differences = query.iter().zip(of_node).map(|(a, b)| (a - b) * (a - b));
-                    assert!(allowed(row) && f32::from_bits(bits) == differences.sum::<f32>());
+                    let of_axis = |(&a, &b)| f32::from_bits(a) - f32::from_bits(b);
+                    let differences = query.iter().zip(of_node).map(of_axis);
+                    let distance: f32 = differences.map(|difference| difference * difference).sum();
+                    assert!(allowed(row) && f32::from_bits(bits) == distance);
                 }
             }
         }
     }
 }
 
-/// Whole numbers, of which many are equally far; lists and widths of every size, more links than are compared at a time.
+/// Lists and widths of every size, more links than are compared at a time.
 #[test]
 fn walks_are_those_of_the_twin() {
     let Some(lent) = lend() else { return };
@@ -251,19 +299,11 @@ fn walks_are_those_of_the_twin() {
     ];
     for (turn, (nodes, degree, stride, list, width, rounds, team)) in shapes.into_iter().enumerate() {
         let links = random_links(&mut rng, nodes, degree);
-        for metric in METRICS {
-            for filtered in [false, true] {
-                lent.set_seed(turn as u64);
-                let words = (0..(2 * nodes + 1).div_ceil(32)).map(|_| rng.bits() as u32);
-                let words: Vec<u32> = words.collect();
-                let case = Case {
-                    metric,
-                    stride,
-                    rows: rng.integers(nodes * stride).iter().map(|x| x + 0.5).collect(),
-                    links: links.clone(),
-                    queries: rng.integers(3 * stride).iter().map(|x| x + 0.5).collect(),
-                    allow: filtered.then_some(words),
-                    walk: WalkOf {
+        for element in ElementType::ALL {
+            for comparison in walked_by(element) {
+                for filtered in [false, true] {
+                    lent.set_seed(turn as u64);
+                    let walk_of = WalkOf {
                         walks: 1,
                         list,
                         width,
@@ -271,12 +311,14 @@ fn walks_are_those_of_the_twin() {
                         team,
                         marks: (2 * nodes).next_power_of_two() as u32,
                         shared: 0,
-                    },
-                };
-                let expected = walk(&Twin::new(), &case);
-                let got = walk(&lent.device.backend, &case);
-                assert_eq!(got, expected, "{metric}, {nodes} nodes, {:?}", case.walk);
-                assert!(expected.1.iter().all(|&compared| compared >= list));
+                    };
+                    let compared = (element, comparison);
+                    let case = Case::random(&mut rng, compared, (nodes, stride), (&links, filtered), walk_of);
+                    let expected = walk(&Twin::new(), &case);
+                    let got = walk(&lent.device.backend, &case);
+                    assert_eq!(got, expected, "{compared:?}, {nodes} nodes, {:?}", case.walk);
+                    assert!(expected.1.iter().all(|&compared| compared >= list));
+                }
             }
         }
     }

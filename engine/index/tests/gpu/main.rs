@@ -20,4 +20,5 @@ mod several_graphs;
 mod several_walks;
 mod transfers;
 mod typed;
+mod typed_graphs;
 mod typed_kernels;

@@ -109,7 +109,6 @@ pub struct Cuda {
     code_tables: CudaFunction,
     scan_codes: CudaFunction,
     count_detours: CudaFunction,
-    walk_graph: CudaFunction,
 }
 
 /// The kernels of rows of one type.
@@ -120,6 +119,7 @@ struct OfType {
     candidates_32: CudaFunction,
     candidates_4: CudaFunction,
     candidates_1: CudaFunction,
+    walk_graph: CudaFunction,
 }
 
 impl OfType {
@@ -134,6 +134,7 @@ impl OfType {
             candidates_32: kernel("candidates_32")?,
             candidates_4: kernel("candidates_4")?,
             candidates_1: kernel("candidates_1")?,
+            walk_graph: kernel("walk_graph")?,
         })
     }
 }
@@ -214,7 +215,6 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
         code_tables: kernel("code_tables")?,
         scan_codes: kernel("scan_codes")?,
         count_detours: kernel("count_detours")?,
-        walk_graph: kernel("walk_graph")?,
         info,
     };
     backend.of_type_from(ElementType::Float, || Ok(module))?;
@@ -690,7 +690,7 @@ impl Backend for Cuda {
 
     fn walk_graph(
         &self,
-        metric: Metric,
+        comparison: Comparison,
         graph: &GraphOf<'_, CudaSlice<u32>>,
         queries: &QueriesOf<'_, CudaSlice<u32>>,
         walk: WalkOf,
@@ -701,9 +701,11 @@ impl Backend for Cuda {
             let cleared = self.stream.memset_zeros(&mut marks.shared);
             cleared.map_err(failed("clear memory"))?;
         }
-        let comparison = Comparison::new(metric, true) as u32;
+        let comparison = comparison as u32;
         let nothing = 0u64;
-        let mut launch = self.stream.launch_builder(&self.walk_graph);
+        let mut launch = self
+            .stream
+            .launch_builder(&self.of_type(graph.element)?.walk_graph);
         launch.arg(graph.data).arg(graph.terms).arg(graph.numbers);
         launch.arg(graph.links).arg(&graph.nodes).arg(&graph.degree);
         match graph.allow {

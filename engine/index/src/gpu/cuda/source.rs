@@ -3,15 +3,16 @@
 use crate::gpu::backend::ElementType;
 
 /// Kernels that there are for rows of every type.
-const OF_EVERY_TYPE: [&str; 5] = [
+const OF_EVERY_TYPE: [&str; 6] = [
     "row_terms",
     "candidates_128",
     "candidates_32",
     "candidates_4",
     "candidates_1",
+    "walk_graph",
 ];
 /// The others.
-const OF_FLOATS: [&str; 9] = [
+const OF_FLOATS: [&str; 8] = [
     "select_k",
     "nearest_128",
     "list_means",
@@ -20,7 +21,6 @@ const OF_FLOATS: [&str; 9] = [
     "code_tables",
     "scan_codes",
     "count_detours",
-    "walk_graph",
 ];
 
 /// What the names of kernels of rows of a type end in.
@@ -70,6 +70,7 @@ pub fn source(elements: &[ElementType]) -> String {
         include_str!("../kernels/elements.cuh"),
         include_str!("../kernels/terms.cu"),
         include_str!("../kernels/candidates.cu"),
+        include_str!("../kernels/walk.cu"),
     );
     if elements.contains(&ElementType::Float) {
         source += concat!(

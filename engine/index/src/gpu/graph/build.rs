@@ -1,6 +1,14 @@
 //! The links of GPU_CAGRA.
 //!
-//! Each row starts with its nearest rows, found in the lists nearest to it. Of two links, one that another node makes
+//! Each row starts with its nearest rows:
+//!
+//! | rows | where they are looked for | what that takes |
+//! |---|---|---|
+//! | 32-bit floats | in the lists nearest to the row | the rows on the device, in lists; about n^1.5 comparisons |
+//! | 16-bit floats, 8-bit integers | the same, of the rows widened to 32-bit floats | a widened copy in memory and another on the device: 4 bytes for each dimension |
+//! | bits | among all rows, exactly | the rows on the device; n^2 comparisons of a word for 32 dimensions |
+//!
+//! Of two links, one that another node makes
 //! up for, being on a way whose two links are both shorter in rank, is worth less: links are ordered by how many such ways there are, and
 //! the best are kept. Half of them may give way to links in the other direction, so that no row is hard to find.
 
@@ -8,15 +16,24 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::any_metric::AnyMetric;
+use crate::bitset::Bitset;
 use crate::error::BuildError;
 use crate::gpu::backend::{Backend, Device, NO_ROW};
+use crate::gpu::brute::{Rounds, Tuning};
 use crate::gpu::cagra::CagraParams;
 use crate::gpu::error::GpuError;
 use crate::gpu::ivf;
+use crate::gpu::shards::Shards;
 use crate::gpu::tuning::SearchTuning;
+use crate::gpu::units::{shape_of, slice, widened};
+use crate::index::{IndexKind, SearchStats};
 use crate::indexed_rows::IndexedRows;
+use crate::metric::Metric;
+use crate::neighbor::Neighbor;
 use crate::progress::{BuildOptions, Progress, Silent};
 use crate::rng::Rng;
+use crate::typed::{Rows, VectorsRef};
 use crate::vectors::Vectors;
 
 /// Lists for each square root of the number of rows, and the least rows of a list, about.
@@ -27,21 +44,32 @@ const PROBES: usize = 16;
 const ROWS_PER_LINK: usize = 16;
 /// Nodes whose links are ordered at a time.
 const PART: usize = 1 << 18;
+/// Rows whose nearest are looked for at a time, among all rows.
+const BATCH: usize = 4096;
+
+/// The rows of a graph.
+#[derive(Debug)]
+pub(crate) struct Linked<'a> {
+    pub(crate) metric: AnyMetric,
+    pub(crate) vectors: VectorsRef<'a>,
+    /// Those with a vector, all when `None`; and the same, ascending.
+    pub(crate) valid: Option<&'a Bitset>,
+    pub(crate) members: Vec<u32>,
+}
 
 /// Links of every row of the segment, `degree` each, filled up with [`NO_ROW`]; and `degree`.
 pub(super) fn links<B: Backend>(
     device: &Arc<Device<B>>,
     params: CagraParams,
-    rows: &IndexedRows,
-    vectors: Vectors<'_>,
+    rows: &Linked<'_>,
     options: &BuildOptions<'_>,
 ) -> Result<(Vec<u32>, usize), BuildError> {
-    let (members, degree) = (rows.numbers(), params.degree as usize);
-    let mut base = vec![NO_ROW; rows.len * degree];
+    let (members, degree) = (&rows.members, params.degree as usize);
+    let mut base = vec![NO_ROW; rows.vectors.len() * degree];
     if members.len() < 2 {
         return Ok((base, degree));
     }
-    let nearest = nearest(device, params, rows, &members, vectors, options)?;
+    let nearest = nearest(device, params, rows, options)?;
     let kept = ordered(device, &nearest, degree, options)?;
     let linked = with_reverse(&kept, degree, options.seed);
     for (&row, links) in members.iter().zip(linked.chunks_exact(degree)) {
@@ -66,17 +94,64 @@ struct Lists {
 fn nearest<B: Backend>(
     device: &Arc<Device<B>>,
     params: CagraParams,
-    rows: &IndexedRows,
-    members: &[u32],
-    vectors: Vectors<'_>,
+    rows: &Linked<'_>,
     options: &BuildOptions<'_>,
 ) -> Result<Lists, BuildError> {
+    let members = &rows.members;
     let degree = (params.intermediate_degree as usize).min(members.len() - 1);
+    let mut links = match (rows.metric, rows.vectors) {
+        (AnyMetric::Numbers(metric), VectorsRef::Floats(vectors)) => {
+            in_lists(device, degree, (metric, vectors), rows, options)?
+        }
+        (_, VectorsRef::Bits(bits)) => among_all(device, degree, bits, rows, options)?,
+        (AnyMetric::Numbers(metric), vectors) => {
+            let (wide, dim) = (wide(vectors), shape_of(vectors).map_or(1, |(_, dim)| dim));
+            let wide = Vectors::new(&wide, dim).map_err(|_| no_graph(rows.metric))?;
+            in_lists(device, degree, (metric, wide), rows, options)?
+        }
+        (AnyMetric::Bits(_) | AnyMetric::MaxSim(_) | AnyMetric::Bm25, _) => {
+            return Err(no_graph(rows.metric));
+        }
+    };
+    let mut node_of = vec![NO_ROW; rows.vectors.len()];
+    for (node, &row) in members.iter().enumerate() {
+        if let Some(place) = node_of.get_mut(row as usize) {
+            *place = node as u32;
+        }
+    }
+    links.par_iter_mut().for_each(|link| {
+        *link = node_of.get(*link as usize).copied().unwrap_or(NO_ROW);
+    });
+    Ok(Lists { links, degree })
+}
+
+fn no_graph(metric: AnyMetric) -> BuildError {
+    BuildError::Kind {
+        index: IndexKind::GpuCagra.to_string(),
+        metric: metric.to_string(),
+    }
+}
+
+/// All numbers as 32-bit floats.
+fn wide(vectors: VectorsRef<'_>) -> Vec<f32> {
+    let rows = (0..vectors.len()).into_par_iter().with_min_len(1024);
+    rows.flat_map_iter(|row| widened(vectors.row(row))).collect()
+}
+
+/// The nearest rows of each of the members, in the lists nearest to it.
+fn in_lists<B: Backend>(
+    device: &Arc<Device<B>>,
+    degree: usize,
+    (metric, vectors): (Metric, Vectors<'_>),
+    rows: &Linked<'_>,
+    options: &BuildOptions<'_>,
+) -> Result<Vec<u32>, BuildError> {
+    let members = &rows.members;
     let most = (members.len() / LIST_ROWS).clamp(1, 65_536);
     let nlist = (((members.len() as f64).sqrt() * LISTS) as usize).clamp(1, most) as u32;
     let per_list = (members.len() / nlist as usize).max(1);
     let probes = (ROWS_PER_LINK * degree).div_ceil(per_list).max(PROBES);
-    let indexed = IndexedRows::new(rows.metric, vectors, rows.valid());
+    let indexed = IndexedRows::new(metric, vectors, rows.valid);
     let tuning = SearchTuning::default();
     // Progress is told in rows that have their nearest.
     let quiet = BuildOptions {
@@ -84,17 +159,55 @@ fn nearest<B: Backend>(
         ..*options
     };
     let lists = ivf::build(device, nlist, indexed, vectors, &quiet, tuning)?;
-    let mut node_of = vec![NO_ROW; rows.len];
-    for (node, &row) in members.iter().enumerate() {
-        if let Some(place) = node_of.get_mut(row as usize) {
-            *place = node as u32;
+    lists.neighbors(vectors, members, degree, probes, options.progress)
+}
+
+/// The nearest rows of each of the members, all others being compared with it; at most half of them are copies of it.
+fn among_all<B: Backend>(
+    device: &Arc<Device<B>>,
+    degree: usize,
+    bits: Rows<'_, u8>,
+    rows: &Linked<'_>,
+    options: &BuildOptions<'_>,
+) -> Result<Vec<u32>, BuildError> {
+    let (vectors, members) = (rows.vectors, &rows.members);
+    let search = Shards::new(device, rows.metric, Tuning::default());
+    let (stats, rounds) = (&mut SearchStats::default(), &mut Rounds::default());
+    let mut all = Vec::with_capacity(members.len() * degree);
+    let mut done = 0;
+    for first in (0..vectors.len()).step_by(BATCH) {
+        if options.progress.cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        let end = (first + BATCH).min(vectors.len());
+        let of_batch = slice(vectors, first, end);
+        // The row itself is among them, but where it has more copies than that.
+        let found = search.search(vectors, of_batch, degree + 1, rows.valid, stats, rounds)?;
+        let until = members.partition_point(|&row| (row as usize) < end);
+        let batch = members.get(done..until).unwrap_or(&[]);
+        let others = batch.par_iter().flat_map_iter(|&row| {
+            let near = found.get(row as usize - first).map_or(&[][..], Vec::as_slice);
+            others(near, bits, row, degree)
+        });
+        all.par_extend(others);
+        done = until;
+        options.progress.advance(done as u64, members.len() as u64);
+    }
+    Ok(all)
+}
+
+/// The `count` nearest of `near` but `row` itself, at most half of them copies of it; [`NO_ROW`] fills up.
+fn others(near: &[Neighbor], bits: Rows<'_, u8>, row: u32, count: usize) -> impl Iterator<Item = u32> {
+    let own = bits.row(row as usize);
+    let (mut copies, mut kept) = (0, Vec::with_capacity(count));
+    for neighbor in near.iter().filter(|neighbor| neighbor.row != row) {
+        let is_copy = bits.row(neighbor.row as usize) == own;
+        copies += usize::from(is_copy);
+        if kept.len() < count && !(is_copy && copies > count.div_ceil(2)) {
+            kept.push(neighbor.row);
         }
     }
-    let mut links = lists.neighbors(vectors, members, degree, probes, options.progress)?;
-    links.par_iter_mut().for_each(|link| {
-        *link = node_of.get(*link as usize).copied().unwrap_or(NO_ROW);
-    });
-    Ok(Lists { links, degree })
+    kept.into_iter().chain(std::iter::repeat(NO_ROW)).take(count)
 }
 
 /// At most `wanted` links of each node, those with the fewest detours first.

@@ -2,7 +2,7 @@
 //! Neighbor Search for GPUs, 2024).
 //!
 //! ```text
-//!   build:   lists around centroids --> intermediate_graph_degree nearest rows of each row     (device)
+//!   build:   lists around centroids --> intermediate_graph_degree nearest rows of each row     (device; bits without lists)
 //!            links with many detours go, reverse links come                                    (device, processor)
 //!            a small HNSW over a sample of the rows on top, for processors
 //!
@@ -18,24 +18,29 @@
 //! | file | part |
 //! |---|---|
 //! | `build` | the links |
+//! | `host` | the graph on the processor, and searches of it, whatever its rows are made of |
 //! | `placement` | which device has what of the graph |
 //! | `resident` | the graph on a device |
 //! | `plan` | how a search walks |
 //! | `walk` | the search |
+//! | `typed` | what an index of other vectors than 32-bit floats asks of all that |
 
 mod build;
+mod host;
 mod placement;
 mod plan;
 mod resident;
+mod typed;
 mod walk;
 
 use std::sync::Arc;
 
-use super::backend::{Backend, Device};
+use super::backend::{Backend, Device, ElementType};
 use super::cagra::CagraParams;
 use super::index::{Host, OnDevice};
 use super::start::check_fits;
 use super::tuning::SearchTuning;
+use super::units::shape_of;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
 use crate::hnsw::Hnsw;
@@ -45,6 +50,10 @@ use crate::metric::Metric;
 use crate::params::BuildParams;
 use crate::progress::BuildOptions;
 use crate::vectors::Vectors;
+pub(crate) use build::Linked;
+pub(crate) use host::HostGraph;
+pub use typed::typed_cagra_on;
+pub(crate) use typed::{TypedWalk, TypedWalkAsk};
 pub(crate) use walk::GraphWalk;
 
 impl Host for Hnsw {
@@ -59,6 +68,20 @@ impl Host for Hnsw {
     }
 }
 
+/// Links of every row of the segment, as many for each, and how many; made on `device` and its peers, which must have the memory for
+/// the graph.
+pub(crate) fn links<B: Backend>(
+    device: &Arc<Device<B>>,
+    params: CagraParams,
+    rows: &Linked<'_>,
+    options: &BuildOptions<'_>,
+) -> Result<(Vec<u32>, usize), BuildError> {
+    let shape = shape_of(rows.vectors).unwrap_or((ElementType::Float, 0));
+    let needed = resident::bytes(rows.members.len(), shape, params.degree as usize);
+    check_fits(&device.all(), "an index GPU_CAGRA", needed)?;
+    build::links(device, params, rows, options)
+}
+
 /// Builds the graph on `device` and its peers, which must have the memory for it.
 pub(super) fn build<B: Backend>(
     device: &Arc<Device<B>>,
@@ -68,9 +91,13 @@ pub(super) fn build<B: Backend>(
     options: &BuildOptions<'_>,
     tuning: SearchTuning,
 ) -> Result<OnDevice<Hnsw, GraphWalk<B>>, BuildError> {
-    let needed = resident::bytes(rows.count(), rows.dim, params.degree as usize);
-    check_fits(&device.all(), "an index GPU_CAGRA", needed)?;
-    let links = build::links(device, params, &rows, vectors, options)?;
+    let linked = Linked {
+        metric: rows.metric.into(),
+        vectors: vectors.into(),
+        valid: rows.valid(),
+        members: rows.numbers(),
+    };
+    let links = links(device, params, &linked, options)?;
     let of_index = BuildParams::GpuCagra(params);
     let host = Hnsw::over(of_index, rows, vectors, links, options)?;
     let count = host.indexed().count() as u64;

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use super::host::HostGraph;
 use super::resident::{GraphOnDevice, Part, bytes};
 use crate::gpu::backend::{Backend, Device};
 use crate::gpu::error::GpuError;
+use crate::gpu::sides::Sides;
 use crate::gpu::threads::at_once;
-use crate::hnsw::Hnsw;
-use crate::vectors::Vectors;
 
 /// A graph on some devices.
 #[derive(Debug)]
@@ -24,16 +24,16 @@ pub(super) struct Placement<B: Backend> {
 }
 
 impl<B: Backend> Placement<B> {
-    /// Uploads the base layer of a graph over `vectors`.
+    /// Uploads the base layer of a graph over the rows of `sides`.
     ///
     /// # Errors
     /// When a device fails, or has not the memory for its part.
     pub(super) fn upload(
         devices: &[Arc<Device<B>>],
-        host: &Hnsw,
-        vectors: Vectors<'_>,
+        host: &HostGraph<'_>,
+        sides: &Sides<'_>,
     ) -> Result<Self, GpuError> {
-        let whole = bytes(host.indexed().count(), vectors.dim(), host.base().1);
+        let whole = bytes(host.count, (sides.element, sides.dim), host.degree);
         // A third of what is free stays free for searches.
         let has_room = |device: &Arc<Device<B>>| whole <= device.budget.free() / 3 * 2;
         let copies = devices.len() < 2 || devices.iter().all(has_room);
@@ -42,7 +42,7 @@ impl<B: Backend> Placement<B> {
                 number: if copies { 0 } else { at },
                 of: if copies { 1 } else { devices.len() },
             };
-            GraphOnDevice::upload(device, host, vectors, part)
+            GraphOnDevice::upload(device, host, sides, part)
         });
         Ok(Self {
             graphs: graphs.into_iter().flatten().collect::<Result<_, _>>()?,

@@ -5,7 +5,6 @@
 //! several walks with short lists share the nodes around a query (Ootomo et al., CAGRA, 2024, its multi-block mode).
 
 use crate::gpu::backend::{Backend, MOST_LIST, WalkOf};
-use crate::gpu::parts::stride_of;
 use crate::gpu::ranges::width;
 use crate::params::SearchParams;
 
@@ -35,10 +34,10 @@ pub(super) struct Plan {
 /// What a plan is made for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// Rows wanted, queries, and dimensions.
+    /// Rows wanted, queries, and units of a row.
     pub(super) k: usize,
     pub(super) queries: usize,
-    pub(super) dim: usize,
+    pub(super) stride: usize,
     /// Nodes of the graph and links of each.
     pub(super) nodes: usize,
     pub(super) degree: usize,
@@ -46,9 +45,9 @@ pub(super) struct Shape {
     pub(super) allowed: Option<usize>,
 }
 
-/// Lanes that compare a row of `dim` floats: as many as have two or four times four of them each.
-fn team_of(dim: usize) -> u32 {
-    match dim {
+/// Lanes that compare a row of `stride` units: as many as have two or four times four of them each.
+fn team_of(stride: usize) -> u32 {
+    match stride {
         0..=32 => 4,
         33..=128 => 8,
         129..=256 => 16,
@@ -126,7 +125,7 @@ pub(super) fn plan(params: &SearchParams, shape: &Shape, backend: &impl Backend)
     let team = cagra
         .team_size
         .filter(|&team| team > 0)
-        .unwrap_or(team_of(shape.dim));
+        .unwrap_or(team_of(shape.stride));
     Some(Plan {
         walk: WalkOf {
             walks: walks as u32,
@@ -147,9 +146,9 @@ fn table(keys: usize) -> Option<u32> {
 }
 
 /// Bytes on the device for each query of a batch.
-pub(super) fn query_bytes(plan: Plan, dim: usize) -> usize {
+pub(super) fn query_bytes(plan: Plan, stride: usize) -> usize {
     let [room, chosen] = plan.rooms;
-    4 * (plan.walk.table_words() + 2 * (room + chosen) + stride_of(dim) + 8)
+    4 * (plan.walk.table_words() + 2 * (room + chosen) + stride + 8)
 }
 
 #[cfg(test)]
@@ -165,7 +164,7 @@ mod tests {
         let shape = Shape {
             k: 10,
             queries,
-            dim: 8,
+            stride: 8,
             nodes,
             degree: 16,
             allowed,

@@ -1,16 +1,18 @@
 //! The graph on the device, or a part of it. It goes there with the first search and stays as long as the index.
 
-use crate::gpu::backend::{Backend, Device, GraphOf, NO_ROW};
+use super::host::HostGraph;
+use crate::gpu::backend::{Backend, Device, ElementType, GraphOf, NO_ROW};
 use crate::gpu::budget::Reservation;
 use crate::gpu::error::GpuError;
-use crate::gpu::parts::{COPY_WORDS, padded, stride_of};
+use crate::gpu::parts::COPY_WORDS;
+use crate::gpu::sides::Sides;
 use crate::gpu::threads::for_chunks;
-use crate::hnsw::Hnsw;
-use crate::vectors::Vectors;
+use crate::gpu::units::pack;
 
 /// A graph on the device.
 #[derive(Debug)]
 pub(super) struct GraphOnDevice<B: Backend> {
+    element: ElementType,
     data: B::Buffer,
     terms: B::Buffer,
     numbers: B::Buffer,
@@ -80,27 +82,27 @@ impl LinksOfPart<'_> {
     }
 }
 
-/// Bytes of a graph on a device.
-pub(super) fn bytes(nodes: usize, dim: usize, degree: usize) -> usize {
-    nodes.saturating_mul(4 * (stride_of(dim) + degree + 2))
+/// Bytes of a graph on a device, over rows of `dim` elements.
+pub(super) fn bytes(nodes: usize, (element, dim): (ElementType, usize), degree: usize) -> usize {
+    let row_words = element.row_words(element.stride(dim));
+    nodes.saturating_mul(4 * (row_words + degree + 2))
 }
 
 impl<B: Backend> GraphOnDevice<B> {
-    /// Uploads a part of the base layer of a graph over `vectors`.
+    /// Uploads a part of the base layer of a graph over the rows of `sides`.
     pub(super) fn upload(
         device: &Device<B>,
-        host: &Hnsw,
-        vectors: Vectors<'_>,
+        host: &HostGraph<'_>,
+        sides: &Sides<'_>,
         part: Part,
     ) -> Result<Self, GpuError> {
-        let (backend, dim) = (&device.backend, vectors.dim());
-        let members = host.indexed().numbers();
+        let (backend, vectors, element) = (&device.backend, sides.vectors, sides.element);
+        let members = host.numbers(vectors.len());
         let members: Vec<u32> = members.into_iter().skip(part.number).step_by(part.of).collect();
-        let (base, degree) = host.base();
-        let stride = stride_of(dim);
-        let reserved = device
-            .budget
-            .reserve("the graph of an index", bytes(members.len(), dim, degree))?;
+        let degree = host.degree;
+        let row_words = element.row_words(sides.stride());
+        let needed = bytes(members.len(), (element, sides.dim), degree);
+        let reserved = device.budget.reserve("the graph of an index", needed)?;
         let mut node_of = vec![NO_ROW; vectors.len()];
         for (node, &row) in members.iter().enumerate() {
             if let Some(place) = node_of.get_mut(row as usize) {
@@ -108,18 +110,23 @@ impl<B: Backend> GraphOnDevice<B> {
             }
         }
         let of_part = LinksOfPart {
-            base,
+            base: host.base,
             degree,
             node_of: &node_of,
             is_whole: part.of == 1,
         };
-        let mut data = backend.allocate(members.len() * stride)?;
+        let mut data = backend.allocate(members.len() * row_words)?;
         let mut links = backend.allocate(members.len() * degree)?;
-        let at_once = (COPY_WORDS / stride.max(degree).max(1)).max(1);
+        let at_once = (COPY_WORDS / row_words.max(degree).max(1)).max(1);
         for (turn, some) in members.chunks(at_once).enumerate() {
             let first = turn * at_once;
-            let rows = some.iter().map(|&row| vectors.row(row as usize));
-            backend.write(&mut data, first * stride, &padded(rows, stride))?;
+            let mut rows = vec![0u32; some.len() * row_words];
+            for_chunks(&mut rows, row_words, |at, words| {
+                if let Some(&row) = some.get(at) {
+                    pack(vectors.row(row as usize), words);
+                }
+            });
+            backend.write(&mut data, first * row_words, &rows)?;
             let mut nodes = vec![NO_ROW; some.len() * degree];
             for_chunks(&mut nodes, degree, |at, places| {
                 if let Some(&row) = some.get(at) {
@@ -128,18 +135,11 @@ impl<B: Backend> GraphOnDevice<B> {
             });
             backend.write(&mut links, first * degree, &nodes)?;
         }
-        let of_nodes: Vec<f32> = match host.indexed().inverse_norms() {
-            [] => vec![0.0],
-            norms => {
-                let norm = |row: &u32| norms.get(*row as usize).copied().unwrap_or(0.0);
-                members.iter().map(norm).collect()
-            }
-        };
-        let mut terms = backend.allocate(of_nodes.len())?;
-        backend.write(&mut terms, 0, &of_nodes)?;
+        let terms = terms(backend, host, sides, &members, &data)?;
         let mut numbers = backend.allocate(members.len())?;
         backend.write(&mut numbers, 0, &members)?;
         Ok(Self {
+            element,
             data,
             terms,
             numbers,
@@ -153,6 +153,7 @@ impl<B: Backend> GraphOnDevice<B> {
     /// The graph as kernels take it.
     pub(super) fn graph<'a>(&'a self, allow: Option<&'a B::Buffer>) -> GraphOf<'a, B::Buffer> {
         GraphOf {
+            element: self.element,
             data: &self.data,
             terms: &self.terms,
             numbers: &self.numbers,
@@ -162,4 +163,33 @@ impl<B: Backend> GraphOnDevice<B> {
             allow,
         }
     }
+}
+
+/// What a comparison needs of the nodes' rows, which are on the device: of integers and bits worked out there, exactly.
+fn terms<B: Backend>(
+    backend: &B,
+    host: &HostGraph<'_>,
+    sides: &Sides<'_>,
+    members: &[u32],
+    data: &B::Buffer,
+) -> Result<B::Buffer, GpuError> {
+    if sides.element.is_exact() {
+        let mut terms = backend.allocate(members.len())?;
+        let mut largest = backend.allocate(1)?;
+        backend.write(&mut largest, 0, &[0u32])?;
+        let of_rows = (sides.element, sides.comparison);
+        let (count, stride) = (members.len() as u32, sides.stride() as u32);
+        backend.row_terms(of_rows, data, count, stride, &mut terms, &mut largest)?;
+        return Ok(terms);
+    }
+    let of_nodes: Vec<f32> = match host.inverse_norms {
+        [] => vec![0.0],
+        norms => {
+            let norm = |row: &u32| norms.get(*row as usize).copied().unwrap_or(0.0);
+            members.iter().map(norm).collect()
+        }
+    };
+    let mut terms = backend.allocate(of_nodes.len())?;
+    backend.write(&mut terms, 0, &of_nodes)?;
+    Ok(terms)
 }

@@ -1,25 +1,31 @@
 //! The search of a graph on devices.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::host::{GraphAsk, HostGraph};
 use super::placement::Placement;
 use super::plan::{Plan, Shape, plan, query_bytes};
 use super::resident::GraphOnDevice;
+use crate::any_metric::AnyMetric;
 use crate::gpu::backend::{Backend, Device, ListsOf, MarksOf};
 use crate::gpu::error::GpuError;
 use crate::gpu::index::{Ask, DeviceSearch};
 use crate::gpu::queries::Queries;
-use crate::gpu::rescore::best_of;
+use crate::gpu::rescore::best_by;
+use crate::gpu::sides::Sides;
 use crate::gpu::start::{Filter, Resident, queries_at_once};
 use crate::gpu::threads::at_once;
 use crate::gpu::tuning::SearchTuning;
 use crate::hnsw::Hnsw;
 use crate::index::SearchStats;
 use crate::neighbor::Neighbor;
+use crate::params::SearchParams;
 use crate::strategy::Strategy;
+use crate::typed::VectorsRef;
 
 /// Walks the graph of one index.
 #[derive(Debug)]
@@ -40,15 +46,21 @@ struct Found {
     allowed: usize,
 }
 
-/// What a search is planned for.
-fn shape(host: &Hnsw, ask: &Ask<'_>) -> Shape {
-    Shape {
-        k: ask.k,
-        queries: ask.queries.len(),
-        dim: ask.vectors.dim(),
-        nodes: host.indexed().count(),
-        degree: host.base().1,
-        allowed: ask.candidates.allowed,
+impl GraphAsk<'_> {
+    fn queries(&self) -> usize {
+        self.sides.queries.len()
+    }
+
+    /// What it is planned for.
+    fn shape(&self, host: &HostGraph<'_>) -> Shape {
+        Shape {
+            k: self.k,
+            queries: self.queries(),
+            stride: self.sides.stride(),
+            nodes: host.count,
+            degree: host.degree,
+            allowed: self.allowed,
+        }
     }
 }
 
@@ -85,9 +97,9 @@ impl<B: Backend> GraphWalk<B> {
     }
 
     /// How the first device would walk the whole graph.
-    fn plan(&self, ask: &Ask<'_>, shape: &Shape) -> Option<Plan> {
+    fn plan(&self, params: &SearchParams, shape: &Shape) -> Option<Plan> {
         let first = self.devices.first()?;
-        plan(ask.params, shape, &first.backend)
+        plan(params, shape, &first.backend)
     }
 
     /// What the graph of one device has for some queries; `None` where the processor should look.
@@ -95,7 +107,7 @@ impl<B: Backend> GraphWalk<B> {
         &self,
         device: &Device<B>,
         graph: &GraphOnDevice<B>,
-        ask: &Ask<'_>,
+        ask: &GraphAsk<'_>,
         queries: &[usize],
         shape: Shape,
     ) -> Result<Option<Vec<Found>>, GpuError> {
@@ -106,7 +118,7 @@ impl<B: Backend> GraphWalk<B> {
         let Some(plan) = plan(ask.params, &shape, &device.backend) else {
             return Ok(None);
         };
-        let of_query = query_bytes(plan, ask.vectors.dim());
+        let of_query = query_bytes(plan, ask.sides.stride());
         let batch = queries_at_once(&device.budget, of_query, self.tuning);
         let mut found = Vec::with_capacity(queries.len());
         for batch in queries.chunks(batch) {
@@ -120,10 +132,10 @@ impl<B: Backend> GraphWalk<B> {
     fn found(
         &self,
         placement: &Placement<B>,
-        ask: &Ask<'_>,
+        ask: &GraphAsk<'_>,
         shape: Shape,
     ) -> Result<Option<Vec<Found>>, GpuError> {
-        let all: Vec<usize> = (0..ask.queries.len()).collect();
+        let all: Vec<usize> = (0..ask.queries()).collect();
         let on: Vec<(&Arc<Device<B>>, &GraphOnDevice<B>)> =
             self.devices.iter().zip(&placement.graphs).collect();
         if placement.copies {
@@ -159,19 +171,18 @@ impl<B: Backend> GraphWalk<B> {
 fn nearest<B: Backend>(
     device: &Device<B>,
     resident: &GraphOnDevice<B>,
-    ask: &Ask<'_>,
+    ask: &GraphAsk<'_>,
     batch: &[usize],
     plan: Plan,
 ) -> Result<Vec<Found>, GpuError> {
     let backend = &device.backend;
     let (count, [room, chosen]) = (batch.len(), plan.rooms);
-    let (metric, dim) = (ask.candidates.space.metric, ask.vectors.dim());
+    let sides = &ask.sides;
     let _held = device
         .budget
-        .reserve("a batch of queries", count * query_bytes(plan, dim))?;
-    let rows = batch.iter().map(|&query| ask.queries.row(query));
-    let mut queries = Queries::upload(backend, metric, dim, rows)?;
-    let filter = Filter::upload(device, ask)?;
+        .reserve("a batch of queries", count * query_bytes(plan, sides.stride()))?;
+    let mut queries = upload(backend, sides, batch)?;
+    let filter = Filter::of(device, ask.filter, sides.vectors.len())?;
     let mut marks = MarksOf::allocate(backend, count, plan.walk)?;
     let mut lists = ListsOf::allocate(backend, count, room)?;
     backend.write(&mut lists.counts, 0, &vec![0u32; count])?;
@@ -179,7 +190,8 @@ fn nearest<B: Backend>(
     let mut overflow = backend.allocate(1)?;
     backend.write(&mut overflow, 0, &[0u32])?;
     let graph = resident.graph(filter.bits());
-    backend.walk_graph(metric, &graph, &queries.of(), plan.walk, &mut marks, &mut lists)?;
+    let (of_batch, walk) = (queries.of(), plan.walk);
+    backend.walk_graph(sides.comparison, &graph, &of_batch, walk, &mut marks, &mut lists)?;
     let (queries_count, wanted) = (count as u32, chosen as u32);
     backend.select(
         &lists,
@@ -207,29 +219,57 @@ fn nearest<B: Backend>(
         .collect())
 }
 
-impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
-    fn rows_looked_at(&self, host: &Hnsw, ask: &Ask<'_>) -> usize {
-        let shape = shape(host, ask);
-        let plan = self.plan(ask, &shape);
+/// Uploads some queries, the numbers of which are given.
+fn upload<B: Backend>(backend: &B, sides: &Sides<'_>, batch: &[usize]) -> Result<Queries<B>, GpuError> {
+    if let (AnyMetric::Numbers(metric), VectorsRef::Floats(queries)) = (sides.metric, sides.queries) {
+        let rows = batch.iter().map(|&query| queries.row(query));
+        return Queries::upload(backend, metric, sides.dim, rows);
+    }
+    let numbers: Vec<u32> = batch.iter().map(|&query| query as u32).collect();
+    let (units, terms) = sides.query_words(&numbers);
+    Queries::of_units(backend, sides.stride(), &units, &terms)
+}
+
+/// A walk through a graph of rows of any type, on devices of any kind.
+pub(super) trait Walk: Send + Sync + fmt::Debug {
+    /// Rows that are compared with each query, about.
+    fn rows_looked_at(&self, host: &HostGraph<'_>, ask: &GraphAsk<'_>) -> usize;
+
+    /// The rows nearest to each query; `None` where the processor should look. The graph and its rows are the same in every call.
+    ///
+    /// # Errors
+    /// When a device fails, or its memory is too small.
+    fn walk(
+        &self,
+        host: &HostGraph<'_>,
+        ask: &GraphAsk<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError>;
+}
+
+impl<B: Backend> Walk for GraphWalk<B> {
+    fn rows_looked_at(&self, host: &HostGraph<'_>, ask: &GraphAsk<'_>) -> usize {
+        let shape = ask.shape(host);
+        let plan = self.plan(ask.params, &shape);
         let followed = |plan: Plan| (plan.walk.walks * plan.walk.list) as usize;
         plan.map_or(0, |plan| shape.nodes.min(followed(plan) * shape.degree))
     }
 
-    fn search(
+    fn walk(
         &self,
-        host: &Hnsw,
-        ask: &Ask<'_>,
+        host: &HostGraph<'_>,
+        ask: &GraphAsk<'_>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
-        let (k, allowed) = (ask.k, ask.candidates.allowed);
-        let shape = shape(host, ask);
+        let (k, allowed) = (ask.k, ask.allowed);
+        let shape = ask.shape(host);
         let nodes = shape.nodes;
         let wanted = k.min(allowed.unwrap_or(nodes));
-        let nothing = || vec![None; ask.queries.len()];
-        if wanted == 0 || self.plan(ask, &shape).is_none() {
+        let nothing = || vec![None; ask.queries()];
+        if wanted == 0 || self.plan(ask.params, &shape).is_none() {
             return Ok(nothing());
         }
-        let upload = || Placement::upload(&self.devices, host, ask.vectors);
+        let upload = || Placement::upload(&self.devices, host, &ask.sides);
         let placement = self.resident.get(upload)?;
         let Some(found) = self.found(&placement, ask, shape)? else {
             return Ok(nothing());
@@ -240,8 +280,7 @@ impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
             if (found.allowed as f64) < found.scored as f64 * part / 2.0 {
                 return None;
             }
-            let query = ask.queries.row(query);
-            best_of(&ask.candidates.space, query, &found.rows, k, wanted)
+            best_by(|rows, out| (ask.exact)(query, rows, out), &found.rows, k, wanted)
         });
         let best: Vec<Option<Vec<Neighbor>>> = best.collect();
         for found in best.iter().zip(&found).filter(|(best, _)| best.is_some()) {
@@ -253,5 +292,37 @@ impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
             };
         }
         Ok(best)
+    }
+}
+
+/// Calls `work` with a search of 32-bit floats as one of any type; `None` when rows and queries are not alike.
+fn with_ask<R>(ask: &Ask<'_>, work: impl FnOnce(&GraphAsk<'_>) -> R) -> Option<R> {
+    let space = &ask.candidates.space;
+    let exact = |query: usize, rows: &[u32], out: &mut [f32]| {
+        space.scorer(ask.queries.row(query)).gather(rows, out);
+    };
+    Some(work(&GraphAsk {
+        sides: Sides::by_differences(space.metric.into(), ask.vectors.into(), ask.queries.into())?,
+        k: ask.k,
+        params: ask.params,
+        filter: ask.candidates.filter(),
+        allowed: ask.candidates.allowed,
+        exact: &exact,
+    }))
+}
+
+impl<B: Backend> DeviceSearch<Hnsw> for GraphWalk<B> {
+    fn rows_looked_at(&self, host: &Hnsw, ask: &Ask<'_>) -> usize {
+        with_ask(ask, |ask| Walk::rows_looked_at(self, &HostGraph::of(host), ask)).unwrap_or(0)
+    }
+
+    fn search(
+        &self,
+        host: &Hnsw,
+        ask: &Ask<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
+        let found = with_ask(ask, |ask| self.walk(&HostGraph::of(host), ask, stats));
+        found.unwrap_or_else(|| Ok(vec![None; ask.queries.len()]))
     }
 }
