@@ -12,8 +12,19 @@ pub(super) fn best_of(
     k: usize,
     wanted: usize,
 ) -> Option<Vec<Neighbor>> {
+    let exact = |rows: &[u32], out: &mut [f32]| space.scorer(query).gather(rows, out);
+    best_by(exact, rows, k, wanted)
+}
+
+/// [`best_of`], where `exact` puts the distances of rows into as many places.
+pub(super) fn best_by(
+    exact: impl FnOnce(&[u32], &mut [f32]),
+    rows: &[u32],
+    k: usize,
+    wanted: usize,
+) -> Option<Vec<Neighbor>> {
     let mut distances = vec![0.0; rows.len()];
-    space.scorer(query).gather(rows, &mut distances);
+    exact(rows, &mut distances);
     if !distances.iter().all(|distance| distance.is_finite()) {
         return None;
     }

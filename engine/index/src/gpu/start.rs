@@ -10,6 +10,7 @@ use super::error::GpuError;
 use super::index::Ask;
 use super::parts::filter_words;
 use super::tuning::SearchTuning;
+use crate::bitset::Bitset;
 
 /// What the first search puts on a device, where it stays as long as the index.
 #[derive(Debug)]
@@ -42,10 +43,15 @@ pub(super) struct Filter<B: Backend> {
 impl<B: Backend> Filter<B> {
     /// Uploads the filter of a search, if it has one.
     pub(super) fn upload(device: &Device<B>, ask: &Ask<'_>) -> Result<Self, GpuError> {
-        let Some(allow) = ask.candidates.filter() else {
+        Self::of(device, ask.candidates.filter(), ask.vectors.len())
+    }
+
+    /// Uploads the bits of `rows` rows, if there are any.
+    pub(super) fn of(device: &Device<B>, allow: Option<&Bitset>, rows: usize) -> Result<Self, GpuError> {
+        let Some(allow) = allow else {
             return Ok(Self { words: None });
         };
-        let words = filter_words(allow, 0, ask.vectors.len());
+        let words = filter_words(allow, 0, rows);
         let reserved = device.budget.reserve("the filter of a search", 4 * words.len())?;
         let mut buffer = device.backend.allocate(words.len())?;
         device.backend.write(&mut buffer, 0, &words)?;

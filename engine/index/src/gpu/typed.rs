@@ -120,7 +120,7 @@ impl TypedBruteForce {
 
 /// Vectors of one type, row-major.
 #[derive(Debug)]
-enum OwnedVectors {
+pub(crate) enum OwnedVectors {
     Halves(Vec<u16>),
     BFloat16s(Vec<u16>),
     Int8s(Vec<i8>),
@@ -129,7 +129,7 @@ enum OwnedVectors {
 
 impl OwnedVectors {
     /// `None` when they are of several types, or of one that is not here.
-    fn of(vectors: &[VectorRef<'_>]) -> Option<Self> {
+    pub(crate) fn of(vectors: &[VectorRef<'_>]) -> Option<Self> {
         let mut all = match vectors.first()? {
             VectorRef::Halves(_) => Self::Halves(Vec::new()),
             VectorRef::BFloat16s(_) => Self::BFloat16s(Vec::new()),
@@ -152,7 +152,7 @@ impl OwnedVectors {
     }
 
     /// All of it as one vector.
-    fn only(&self) -> VectorRef<'_> {
+    pub(crate) fn only(&self) -> VectorRef<'_> {
         match self {
             Self::Halves(bits) => VectorRef::Halves(bits),
             Self::BFloat16s(bits) => VectorRef::BFloat16s(bits),
@@ -162,7 +162,7 @@ impl OwnedVectors {
     }
 
     /// All of it as `count` vectors.
-    fn rows(&self, count: usize) -> Option<VectorsRef<'_>> {
+    pub(crate) fn rows(&self, count: usize) -> Option<VectorsRef<'_>> {
         fn rows<T>(values: &[T], count: usize) -> Option<Rows<'_, T>> {
             Rows::new(values, values.len().checked_div(count)?).ok()
         }

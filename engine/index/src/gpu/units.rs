@@ -11,7 +11,7 @@
 
 use super::threads::for_chunks;
 use crate::kernels::narrow::{bfloat16_to_f32, half_to_f32};
-use crate::typed::{ElementType, Rows, VectorRef, VectorsRef};
+use crate::typed::{ElementType, VectorRef, VectorsRef};
 
 /// Most dimensions of integers whose sums a kernel can hold.
 const MOST_INT8: usize = 32_768;
@@ -33,6 +33,11 @@ impl ElementType {
             Self::Float | Self::Int8 | Self::Bit => stride,
             Self::Half | Self::BFloat16 => stride / 2,
         }
+    }
+
+    /// Words of a row of `stride` units in inverted lists, where rows lie in chunks of four words.
+    pub fn list_words(self, stride: usize) -> usize {
+        self.row_words(stride).next_multiple_of(4)
     }
 
     /// Whether sums are whole numbers, and distances on a device those on a processor.
@@ -100,43 +105,34 @@ pub(super) fn query_units(query: VectorRef<'_>, stride: usize) -> Vec<u32> {
     units
 }
 
-/// The `count` rows from `first` on as they lie on a device, `row_words` for each.
-pub(super) fn packed(vectors: VectorsRef<'_>, first: usize, count: usize, row_words: usize) -> Vec<u32> {
-    match vectors {
-        VectorsRef::Floats(rows) => packed_by(row_words, count, |row, out| {
-            for (word, value) in out.iter_mut().zip(rows.row(first + row)) {
+/// A row as it lies on a device, the words after it left as they are.
+pub(super) fn pack(row: VectorRef<'_>, out: &mut [u32]) {
+    match row {
+        VectorRef::Floats(values) => {
+            for (word, value) in out.iter_mut().zip(values) {
                 *word = value.to_bits();
             }
-        }),
-        VectorsRef::Halves(rows) | VectorsRef::BFloat16s(rows) => {
-            packed_small(rows, (first, count), row_words, u32::from, 16)
         }
-        VectorsRef::Int8s(rows) => {
-            packed_small(rows, (first, count), row_words, |value| u32::from(value as u8), 8)
-        }
-        VectorsRef::Bits(rows) => packed_small(rows, (first, count), row_words, u32::from, 8),
-        VectorsRef::Sparse(_) | VectorsRef::Lists(_) => Vec::new(),
+        VectorRef::Halves(bits) | VectorRef::BFloat16s(bits) => pack_small(bits, u32::from, 16, out),
+        VectorRef::Int8s(values) => pack_small(values, |value| u32::from(value as u8), 8, out),
+        VectorRef::Bits(bytes) => pack_small(bytes, u32::from, 8, out),
+        VectorRef::Sparse(_) | VectorRef::Terms(_) | VectorRef::List(_) => {}
     }
 }
 
-fn packed_by(row_words: usize, count: usize, fill: impl Fn(usize, &mut [u32]) + Sync) -> Vec<u32> {
+/// The `count` rows from `first` on as they lie on a device, `row_words` for each.
+pub(super) fn packed(vectors: VectorsRef<'_>, first: usize, count: usize, row_words: usize) -> Vec<u32> {
     let mut words = vec![0; count * row_words];
-    for_chunks(&mut words, row_words, fill);
+    for_chunks(&mut words, row_words, |row, out| {
+        pack(vectors.row(first + row), out)
+    });
     words
 }
 
-fn packed_small<T: Copy + Sync>(
-    rows: Rows<'_, T>,
-    (first, count): (usize, usize),
-    row_words: usize,
-    to_word: impl Fn(T) -> u32 + Sync,
-    bits: usize,
-) -> Vec<u32> {
-    packed_by(row_words, count, |row, out| {
-        for (word, some) in out.iter_mut().zip(rows.row(first + row).chunks(32 / bits)) {
-            *word = joined(some, &to_word, bits);
-        }
-    })
+fn pack_small<T: Copy>(values: &[T], to_word: impl Fn(T) -> u32, bits: usize, out: &mut [u32]) {
+    for (word, some) in out.iter_mut().zip(values.chunks(32 / bits)) {
+        *word = joined(some, &to_word, bits);
+    }
 }
 
 fn words_of<T: Copy>(values: &[T], to_word: impl Fn(T) -> u32, bits: usize) -> Vec<u32> {
@@ -153,6 +149,7 @@ fn joined<T: Copy>(values: &[T], to_word: impl Fn(T) -> u32, bits: usize) -> u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::typed::Rows;
     use crate::vectors::Vectors;
 
     #[test]
@@ -187,6 +184,7 @@ mod tests {
         ] {
             assert_eq!(element.stride(dim), stride, "{element:?} {dim}");
             assert_eq!(element.row_words(stride), words, "{element:?} {dim}");
+            assert_eq!(element.list_words(stride), words.next_multiple_of(4));
         }
         assert!(!ElementType::Int8.has_room_for(32_769) && ElementType::Bit.has_room_for(1 << 18));
     }

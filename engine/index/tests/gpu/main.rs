@@ -21,3 +21,4 @@ mod several_walks;
 mod transfers;
 mod typed;
 mod typed_kernels;
+mod typed_lists;

@@ -22,13 +22,17 @@ fn comparisons(element: ElementType) -> &'static [Comparison] {
 }
 
 /// A row and the same as a query, `stride` units of it.
-fn vector(rng: &mut Rng, element: ElementType, stride: usize) -> (Vec<u32>, Vec<u32>) {
+pub fn vector(rng: &mut Rng, element: ElementType, stride: usize) -> (Vec<u32>, Vec<u32>) {
     match element {
         ElementType::Int8 | ElementType::Bit => {
             let words: Vec<u32> = (0..stride).map(|_| rng.bits() as u32).collect();
             (words.clone(), words)
         }
-        ElementType::Float | ElementType::Half | ElementType::BFloat16 => {
+        ElementType::Float => {
+            let words: Vec<u32> = rng.integers(stride).iter().map(|value| value.to_bits()).collect();
+            (words.clone(), words)
+        }
+        ElementType::Half | ElementType::BFloat16 => {
             let values = rng.integers(stride);
             let narrow = |value: f32| {
                 if element == ElementType::Half {
@@ -47,7 +51,7 @@ fn vector(rng: &mut Rng, element: ElementType, stride: usize) -> (Vec<u32>, Vec<
     }
 }
 
-fn query_term(element: ElementType, comparison: Comparison, units: &[u32]) -> u32 {
+pub fn query_term(element: ElementType, comparison: Comparison, units: &[u32]) -> u32 {
     let bytes = || units.iter().flat_map(|unit| unit.to_le_bytes());
     let cosine = comparison == Comparison::Cosine;
     let of_length = |square: f32| {

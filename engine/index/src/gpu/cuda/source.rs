@@ -3,7 +3,8 @@
 use crate::gpu::backend::ElementType;
 
 /// Kernels that there are for rows of every type.
-const OF_EVERY_TYPE: [&str; 5] = [
+const OF_EVERY_TYPE: [&str; 6] = [
+    "scan_lists",
     "row_terms",
     "candidates_128",
     "candidates_32",
@@ -11,11 +12,10 @@ const OF_EVERY_TYPE: [&str; 5] = [
     "candidates_1",
 ];
 /// The others.
-const OF_FLOATS: [&str; 9] = [
+const OF_FLOATS: [&str; 8] = [
     "select_k",
     "nearest_128",
     "list_means",
-    "scan_lists",
     "nearest_words",
     "code_tables",
     "scan_codes",
@@ -70,13 +70,13 @@ pub fn source(elements: &[ElementType]) -> String {
         include_str!("../kernels/elements.cuh"),
         include_str!("../kernels/terms.cu"),
         include_str!("../kernels/candidates.cu"),
+        include_str!("../kernels/lists.cu"),
     );
     if elements.contains(&ElementType::Float) {
         source += concat!(
             include_str!("../kernels/select.cu"),
             include_str!("../kernels/nearest.cu"),
             include_str!("../kernels/means.cu"),
-            include_str!("../kernels/lists.cu"),
             include_str!("../kernels/codes.cu"),
             include_str!("../kernels/graph.cu"),
         );
