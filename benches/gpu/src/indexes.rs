@@ -19,11 +19,11 @@ use crate::data::clusters;
 use crate::speed::Shape;
 
 /// Queries of which the recall is told.
-const RECALL_QUERIES: usize = 1000;
+pub const RECALL_QUERIES: usize = 1000;
 /// Rows, lists and queries that are checked.
-const CHECKED: [usize; 3] = [4000, 30, 40];
+pub const CHECKED: [usize; 3] = [4000, 30, 40];
 /// Always on the device.
-const TUNING: SearchTuning = SearchTuning {
+pub const TUNING: SearchTuning = SearchTuning {
     queries: 4096,
     least_work: 0,
 };
@@ -163,7 +163,8 @@ fn exact<B: Backend>(
     Ok(search.search(base, queries, k, None, &mut stats, &mut rounds)?)
 }
 
-fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
+/// The part of the wanted rows that were found, or others as near.
+pub fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         let worst = exact.last().map_or(f32::NEG_INFINITY, |last| last.distance);
@@ -174,7 +175,7 @@ fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
 }
 
 /// Seconds of one call, the median of several.
-fn median(least: f64, mut call: impl FnMut()) -> f64 {
+pub fn median(least: f64, mut call: impl FnMut()) -> f64 {
     let mut seconds = Vec::new();
     let started = Instant::now();
     while seconds.len() < 3 || started.elapsed().as_secs_f64() < least {

@@ -80,7 +80,11 @@ impl Type {
 impl Drawn {
     /// Rows of about normal distribution: integers are 40 times as large, and bits are set where a number is positive.
     pub fn new(of: Type, rows: usize, dim: usize, seed: u64) -> Self {
-        let floats = normals(rows * dim, seed);
+        Self::of(of, dim, normals(rows * dim, seed))
+    }
+
+    /// Vectors of these numbers, in the same way.
+    pub fn of(of: Type, dim: usize, floats: Vec<f32>) -> Self {
         let values = match of {
             Type::F32 => Values::Floats(floats),
             Type::F16 => Values::Halves(floats.par_iter().map(|&value| half(value)).collect()),
