@@ -17,6 +17,7 @@ mod data;
 mod indexes;
 mod speed;
 mod truth;
+mod typed_lists;
 mod types;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use elanus_index::gpu::{Backend, Device, PqParams};
 
 use crate::ceilings::Ceilings;
 use crate::indexes::Family;
+use crate::typed_lists::Lists;
 use crate::types::Type;
 
 /// Searches on a GPU: are they right, and how near to what the device can do?
@@ -45,7 +47,7 @@ struct Arguments {
     /// Rows wanted for each query.
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Type of the vectors; those of lists are 32-bit floats.
+    /// Type of the vectors; those of GPU_IVF_FLAT and GPU_IVF_PQ are numbers.
     #[arg(long = "type", value_enum, default_value = "f32")]
     of: Type,
     /// Metric of the measurement: L2, IP or COSINE, of bits HAMMING or JACCARD; the first of them by default.
@@ -144,8 +146,14 @@ fn measure<B: Backend + 'static>(
     if of == Type::F32 {
         truth::check(device, arguments.check_rows, arguments.k, seed)?;
     } else {
-        ensure!(arguments.nlist.is_none(), "--nlist is for --type f32");
+        ensure!(
+            of != Type::Bit || arguments.nlist.is_none(),
+            "--nlist is for vectors of numbers"
+        );
         types::check(device, of, arguments.check_rows, arguments.k, seed)?;
+        if of != Type::Bit {
+            typed_lists::check(device, of, arguments.k, seed)?;
+        }
     }
     indexes::check(device, of, arguments.k, seed)?;
     if arguments.check_only {
@@ -160,6 +168,15 @@ fn measure<B: Backend + 'static>(
         seconds: arguments.seconds,
     };
     speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;
+    if let Some(nlist) = arguments.nlist.filter(|_| of != Type::F32) {
+        let codes = arguments.m.map(|m| (m, arguments.nbits));
+        for codes in [None].into_iter().chain(codes.map(Some)) {
+            let nprobe = &arguments.nprobe;
+            let lists = Lists { nlist, codes, nprobe };
+            typed_lists::measure(device, &shape, lists, &arguments.queries, seed, ceilings)?;
+        }
+        return Ok(());
+    }
     let lists = arguments
         .nlist
         .map(|nlist| Family::Lists(nlist, &arguments.nprobe));

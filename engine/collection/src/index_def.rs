@@ -495,10 +495,10 @@ fn types_of(data_type: &DataType) -> &'static [&'static str] {
 /// Types of indexes on a GPU on vectors of a type other than 32-bit floats, whose types are all there are.
 fn device_types_of(data_type: &DataType) -> &'static [&'static str] {
     match data_type {
-        DataType::Float16Vector { .. }
-        | DataType::BFloat16Vector { .. }
-        | DataType::Int8Vector { .. }
-        | DataType::BinaryVector { .. } => &["GPU_BRUTE_FORCE", "GPU_CAGRA"],
+        DataType::Float16Vector { .. } | DataType::BFloat16Vector { .. } | DataType::Int8Vector { .. } => {
+            &["GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT", "GPU_IVF_PQ"]
+        }
+        DataType::BinaryVector { .. } => &["GPU_BRUTE_FORCE", "GPU_CAGRA"],
         DataType::FloatVector { .. }
         | DataType::SparseFloatVector
         | DataType::VectorArray { .. }
@@ -656,7 +656,23 @@ mod tests {
                 let known = |text: &String| text.contains("it needs a GPU");
                 assert!(of_device.as_ref().err().is_none_or(known), "{of_device:?}");
             }
-            assert!(error(data_type, "GPU_IVF_PQ", None).contains("not supported: index type GPU_IVF_PQ"));
+        }
+        for data_type in [
+            half(),
+            DataType::BFloat16Vector { dim: 4 },
+            DataType::Int8Vector { dim: 4 },
+        ] {
+            let of_device = check(data_type.clone(), "GPU_IVF_FLAT", None).map_err(|e| e.to_string());
+            let known = |text: &String| text.contains("it needs a GPU");
+            assert!(of_device.as_ref().err().is_none_or(known), "{of_device:?}");
+            assert!(error(data_type, "GPU_IVF_PQ", None).contains("param 'm' not exist in json"));
+        }
+        for index_type in ["GPU_IVF_FLAT", "GPU_IVF_PQ"] {
+            let text = error(bits(), index_type, None);
+            assert!(
+                text.contains(&format!("not supported: index type {index_type}")),
+                "{text}"
+            );
         }
         for data_type in [half(), DataType::FloatVector { dim: 4 }] {
             assert!(

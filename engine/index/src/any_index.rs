@@ -36,7 +36,7 @@ pub enum AnyIndex {
     Dense(Arc<dyn VectorIndex>),
     /// Of dense vectors of other types.
     Typed(Arc<TypedIndex>),
-    /// Lists of 16-bit floats.
+    /// Lists of 16-bit floats or 8-bit integers.
     TypedLists(Arc<TypedLists>),
     /// Lists of bit vectors.
     BitLists(Arc<BitLists>),
@@ -403,12 +403,8 @@ impl AnyIndex {
                 index.kind(),
                 IndexKind::Flat | IndexKind::GpuBruteForce | IndexKind::GpuCagra
             ),
-            Self::TypedLists(_)
-            | Self::BitLists(_)
-            | Self::MinHash(_)
-            | Self::Disk(_)
-            | Self::Sparse(_)
-            | Self::Lists(_) => false,
+            Self::TypedLists(index) => index.is_of_gpu(),
+            Self::BitLists(_) | Self::MinHash(_) | Self::Disk(_) | Self::Sparse(_) | Self::Lists(_) => false,
         }
     }
 
@@ -427,6 +423,9 @@ impl AnyIndex {
     ) -> Result<Vec<Vec<Neighbor>>, PairError> {
         match (self, vectors) {
             (Self::Typed(index), _) => {
+                return index.search_batch(vectors, queries, k, params, allow, stats);
+            }
+            (Self::TypedLists(index), _) => {
                 return index.search_batch(vectors, queries, k, params, allow, stats);
             }
             (Self::Dense(index), VectorsRef::Floats(vectors)) if index.dim() == vectors.dim() => {

@@ -5,7 +5,7 @@
 //! ```text
 //!   2 x the finished index       links and codes while they are made, and their serialized form
 //!   + samples                    rows that centroids and codewords are learnt from, as 32-bit floats
-//!   + a copy as 32-bit floats    lists of 16-bit floats, and links of GPU_CAGRA, are made of the widened rows
+//!   + a copy as 32-bit floats    lists, and links of GPU_CAGRA, of other types are made of the widened rows
 //! ```
 //!
 //! which is an upper bound, and not many times what is taken (`tests/memory`).

@@ -77,6 +77,19 @@ impl Comparison {
         }
     }
 
+    /// The one by which lists of numbers of a type are scanned: L2 by differences, of integers by products, which are exact.
+    pub(super) fn of_lists(element: ElementType, metric: Metric) -> Self {
+        Self::new(metric, !element.is_exact())
+    }
+
+    /// Whether a distance needs a term of each row.
+    pub fn has_row_terms(self) -> bool {
+        match self {
+            Self::L2 | Self::Cosine | Self::Jaccard => true,
+            Self::Ip | Self::L2Direct | Self::Hamming => false,
+        }
+    }
+
     /// The one of any metric that rows on a device have.
     pub fn of(metric: AnyMetric, far: bool) -> Option<Self> {
         match metric {
@@ -150,13 +163,13 @@ impl<B> ListsOf<B> {
     }
 }
 
-/// Rows of inverted lists on a device, in groups of [`GROUP`] rows of one list. Float `4 c + i` of place `p` of group `g` is at
-/// `4 ((g * stride / 4 + c) * GROUP + p) + i`.
+/// Rows of inverted lists on a device, in groups of [`GROUP`] rows of one list, `words` words for each row, see
+/// [`ElementType::list_words`]. Word `4 c + i` of place `p` of group `g` is at `4 ((g * words / 4 + c) * GROUP + p) + i`.
 #[derive(Debug)]
 pub struct InvertedOf<'a, B> {
     /// The rows, zeros after the dimension and in places without a row.
     pub data: &'a B,
-    /// The inverse length of each place's row under COSINE, else one word.
+    /// What [`Backend::row_terms`] says of each place's row where [`Comparison::has_row_terms`], else one word.
     pub terms: &'a B,
     /// The row of each place; [`NO_ROW`] where there is none.
     pub numbers: &'a B,
@@ -454,14 +467,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
         means: &mut Self::Buffer,
     ) -> Result<(), GpuError>;
 
-    /// Compares each query with the rows of its lists, by differences under L2, and appends those that are allowed and not
-    /// beyond its bound. `seen[query]` grows by all that are allowed. What is no number counts as infinitely near.
+    /// Compares each query with the rows of its lists, and appends those that are allowed and not beyond its bound. `seen[query]`
+    /// grows by all that are allowed. What is no number counts as infinitely near.
     ///
     /// # Errors
     /// As the driver says.
     fn scan_lists(
         &self,
-        metric: Metric,
+        element_and_comparison: (ElementType, Comparison),
         inverted: &InvertedOf<'_, Self::Buffer>,
         queries: &QueriesOf<'_, Self::Buffer>,
         probes: &ProbesOf<'_, Self::Buffer>,

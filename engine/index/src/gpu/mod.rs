@@ -75,11 +75,12 @@ pub(crate) use graph::{HostGraph, Linked, TypedWalk, TypedWalkAsk, links};
 pub use graph::{cagra_on, typed_cagra_on};
 pub(crate) use index::{GpuBruteForce, GpuCagra, GpuIvfFlat, GpuIvfPq};
 pub use ivf::params::PqParams;
-pub use ivf::{ivf_flat_on, ivf_pq_on};
+pub(crate) use ivf::{DeviceLists, ListAsk};
+pub use ivf::{ivf_flat_on, ivf_pq_on, typed_lists_on};
 pub use offer::{GpuIndex, Offer, set_fallback};
 pub use shards::Shards;
 pub use tuning::SearchTuning;
-pub(crate) use typed::{TypedAsk, TypedBruteForce};
+pub(crate) use typed::{OwnedVectors, TypedAsk, TypedBruteForce};
 
 /// Numbers of the devices that share the work.
 static DEVICES: parking_lot::Mutex<DeviceList> = parking_lot::Mutex::new(DeviceList(Vec::new()));

@@ -1,22 +1,9 @@
 //! Exact distances of what a device proposes, on the processor.
 
 use crate::neighbor::{Neighbor, TopK};
-use crate::scorer::Space;
 
-/// The best `k` of a query's candidates by their exact distances; `None` when the processor should look: there are fewer than
-/// `wanted`, or numbers among them that a device and a processor may order differently.
-pub(super) fn best_of(
-    space: &Space<'_>,
-    query: &[f32],
-    rows: &[u32],
-    k: usize,
-    wanted: usize,
-) -> Option<Vec<Neighbor>> {
-    let exact = |rows: &[u32], out: &mut [f32]| space.scorer(query).gather(rows, out);
-    best_by(exact, rows, k, wanted)
-}
-
-/// [`best_of`], where `exact` puts the distances of rows into as many places.
+/// The best `k` of a query's candidates by their exact distances, which `exact` puts into as many places; `None` when the processor
+/// should look: there are fewer than `wanted`, or numbers among them that a device and a processor may order differently.
 pub(super) fn best_by(
     exact: impl FnOnce(&[u32], &mut [f32]),
     rows: &[u32],

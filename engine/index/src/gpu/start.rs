@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use super::backend::{Backend, Device};
 use super::budget::{Budget, Reservation};
 use super::error::GpuError;
-use super::index::Ask;
 use super::parts::filter_words;
 use super::tuning::SearchTuning;
 use crate::bitset::Bitset;
@@ -41,11 +40,6 @@ pub(super) struct Filter<B: Backend> {
 }
 
 impl<B: Backend> Filter<B> {
-    /// Uploads the filter of a search, if it has one.
-    pub(super) fn upload(device: &Device<B>, ask: &Ask<'_>) -> Result<Self, GpuError> {
-        Self::of(device, ask.candidates.filter(), ask.vectors.len())
-    }
-
     /// Uploads the bits of `rows` rows, if there are any.
     pub(super) fn of(device: &Device<B>, allow: Option<&Bitset>, rows: usize) -> Result<Self, GpuError> {
         let Some(allow) = allow else {

@@ -277,25 +277,22 @@ impl Backend for Twin {
 
     fn scan_lists(
         &self,
-        metric: Metric,
+        of: (ElementType, Comparison),
         inverted: &InvertedOf<'_, Vec<u32>>,
         queries: &QueriesOf<'_, Vec<u32>>,
         probes: &ProbesOf<'_, Vec<u32>>,
         seen: &mut Vec<u32>,
         lists: &mut ListsOf<Vec<u32>>,
     ) -> Result<(), GpuError> {
-        let (stride, comparison) = (queries.stride as usize, Comparison::new(metric, true));
-        let lists_scanned = |place: Place| -> Result<f32, GpuError> {
-            let row = row_of(inverted.data, place.at, stride).ok_or_else(|| outside("scan_lists"))?;
-            let sum = match metric {
-                Metric::L2 => squared_differences(place.vector, &row),
-                Metric::Ip | Metric::Cosine => dot(place.vector, &row),
-            };
-            let at = if metric == Metric::Cosine { place.at } else { 0 };
-            let query_term = term(queries.terms, place.query);
-            Ok(distance(comparison, sum, query_term, term(inverted.terms, at)))
-        };
-        scan(inverted, queries, probes, (seen, lists), lists_scanned)
+        let (element, comparison) = of;
+        let words = element.list_words(queries.stride as usize);
+        scan(inverted, queries, probes, (seen, lists), |place| {
+            let at = if comparison.has_row_terms() { place.at } else { 0 };
+            let row = row_of(inverted.data, place.at, words);
+            let terms = queries.terms.get(place.query).zip(inverted.terms.get(at));
+            let (row, (&query_term, &row_term)) = row.zip(terms).ok_or_else(|| outside("scan_lists"))?;
+            Ok(compared(of, (place.vector, query_term), (&row, row_term)))
+        })
     }
 
     fn nearest_words(
@@ -439,12 +436,12 @@ pub(super) fn scan(
     Ok(())
 }
 
-/// The row at a place of interleaved groups.
-fn row_of(data: &[u32], place: usize, stride: usize) -> Option<Vec<u32>> {
+/// The words of the row at a place of interleaved groups.
+fn row_of(data: &[u32], place: usize, words: usize) -> Option<Vec<u32>> {
     let (group, lane) = (place / GROUP, place % GROUP);
-    let mut row = Vec::with_capacity(stride);
-    for chunk in 0..stride / 4 {
-        let at = 4 * ((group * (stride / 4) + chunk) * GROUP + lane);
+    let mut row = Vec::with_capacity(words);
+    for chunk in 0..words / 4 {
+        let at = 4 * ((group * (words / 4) + chunk) * GROUP + lane);
         row.extend_from_slice(data.get(at..at + 4)?);
     }
     Some(row)

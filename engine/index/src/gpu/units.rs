@@ -35,6 +35,11 @@ impl ElementType {
         }
     }
 
+    /// Words of a row of `stride` units in inverted lists, where rows lie in chunks of four words.
+    pub fn list_words(self, stride: usize) -> usize {
+        self.row_words(stride).next_multiple_of(4)
+    }
+
     /// Whether sums are whole numbers, and distances on a device those on a processor.
     pub(super) fn is_exact(self) -> bool {
         match self {
@@ -179,6 +184,7 @@ mod tests {
         ] {
             assert_eq!(element.stride(dim), stride, "{element:?} {dim}");
             assert_eq!(element.row_words(stride), words, "{element:?} {dim}");
+            assert_eq!(element.list_words(stride), words.next_multiple_of(4));
         }
         assert!(!ElementType::Int8.has_room_for(32_769) && ElementType::Bit.has_room_for(1 << 18));
     }

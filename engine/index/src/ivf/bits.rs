@@ -28,8 +28,6 @@ const SAMPLE_PER_LIST: usize = 64;
 const ITERATIONS: usize = 8;
 /// Rows that find their list between two looks at the cancel flag.
 const SLAB_ROWS: usize = 16_384;
-/// Rows scored between two looks at the heap.
-const CHUNK: usize = 256;
 /// What a row of a list costs to score, in distances of a scan.
 const ROW_COST: f64 = 2.0;
 /// Arrays of a blob before those of the members.

@@ -21,7 +21,7 @@
 //! | `reservoir` | the best by estimates |
 //! | `search` | the search of lists |
 //! | `batch` | many searches, list by list |
-//! | `typed` | the same families on halves and bfloat16s |
+//! | `typed` | the same families on halves, bfloat16s and 8-bit integers |
 //! | `bits` | BIN_IVF_FLAT |
 //! | `bounds` | what a code says for sure of a distance |
 //! | this one | IVF_FLAT |

@@ -6,8 +6,8 @@
 //! | type | one element | metrics | indexes |
 //! |---|---|---|---|
 //! | floats | `f32` | L2, IP, COSINE | all but the inverted one |
-//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN, GPU_BRUTE_FORCE, GPU_CAGRA |
-//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW, GPU_BRUTE_FORCE, GPU_CAGRA |
+//! | halves, bfloat16s | `u16` bits | L2, IP, COSINE | FLAT, HNSW, the IVF families, DISKANN, all of a GPU |
+//! | integers | `i8` | L2, IP, COSINE | FLAT, HNSW, all of a GPU |
 //! | bits | eight in a `u8` | HAMMING, JACCARD | FLAT, HNSW, IVF_FLAT, GPU_BRUTE_FORCE, GPU_CAGRA |
 //! | signatures | the same | MHJACCARD | MINHASH_LSH |
 //! | sparse | ascending `u32` index and `f32` value | L2, IP, COSINE; BM25 with a query of term weights | the inverted one |
@@ -39,7 +39,7 @@ pub use index::TypedIndex;
 pub(crate) use index::element_of;
 pub use list_index::ListIndex;
 pub use lists::{Elements, VectorLists};
-pub(crate) use points::{BitPoints, Narrow, NumberPoints, inverse_norms};
+pub(crate) use points::{BitPoints, Int8, Narrow, NumberPoints, inverse_norms};
 pub use scorer::Scorer;
 pub use sparse::{SparseVector, SparseVectors};
 

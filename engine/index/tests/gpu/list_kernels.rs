@@ -5,8 +5,9 @@ use elanus_index::gpu::backend::{
 };
 use elanus_index::gpu::twin::Twin;
 
-use crate::data::{METRICS, Rng};
+use crate::data::Rng;
 use crate::device::lend;
+use crate::typed_kernels::{query_term, vector};
 
 pub fn put<B: Backend, W: Word>(backend: &B, values: &[W]) -> B::Buffer {
     let mut buffer = backend.allocate(values.len().max(1)).unwrap();
@@ -129,14 +130,15 @@ fn means_are_those_of_the_twin_and_of_empty_lists_stay() {
 
 /// Lists of rows `0..`, interleaved.
 struct Inverted {
-    data: Vec<f32>,
-    terms: Vec<f32>,
+    data: Vec<u32>,
+    terms: Vec<u32>,
     numbers: Vec<u32>,
     starts: Vec<u32>,
 }
 
 impl Inverted {
-    fn new(rows: &[f32], stride: usize, sizes: &[usize]) -> Self {
+    /// `rows` are the words of each row, and its term.
+    fn new(rows: &[(Vec<u32>, u32)], words: usize, sizes: &[usize]) -> Self {
         let (mut numbers, mut starts, mut next) = (Vec::new(), vec![0], 0u32);
         for &size in sizes {
             numbers.extend(next..next + size as u32);
@@ -144,14 +146,14 @@ impl Inverted {
             starts.push((numbers.len() / GROUP) as u32);
             next += size as u32;
         }
-        let mut data = vec![0.0; numbers.len() * stride];
-        let mut terms = vec![0.0; numbers.len().max(1)];
+        let mut data = vec![0; numbers.len() * words];
+        let mut terms = vec![0; numbers.len().max(1)];
         for (place, &row) in numbers.iter().enumerate().filter(|place| *place.1 != NO_ROW) {
-            let row = &rows[row as usize * stride..][..stride];
-            terms[place] = 1.0 / row.iter().map(|x| x * x).sum::<f32>().sqrt();
-            for (at, &value) in row.iter().enumerate() {
-                let chunk = place / GROUP * (stride / 4) + at / 4;
-                data[4 * (chunk * GROUP + place % GROUP) + at % 4] = value;
+            let (row, term) = &rows[row as usize];
+            terms[place] = *term;
+            for (at, &word) in row.iter().enumerate() {
+                let chunk = place / GROUP * (words / 4) + at / 4;
+                data[4 * (chunk * GROUP + place % GROUP) + at % 4] = word;
             }
         }
         Self {
@@ -165,8 +167,10 @@ impl Inverted {
 
 /// What a scan is given besides the lists.
 struct Scan {
-    queries: Vec<f32>,
-    terms: Vec<f32>,
+    of: (ElementType, Comparison),
+    stride: usize,
+    queries: Vec<u32>,
+    terms: Vec<u32>,
     bounds: Vec<f32>,
     probes: Vec<u32>,
     first: u32,
@@ -178,13 +182,7 @@ struct Scan {
 /// Sorted lists of (row, distance bits), how many were counted, and how many were seen.
 type Scanned = (Vec<Vec<(u32, u32)>>, Vec<u32>, Vec<u32>);
 
-fn scan<B: Backend>(
-    backend: &B,
-    metric: elanus_index::Metric,
-    stride: usize,
-    inverted: &Inverted,
-    scan: &Scan,
-) -> Scanned {
+fn scan<B: Backend>(backend: &B, inverted: &Inverted, scan: &Scan) -> Scanned {
     let queries = scan.bounds.len();
     let (data, terms) = (put(backend, &inverted.data), put(backend, &inverted.terms));
     let (numbers, starts) = (put(backend, &inverted.numbers), put(backend, &inverted.starts));
@@ -205,7 +203,7 @@ fn scan<B: Backend>(
         terms: &query_terms,
         bounds: &bounds,
         count: queries as u32,
-        stride: stride as u32,
+        stride: scan.stride as u32,
     };
     let of_probes = ProbesOf {
         lists: &probes,
@@ -221,7 +219,7 @@ fn scan<B: Backend>(
         room: scan.room as u32,
     };
     backend
-        .scan_lists(metric, &of_lists, &of_queries, &of_probes, &mut seen, &mut lists)
+        .scan_lists(scan.of, &of_lists, &of_queries, &of_probes, &mut seen, &mut lists)
         .unwrap();
     let places = queries * scan.room;
     let (mut distances, mut rows) = (vec![0u32; places], vec![0u32; places]);
@@ -239,24 +237,46 @@ fn scan<B: Backend>(
     (found.collect(), counts, looked_at)
 }
 
-/// Lists of every length around that of a group, one long enough for several blocks.
+/// How lists of a type are scanned.
+fn comparisons(element: ElementType) -> &'static [Comparison] {
+    match element {
+        ElementType::Float | ElementType::Half | ElementType::BFloat16 => {
+            &[Comparison::L2Direct, Comparison::Ip, Comparison::Cosine]
+        }
+        ElementType::Int8 => &[Comparison::L2, Comparison::Ip, Comparison::Cosine],
+        ElementType::Bit => &[Comparison::Hamming, Comparison::Jaccard],
+    }
+}
+
+/// Lists of every length around that of a group, one long enough for several blocks; rows that end in the middle of 16 bytes. A row
+/// that is as near as the bound is found, whatever the type.
 #[test]
-fn scans_are_those_of_the_twin() {
+fn scans_of_every_type_are_those_of_the_twin() {
     let Some(lent) = lend() else { return };
     let sizes = [0usize, 1, 31, 32, 33, 64, 1100, 5];
     let total = sizes.iter().sum::<usize>();
     let mut rng = Rng(13);
-    for (turn, stride) in [4usize, 12, 20].into_iter().enumerate() {
-        let rows: Vec<f32> = rng.integers(total * stride).iter().map(|x| x + 0.5).collect();
-        let inverted = Inverted::new(&rows, stride, &sizes);
-        for queries in [1usize, 3] {
-            for metric in METRICS {
-                for percent in [100, 40, 2] {
-                    lent.set_seed((turn + percent) as u64 % 4);
-                    let asked = rng.integers(queries * stride);
-                    let terms = asked
-                        .chunks_exact(stride)
-                        .map(|row| 1.0 / row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1.0));
+    let mut case_number = 0;
+    for element in ElementType::ALL {
+        for stride in [4usize, 12, 20] {
+            for &comparison in comparisons(element) {
+                let term = |units: &[u32]| match units.iter().all(|&unit| unit << 1 == 0) {
+                    true => 0,
+                    false => query_term(element, comparison, units),
+                };
+                let mut row = || {
+                    let (words, units) = vector(&mut rng, element, stride);
+                    (words, term(&units))
+                };
+                let rows: Vec<(Vec<u32>, u32)> = (0..total).map(|_| row()).collect();
+                let inverted = Inverted::new(&rows, element.list_words(stride), &sizes);
+                for queries in [1usize, 3] {
+                    case_number += 1;
+                    lent.set_seed(case_number % 4);
+                    let asked: Vec<Vec<u32>> = (0..queries)
+                        .map(|_| vector(&mut rng, element, stride).1)
+                        .collect();
+                    let percent = [100, 40, 2][case_number as usize % 3];
                     let words = (0..total.div_ceil(32)).map(|_| {
                         (0..32).fold(0u32, |word, bit| {
                             word | u32::from(rng.below(100) < percent) << bit
@@ -265,9 +285,11 @@ fn scans_are_those_of_the_twin() {
                     let words: Vec<u32> = words.collect();
                     let probes =
                         (0..queries).flat_map(|query| (0..8).map(move |list| (list * 3 + query as u32) % 8));
-                    let case = Scan {
-                        terms: terms.collect(),
-                        queries: asked,
+                    let mut case = Scan {
+                        of: (element, comparison),
+                        stride,
+                        terms: asked.iter().map(|units| term(units)).collect(),
+                        queries: asked.concat(),
                         bounds: (0..queries)
                             .map(|query| [f32::INFINITY, 0.1, f32::NEG_INFINITY][query % 3])
                             .collect(),
@@ -277,13 +299,18 @@ fn scans_are_those_of_the_twin() {
                         allow: (percent < 100).then_some(words),
                         room: total,
                     };
-                    let expected = scan(&Twin::new(), metric, stride, &inverted, &case);
-                    let got = scan(&lent.device.backend, metric, stride, &inverted, &case);
-                    assert_eq!(
-                        got, expected,
-                        "{metric}, {queries} queries x {stride}, {percent} %"
-                    );
+                    let what =
+                        format!("{element:?} {comparison:?}, {queries} queries x {stride}, {percent} %");
+                    let expected = scan(&Twin::new(), &inverted, &case);
+                    let got = scan(&lent.device.backend, &inverted, &case);
+                    assert_eq!(got, expected, "{what}");
                     assert!(percent < 100 || got.2[0] > 1000, "the long list was looked at");
+                    let (row, bound) = got.0[0][got.0[0].len() / 2];
+                    case.bounds[0] = f32::from_bits(bound);
+                    let expected = scan(&Twin::new(), &inverted, &case);
+                    let got = scan(&lent.device.backend, &inverted, &case);
+                    assert_eq!(got, expected, "{what}, with a bound");
+                    assert!(got.0[0].contains(&(row, bound)), "{what}, with a bound");
                 }
             }
         }

@@ -22,3 +22,4 @@ mod transfers;
 mod typed;
 mod typed_graphs;
 mod typed_kernels;
+mod typed_lists;

@@ -560,9 +560,6 @@ fn what_a_type_does_not_have_is_refused() {
                 AnyIndex::build(&params, metric, vectors, None, &BuildOptions::default()).unwrap_err();
             assert!(matches!(error, BuildError::Kind { .. }), "{error}");
         };
-        if matches!(column, Column::Int8s(_)) {
-            refused(BuildParams::IvfFlat { nlist: 4 }, column.metrics()[0]);
-        }
         if matches!(column, Column::Int8s(_) | Column::Bits(_)) {
             refused(coded(4, Code::Scalar { bits: 8 }), column.metrics()[0]);
         }

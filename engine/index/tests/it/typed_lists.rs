@@ -1,4 +1,4 @@
-//! The IVF families over halves and bfloat16s, and IVF_FLAT over bits.
+//! The IVF families over halves and bfloat16s, two of them over 8-bit integers, and IVF_FLAT over bits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -35,10 +35,15 @@ fn families(vectors: VectorsRef<'_>) -> Vec<BuildParams> {
             ),
             coded(64, Code::Scann { sub_dim: 2 }),
         ],
-        VectorsRef::Bits(_) => vec![FLAT],
-        VectorsRef::Floats(_) | VectorsRef::Int8s(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => {
-            Vec::new()
+        VectorsRef::Int8s(_) => {
+            let code = Code::Product {
+                m: DIM as u32 / 2,
+                nbits: 8,
+            };
+            vec![FLAT, coded(64, code)]
         }
+        VectorsRef::Bits(_) => vec![FLAT],
+        VectorsRef::Floats(_) | VectorsRef::Sparse(_) | VectorsRef::Lists(_) => Vec::new(),
     }
 }
 

@@ -104,7 +104,6 @@ pub struct Cuda {
     select_k: CudaFunction,
     nearest_128: CudaFunction,
     list_means: CudaFunction,
-    scan_lists: CudaFunction,
     nearest_words: CudaFunction,
     code_tables: CudaFunction,
     scan_codes: CudaFunction,
@@ -114,6 +113,7 @@ pub struct Cuda {
 /// The kernels of rows of one type.
 #[derive(Debug)]
 struct OfType {
+    scan_lists: CudaFunction,
     row_terms: CudaFunction,
     candidates_128: CudaFunction,
     candidates_32: CudaFunction,
@@ -129,6 +129,7 @@ impl OfType {
             module.load_function(&name).map_err(failed("find a kernel"))
         };
         Ok(Self {
+            scan_lists: kernel("scan_lists")?,
             row_terms: kernel("row_terms")?,
             candidates_128: kernel("candidates_128")?,
             candidates_32: kernel("candidates_32")?,
@@ -210,7 +211,6 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
         select_k: kernel("select_k")?,
         nearest_128: kernel("nearest_128")?,
         list_means: kernel("list_means")?,
-        scan_lists: kernel("scan_lists")?,
         nearest_words: kernel("nearest_words")?,
         code_tables: kernel("code_tables")?,
         scan_codes: kernel("scan_codes")?,
@@ -558,17 +558,17 @@ impl Backend for Cuda {
 
     fn scan_lists(
         &self,
-        metric: Metric,
+        (element, comparison): (ElementType, Comparison),
         inverted: &InvertedOf<'_, CudaSlice<u32>>,
         queries: &QueriesOf<'_, CudaSlice<u32>>,
         probes: &ProbesOf<'_, CudaSlice<u32>>,
         seen: &mut CudaSlice<u32>,
         lists: &mut ListsOf<CudaSlice<u32>>,
     ) -> Result<(), GpuError> {
-        let comparison = Comparison::new(metric, true) as u32;
+        let comparison = comparison as u32;
         let nothing = 0u64;
         let (pairs, splits) = self.splits(queries.count, probes.count, inverted.longest);
-        let mut launch = self.stream.launch_builder(&self.scan_lists);
+        let mut launch = self.stream.launch_builder(&self.of_type(element)?.scan_lists);
         launch.arg(inverted.data).arg(inverted.terms);
         launch.arg(inverted.numbers).arg(inverted.starts);
         match inverted.allow {

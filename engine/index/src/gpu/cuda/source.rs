@@ -3,7 +3,8 @@
 use crate::gpu::backend::ElementType;
 
 /// Kernels that there are for rows of every type.
-const OF_EVERY_TYPE: [&str; 6] = [
+const OF_EVERY_TYPE: [&str; 7] = [
+    "scan_lists",
     "row_terms",
     "candidates_128",
     "candidates_32",
@@ -12,11 +13,10 @@ const OF_EVERY_TYPE: [&str; 6] = [
     "walk_graph",
 ];
 /// The others.
-const OF_FLOATS: [&str; 8] = [
+const OF_FLOATS: [&str; 7] = [
     "select_k",
     "nearest_128",
     "list_means",
-    "scan_lists",
     "nearest_words",
     "code_tables",
     "scan_codes",
@@ -71,13 +71,13 @@ pub fn source(elements: &[ElementType]) -> String {
         include_str!("../kernels/terms.cu"),
         include_str!("../kernels/candidates.cu"),
         include_str!("../kernels/walk.cu"),
+        include_str!("../kernels/lists.cu"),
     );
     if elements.contains(&ElementType::Float) {
         source += concat!(
             include_str!("../kernels/select.cu"),
             include_str!("../kernels/nearest.cu"),
             include_str!("../kernels/means.cu"),
-            include_str!("../kernels/lists.cu"),
             include_str!("../kernels/codes.cu"),
             include_str!("../kernels/graph.cu"),
         );

@@ -10,6 +10,7 @@
 //! does for all lists of a query. Rounded to bytes they fit into the shared memory of a block, and sums are whole numbers,
 //! the same ones as on a processor.
 
+use super::ask::ListAsk;
 use super::places::{Groups, Places, Share, bytes};
 use super::scan::{ListHost, OnDeviceLists, Scan};
 use crate::codes::product::ProductQuantizer;
@@ -17,7 +18,7 @@ use crate::error::BuildError;
 use crate::gpu::backend::{Backend, BooksOf, Device, GROUP, TablesOf, codes_per_word, table_words};
 use crate::gpu::budget::Reservation;
 use crate::gpu::error::GpuError;
-use crate::gpu::index::{Ask, Host};
+use crate::gpu::index::Host;
 use crate::gpu::parts::{COPY_WORDS, padded, stride_of};
 use crate::gpu::queries::Queries;
 use crate::gpu::ranges::MAX_SELECT;
@@ -27,8 +28,7 @@ use crate::ivf::lists::Lists;
 use crate::ivf::{Coder, IvfCoded};
 use crate::metric::Metric;
 use crate::params::BuildParams;
-use crate::typed::ElementType;
-use crate::vectors::Vectors;
+use crate::typed::{ElementType, VectorsRef};
 
 impl Host for IvfCoded {
     const READS_ROWS_ONCE: bool = false;
@@ -47,8 +47,8 @@ impl ListHost for IvfCoded {
         Self::inverted(self)
     }
 
-    fn effort(&self, ask: &Ask<'_>) -> Option<(usize, usize)> {
-        let probes = self.probes(ask.queries.row(0), ask.k, ask.params, ask.candidates.allowed)?;
+    fn effort(&self, ask: &ListAsk<'_>) -> Option<(usize, usize)> {
+        let probes = self.probes(&ask.wide_query(0), ask.k, ask.params, ask.allowed)?;
         let width = self.rescored(ask.k, ask.params).min(Self::indexed(self).count());
         (width <= MAX_SELECT).then_some((probes, width))
     }
@@ -121,10 +121,10 @@ impl<B: Backend> OnDeviceLists<B> for CodeLists<B> {
     fn upload(
         device: &Device<B>,
         host: &IvfCoded,
-        vectors: Vectors<'_>,
+        _vectors: VectorsRef<'_>,
         share: Share,
     ) -> Result<Self, GpuError> {
-        let (backend, lists, dim) = (&device.backend, host.inverted(), vectors.dim());
+        let (backend, lists, dim) = (&device.backend, host.inverted(), host.indexed().dim);
         let quantizer = host.product().ok_or_else(|| GpuError::Driver {
             what: "take an index",
             reason: "its codes are no product codes".to_owned(),
@@ -193,7 +193,12 @@ impl<B: Backend> OnDeviceLists<B> for CodeLists<B> {
         table_words(self.books.parts, self.books.bits) + self.books.parts + 2
     }
 
-    fn prepare(&self, backend: &B, queries: &Queries<B>) -> Result<TablesOf<B::Buffer>, GpuError> {
+    fn prepare(
+        &self,
+        backend: &B,
+        queries: &Queries<B>,
+        _asked: (&ListAsk<'_>, &[usize]),
+    ) -> Result<TablesOf<B::Buffer>, GpuError> {
         let (queries, books) = (queries.of(), self.books.of());
         let count = queries.count as usize;
         let mut tables = TablesOf {

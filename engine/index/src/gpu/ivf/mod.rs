@@ -20,29 +20,34 @@
 //! | `flat` | lists of rows on the device |
 //! | `codes` | lists of product codes on the device |
 //! | `params` | the parameters of GPU_IVF_PQ |
-//! | `scan` | the search |
+//! | `ask`, `scan` | the search |
+//! | `typed` | the same of vectors other than 32-bit floats |
 
+mod ask;
 mod codes;
 mod flat;
 pub(super) mod params;
 mod places;
 mod scan;
 mod train;
+mod typed;
 
 use std::sync::Arc;
 
-use super::backend::{Backend, Device};
+use super::backend::{Backend, Device, ElementType};
 use super::index::OnDevice;
 use super::start::check_fits;
 use super::tuning::SearchTuning;
+use crate::any_index::AnyIndex;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
 use crate::index::{VectorIndex, in_pool};
 use crate::indexed_rows::IndexedRows;
-use crate::ivf::{IvfCoded, IvfFlat};
+use crate::ivf::{IvfCoded, IvfFlat, TypedLists};
 use crate::metric::Metric;
 use crate::params::BuildParams;
 use crate::progress::BuildOptions;
+use crate::typed::VectorsRef;
 use crate::vectors::Vectors;
 use codes::{CodeLists, OnDeviceCoder, book_words, code_words};
 use flat::{FlatLists, row_words};
@@ -50,6 +55,9 @@ use params::PqParams;
 use places::most_bytes;
 use scan::ListScan;
 use train::OnDeviceClusterer;
+
+pub(crate) use ask::ListAsk;
+pub(crate) use typed::DeviceLists;
 
 /// Scans lists of rows.
 pub(crate) type FlatScan<B> = ListScan<B, FlatLists<B>>;
@@ -69,16 +77,27 @@ pub(super) fn build<B: Backend>(
     options: &BuildOptions<'_>,
     tuning: SearchTuning,
 ) -> Result<IvfFlatOn<B>, BuildError> {
-    let needed = most_bytes(rows.count(), nlist, rows.dim, row_words(rows.dim), 0);
-    check_fits(&device.all(), "an index GPU_IVF_FLAT", needed)?;
-    let mut clusterer = OnDeviceClusterer::new(device, vectors);
-    let host = IvfFlat::build_by(&mut clusterer, nlist, rows, vectors, options)?;
-    drop(clusterer);
-    let count = host.indexed().count() as u64;
-    options.progress.advance(count, count);
+    let host = flat_host(device, (ElementType::Float, nlist), rows, vectors, options)?;
     let search = ListScan::new(device, tuning);
     let params = BuildParams::GpuIvfFlat { nlist };
     Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
+}
+
+/// The lists of GPU_IVF_FLAT over vectors of a type, which are `vectors` as 32-bit floats.
+fn flat_host<B: Backend>(
+    device: &Arc<Device<B>>,
+    (element, nlist): (ElementType, u32),
+    rows: IndexedRows,
+    vectors: Vectors<'_>,
+    options: &BuildOptions<'_>,
+) -> Result<IvfFlat, BuildError> {
+    let needed = most_bytes(rows.count(), nlist, rows.dim, row_words(element, rows.dim), 0);
+    check_fits(&device.all(), "an index GPU_IVF_FLAT", needed)?;
+    let mut clusterer = OnDeviceClusterer::new(device, vectors);
+    let host = IvfFlat::build_by(&mut clusterer, nlist, rows, vectors, options)?;
+    let count = host.indexed().count() as u64;
+    options.progress.advance(count, count);
+    Ok(host)
 }
 
 /// The same with codes.
@@ -90,6 +109,20 @@ pub(super) fn build_pq<B: Backend>(
     options: &BuildOptions<'_>,
     tuning: SearchTuning,
 ) -> Result<IvfPqOn<B>, BuildError> {
+    let host = pq_host(device, params, rows, vectors, options)?;
+    let search = ListScan::new(device, tuning);
+    let params = BuildParams::GpuIvfPq(params);
+    Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
+}
+
+/// The lists of GPU_IVF_PQ over vectors which are `vectors` as 32-bit floats.
+fn pq_host<B: Backend>(
+    device: &Arc<Device<B>>,
+    params: PqParams,
+    rows: IndexedRows,
+    vectors: Vectors<'_>,
+    options: &BuildOptions<'_>,
+) -> Result<IvfCoded, BuildError> {
     let (dim, m) = (rows.dim, params.m as usize);
     let words = code_words(m, params.nbits);
     let of_lists = most_bytes(
@@ -104,11 +137,7 @@ pub(super) fn build_pq<B: Backend>(
     let mut clusterer = OnDeviceClusterer::new(device, vectors);
     let mut coder = OnDeviceCoder::new(device);
     let coded = params.on_processor();
-    let host = IvfCoded::build_by(&mut clusterer, Some(&mut coder), coded, rows, vectors, options)?;
-    drop((clusterer, coder));
-    let search = ListScan::new(device, tuning);
-    let params = BuildParams::GpuIvfPq(params);
-    Ok(OnDevice::new(params, host, Some(search), tuning.least_work))
+    IvfCoded::build_by(&mut clusterer, Some(&mut coder), coded, rows, vectors, options)
 }
 
 /// GPU_IVF_FLAT over a device of any kind, a twin say: what [`crate::build`] makes over the device of the process.
@@ -151,4 +180,26 @@ pub fn ivf_pq_on<B: Backend + 'static>(
             device, params, rows, vectors, options, tuning,
         )?))
     })
+}
+
+/// GPU_IVF_FLAT or GPU_IVF_PQ of halves, bfloat16s or 8-bit integers over a device of any kind, a twin say: what
+/// [`AnyIndex::build`] makes over the device of the process.
+///
+/// # Errors
+/// As [`AnyIndex::build`].
+pub fn typed_lists_on<B: Backend + 'static>(
+    device: &Arc<Device<B>>,
+    (params, metric): (BuildParams, Metric),
+    vectors: VectorsRef<'_>,
+    valid: Option<&Bitset>,
+    options: &BuildOptions<'_>,
+    tuning: SearchTuning,
+) -> Result<AnyIndex, BuildError> {
+    let built = TypedLists::build_on(device, (&params, metric), vectors, valid, options, tuning);
+    let none = || BuildError::Kind {
+        index: params.kind().to_string(),
+        metric: metric.to_string(),
+    };
+    let index = built.ok_or_else(none)??;
+    Ok(AnyIndex::TypedLists(Arc::new(index)))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::ask::ListAsk;
 use super::places::{Places, Share};
 use crate::error::BuildError;
 use crate::gpu::backend::{Backend, Device, ListsOf, NO_ROW, ProbesOf};
@@ -12,7 +13,6 @@ use crate::gpu::error::GpuError;
 use crate::gpu::index::{Ask, DeviceSearch, Host};
 use crate::gpu::parts::stride_of;
 use crate::gpu::queries::Queries;
-use crate::gpu::rescore::best_of;
 use crate::gpu::start::{Filter, Resident, queries_at_once};
 use crate::gpu::threads::{at_once, for_chunks};
 use crate::gpu::tuning::SearchTuning;
@@ -24,6 +24,7 @@ use crate::params::SearchParams;
 use crate::progress::Progress;
 use crate::scorer::Space;
 use crate::strategy::Strategy;
+use crate::typed::VectorsRef;
 use crate::vectors::Vectors;
 
 /// Lists on the processor.
@@ -33,7 +34,24 @@ pub(crate) trait ListHost: Host {
 
     /// How many lists a search looks at, and how many of the best rows that a device finds are compared again; `None` where the
     /// processor should look.
-    fn effort(&self, ask: &Ask<'_>) -> Option<(usize, usize)>;
+    fn effort(&self, ask: &ListAsk<'_>) -> Option<(usize, usize)>;
+}
+
+/// What searches lists of vectors of any type of numbers on a device.
+pub(crate) trait ListsSearch<H>: Send + Sync + fmt::Debug {
+    /// As [`DeviceSearch::rows_looked_at`].
+    fn looked_at(&self, host: &H, ask: &ListAsk<'_>) -> usize;
+
+    /// As [`DeviceSearch::search`].
+    ///
+    /// # Errors
+    /// As there.
+    fn search_lists(
+        &self,
+        host: &H,
+        ask: &ListAsk<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError>;
 }
 
 /// Lists on a device, and how they are scanned.
@@ -47,7 +65,7 @@ pub(crate) trait OnDeviceLists<B: Backend>: Sized + Send + Sync + fmt::Debug {
     fn upload(
         device: &Device<B>,
         host: &Self::Host,
-        vectors: Vectors<'_>,
+        vectors: VectorsRef<'_>,
         share: Share,
     ) -> Result<Self, GpuError>;
 
@@ -57,8 +75,13 @@ pub(crate) trait OnDeviceLists<B: Backend>: Sized + Send + Sync + fmt::Debug {
     /// Words that [`OnDeviceLists::prepare`] needs for a query.
     fn query_words(&self) -> usize;
 
-    /// Makes what a batch of queries needs.
-    fn prepare(&self, backend: &B, queries: &Queries<B>) -> Result<Self::Prepared, GpuError>;
+    /// Makes what a batch of queries needs, the numbers of which are given.
+    fn prepare(
+        &self,
+        backend: &B,
+        queries: &Queries<B>,
+        asked: (&ListAsk<'_>, &[usize]),
+    ) -> Result<Self::Prepared, GpuError>;
 
     /// Looks at some lists of each query.
     fn scan(&self, backend: &B, prepared: &Self::Prepared, scan: Scan<'_, B>) -> Result<(), GpuError>;
@@ -122,7 +145,7 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
     }
 
     /// What is on each device.
-    fn residents(&self, host: &R::Host, vectors: Vectors<'_>) -> Result<Vec<Arc<R>>, GpuError> {
+    fn residents(&self, host: &R::Host, vectors: VectorsRef<'_>) -> Result<Vec<Arc<R>>, GpuError> {
         let devices = self.shards.len();
         let of_shard = |(device, shard): (usize, &Shard<B, R>)| {
             let share = Share { device, devices };
@@ -145,7 +168,7 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
     fn nearest(
         &self,
         residents: &[Arc<R>],
-        ask: &Ask<'_>,
+        ask: &ListAsk<'_>,
         batch: &[usize],
         effort: (usize, usize),
     ) -> Result<Vec<Found>, GpuError> {
@@ -191,7 +214,8 @@ impl<B: Backend, R: OnDeviceLists<B>> ListScan<B, R> {
             params: &params,
             candidates: &candidates,
         };
-        let (residents, effort) = (self.residents(host, vectors)?, (probes, k + 1));
+        let ask = ListAsk::of(host.indexed(), &ask);
+        let (residents, effort) = (self.residents(host, ask.vectors)?, (probes, k + 1));
         let members: Vec<usize> = members.iter().map(|&row| row as usize).collect();
         let mut all = Vec::with_capacity(members.len() * k);
         for batch in members.chunks(self.at_once(&residents, effort, vectors.dim())) {
@@ -216,7 +240,7 @@ impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
     fn nearest(
         &self,
         resident: &R,
-        ask: &Ask<'_>,
+        ask: &ListAsk<'_>,
         batch: &[usize],
         plan: Plan,
     ) -> Result<Vec<Found>, GpuError> {
@@ -224,12 +248,11 @@ impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
         let (count, places) = (batch.len(), resident.places());
         let lists = places.sizes.len();
         let [first_room, room] = plan.rooms;
-        let metric = ask.candidates.space.metric;
-        let dim = ask.vectors.dim();
+        let (metric, dim) = (ask.metric, ask.dim);
         let bytes = count * query_bytes(plan, resident, dim);
         let _held = device.budget.reserve("a batch of queries", bytes)?;
-        let rows = batch.iter().map(|&query| ask.queries.row(query));
-        let mut queries = Queries::upload(backend, metric, dim, rows)?;
+        let rows: Vec<_> = batch.iter().map(|&query| ask.wide_query(query)).collect();
+        let mut queries = Queries::upload(backend, metric, dim, rows.iter().map(|row| &**row))?;
         let zeros = vec![0u32; count];
         let mut overflow = backend.allocate(1)?;
         backend.write(&mut overflow, 0, &[0u32])?;
@@ -258,8 +281,8 @@ impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
         )?;
         let numbers = self.order(&mut probes, count)?;
 
-        let filter = Filter::upload(device, ask)?;
-        let prepared = resident.prepare(backend, &queries)?;
+        let filter = Filter::of(device, ask.filter, ask.vectors.len())?;
+        let prepared = resident.prepare(backend, &queries, (ask, batch))?;
         let mut seen = backend.allocate(count)?;
         backend.write(&mut seen, 0, &zeros)?;
         let mut best = ListsOf::allocate(backend, count, first_room)?;
@@ -410,12 +433,7 @@ fn query_bytes<B: Backend, R: OnDeviceLists<B>>(plan: Plan, resident: &R, dim: u
 
 impl<B: Backend, R: OnDeviceLists<B>> DeviceSearch<R::Host> for ListScan<B, R> {
     fn rows_looked_at(&self, host: &R::Host, ask: &Ask<'_>) -> usize {
-        let (rows, allowed) = (host.inverted().rows(), ask.candidates.allowed);
-        let of_lists = |(probes, _)| {
-            let seen = allowed.unwrap_or(rows).saturating_mul(probes);
-            seen / host.inverted().count().max(1)
-        };
-        host.effort(ask).map_or(0, of_lists)
+        self.looked_at(host, &ListAsk::of(host.indexed(), ask))
     }
 
     fn search(
@@ -424,14 +442,34 @@ impl<B: Backend, R: OnDeviceLists<B>> DeviceSearch<R::Host> for ListScan<B, R> {
         ask: &Ask<'_>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
+        self.search_lists(host, &ListAsk::of(host.indexed(), ask), stats)
+    }
+}
+
+impl<B: Backend, R: OnDeviceLists<B>> ListsSearch<R::Host> for ListScan<B, R> {
+    fn looked_at(&self, host: &R::Host, ask: &ListAsk<'_>) -> usize {
+        let (rows, allowed) = (host.inverted().rows(), ask.allowed);
+        let of_lists = |(probes, _)| {
+            let seen = allowed.unwrap_or(rows).saturating_mul(probes);
+            seen / host.inverted().count().max(1)
+        };
+        host.effort(ask).map_or(0, of_lists)
+    }
+
+    fn search_lists(
+        &self,
+        host: &R::Host,
+        ask: &ListAsk<'_>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Option<Vec<Neighbor>>>, GpuError> {
         let (k, lists) = (ask.k, host.inverted().count());
-        let (rows, allowed) = (host.inverted().rows(), ask.candidates.allowed);
+        let (rows, allowed) = (host.inverted().rows(), ask.allowed);
         let wanted = k.min(allowed.unwrap_or(rows));
         let Some((probes, width)) = host.effort(ask).filter(|_| wanted > 0) else {
             return Ok(vec![None; ask.queries.len()]);
         };
         let (residents, effort) = (self.residents(host, ask.vectors)?, (probes, width));
-        let at_once = self.at_once(&residents, effort, ask.vectors.dim());
+        let at_once = self.at_once(&residents, effort, ask.dim);
         let all: Vec<usize> = (0..ask.queries.len()).collect();
         let part = allowed.map_or(0.0, |allowed| allowed as f64 / rows.max(1) as f64);
         let mut results = Vec::with_capacity(all.len());
@@ -443,13 +481,7 @@ impl<B: Backend, R: OnDeviceLists<B>> DeviceSearch<R::Host> for ListScan<B, R> {
                 if few && probes < lists {
                     return None;
                 }
-                best_of(
-                    &ask.candidates.space,
-                    ask.queries.row(query),
-                    &found.rows,
-                    k,
-                    wanted,
-                )
+                ask.best_of(query, &found.rows, wanted)
             });
             let best: Vec<Option<Vec<Neighbor>>> = best.collect();
             for (best, found) in best.iter().zip(&found) {

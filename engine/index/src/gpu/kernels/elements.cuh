@@ -102,18 +102,27 @@ __device__ __forceinline__ float widened_half(u32 bits) {
 }
 
 struct HalfRows : Floats {
+    // The four numbers of two words.
+    __device__ static __forceinline__ Four four_of(u32 low, u32 high) {
+        return make_float4(widened_half(low & 0xffffu), widened_half(low >> 16), widened_half(high & 0xffffu),
+                           widened_half(high >> 16));
+    }
+
     __device__ static __forceinline__ Four row4(const float* rows, u64 row, u32 stride, u32 at) {
         const uint2 pairs = *reinterpret_cast<const uint2*>(rows + (row * stride + at) / 2);
-        return make_float4(widened_half(pairs.x & 0xffffu), widened_half(pairs.x >> 16),
-                           widened_half(pairs.y & 0xffffu), widened_half(pairs.y >> 16));
+        return four_of(pairs.x, pairs.y);
     }
 };
 
 struct BFloat16Rows : Floats {
+    __device__ static __forceinline__ Four four_of(u32 low, u32 high) {
+        return make_float4(__uint_as_float(low << 16), __uint_as_float(low & 0xffff0000u), __uint_as_float(high << 16),
+                           __uint_as_float(high & 0xffff0000u));
+    }
+
     __device__ static __forceinline__ Four row4(const float* rows, u64 row, u32 stride, u32 at) {
         const uint2 pairs = *reinterpret_cast<const uint2*>(rows + (row * stride + at) / 2);
-        return make_float4(__uint_as_float(pairs.x << 16), __uint_as_float(pairs.x & 0xffff0000u),
-                           __uint_as_float(pairs.y << 16), __uint_as_float(pairs.y & 0xffff0000u));
+        return four_of(pairs.x, pairs.y);
     }
 };
 
