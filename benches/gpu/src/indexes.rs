@@ -1,5 +1,5 @@
-//! GPU_IVF_FLAT and GPU_IVF_PQ of 32-bit floats, and GPU_CAGRA of any type: build times, and recall and speed for several efforts of a
-//! search, next to their equivalents on the processor over the same rows.
+//! GPU_IVF_FLAT, GPU_IVF_PQ and GPU_CAGRA of any type of vectors that they have: build times, and recall and speed for several
+//! efforts of a search, then those of their equivalents on the processor over the same rows.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::cagra::CagraParams;
 use elanus_index::gpu::{
-    Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on, typed_cagra_on,
+    Backend, Device, PqParams, SearchTuning, cagra_on, ivf_flat_on, ivf_pq_on, typed_cagra_on, typed_lists_on,
 };
 use elanus_index::{
     AnyIndex, AnyMetric, BuildOptions, BuildParams, Neighbor, SearchParams, SearchStats, VectorRef,
@@ -22,11 +22,13 @@ use crate::speed::Shape;
 use crate::types::{Drawn, Type, part};
 
 /// Queries of which the recall is told.
-pub const RECALL_QUERIES: usize = 1000;
+const RECALL_QUERIES: usize = 1000;
 /// Rows, lists and queries that are checked.
-pub const CHECKED: [usize; 3] = [4000, 30, 40];
+const CHECKED: [usize; 3] = [4000, 30, 40];
+/// The recall at which the fastest effort is told.
+const WANTED_RECALL: f64 = 0.95;
 /// Always on the device.
-pub const TUNING: SearchTuning = SearchTuning {
+const TUNING: SearchTuning = SearchTuning {
     queries: 4096,
     least_work: 0,
 };
@@ -55,20 +57,38 @@ impl Family<'_> {
             intermediate_degree: 2 * degree,
             adapt_for_cpu: false,
         };
-        let (AnyMetric::Numbers(numbers), VectorsRef::Floats(floats)) = (metric, base) else {
-            let &Self::Graph(degree, _) = self else {
-                bail!("lists are measured of 32-bit floats");
-            };
-            let params = (graph(degree), metric);
-            return Ok(typed_cagra_on(device, params, base, None, &options, TUNING)?);
-        };
-        Ok(AnyIndex::Dense(match *self {
-            Self::Lists(nlist, _) => ivf_flat_on(device, (nlist, numbers), floats, None, &options, TUNING)?,
-            Self::Codes(params, _) => ivf_pq_on(device, (params, numbers), floats, None, &options, TUNING)?,
+        if let (AnyMetric::Numbers(metric), VectorsRef::Floats(floats)) = (metric, base) {
+            return Ok(AnyIndex::Dense(match *self {
+                Self::Lists(nlist, _) => {
+                    ivf_flat_on(device, (nlist, metric), floats, None, &options, TUNING)?
+                }
+                Self::Codes(params, _) => {
+                    ivf_pq_on(device, (params, metric), floats, None, &options, TUNING)?
+                }
+                Self::Graph(degree, _) => {
+                    cagra_on(device, (graph(degree), metric), floats, None, &options, TUNING)?
+                }
+            }));
+        }
+        let params = match *self {
+            Self::Lists(nlist, _) => BuildParams::GpuIvfFlat { nlist },
+            Self::Codes(params, _) => BuildParams::GpuIvfPq(params),
             Self::Graph(degree, _) => {
-                cagra_on(device, (graph(degree), numbers), floats, None, &options, TUNING)?
+                let params = (graph(degree), metric);
+                return Ok(typed_cagra_on(device, params, base, None, &options, TUNING)?);
             }
-        }))
+        };
+        let AnyMetric::Numbers(metric) = metric else {
+            bail!("{metric} is no metric of lists on a device");
+        };
+        Ok(typed_lists_on(
+            device,
+            (params, metric),
+            base,
+            None,
+            &options,
+            TUNING,
+        )?)
     }
 
     fn on_processor(&self) -> BuildParams {
@@ -116,8 +136,8 @@ impl Family<'_> {
     }
 }
 
-/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric of a type;
-/// lists of 32-bit floats only.
+/// Compares searches of all lists, by rows and by codes, and those of a long list of nodes, with exact ones, for every metric of a type.
+/// Bits have no lists.
 ///
 /// # Errors
 /// When the device fails, or an answer is wrong.
@@ -140,7 +160,7 @@ pub fn check<B: Backend + 'static>(device: &Arc<Device<B>>, of: Type, k: usize, 
                 ("GPU_IVF_FLAT", Family::Lists(lists as u32, &all), 0.999),
                 ("GPU_IVF_PQ", Family::Codes(codes, &all), 0.8),
             ];
-            let of_lists = of_lists.into_iter().filter(|_| of == Type::F32);
+            let of_lists = of_lists.into_iter().filter(|_| of != Type::Bit);
             for (name, family, least) in of_lists.chain([("GPU_CAGRA", Family::Graph(32, &[512]), 0.9)]) {
                 let index = family.on_device(device, metric, base)?;
                 for (_, params) in family.efforts() {
@@ -188,7 +208,7 @@ fn exact<B: Backend>(
 }
 
 /// The part of the wanted rows that were found, or others as near.
-pub fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
+fn recall(found: &[Vec<Neighbor>], exact: &[Vec<Neighbor>]) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         let worst = exact.last().map_or(f32::NEG_INFINITY, |last| last.distance);
@@ -211,7 +231,82 @@ pub fn median(least: f64, mut call: impl FnMut()) -> f64 {
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Prints the build times, and a line for each effort and size of a batch.
+/// What indexes are measured with.
+struct Measured<'a> {
+    shape: &'a Shape,
+    base: VectorsRef<'a>,
+    truth: VectorsRef<'a>,
+    /// The nearest rows of `truth`.
+    nearest: Vec<Vec<Neighbor>>,
+    /// Batches of queries.
+    batches: Vec<Drawn>,
+    ceilings: Option<&'a Ceilings>,
+}
+
+impl Measured<'_> {
+    /// Prints a line for each effort and size of a batch, and for each size the fastest effort of enough recall. `search` adds to the
+    /// statistics how many rows it looks at; `cost` is what each of these takes, where ceilings mean anything.
+    fn table(
+        &self,
+        family: &Family<'_>,
+        cost: Option<(f64, f64)>,
+        search: impl Fn(VectorsRef<'_>, &SearchParams, &mut SearchStats) -> Result<Vec<Vec<Neighbor>>>,
+    ) -> Result<()> {
+        println!(
+            "{:>7} {:>7} {:>7} {:>10} {:>12} {:>9} {:>9}",
+            "effort", "queries", "recall", "ms", "queries/s", "GB/s", "of limit"
+        );
+        let mut fastest = vec![0.0f64; self.batches.len()];
+        for (effort, params) in family.efforts() {
+            let found = search(self.truth, &params, &mut SearchStats::default())?;
+            let recall = recall(&found, &self.nearest);
+            for (batch, fastest) in self.batches.iter().zip(&mut fastest) {
+                let (queries, mut stats) = (batch.view()?, SearchStats::default());
+                // Once to warm up, and to count what is looked at.
+                search(queries, &params, &mut stats)?;
+                let mut failed = Ok(());
+                let seconds = median(self.shape.seconds, || {
+                    if let Err(error) = search(queries, &params, &mut SearchStats::default()) {
+                        failed = Err(error);
+                    }
+                });
+                failed?;
+                let per_second = queries.len() as f64 / seconds;
+                if recall >= WANTED_RECALL {
+                    *fastest = fastest.max(per_second);
+                }
+                let [rate, share] = cost.map_or(["-".to_owned(), "-".to_owned()], |(bytes, operations)| {
+                    let rows = stats.distances as f64 / seconds;
+                    let (bytes, operations) = (bytes * rows, operations * rows);
+                    let share = self.ceilings.map_or("-".to_owned(), |ceilings| {
+                        format!("{:.1} %", 100.0 * ceilings.share(bytes, operations))
+                    });
+                    [format!("{:.1}", 1e-9 * bytes), share]
+                });
+                println!(
+                    "{effort:>7} {:>7} {recall:>7.4} {:>10.3} {per_second:>12.1} {rate:>9} {share:>9}",
+                    queries.len(),
+                    1e3 * seconds,
+                );
+            }
+        }
+        for (batch, fastest) in self.batches.iter().zip(fastest) {
+            let told = if fastest > 0.0 {
+                format!("{fastest:.1} queries/s")
+            } else {
+                "no effort reaches it".to_owned()
+            };
+            println!(
+                "recall {WANTED_RECALL}, {} queries at a time: {told}",
+                batch.view()?.len()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Prints what it takes to build the index on the device and how its searches do, then, unless it is left out, the same of its
+/// equivalent on the processor.
 ///
 /// # Errors
 /// When the device fails.
@@ -234,71 +329,50 @@ pub fn measure<B: Backend + 'static>(
     let base = Drawn::of(of, dim, clusters(rows, dim, seed));
     let truth = Drawn::of(of, dim, clusters(RECALL_QUERIES, dim, !seed));
     let (base, truth) = (base.view()?, truth.view()?);
-    let nearest = exact(device, metric, base, truth, k)?;
+    let batch = |&count: &usize| Drawn::of(of, dim, clusters(count, dim, seed ^ count as u64));
+    let measured = Measured {
+        shape,
+        base,
+        truth,
+        nearest: exact(device, metric, base, truth, k)?,
+        batches: batches.iter().map(batch).collect(),
+        ceilings,
+    };
     let started = Instant::now();
-    let on_device = family.on_device(device, metric, base)?;
-    let of_device = started.elapsed().as_secs_f64();
-    let (started, equivalent) = (Instant::now(), family.on_processor());
-    let on_processor = AnyIndex::build(&equivalent, metric, base, None, &BuildOptions::default())?;
-    let of_processor = started.elapsed().as_secs_f64();
+    let index = family.on_device(device, metric, base)?;
     println!(
-        "\n{rows} rows x {dim} of {of:?} in clusters: {} built in {of_device:.1} s, {} on {} cores in {of_processor:.1} s",
-        on_device.kind(),
-        on_processor.kind(),
-        rayon::current_num_threads()
+        "\n{rows} rows x {dim} of {of:?} in clusters: {} built in {:.1} s",
+        index.kind(),
+        started.elapsed().as_secs_f64()
     );
-    println!(
-        "{:>7} {:>7} {:>7} {:>10} {:>12} {:>9} {:>9} {:>12} {:>7}",
-        "effort", "queries", "recall", "ms", "queries/s", "GB/s", "of limit", "CPU q/s", "recall"
-    );
-    for (effort, params) in family.efforts() {
-        let mut ignored = SearchStats::default();
-        let of_device = recall(
-            &search(&on_device, base, truth, k, &params, &mut ignored)?,
-            &nearest,
-        );
-        let by_processor = |queries: VectorsRef<'_>| -> Result<Vec<Vec<Neighbor>>> {
-            let one = |query: usize| {
-                let (query, stats) = (part(queries, query, query + 1)?, &mut SearchStats::default());
-                let found = search(&on_processor, base, query, k, &params, stats)?.pop();
-                Ok(found.unwrap_or_default())
-            };
-            (0..queries.len()).into_par_iter().map(one).collect()
-        };
-        let of_processor = recall(&by_processor(truth)?, &nearest);
-        for &count in batches {
-            let queries = Drawn::of(of, dim, clusters(count, dim, seed ^ count as u64));
-            let queries = queries.view()?;
-            let mut stats = SearchStats::default();
-            // Once to warm up, and to count what is looked at.
-            search(&on_device, base, queries, k, &params, &mut stats)?;
-            let mut failed = Ok(());
-            let seconds = median(shape.seconds, || {
-                let stats = &mut SearchStats::default();
-                if let Err(error) = search(&on_device, base, queries, k, &params, stats) {
-                    failed = Err(error);
-                }
-            });
-            let cpu_seconds = median(shape.seconds, || {
-                if let Err(error) = by_processor(queries) {
-                    failed = Err(error);
-                }
-            });
-            failed?;
-            let (bytes, operations) = family.cost(of, dim);
-            let rows_looked_at = stats.distances as f64 / seconds;
-            let (bytes, operations) = (bytes * rows_looked_at, operations * rows_looked_at);
-            let share = ceilings.map_or("-".to_owned(), |ceilings| {
-                format!("{:.1} %", 100.0 * ceilings.share(bytes, operations))
-            });
-            println!(
-                "{effort:>7} {count:>7} {of_device:>7.4} {:>10.3} {:>12.1} {:>9.1} {share:>9} {:>12.1} {of_processor:>7.4}",
-                1e3 * seconds,
-                count as f64 / seconds,
-                1e-9 * bytes,
-                count as f64 / cpu_seconds,
-            );
-        }
+    measured.table(family, Some(family.cost(of, dim)), |queries, params, stats| {
+        search(&index, measured.base, queries, k, params, stats)
+    })?;
+    drop(index);
+    if shape.without_processor {
+        return Ok(());
     }
-    Ok(())
+    let started = Instant::now();
+    let index = AnyIndex::build(
+        &family.on_processor(),
+        metric,
+        base,
+        None,
+        &BuildOptions::default(),
+    )?;
+    println!(
+        "\nthe same on {} cores: {} built in {:.1} s",
+        rayon::current_num_threads(),
+        index.kind(),
+        started.elapsed().as_secs_f64()
+    );
+    measured.table(family, None, |queries, params, _| {
+        let one = |query: usize| {
+            let (query, stats) = (part(queries, query, query + 1)?, &mut SearchStats::default());
+            Ok(search(&index, base, query, k, params, stats)?
+                .pop()
+                .unwrap_or_default())
+        };
+        (0..queries.len()).into_par_iter().map(one).collect()
+    })
 }

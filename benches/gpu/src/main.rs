@@ -17,7 +17,6 @@ mod data;
 mod indexes;
 mod speed;
 mod truth;
-mod typed_lists;
 mod types;
 
 use std::path::PathBuf;
@@ -32,7 +31,6 @@ use elanus_index::gpu::{Backend, Device, PqParams};
 
 use crate::ceilings::Ceilings;
 use crate::indexes::Family;
-use crate::typed_lists::Lists;
 use crate::types::Type;
 
 /// Searches on a GPU: are they right, and how near to what the device can do?
@@ -89,6 +87,15 @@ struct Arguments {
     /// The library of NVRTC, where it is not where CUDA puts it.
     #[arg(long)]
     nvrtc: Option<PathBuf>,
+    /// Folder in which compiled kernels are kept for the next run.
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// Leave out exact search, to measure the indexes alone.
+    #[arg(long)]
+    without_brute_force: bool,
+    /// Leave out the same indexes and exact search on the processor: graphs of millions of rows take long to build there.
+    #[arg(long)]
+    without_processor: bool,
     /// Run the twins of the kernels on the processor instead.
     #[arg(long)]
     cpu: bool,
@@ -105,6 +112,7 @@ fn main() -> Result<()> {
     }
     let device = open(&Options {
         nvrtc: arguments.nvrtc.clone(),
+        cache: arguments.cache.clone(),
         ..Options::default()
     })?;
     let info = device.backend.info();
@@ -151,9 +159,6 @@ fn measure<B: Backend + 'static>(
             "--nlist is for vectors of numbers"
         );
         types::check(device, of, arguments.check_rows, arguments.k, seed)?;
-        if of != Type::Bit {
-            typed_lists::check(device, of, arguments.k, seed)?;
-        }
     }
     indexes::check(device, of, arguments.k, seed)?;
     if arguments.check_only {
@@ -166,16 +171,10 @@ fn measure<B: Backend + 'static>(
         k: arguments.k,
         metric,
         seconds: arguments.seconds,
+        without_processor: arguments.without_processor,
     };
-    speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;
-    if let Some(nlist) = arguments.nlist.filter(|_| of != Type::F32) {
-        let codes = arguments.m.map(|m| (m, arguments.nbits));
-        for codes in [None].into_iter().chain(codes.map(Some)) {
-            let nprobe = &arguments.nprobe;
-            let lists = Lists { nlist, codes, nprobe };
-            typed_lists::measure(device, &shape, lists, &arguments.queries, seed, ceilings)?;
-        }
-        return Ok(());
+    if !arguments.without_brute_force {
+        speed::measure(device, &shape, &arguments.queries, seed, ceilings)?;
     }
     let lists = arguments
         .nlist

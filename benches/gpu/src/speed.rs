@@ -6,9 +6,11 @@ use std::time::Instant;
 use anyhow::Result;
 use elanus_index::gpu::brute::{BruteForce, Rounds, Tuning};
 use elanus_index::gpu::{Backend, Device};
-use elanus_index::{AnyMetric, SearchStats};
+use elanus_index::{AnyMetric, SearchStats, VectorRef, exact_search_any_batch};
+use rayon::prelude::*;
 
 use crate::ceilings::Ceilings;
+use crate::indexes::median;
 use crate::types::{Drawn, Type};
 
 /// What is searched.
@@ -26,7 +28,12 @@ pub struct Shape {
     pub metric: AnyMetric,
     /// Least seconds for each size of a batch.
     pub seconds: f64,
+    /// Whether the same on the processor is left out.
+    pub without_processor: bool,
 }
+
+/// Most queries of a batch on the processor, which takes as long for each of them.
+const MOST_ON_PROCESSOR: usize = 1000;
 
 /// Prints a line for each size. Times are of whole searches: copies to and from the device and the exact distances of the
 /// final rows, on the processor, are in them.
@@ -115,6 +122,34 @@ pub fn measure<B: Backend>(
             rounds.ranges,
             rounds.repeated,
             rounds.exact,
+        );
+    }
+    if shape.without_processor {
+        return Ok(());
+    }
+    println!("the same on {} cores", rayon::current_num_threads());
+    println!("{:>7} {:>10} {:>12}", "queries", "ms", "queries/s");
+    for &count in batches.iter().filter(|&&count| count <= MOST_ON_PROCESSOR) {
+        let queries = Drawn::new(of, count, dim, seed ^ count as u64);
+        let queries = queries.view()?;
+        let queries: Vec<VectorRef<'_>> = (0..count).map(|query| queries.row(query)).collect();
+        // Each core takes as many of the queries, and reads every row once for all of them.
+        let part = count.div_ceil(rayon::current_num_threads()).max(1);
+        let mut failed = Ok(());
+        let seconds = median(shape.seconds, || {
+            let search = |queries: &[VectorRef<'_>]| {
+                exact_search_any_batch(metric, base, queries, k, None, &mut SearchStats::default())
+            };
+            let found: Result<Vec<_>, _> = queries.par_chunks(part).map(search).collect();
+            if let Err(error) = found {
+                failed = Err(error);
+            }
+        });
+        failed?;
+        println!(
+            "{count:>7} {:>10.3} {:>12.1}",
+            1e3 * seconds,
+            count as f64 / seconds
         );
     }
     Ok(())
