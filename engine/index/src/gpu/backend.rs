@@ -161,6 +161,20 @@ impl<B> ListsOf<B> {
             room: room as u32,
         })
     }
+
+    /// Lists that are copied as a whole, places behind their entries included.
+    pub(super) fn allocate_to_read(
+        backend: &impl Backend<Buffer = B>,
+        queries: usize,
+        room: usize,
+    ) -> Result<Self, GpuError> {
+        Ok(Self {
+            distances: backend.allocate_to_read(queries * room)?,
+            rows: backend.allocate_to_read(queries * room)?,
+            counts: backend.allocate_to_read(queries)?,
+            room: room as u32,
+        })
+    }
 }
 
 /// Rows of inverted lists on a device, in groups of [`GROUP`] rows of one list, `words` words for each row, see
@@ -354,6 +368,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the driver says.
     fn allocate(&self, words: usize) -> Result<Self::Buffer, GpuError>;
+
+    /// [`Backend::allocate`] for what is copied from the device as a whole, of which kernels write a part. Nobody relies on the
+    /// rest; that it is written keeps tools silent which look for copies of what never was.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn allocate_to_read(&self, words: usize) -> Result<Self::Buffer, GpuError> {
+        self.allocate(words)
+    }
 
     /// Copies to the device, from word `at` on.
     ///

@@ -173,7 +173,7 @@ impl<B: Backend> BruteForce<B> {
     ) -> Result<Found, GpuError> {
         let backend = &self.device.backend;
         let width = state.width;
-        let mut packed = ListsOf::allocate(backend, queries, width)?;
+        let mut packed = ListsOf::allocate_to_read(backend, queries, width)?;
         backend.select(
             &state.front,
             queries as u32,

@@ -407,6 +407,11 @@ impl Backend for Cuda {
         unsafe { self.stream.alloc::<u32>(words.max(1)) }.map_err(failed("allocate memory"))
     }
 
+    fn allocate_to_read(&self, words: usize) -> Result<CudaSlice<u32>, GpuError> {
+        let zeros = self.stream.alloc_zeros::<u32>(words.max(1));
+        zeros.map_err(failed("allocate memory"))
+    }
+
     fn write<W: Word>(&self, to: &mut CudaSlice<u32>, at: usize, values: &[W]) -> Result<(), GpuError> {
         self.copied(&self.stream, to, at, values)
     }

@@ -186,7 +186,7 @@ fn nearest<B: Backend>(
     let mut marks = MarksOf::allocate(backend, count, plan.walk)?;
     let mut lists = ListsOf::allocate(backend, count, room)?;
     backend.write(&mut lists.counts, 0, &vec![0u32; count])?;
-    let mut best = ListsOf::allocate(backend, count, chosen)?;
+    let mut best = ListsOf::allocate_to_read(backend, count, chosen)?;
     let mut overflow = backend.allocate(1)?;
     backend.write(&mut overflow, 0, &[0u32])?;
     let graph = resident.graph(filter.bits());

@@ -276,7 +276,7 @@ impl<'a, B: Backend> OnDeviceCoder<'a, B> {
             let _reserved = device.budget.reserve(what, count * row_bytes)?;
             let mut rows = backend.allocate(count * stride)?;
             backend.write(&mut rows, 0, &padded(some.chunks_exact(dim), stride))?;
-            let mut found = backend.allocate(count * pitch / 4)?;
+            let mut found = backend.allocate_to_read(count * pitch / 4)?;
             let (of_device, stride) = (count as u32, stride as u32);
             backend.nearest_words(&rows, of_device, stride, &books.of(), pitch as u32, &mut found)?;
             let mut words = vec![0u32; count * pitch / 4];

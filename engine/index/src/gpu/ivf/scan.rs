@@ -268,7 +268,7 @@ impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
             &queries.of(),
             &mut coarse,
         )?;
-        let mut probes = ListsOf::allocate(backend, count, plan.probes)?;
+        let mut probes = ListsOf::allocate_to_read(backend, count, plan.probes)?;
         let mut unused = backend.allocate(count)?;
         let wanted = plan.probes as u32;
         backend.select(
@@ -307,7 +307,7 @@ impl<B: Backend, R: OnDeviceLists<B>> Shard<B, R> {
                 };
                 resident.scan(backend, &prepared, scan)?;
             }
-            let mut kept = ListsOf::allocate(backend, count, room)?;
+            let mut kept = ListsOf::allocate_to_read(backend, count, room)?;
             backend.select(
                 &best,
                 count as u32,
