@@ -146,8 +146,7 @@ impl TypedIndex {
             }
         };
         let all = found.into_par_iter().zip(queries.par_iter()).map(of_query);
-        let all: Result<Vec<(Vec<Neighbor>, Option<SearchStats>)>, PairError> = all.collect();
-        Some(all.map(|all| {
+        Some(all.collect::<Result<Vec<_>, PairError>>().map(|all| {
             let each = all.into_iter().map(|(found, of_query)| {
                 if let Some(of_query) = of_query {
                     stats.add(&of_query);

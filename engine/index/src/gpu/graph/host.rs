@@ -40,6 +40,9 @@ impl<'a> HostGraph<'a> {
     }
 }
 
+/// Fills in the exact distances of a query, by number, to some rows.
+pub(super) type Exact<'a> = dyn Fn(usize, &[u32], &mut [f32]) + Sync + 'a;
+
 /// A batch of searches of a graph, without a window of distances.
 pub(super) struct GraphAsk<'a> {
     /// Rows and queries.
@@ -49,6 +52,6 @@ pub(super) struct GraphAsk<'a> {
     /// The rows that may be found, and how many; `None` without a filter.
     pub(super) filter: Option<&'a Bitset>,
     pub(super) allowed: Option<usize>,
-    /// Fills in the exact distances of a query, by number, to some rows.
-    pub(super) exact: &'a (dyn Fn(usize, &[u32], &mut [f32]) + Sync),
+    /// What the best rows are compared by.
+    pub(super) exact: &'a Exact<'a>,
 }
