@@ -248,6 +248,12 @@ int cuGetErrorString(int error, const char** text) {
     return SUCCESS;
 }
 
+// The pool of a device, which can be told how many bytes to keep.
+int cuDeviceGetDefaultMemPool(void** pool, int device) { return *pool = &contexts[device], SUCCESS; }
+int cuMemPoolSetAttribute(void* pool, int attribute, void* value) {
+    const bool is_pool = pool >= &contexts[0] && pool < &contexts[DEVICES];
+    return is_pool && attribute == 4 && value != nullptr ? SUCCESS : INVALID_VALUE;
+}
 int cuMemAllocAsync(std::uintptr_t* made, std::size_t bytes, void* stream) {
     Guard guard(lock);
     if (bytes == 0) return INVALID_VALUE;
