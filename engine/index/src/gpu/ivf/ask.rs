@@ -78,10 +78,11 @@ impl<'a> ListAsk<'a> {
 
     /// A query as 32-bit floats.
     pub(crate) fn wide_query(&self, query: usize) -> Cow<'a, [f32]> {
-        match self.queries.row(query) {
-            VectorRef::Floats(values) => Cow::Borrowed(values),
-            narrow => Cow::Owned(widened(narrow)),
+        let query = self.queries.row(query);
+        if let VectorRef::Floats(values) = query {
+            return Cow::Borrowed(values);
         }
+        Cow::Owned(widened(query))
     }
 
     /// The best `k` of a query's candidates by their exact distances, see [`best_by`].

@@ -174,11 +174,18 @@ fn place_terms(
         return vec![0];
     }
     let norms = indexed.inverse_norms();
-    let of_row = |&row: &u32| match vectors.row(row as usize) {
-        _ if row == NO_ROW => 0,
-        _ if comparison == Comparison::Cosine => norms.get(row as usize).map_or(0, |norm| norm.to_bits()),
-        VectorRef::Int8s(values) => u32::try_from(int8_dot(values, values)).unwrap_or(u32::MAX),
-        _ => 0,
+    let of_row = |&row: &u32| {
+        if row == NO_ROW {
+            return 0;
+        }
+        if comparison == Comparison::Cosine {
+            return norms.get(row as usize).map_or(0, |norm| norm.to_bits());
+        }
+        // By products are integers alone.
+        let VectorRef::Int8s(values) = vectors.row(row as usize) else {
+            return 0;
+        };
+        u32::try_from(int8_dot(values, values)).unwrap_or(u32::MAX)
     };
     numbers.iter().map(of_row).collect()
 }
