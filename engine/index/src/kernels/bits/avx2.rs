@@ -8,13 +8,13 @@ use std::arch::x86_64::{
     _mm256_srli_epi16, _mm256_xor_si256,
 };
 
-use super::words::count_words;
-use super::{Meeting, table, words};
+use super::words::{POPCNT, count_words};
+use super::{BitKernels, Meeting, table};
 
 /// Steps whose counts, up to 8 each, fit into a byte.
 const RUN: usize = 31;
 /// Shortest row that is counted so; of shorter ones words are counted sooner.
-const LEAST: usize = 128;
+const LEAST: usize = 192;
 
 /// Set bits of every byte.
 #[inline]
@@ -83,9 +83,6 @@ fn count<const N: usize>(
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
 fn differing(a: &[u8], b: &[u8]) -> u64 {
-    if a.len() < LEAST {
-        return words::differing(a, b);
-    }
     let [differing] = count(
         a,
         b,
@@ -98,9 +95,6 @@ fn differing(a: &[u8], b: &[u8]) -> u64 {
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
 fn meeting(a: &[u8], b: &[u8]) -> Meeting {
-    if a.len() < LEAST {
-        return words::meeting(a, b);
-    }
     let [both, either] = count(
         a,
         b,
@@ -112,8 +106,45 @@ fn meeting(a: &[u8], b: &[u8]) -> Meeting {
 
 table!(
     #[target_feature(enable = "avx2,popcnt")]
-    KERNELS,
+    LONG,
     "avx2",
     differing,
     meeting
 );
+
+/// The kernels of [`LONG`], of [`POPCNT`] for short rows.
+pub(super) static KERNELS: BitKernels = {
+    #[target_feature(enable = "avx2,popcnt")]
+    fn differing(a: &[u8], b: &[u8]) -> u64 {
+        // SAFETY: both tables need the instructions of this function.
+        unsafe { (of(a.len()).differing)(a, b) }
+    }
+    #[target_feature(enable = "avx2,popcnt")]
+    fn meeting(a: &[u8], b: &[u8]) -> Meeting {
+        // SAFETY: as above.
+        unsafe { (of(a.len()).meeting)(a, b) }
+    }
+    #[target_feature(enable = "avx2,popcnt")]
+    fn differing_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (of(query.len()).differing_gather)(query, data, rows, out) }
+    }
+    #[target_feature(enable = "avx2,popcnt")]
+    fn jaccard_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (of(query.len()).jaccard_gather)(query, data, rows, out) }
+    }
+    BitKernels {
+        name: "avx2",
+        differing,
+        meeting,
+        differing_gather,
+        jaccard_gather,
+    }
+};
+
+/// The table for rows of `width` bytes.
+#[inline(always)]
+fn of(width: usize) -> &'static BitKernels {
+    if width < LEAST { &POPCNT } else { &LONG }
+}

@@ -186,7 +186,7 @@ fn row_by_row(width: usize, data: &[u8], rows: &[u32], out: &mut [f32], pair: im
 /// set.
 macro_rules! table {
     ($(#[$feature:meta])* $name:ident, $text:literal, $differing:ident, $meeting:ident) => {
-        pub(super) static $name: $crate::kernels::bits::BitKernels = {
+        pub(in $crate::kernels::bits) static $name: $crate::kernels::bits::BitKernels = {
             $(#[$feature])*
             fn differing_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
                 $crate::kernels::bits::row_by_row(query.len(), data, rows, out, |row| $differing(query, row) as f32);
