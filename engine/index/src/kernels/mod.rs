@@ -21,8 +21,8 @@
 //! | type | forms | AVX-512 | AVX2 | NEON |
 //! |---|---|---|---|---|
 //! | 32-bit floats | all | F | FMA | yes |
-//! | halves, bfloat16s ([`narrow`]) | pair, gather | F | F16C | no |
-//! | 8-bit integers ([`narrow`]) | pair, gather | VNNI; F, by the compiler | by the compiler | no |
+//! | halves, bfloat16s ([`narrow`]) | pair, gather | F | F16C | yes |
+//! | 8-bit integers ([`narrow`]) | pair, gather | VNNI; F, by the compiler | by the compiler | its dot products; by the compiler |
 //! | bits (`bits`) | pair, gather | VPOPCNTDQ | a lookup; else `popcnt` | yes |
 //! | signatures (`minhash`) | pair, gather | no | no | no |
 //! | sparse vectors (`sparse`) | pair | no | no | no |
@@ -37,10 +37,16 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 mod formats;
+#[cfg(target_arch = "aarch64")]
+mod int8_neon;
 #[cfg(target_arch = "x86_64")]
 mod int8_x86;
 pub(crate) mod minhash;
 pub mod narrow;
+#[cfg(target_arch = "aarch64")]
+mod narrow_neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod narrow_registers;
 #[cfg(target_arch = "x86_64")]
 mod narrow_x86;
 #[cfg(target_arch = "aarch64")]
