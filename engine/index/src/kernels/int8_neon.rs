@@ -1,7 +1,8 @@
 //! The kernels of 8-bit integers with the dot products of ARMv8.2, which multiply four pairs for each 32-bit lane and add them up:
 //! the compiler makes them of plain sums. Those are exact, as the portable form's are.
 
-use super::narrow::{INT8_RUN, gather_body, int8_dot_body};
+use super::gather::gather_body;
+use super::narrow::{INT8_RUN, int8_dot_body};
 
 /// Whether this machine has them.
 #[inline]

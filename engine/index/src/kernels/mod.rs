@@ -37,6 +37,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 mod formats;
+mod gather;
 #[cfg(target_arch = "aarch64")]
 mod int8_neon;
 #[cfg(target_arch = "x86_64")]

@@ -9,7 +9,8 @@
 //! The side of the query is either of the row's type, or widened already: a query meets many rows. Both give the same
 //! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
-use super::{Tier, kernels, prefetch};
+use super::gather::gather_body;
+use super::{Tier, kernels};
 #[cfg(target_arch = "aarch64")]
 use super::{int8_neon, narrow_neon};
 #[cfg(target_arch = "x86_64")]
@@ -147,33 +148,6 @@ fn int8_l2_body(a: &[i8], b: &[i8]) -> i64 {
 #[inline(always)]
 pub(super) fn int8_dot_body(a: &[i8], b: &[i8]) -> i64 {
     int8_body(a, b, |a, b| a * b)
-}
-
-/// `out[i]` = what `pair` gives for row `rows[i]` of `data`, which has rows of `width` numbers; infinite for a row that
-/// is not there.
-#[inline(always)]
-pub(super) fn gather_body<T>(
-    width: usize,
-    data: &[T],
-    rows: &[u32],
-    out: &mut [f32],
-    pair: impl Fn(&[T]) -> f32,
-) {
-    /// Rows between asking for a row and using it.
-    const AHEAD: usize = 6;
-    let row_at = |row: u32| {
-        let start = (row as usize).checked_mul(width)?;
-        data.get(start..start.checked_add(width)?)
-    };
-    for &row in rows.iter().take(AHEAD) {
-        prefetch(row_at(row).unwrap_or(&[]));
-    }
-    for (index, (&row, slot)) in rows.iter().zip(out).enumerate() {
-        if let Some(&later) = rows.get(index + AHEAD) {
-            prefetch(row_at(later).unwrap_or(&[]));
-        }
-        *slot = row_at(row).map_or(f32::INFINITY, &pair);
-    }
 }
 
 #[inline(always)]

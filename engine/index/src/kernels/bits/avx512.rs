@@ -15,8 +15,8 @@ use std::arch::x86_64::{
     _mm512_xor_si512,
 };
 
-use super::{BitKernels, Meeting, run};
-use crate::kernels::narrow::gather_body;
+use super::{BitKernels, Meeting};
+use crate::kernels::gather::{gather_body, run};
 use crate::kernels::prefetch;
 
 pub(super) static KERNELS: BitKernels = BitKernels {

@@ -13,8 +13,6 @@
 
 use std::sync::OnceLock;
 
-use super::narrow::gather_body;
-
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -150,38 +148,6 @@ pub(crate) fn jaccard_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut 
     kernels().jaccard_gather(query, data, rows, out);
 }
 
-/// The rows as one slice where their numbers follow each other, as those of a scan do: they need neither be looked up nor
-/// asked for.
-#[inline(always)]
-fn run<'a>(width: usize, data: &'a [u8], rows: &[u32]) -> Option<&'a [u8]> {
-    let (first, last) = (*rows.first()?, *rows.last()?);
-    if width == 0 || last.checked_sub(first)? as usize != rows.len() - 1 {
-        return None;
-    }
-    // No early exit: it vectorizes, and practically always all of them follow.
-    let expected = (0u32..).zip(rows);
-    let follow = expected.fold(true, |follow, (index, row)| {
-        follow & (row.wrapping_sub(first) == index)
-    });
-    let start = (first as usize).checked_mul(width)?;
-    let rows = data.get(start..start.checked_add(rows.len().checked_mul(width)?)?)?;
-    follow.then_some(rows)
-}
-
-/// `out[i]` = what `pair` gives for row `rows[i]` of `data`, which has rows of `width` bytes; infinite for a row that is not
-/// there.
-#[inline(always)]
-fn row_by_row(width: usize, data: &[u8], rows: &[u32], out: &mut [f32], pair: impl Fn(&[u8]) -> f32) {
-    match run(width, data, rows) {
-        Some(rows) => {
-            for (row, slot) in rows.chunks_exact(width).zip(out) {
-                *slot = pair(row);
-            }
-        }
-        None => gather_body(width, data, rows, out, pair),
-    }
-}
-
 /// Writes the gather forms and the table around the pair kernels, so that all of them inline these under one instruction
 /// set.
 macro_rules! table {
@@ -189,11 +155,11 @@ macro_rules! table {
         pub(in $crate::kernels::bits) static $name: $crate::kernels::bits::BitKernels = {
             $(#[$feature])*
             fn differing_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
-                $crate::kernels::bits::row_by_row(query.len(), data, rows, out, |row| $differing(query, row) as f32);
+                $crate::kernels::gather::gather_body(query.len(), data, rows, out, |row| $differing(query, row) as f32);
             }
             $(#[$feature])*
             fn jaccard_gather(query: &[u8], data: &[u8], rows: &[u32], out: &mut [f32]) {
-                $crate::kernels::bits::row_by_row(query.len(), data, rows, out, |row| $meeting(query, row).jaccard());
+                $crate::kernels::gather::gather_body(query.len(), data, rows, out, |row| $meeting(query, row).jaccard());
             }
             $crate::kernels::bits::BitKernels {
                 name: $text,
