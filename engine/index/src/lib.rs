@@ -37,6 +37,8 @@
 
 mod any_index;
 mod any_metric;
+#[doc(hidden)]
+pub mod bench;
 mod bitset;
 mod blob;
 mod codes;

@@ -1,5 +1,7 @@
 //! The formats that floats are stored in, and how their bits become 32-bit floats.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::{float32x4_t, vld1_u16, vld1q_f32, vreinterpretq_f32_u32, vshll_n_u16};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m256, __m512, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
@@ -28,6 +30,13 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// The machine has AVX2 and F16C, and `bits` points to eight numbers.
     #[cfg(target_arch = "x86_64")]
     unsafe fn eight(bits: *const Self::Bits) -> __m256;
+
+    /// Four of them at once.
+    ///
+    /// # Safety
+    /// The machine has NEON, and `bits` points to four numbers.
+    #[cfg(target_arch = "aarch64")]
+    unsafe fn four(bits: *const Self::Bits) -> float32x4_t;
 }
 
 /// 32-bit floats, which are wide already.
@@ -56,6 +65,14 @@ impl Format for Single {
     unsafe fn eight(bits: *const f32) -> __m256 {
         // SAFETY: the caller says that eight numbers are there.
         unsafe { _mm256_loadu_ps(bits) }
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn four(bits: *const f32) -> float32x4_t {
+        // SAFETY: the caller says that four numbers are there.
+        unsafe { vld1q_f32(bits) }
     }
 }
 
@@ -89,6 +106,23 @@ impl Format for Half {
         // SAFETY: the caller says that eight numbers are there.
         _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bits.cast()) })
     }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn four(bits: *const u16) -> float32x4_t {
+        // SAFETY: the caller says that four numbers are there.
+        let four = unsafe { vld1_u16(bits) };
+        let wide: float32x4_t;
+        // SAFETY: an instruction of NEON that touches nothing but its operands.
+        unsafe {
+            std::arch::asm!(
+                "fcvtl {wide:v}.4s, {four:v}.4h", wide = lateout(vreg) wide, four = in(vreg) four,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        wide
+    }
 }
 
 /// The upper half of an `f32`.
@@ -119,6 +153,14 @@ impl Format for BFloat16 {
         // SAFETY: the caller says that eight numbers are there.
         let eight = unsafe { _mm_loadu_si128(bits.cast()) };
         _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn four(bits: *const u16) -> float32x4_t {
+        // SAFETY: the caller says that four numbers are there.
+        vreinterpretq_f32_u32(vshll_n_u16::<16>(unsafe { vld1_u16(bits) }))
     }
 }
 

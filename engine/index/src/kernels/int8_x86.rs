@@ -7,7 +7,8 @@ use std::arch::x86_64::{
     _mm512_set1_epi8, _mm512_setzero_si512, _mm512_sub_epi16, _mm512_xor_si512,
 };
 
-use super::narrow::{INT8_RUN, gather_body};
+use super::gather::gather_body;
+use super::narrow::INT8_RUN;
 
 /// Whether this machine has them.
 #[inline]

@@ -1,6 +1,6 @@
 //! Kernels of MinHash signatures: how many elements two of them share, and whether they share a band of elements.
 
-use super::narrow::gather_body;
+use super::gather::gather_body;
 
 /// Elements of `N` bytes that are equal in both, over the shared length.
 #[inline(always)]

@@ -15,7 +15,17 @@
 //! differ in the last bits; results that leave the crate are recomputed with the first form.
 //!
 //! `scalar` is the twin that every other table is tested against. Other types than 32-bit floats have kernels of the
-//! first and the gather form: [`narrow`] numbers and `bits`; or of the first form only: `sparse` vectors.
+//! first and the gather form, or of the first form only, and instruction sets of their own; what has none is plain Rust,
+//! which the compiler gives the registers that every processor of the architecture has:
+//!
+//! | type | forms | AVX-512 | AVX2 | NEON |
+//! |---|---|---|---|---|
+//! | 32-bit floats | all | F | FMA | yes |
+//! | halves, bfloat16s ([`narrow`]) | pair, gather | F | F16C | yes |
+//! | 8-bit integers ([`narrow`]) | pair, gather | VNNI; F, by the compiler | by the compiler | its dot products; by the compiler |
+//! | bits (`bits`) | pair, gather | VPOPCNTDQ | a lookup; else `popcnt` | yes |
+//! | signatures (`minhash`) | pair, gather | no | no | no |
+//! | sparse vectors (`sparse`) | pair | no | no | no |
 
 use std::sync::OnceLock;
 
@@ -27,10 +37,17 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 mod formats;
+mod gather;
+#[cfg(target_arch = "aarch64")]
+mod int8_neon;
 #[cfg(target_arch = "x86_64")]
 mod int8_x86;
 pub(crate) mod minhash;
 pub mod narrow;
+#[cfg(target_arch = "aarch64")]
+mod narrow_neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod narrow_registers;
 #[cfg(target_arch = "x86_64")]
 mod narrow_x86;
 #[cfg(target_arch = "aarch64")]

@@ -4,12 +4,15 @@
 //! compiler makes whole registers of it; integers are multiplied and added as integers, which rounds nothing. There is
 //! one body for all instruction sets, compiled once for each: the sums are taken in the same order everywhere, so every
 //! tier gives the same bits, and the plain build is the twin that the others are tested against. Integers have kernels
-//! with VNNI besides (`int8_x86`).
+//! with VNNI and with the dot products of ARM besides (`int8_x86`, `int8_neon`).
 //!
 //! The side of the query is either of the row's type, or widened already: a query meets many rows. Both give the same
 //! bits. The gather forms are the pair forms over rows by number, with prefetch.
 
-use super::{Tier, kernels, prefetch};
+use super::gather::gather_body;
+use super::{Tier, kernels};
+#[cfg(target_arch = "aarch64")]
+use super::{int8_neon, narrow_neon};
 #[cfg(target_arch = "x86_64")]
 use super::{int8_x86, narrow_x86};
 
@@ -24,6 +27,8 @@ const PORTABLE: u8 = 0;
 const AVX2: u8 = 1;
 #[cfg(target_arch = "x86_64")]
 const AVX512: u8 = 2;
+#[cfg(target_arch = "aarch64")]
+const NEON: u8 = 3;
 /// Squares of differences of so many 8-bit integers fit into 32 bits.
 pub(super) const INT8_RUN: usize = 32_768;
 
@@ -74,6 +79,11 @@ fn l2_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row: &[F::B
         AVX2 => return unsafe { narrow_x86::avx2::l2::<Q, F>(query, row) },
         _ => {}
     }
+    #[cfg(target_arch = "aarch64")]
+    if LEVEL == NEON {
+        // SAFETY: what 64-bit ARM guarantees includes NEON.
+        return unsafe { narrow_neon::neon::l2::<Q, F>(query, row) };
+    }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [(q - r) * (q - r)]);
     sum
 }
@@ -88,6 +98,11 @@ fn dot_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row: &[F::
         AVX2 => return unsafe { narrow_x86::avx2::dot::<Q, F>(query, row) },
         _ => {}
     }
+    #[cfg(target_arch = "aarch64")]
+    if LEVEL == NEON {
+        // SAFETY: what 64-bit ARM guarantees includes NEON.
+        return unsafe { narrow_neon::neon::dot::<Q, F>(query, row) };
+    }
     let [sum] = sums::<Q, F, 1>(query, row, |q, r| [q * r]);
     sum
 }
@@ -101,6 +116,11 @@ fn dot_square_body<Q: Format, F: Format, const LEVEL: u8>(query: &[Q::Bits], row
         // SAFETY: as above.
         AVX2 => return unsafe { narrow_x86::avx2::dot_square::<Q, F>(query, row) },
         _ => {}
+    }
+    #[cfg(target_arch = "aarch64")]
+    if LEVEL == NEON {
+        // SAFETY: what 64-bit ARM guarantees includes NEON.
+        return unsafe { narrow_neon::neon::dot_square::<Q, F>(query, row) };
     }
     let [dot, square] = sums::<Q, F, 2>(query, row, |q, r| [q * r, r * r]);
     (dot, square)
@@ -126,35 +146,8 @@ fn int8_l2_body(a: &[i8], b: &[i8]) -> i64 {
 }
 
 #[inline(always)]
-fn int8_dot_body(a: &[i8], b: &[i8]) -> i64 {
+pub(super) fn int8_dot_body(a: &[i8], b: &[i8]) -> i64 {
     int8_body(a, b, |a, b| a * b)
-}
-
-/// `out[i]` = what `pair` gives for row `rows[i]` of `data`, which has rows of `width` numbers; infinite for a row that
-/// is not there.
-#[inline(always)]
-pub(super) fn gather_body<T>(
-    width: usize,
-    data: &[T],
-    rows: &[u32],
-    out: &mut [f32],
-    pair: impl Fn(&[T]) -> f32,
-) {
-    /// Rows between asking for a row and using it.
-    const AHEAD: usize = 6;
-    let row_at = |row: u32| {
-        let start = (row as usize).checked_mul(width)?;
-        data.get(start..start.checked_add(width)?)
-    };
-    for &row in rows.iter().take(AHEAD) {
-        prefetch(row_at(row).unwrap_or(&[]));
-    }
-    for (index, (&row, slot)) in rows.iter().zip(out).enumerate() {
-        if let Some(&later) = rows.get(index + AHEAD) {
-            prefetch(row_at(later).unwrap_or(&[]));
-        }
-        *slot = row_at(row).map_or(f32::INFINITY, &pair);
-    }
 }
 
 #[inline(always)]
@@ -233,8 +226,11 @@ mod on_tier {
                     Tier::Avx2 => unsafe { avx2 $(::<$($format),+>)? ($($arg),+) },
                     #[cfg(not(target_arch = "x86_64"))]
                     Tier::Avx512 | Tier::Avx2 => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
-                    // What 64-bit ARM guarantees includes NEON.
-                    Tier::Scalar | Tier::Neon => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
+                    #[cfg(target_arch = "aarch64")]
+                    Tier::Neon => $body $(::<$($format,)+ NEON>)? ($($arg),+),
+                    #[cfg(not(target_arch = "aarch64"))]
+                    Tier::Neon => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
+                    Tier::Scalar => $body $(::<$($format,)+ PORTABLE>)? ($($arg),+),
                 }
             }
         };
@@ -271,16 +267,21 @@ tiered! {
     /// [`dot`] with rows of `data` by number, infinite where there is none; rows are as long as the query.
     dot_gather<Q, F>(query: &[Q::Bits], data: &[F::Bits], rows: &[u32], out: &mut [f32])
 }
-/// A kernel of 8-bit integers: with VNNI where this machine has it, else with its instruction set.
+/// A kernel of 8-bit integers: with the instructions for them where this machine has them, else with its instruction set.
 macro_rules! of_integers {
-    ($(#[$doc:meta])* $name:ident, $vnni:ident ($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
+    ($(#[$doc:meta])* $name:ident, $own:ident ($($arg:ident: $type:ty),+) $(-> $result:ty)?) => {
         $(#[$doc])*
         #[inline]
         pub(crate) fn $name($($arg: $type),+) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             if int8_x86::is_there() {
                 // SAFETY: the machine has the instructions.
-                return unsafe { int8_x86::$vnni($($arg),+) };
+                return unsafe { int8_x86::$own($($arg),+) };
+            }
+            #[cfg(target_arch = "aarch64")]
+            if int8_neon::is_there() {
+                // SAFETY: the machine has the instructions.
+                return unsafe { int8_neon::$own($($arg),+) };
             }
             on_tier::$name(kernels().tier(), $($arg),+)
         }

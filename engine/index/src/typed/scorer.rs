@@ -235,7 +235,7 @@ impl<'a> Scorer<'a> {
     }
 
     /// [`Scorer::one`] for rows of `vectors` by number, all like the query.
-    pub(super) fn gather(&self, vectors: VectorsRef<'_>, rows: &[u32], out: &mut [f32]) {
+    pub(crate) fn gather(&self, vectors: VectorsRef<'_>, rows: &[u32], out: &mut [f32]) {
         match (&self.0, vectors) {
             (Kind::Halves { metric, query, .. }, VectorsRef::Halves(data)) if *metric != Metric::Cosine => {
                 gather_narrow::<Half>(*metric, query, data.data(), rows, out);

@@ -1,21 +1,26 @@
-//! Every form of the distance kernels, by type, instruction set and dimension, next to `lance-linalg` where it has the same.
+//! Every form of the distance kernels, by type, instruction set and dimension, next to `lance-linalg` where it has the same;
+//! [`codes`] has those of codes and of sparse vectors.
 //!
 //! A benchmark is named `sum/type/dimension/form`. It takes the distances from one query (for `tile` and `panel`, some
 //! queries) to [`ROWS`] rows, which fit into the second-level cache, so that kernels are measured and not the memory. The
-//! throughput is in distances. `search` is a whole exact search, its selection of the ten nearest included; the kernels of
-//! the types that have only this form here are not public.
+//! throughput is in distances. Nothing is selected: both sides fill one slot for each row.
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
+use elanus_index::bench::{Bits, Block, float_block, inverse_norms};
 use elanus_index::kernels::panel::{Limits, PANEL_QUERIES, PANEL_ROWS, Panel, PanelSum};
 use elanus_index::kernels::{Kernels, TILE, available};
-use elanus_index::{
-    AnyMetric, BitMetric, Metric, Rows, SearchStats, VectorRef, Vectors, VectorsRef, Window, exact_search_any,
-};
+use elanus_index::{AnyMetric, BitMetric, Metric, Rows, VectorRef, Vectors, VectorsRef};
 use half::{bf16, f16};
-use lance_linalg::distance::{dot_distance_batch_into, hamming, l2_distance_batch_into};
+use lance_linalg::distance::{
+    cosine_distance_batch, dot_distance_batch_into, hamming, l2_distance_batch_into,
+};
+
+mod codes;
 
 const ROWS: usize = 128;
 const DIMENSIONS: [usize; 5] = [32, 128, 384, 768, 1536];
@@ -76,6 +81,33 @@ fn floats(bench: &mut Criterion) {
             panel(&mut group, kernels, vectors);
         }
         group.finish();
+
+        let norms = inverse_norms(vectors);
+        let mut group = bench.benchmark_group(format!("cosine/f32/{dim}"));
+        group.throughput(Throughput::Elements(ROWS as u64));
+        for (name, norms) in [("block, norms kept", Some(norms.as_slice())), ("block", None)] {
+            group.bench_function(name, |bench| {
+                bench.iter(|| {
+                    float_block(
+                        Metric::Cosine,
+                        black_box(query),
+                        vectors,
+                        norms,
+                        black_box(&mut out),
+                    )
+                });
+            });
+        }
+        group.bench_function("block lance", |bench| {
+            bench.iter(|| fill(&mut out, cosine_distance_batch(black_box(query), block, dim)));
+        });
+        group.finish();
+    }
+}
+
+fn fill(out: &mut [f32], distances: impl Iterator<Item = f32>) {
+    for (slot, distance) in black_box(out).iter_mut().zip(distances) {
+        *slot = distance;
     }
 }
 
@@ -91,7 +123,14 @@ fn panel(group: &mut BenchmarkGroup<'_, WallTime>, kernels: &Kernels, vectors: V
         bench.iter(|| {
             for rows in rows.chunks(PANEL_ROWS) {
                 let terms = [0.0; PANEL_ROWS];
-                black_box(kernels.panel(PanelSum::Product, &panel, vectors, black_box(rows), &limits, &terms));
+                black_box(kernels.panel(
+                    PanelSum::Product,
+                    &panel,
+                    vectors,
+                    black_box(rows),
+                    &limits,
+                    &terms,
+                ));
             }
         });
     });
@@ -103,11 +142,12 @@ fn narrow(bench: &mut Criterion) {
         let bits: Vec<u16> = halves.iter().map(|number| number.to_bits()).collect();
         let (query, rows) = bits.split_at(dim);
         let ours = (VectorsRef::Halves(of(rows, dim)), VectorRef::Halves(query));
-        against(bench, "f16", dim, ours, |out, dot| {
-            let (query, rows) = halves.split_at(dim);
-            match dot {
-                true => dot_distance_batch_into(black_box(query), rows, dim, out),
-                false => l2_distance_batch_into(black_box(query), rows, dim, out),
+        against(bench, "f16", dim, ours, |out, metric| {
+            let (query, rows) = (black_box(&halves[..dim]), &halves[dim..]);
+            match metric {
+                Metric::L2 => l2_distance_batch_into(query, rows, dim, out),
+                Metric::Ip => dot_distance_batch_into(query, rows, dim, out),
+                Metric::Cosine => fill(out, cosine_distance_batch(query, rows, dim)),
             }
         });
 
@@ -115,24 +155,28 @@ fn narrow(bench: &mut Criterion) {
         let bits: Vec<u16> = brains.iter().map(|number| number.to_bits()).collect();
         let (query, rows) = bits.split_at(dim);
         let ours = (VectorsRef::BFloat16s(of(rows, dim)), VectorRef::BFloat16s(query));
-        against(bench, "bf16", dim, ours, |out, dot| {
-            let (query, rows) = brains.split_at(dim);
-            match dot {
-                true => dot_distance_batch_into(black_box(query), rows, dim, out),
-                false => l2_distance_batch_into(black_box(query), rows, dim, out),
+        against(bench, "bf16", dim, ours, |out, metric| {
+            let (query, rows) = (black_box(&brains[..dim]), &brains[dim..]);
+            match metric {
+                Metric::L2 => l2_distance_batch_into(query, rows, dim, out),
+                Metric::Ip => dot_distance_batch_into(query, rows, dim, out),
+                Metric::Cosine => fill(out, cosine_distance_batch(query, rows, dim)),
             }
         });
 
         // The other side's 8-bit integers have no sign.
-        let bytes: Vec<u8> = numbers((ROWS + 1) * dim).map(|number| (number * 60.0 + 60.0) as u8).collect();
+        let bytes: Vec<u8> = numbers((ROWS + 1) * dim)
+            .map(|number| (number * 60.0 + 60.0) as u8)
+            .collect();
         let signed: Vec<i8> = bytes.iter().map(|&byte| byte as i8).collect();
         let (query, rows) = signed.split_at(dim);
         let ours = (VectorsRef::Int8s(of(rows, dim)), VectorRef::Int8s(query));
-        against(bench, "int8", dim, ours, |out, dot| {
-            let (query, rows) = bytes.split_at(dim);
-            match dot {
-                true => dot_distance_batch_into(black_box(query), rows, dim, out),
-                false => l2_distance_batch_into(black_box(query), rows, dim, out),
+        against(bench, "int8", dim, ours, |out, metric| {
+            let (query, rows) = (black_box(&bytes[..dim]), &bytes[dim..]);
+            match metric {
+                Metric::L2 => l2_distance_batch_into(query, rows, dim, out),
+                Metric::Ip => dot_distance_batch_into(query, rows, dim, out),
+                Metric::Cosine => fill(out, cosine_distance_batch(query, rows, dim)),
             }
         });
     }
@@ -142,46 +186,73 @@ fn of<T>(rows: &[T], dim: usize) -> Rows<'_, T> {
     Rows::new(rows, dim).expect("rows of that dimension")
 }
 
-/// A search of ours next to the other side's distances of the same rows, without a selection.
+/// The distances of one query to all rows, by both sides.
 fn against(
     bench: &mut Criterion,
     kind: &str,
     dim: usize,
     (vectors, query): (VectorsRef<'_>, VectorRef<'_>),
-    lance: impl Fn(&mut [f32], bool),
+    lance: impl Fn(&mut [f32], Metric),
 ) {
     let mut out = vec![0.0; ROWS];
-    for (name, metric) in [("l2", Metric::L2), ("dot", Metric::Ip)] {
+    for (name, metric) in [
+        ("l2", Metric::L2),
+        ("dot", Metric::Ip),
+        ("cosine", Metric::Cosine),
+    ] {
+        let block = Block::new(AnyMetric::Numbers(metric), query, vectors).expect("a metric of numbers");
         let mut group = bench.benchmark_group(format!("{name}/{kind}/{dim}"));
         group.throughput(Throughput::Elements(ROWS as u64));
-        group.bench_function("search", |bench| bench.iter(|| search(AnyMetric::Numbers(metric), vectors, query)));
-        group.bench_function("block lance", |bench| bench.iter(|| lance(black_box(&mut out), name == "dot")));
+        group.bench_function("block", |bench| {
+            bench.iter(|| black_box(&block).distances(black_box(&mut out)))
+        });
+        group.bench_function("block lance", |bench| {
+            bench.iter(|| lance(black_box(&mut out), metric))
+        });
         group.finish();
     }
 }
 
 fn bits(bench: &mut Criterion) {
-    for dim in [256, 1024, 4096] {
+    for dim in [128, 256, 512, 768, 1024, 4096] {
         let width = dim / 8;
         let bytes: Vec<u8> = (0..(ROWS + 1) * width).map(|i| (i * 37 % 251) as u8).collect();
         let (query, rows) = bytes.split_at(width);
-        let mut group = bench.benchmark_group(format!("hamming/bits/{dim}"));
-        group.throughput(Throughput::Elements(ROWS as u64));
-        group.bench_function("search", |bench| {
-            let metric = AnyMetric::Bits(BitMetric::Hamming);
-            bench.iter(|| search(metric, VectorsRef::Bits(of(rows, width)), VectorRef::Bits(query)));
-        });
-        group.bench_function("block lance", |bench| {
-            bench.iter(|| rows.chunks_exact(width).map(|row| hamming::hamming(black_box(query), row)).sum::<f32>());
-        });
-        group.finish();
+        let forward: Vec<u32> = (0..ROWS as u32).collect();
+        let backward: Vec<u32> = forward.iter().rev().copied().collect();
+        let mut out = vec![0.0; ROWS];
+        for (name, metric) in [("hamming", BitMetric::Hamming), ("jaccard", BitMetric::Jaccard)] {
+            let mut group = bench.benchmark_group(format!("{name}/bits/{dim}"));
+            group.throughput(Throughput::Elements(ROWS as u64));
+            for table in Bits::available() {
+                group.bench_function(format!("pair {}", table.name()), |bench| {
+                    bench.iter(|| {
+                        for row in rows.chunks_exact(width) {
+                            black_box(table.pair(metric, black_box(query), row));
+                        }
+                    });
+                });
+                for (form, numbers) in [("block", &forward), ("gather", &backward)] {
+                    group.bench_function(format!("{form} {}", table.name()), |bench| {
+                        bench.iter(|| {
+                            table.gather(metric, black_box(query), rows, numbers, black_box(&mut out))
+                        });
+                    });
+                }
+            }
+            if metric == BitMetric::Hamming {
+                group.bench_function("block lance", |bench| {
+                    bench.iter(|| {
+                        fill(
+                            &mut out,
+                            hamming::hamming_distance_batch(black_box(query), rows, width),
+                        )
+                    });
+                });
+            }
+            group.finish();
+        }
     }
-}
-
-fn search(metric: AnyMetric, vectors: VectorsRef<'_>, query: VectorRef<'_>) -> usize {
-    let mut stats = SearchStats::default();
-    let within = Window::default();
-    exact_search_any(metric, vectors, black_box(query), 10, within, None, &mut stats).map_or(0, |found| found.len())
 }
 
 fn numbers(count: usize) -> impl Iterator<Item = f32> {
@@ -206,5 +277,5 @@ fn quick() -> Criterion {
         .without_plots()
 }
 
-criterion_group! { name = kernels; config = quick(); targets = floats, narrow, bits }
+criterion_group! { name = kernels; config = quick(); targets = floats, narrow, bits, codes::scans, codes::sparse }
 criterion_main!(kernels);
