@@ -2,6 +2,7 @@
 
   python3 benches/ann/ann.py                                              20,000 x 64 drawn on the spot, HNSW, IVF_FLAT, FLAT
   python3 benches/ann/ann.py --set syn128 --index HNSW --peers faiss hnswlib usearch
+  python3 benches/ann/ann.py --set syn128 --index HNSW --build M=8,efConstruction=100 --build M=32,efConstruction=400
   python3 benches/ann/ann.py --set mnist784 --data FOLDER                 FOLDER holds mnist784.npz or mnist784.hdf5
   python3 benches/ann/ann.py --set glove-100-angular.hdf5 --index HNSW --search ef=32,64,128,256,512
   python3 benches/ann/ann.py --set base.npy --queries queries.npy --metric COSINE
@@ -45,10 +46,10 @@ def options():
     what.add_argument("--rows", type=int, help="use only the first so many rows")
     what.add_argument("--allow", type=float, metavar="PERCENT", help="a random filter lets this part of the rows through")
     what.add_argument("--index", nargs="+", default=["HNSW", "IVF_FLAT", "FLAT"], metavar="TYPE", help="default: HNSW IVF_FLAT FLAT; each has a sweep of its own")
-    what.add_argument("--build", default="", metavar="NAME=VALUE,..", help="build parameters instead of the default ones, for one --index")
+    what.add_argument("--build", action="append", default=[], metavar="NAME=VALUE,..", help="build parameters instead of the default ones, for one --index; several times for contenders that are built in several ways")
     what.add_argument("--search", nargs="+", metavar="NAME=VALUE,VALUE,..", help="search parameters to sweep instead, for one --index")
     against = parser.add_argument_group("against what")
-    against.add_argument("--peers", nargs="*", choices=list(PACKAGES), default=["faiss", "hnswlib", "usearch"], help="default: faiss hnswlib usearch; none: only ours")
+    against.add_argument("--peers", nargs="*", choices=list(PACKAGES), default=list(PACKAGES), help="default: all of them; none: only ours")
     against.add_argument("--ours", type=Path, metavar="BINARY", help="the ann example (default: built by cargo)")
     against.add_argument("--before", type=Path, metavar="BINARY", help="the ann example of another build, measured as well")
     how = parser.add_argument_group("how")
@@ -84,7 +85,7 @@ def environment(cache, peers):
             if subprocess.run(pip, stdout=sys.stderr).returncode != 0:
                 if not name:
                     sys.exit("numpy and h5py are needed")
-                say(f"{name} is left out: it cannot be installed")
+                say(f"{name} is left out: {packages[0]} cannot be installed")
                 continue
             mark.touch()
         ready += [name] if name else []

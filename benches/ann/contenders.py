@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import families
+import report
 import sets
 
 # A turn of single searches takes about this long at most.
@@ -23,11 +24,12 @@ class Refused(Exception):
     """What a contender does not do, in its words."""
 
 
-class Contender:
-    def __init__(self, name, command, data, threads):
+class Worker:
+    """A process that answers lines with lines."""
+
+    def __init__(self, name, command):
         self.name = name
-        files = [str(data.base), str(data.queries), data.metric, str(threads)] + ([str(data.allowed)] if data.allowed else [])
-        self.process = subprocess.Popen([*command, *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self.heard()
 
     def heard(self):
@@ -49,9 +51,14 @@ class Contender:
         self.process.wait()
 
 
+def contender_of(name, command, data, threads):
+    files = [str(data.base), str(data.queries), data.metric, str(threads)] + ([str(data.allowed)] if data.allowed else [])
+    return Worker(name, [*command, *files])
+
+
 def truth(command, data):
     print(f"{data.name}: exact neighbours", file=sys.stderr, flush=True)
-    contender = Contender("elanus", command, data, threads=0)
+    contender = contender_of("elanus", command, data, threads=0)
     contender.ask(do="truth", k=sets.DEPTH, to=str(data.truth))
     contender.close()
 
@@ -76,39 +83,48 @@ class Judge:
 
 
 def measure(commands, data, index, given):
-    """All contenders on one set and one type of index."""
+    """All contenders on one set and one type of index; one for each library and way to build it."""
     judge = Judge(data)
     rows, dim = judge.base.shape
-    build, steps = families.chosen(index, rows, dim, given.build, given.search)
+    builds, steps = families.chosen(index, rows, dim, given.build, given.search)
     result = {
         "set": data.name, "metric": data.metric, "rows": rows, "dim": dim * (8 if given.type == "bit" else 1), "type": given.type,
-        "allow": given.allow, "index": index, "build": build, "k": given.k, "rounds": given.rounds, "threads": given.threads,
-        "build_threads": given.build_threads, "contenders": {},
+        "bytes": judge.base.nbytes, "allow": given.allow, "index": index, "builds": builds, "k": given.k, "rounds": given.rounds,
+        "threads": given.threads, "build_threads": given.build_threads, "contenders": {}, "left_out": {}, "ceilings": {},
     }
     running = []
     with tempfile.TemporaryDirectory(prefix="ann-") as folder:
         for name, command in commands.items():
-            say = lambda text: print(f"{data.name} {index} {name}: {text}", file=sys.stderr, flush=True)
-            contender = None
-            try:
-                contender = Contender(name, command, data, given.threads)
-                say("building")
-                built = contender.ask(do="build", index=index, params=build, threads=given.build_threads, seed=given.seed)
-                say(f"built in {built['seconds']:.1f} s, looking at recall")
-                settings = [first_look(contender, judge, params, given.k, Path(folder)) for params in steps]
-            except Refused as refused:
-                say(f"left out: {refused}")
-                if contender:
-                    contender.close()
-                continue
-            running.append((contender, settings))
-            result["contenders"][name] = {"about": contender.about, "built": built, "settings": settings}
+            for build in builds:
+                label = name if len(builds) == 1 else f"{name} {report.written(build)}"
+                say = lambda text: print(f"{data.name} {index} {label}: {text}", file=sys.stderr, flush=True)
+                contender = None
+                try:
+                    contender = contender_of(name, command, data, given.threads)
+                    say("building")
+                    built = contender.ask(do="build", index=index, params=build, threads=given.build_threads, seed=given.seed)
+                    say(f"built in {built['seconds']:.1f} s, looking at recall")
+                    settings = [first_look(contender, judge, params, given.k, Path(folder)) for params in steps]
+                except Refused as refused:
+                    say(f"left out: {refused}")
+                    result["left_out"][label] = str(refused)
+                    if contender:
+                        contender.close()
+                    continue
+                running.append((contender, settings))
+                result["contenders"][label] = {"library": name, "build": build, "about": contender.about, "built": built, "settings": settings}
+    ceilings = Ceilings(running, given) if index in ("FLAT", "BIN_FLAT") and given.allow is None and running else None
     for turn in range(given.rounds):
         print(f"{data.name} {index}: round {turn + 1} of {given.rounds}", file=sys.stderr, flush=True)
+        if ceilings:
+            ceilings.take_turn()
         # Every second round goes the other way, so that nobody always follows the same neighbour.
         for step in range(len(steps)):
             for contender, settings in running if turn % 2 == 0 else reversed(running):
                 take_turn(contender, settings[step], given)
+    if ceilings:
+        ceilings.take_turn()
+        result["ceilings"] = ceilings.close()
     for contender, settings in running:
         contender.close()
         for setting in settings:
@@ -116,6 +132,31 @@ def measure(commands, data, index, given):
                 values = [value for value in setting[name] if value is not None]
                 setting[f"all_{name}"], setting[name] = values, statistics.median(values) if values else None
     return result
+
+
+class Ceilings:
+    """What the machine gives at most to a search that looks at every row: reading memory on one thread, and products of
+    matrices on those of a batch. Taken before, between and after the rounds; the best counts."""
+
+    def __init__(self, running, given):
+        self.reader = next((contender for contender, _ in running if contender.name == report.OURS), None)
+        self.multiplier = Worker("ceilings", [sys.executable, str(Path(__file__).parent / "ceilings.py"), str(given.threads)])
+        self.seconds = given.seconds
+        self.found = {"bytes_per_second": [], "flop_per_second": []}
+
+    def take_turn(self):
+        for worker, what in ((self.reader, "read"), (self.multiplier, "multiply")):
+            try:
+                answer = worker.ask(do=what, seconds=self.seconds) if worker else {}
+            except Refused as refused:  # an older build of ours
+                print(f"no ceiling: {refused}", file=sys.stderr, flush=True)
+                continue
+            for name, value in answer.items():
+                self.found[name].append(value)
+
+    def close(self):
+        self.multiplier.close()
+        return {name: max(values, default=None) for name, values in self.found.items()}
 
 
 def first_look(contender, judge, params, k, folder):
@@ -130,7 +171,7 @@ def first_look(contender, judge, params, k, folder):
     # their ways with its size.
     pace = looked.pop("seconds") / len(found)
     queries = min(len(found), max(20, int(LONGEST_TURN / pace)))
-    return {"params": params, "recall": recall, **looked, "queries": queries, "batch": len(found), "qps": [], "batch_qps": [], "p50": [], "p99": []}
+    return {"params": params, "recall": recall, **looked, "queries": queries, "batch": len(found), "qps": [], "batch_qps": [], "p50": [], "p99": [], "work": [], "batch_work": []}
 
 
 def take_turn(contender, setting, given):
@@ -138,4 +179,7 @@ def take_turn(contender, setting, given):
     one = contender.ask(**request, queries=setting["queries"], batch=False)
     for name in ("qps", "p50", "p99"):
         setting[name].append(one[name])
-    setting["batch_qps"].append(contender.ask(**request, queries=setting["batch"], batch=True)["qps"])
+    batch = contender.ask(**request, queries=setting["batch"], batch=True)
+    setting["batch_qps"].append(batch["qps"])
+    for name, answer in (("work", one), ("batch_work", batch)):
+        setting[name].append((answer.get("done"), answer.get("processor_seconds")))

@@ -57,10 +57,13 @@ class Library:
         return None
 
 
+REFINED = ("IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN")
+
+
 class Faiss(Library):
     types = ("float32", "uint8")
     metrics = ("L2", "IP", "COSINE", "HAMMING")
-    indexes = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "SCANN", "BIN_FLAT", "BIN_IVF_FLAT")
+    indexes = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN", "BIN_FLAT", "BIN_IVF_FLAT")
     filters = True
 
     def load(self):
@@ -92,6 +95,7 @@ class Faiss(Library):
             made = {
                 "FLAT": "Flat", "HNSW": f"HNSW{params.get('M')},Flat", "IVF_FLAT": f"{lists},Flat", "IVF_SQ8": f"{lists},SQ8",
                 "IVF_PQ": f"{lists},PQ{size}x{params.get('nbits')},RFlat", "IVF_RABITQ": f"{lists},RaBitQ,RFlat",
+                "IVF_RABITQ_FASTSCAN": f"{lists},RaBitQfs,RFlat",
                 "SCANN": f"{lists},PQ{(dim + 1) // 2}x4fs,RFlat",
             }
             self.index = faiss.index_factory(dim, made[index], kind)
@@ -113,12 +117,12 @@ class Faiss(Library):
             self.params = faiss.SearchParameters(**chosen) if chosen else None
         else:
             self.params = faiss.SearchParametersIVF(nprobe=int(params["nprobe"]), **chosen)
-            if self.kind in ("IVF_PQ", "IVF_RABITQ", "SCANN"):
+            if self.kind in REFINED:
                 self.factor, self.reorder = float(params.get("refine_k", 1)), params.get("reorder_k")
 
     def search(self, queries, k):
         self.faiss.omp_set_num_threads(self.threads if len(queries) > 1 else 1)
-        if self.kind in ("IVF_PQ", "IVF_RABITQ", "SCANN"):
+        if self.kind in REFINED:
             factor = int(self.reorder) / k if self.reorder else self.factor
             params = self.faiss.IndexRefineSearchParameters(k_factor=max(factor, 1), base_index_params=self.params)
             return self.index.search(queries, k, params=params)[1]
@@ -292,7 +296,7 @@ class Worker:
 
     def time(self, request):
         count, k = request["queries"], request["k"]
-        latencies, done, start = [], 0, time.perf_counter()
+        latencies, done, worked, start = [], 0, time.process_time(), time.perf_counter()
         while done == 0 or time.perf_counter() - start < request["seconds"]:
             if request["batch"]:
                 self.library.search(self.queries[:count], k)
@@ -302,9 +306,9 @@ class Worker:
                     self.library.search(self.queries[row : row + 1], k)
                     latencies.append(time.perf_counter() - before)
             done += count
-        seconds = time.perf_counter() - start
+        seconds, worked = time.perf_counter() - start, time.process_time() - worked
         part = lambda part: float(np.quantile(latencies, part) * 1e6) if latencies else None
-        return {"qps": done / seconds, "p50": part(0.5), "p99": part(0.99)}
+        return {"qps": done / seconds, "p50": part(0.5), "p99": part(0.99), "done": done, "processor_seconds": worked}
 
 
 def main():

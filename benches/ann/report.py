@@ -4,6 +4,8 @@ from html import escape
 
 LEVELS = (0.90, 0.95, 0.99)
 OURS = "elanus"
+# An older build of ours.
+BEFORE = "before"
 COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b7950b", "#76448a", "#566573")
 
 
@@ -29,8 +31,12 @@ def number(value, digits=0):
 
 def show(result, k):
     allow = f", {result['allow']:g} % of the rows allowed" if result["allow"] is not None else ""
-    print(f"\n## {result['set']} {result['index']}: {result['rows']:,} x {result['dim']} {result['type']} {result['metric']}{allow}; {written(result['build'])}\n")
+    builds = written(result["builds"][0]) if len(result["builds"]) == 1 else f"{len(result['builds'])} builds"
+    print(f"\n## {result['set']} {result['index']}: {result['rows']:,} x {result['dim']} {result['type']} {result['metric']}{allow}; {builds}\n")
     contenders = result["contenders"]
+    for name, reason in result["left_out"].items():
+        ours = "**Not measured here: ours.** " if name.split()[0] == OURS else ""
+        print(f"{ours}Left out: {name}: {reason}\n")
     if not contenders:
         print("nobody could build it")
         return
@@ -49,6 +55,37 @@ def show(result, k):
     recalls = [f"recall@{depth}" for depth in next(iter(contenders.values()))["settings"][0]["recall"]]
     print("\n" + table(["contender", "search", *recalls, "queries/s", f"in a batch, {threads(result['threads'])}", "p50 us", "p99 us", "distances"], rows))
     ratios(result, k)
+    ceilings(result)
+
+
+def ceilings(result):
+    """What part of the machine's best a search of all rows reaches, by seconds of the processor: what others take of it
+    does not count."""
+    found = result["ceilings"]
+    if not found:
+        return
+    read, multiplied = found["bytes_per_second"], found["flop_per_second"]
+    # Comparing bits is no multiplication.
+    flop = 2 * result["rows"] * result["dim"] if result["type"] != "bit" else None
+    rows = []
+    for name, contender in result["contenders"].items():
+        step, row = contender["settings"][0], [name]
+        for turns, work, ceiling in (("work", result["bytes"], read), ("batch_work", flop, multiplied)):
+            rate = pace(step[turns])
+            reached = work * rate if work and rate else None
+            row += [number(reached and reached / 1e9, 1), f"{100 * reached / ceiling:.0f} %" if reached and ceiling else "-"]
+        rows.append(row)
+    memory = f"{number(read / 1e9, 1)} GB/s out of memory" if read else "memory not measured"
+    print(f"\nBy seconds of the processor, next to the best of this run: {memory}, products of matrices with {number(multiplied / 1e9, 1)} GFLOP/s.\n")
+    print(table(["contender", "GB/s, one at a time", "of memory", f"GFLOP/s, in a batch, {threads(result['threads'])}", "of products"], rows), flush=True)
+
+
+def pace(turns):
+    """Queries per second of the processor over all turns; nothing from a build that does not say."""
+    if any(done is None for done, _ in turns):
+        return None
+    worked = sum(seconds for _, seconds in turns)
+    return sum(done for done, _ in turns) / worked if worked else None
 
 
 def at_recall(settings, level, k, rate):
@@ -69,15 +106,18 @@ def at_recall(settings, level, k, rate):
 
 
 def ratios(result, k):
-    contenders = result["contenders"]
-    if OURS not in contenders or len(contenders) < 2:
+    """Ours against each library, each with whatever it was built with: the frontier is of all its builds."""
+    libraries = {}
+    for found in result["contenders"].values():
+        libraries.setdefault(found["library"], []).extend(found["settings"])
+    if OURS not in libraries or len(libraries) < 2:
         return
     rows = []
     for rate, label in (("qps", "one at a time"), ("batch_qps", "in a batch")):
         for level in LEVELS:
-            ours = at_recall(contenders[OURS]["settings"], level, k, rate)
-            theirs = {name: at_recall(found["settings"], level, k, rate) for name, found in contenders.items() if name != OURS}
-            reached = [value for value in theirs.values() if value]
+            ours = at_recall(libraries[OURS], level, k, rate)
+            theirs = {name: at_recall(settings, level, k, rate) for name, settings in libraries.items() if name != OURS}
+            reached = [value for name, value in theirs.items() if value and name != BEFORE]
             ratio = lambda other: f"{ours / other:.2f}" if ours and other else "-"
             rows.append([label, f"{level:.2f}", number(ours), *map(ratio, theirs.values()), ratio(max(reached, default=None))])
     print(f"\nTimes faster than the others at equal recall@{k} (below 1: slower):\n")

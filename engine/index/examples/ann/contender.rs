@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use elanus_index::{
     AnyIndex, AnyMetric, Bitset, BuildOptions, BuildParams, IndexKind, Neighbor, SearchParams, SearchStats,
-    VectorsRef, Window, exact_search_any, exact_search_batch,
+    VectorRef, VectorsRef, Window, exact_search_any, exact_search_batch,
 };
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::ceiling;
 use crate::npy::{self, Table};
 
 pub struct Contender {
@@ -18,8 +20,10 @@ pub struct Contender {
     base_bytes: usize,
     queries: VectorsRef<'static>,
     metric: AnyMetric,
-    /// Threads of a batch; a single search has one.
-    threads: usize,
+    /// What a single search runs on.
+    one_thread: ThreadPool,
+    /// What a batch runs on.
+    threads: ThreadPool,
     allow: Option<Bitset>,
     index: Option<AnyIndex>,
 }
@@ -32,9 +36,6 @@ impl Contender {
         threads: usize,
         allowed: Option<&Table>,
     ) -> Result<Self> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
         let base_bytes = base.bytes();
         let (base, queries) = (base.rows()?, queries.rows()?);
         if npy::shape(base) != npy::shape(queries) {
@@ -48,12 +49,14 @@ impl Contender {
             }
             Some(_) => return Err(format!("expected a |u1 for each of {} rows", base.len()).into()),
         };
+        let pool = |threads: usize| ThreadPoolBuilder::new().num_threads(threads).build();
         Ok(Self {
             base,
             base_bytes,
             queries,
             metric,
-            threads: threads.max(1),
+            one_thread: pool(1)?,
+            threads: pool(threads.max(1))?,
             allow,
             index: None,
         })
@@ -75,7 +78,11 @@ impl Contender {
             Some("build") => self.build(request),
             Some("search") => self.search(request),
             Some("time") => self.time(request),
-            _ => Err(format!("expected truth, build, search or time to do, got {request}").into()),
+            Some("read") => {
+                let seconds = request["seconds"].as_f64().unwrap_or(0.0);
+                Ok(json!({ "bytes_per_second": ceiling::read(seconds) }))
+            }
+            _ => Err(format!("expected truth, build, search, time or read to do, got {request}").into()),
         }
     }
 
@@ -153,9 +160,10 @@ impl Contender {
         let params = self.params(request, k)?;
         let mut stats = SearchStats::default();
         let start = Instant::now();
-        let found: Vec<_> = (0..count)
-            .map(|query| self.one(query, k, &params, &mut stats))
-            .collect::<Result<_>>()?;
+        let found: Vec<_> = self.one_thread.install(|| {
+            let each = (0..count).map(|query| self.one(query, k, &params, &mut stats));
+            each.collect::<std::result::Result<_, String>>()
+        })?;
         let seconds = start.elapsed().as_secs_f64();
         write(request, &found, k)?;
         let per_query = |sum: u64| sum as f64 / count.max(1) as f64;
@@ -176,24 +184,35 @@ impl Contender {
             request["seconds"].as_f64().unwrap_or(0.0),
             request["batch"] == true,
         );
-        let mut latencies = Vec::new();
-        let (mut done, start) = (0, Instant::now());
-        while done == 0 || start.elapsed().as_secs_f64() < least {
-            if batch {
-                self.batch(count, k, &params)?;
-            } else {
-                for query in 0..count {
-                    let start = Instant::now();
-                    std::hint::black_box(self.one(query, k, &params, &mut SearchStats::default())?);
-                    latencies.push(start.elapsed().as_secs_f64() * 1e6);
+        let (mut latencies, mut done) = (Vec::new(), 0);
+        let (worked, start) = (processor_seconds()?, Instant::now());
+        let mut pass = || -> std::result::Result<(), String> {
+            while done == 0 || start.elapsed().as_secs_f64() < least {
+                if batch {
+                    self.batch(count, k, &params)?;
+                } else {
+                    for query in 0..count {
+                        let start = Instant::now();
+                        std::hint::black_box(self.one(query, k, &params, &mut SearchStats::default())?);
+                        latencies.push(start.elapsed().as_secs_f64() * 1e6);
+                    }
                 }
+                done += count;
             }
-            done += count;
-        }
-        let seconds = start.elapsed().as_secs_f64();
+            Ok(())
+        };
+        let pool = if batch { &self.threads } else { &self.one_thread };
+        pool.install(&mut pass)?;
+        let (seconds, worked) = (start.elapsed().as_secs_f64(), processor_seconds()? - worked);
         latencies.sort_by(f64::total_cmp);
         let percentile = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied();
-        Ok(json!({ "qps": done as f64 / seconds, "p50": percentile(0.5), "p99": percentile(0.99) }))
+        Ok(json!({
+            "qps": done as f64 / seconds,
+            "p50": percentile(0.5),
+            "p99": percentile(0.99),
+            "done": done,
+            "processor_seconds": worked,
+        }))
     }
 
     fn one(
@@ -202,40 +221,25 @@ impl Contender {
         k: usize,
         params: &SearchParams,
         stats: &mut SearchStats,
-    ) -> Result<Vec<Neighbor>> {
+    ) -> std::result::Result<Vec<Neighbor>, String> {
         let index = self.index.as_ref().ok_or("search before build")?;
-        Ok(index.search(
-            self.base,
-            self.queries.row(query),
-            k,
-            params,
-            self.allow.as_ref(),
-            stats,
-        )?)
+        let (query, allow) = (self.queries.row(query), self.allow.as_ref());
+        let found = index.search(self.base, query, k, params, allow, stats);
+        found.map_err(|error| error.to_string())
     }
 
     /// The first `count` queries at once, in as many parts as there are threads.
-    fn batch(&self, count: usize, k: usize, params: &SearchParams) -> Result<()> {
-        let part = count.div_ceil(self.threads);
-        let run = |first: usize| -> std::result::Result<(), String> {
-            let (end, mut stats) = ((first + part).min(count), SearchStats::default());
-            if let (Some(AnyIndex::Dense(index)), VectorsRef::Floats(base), VectorsRef::Floats(queries)) =
-                (&self.index, self.base, self.queries)
-            {
-                let queries = elanus_index::Vectors::new(queries.rows(first, end - first), queries.dim())
-                    .map_err(|error| error.to_string())?;
-                let found = index.search_batch(base, queries, k, params, self.allow.as_ref(), &mut stats);
-                std::hint::black_box(found);
-                return Ok(());
-            }
-            for query in first..end {
-                let found = self.one(query, k, params, &mut stats);
-                std::hint::black_box(found.map_err(|error| error.to_string())?);
-            }
-            Ok(())
+    fn batch(&self, count: usize, k: usize, params: &SearchParams) -> std::result::Result<(), String> {
+        let index = self.index.as_ref().ok_or("search before build")?;
+        let queries: Vec<VectorRef<'_>> = (0..count).map(|query| self.queries.row(query)).collect();
+        let part = count.div_ceil(self.threads.current_num_threads());
+        let run = |queries: &[VectorRef<'_>]| {
+            let (allow, mut stats) = (self.allow.as_ref(), SearchStats::default());
+            let found = index.search_batch(self.base, queries, k, params, allow, &mut stats);
+            found.map(|found| drop(std::hint::black_box(found)))
         };
-        let firsts: Vec<usize> = (0..count).step_by(part).collect();
-        Ok(firsts.into_par_iter().try_for_each(run)?)
+        let done = queries.par_chunks(part.max(1)).try_for_each(run);
+        done.map_err(|error| error.to_string())
     }
 
     fn params(&self, request: &Value, k: usize) -> Result<SearchParams> {
@@ -269,6 +273,21 @@ fn write(request: &Value, found: &[Vec<Neighbor>], k: usize) -> Result<()> {
         .iter()
         .map(|row| row.iter().map(|neighbor| neighbor.row).collect());
     npy::write_rows(text(request, "to")?, &rows.collect::<Vec<_>>(), k)
+}
+
+/// What this process took of the processors, in steps of a hundredth: Linux counts in ticks, which are that long.
+fn processor_seconds() -> Result<f64> {
+    const TICKS: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name, in brackets, can have spaces; the times of the user and of the system are the 12th and 13th field after it.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    Ok(ticks.iter().sum::<f64>() / TICKS)
 }
 
 /// Bytes of this process in memory, as Linux counts them.

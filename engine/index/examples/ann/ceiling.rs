@@ -1,0 +1,76 @@
+//! What memory gives at most: the ceiling of a search that looks at every row.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Bytes that a pass reads: many times the last-level cache of most processors.
+const BYTES: usize = 512 << 20;
+/// Words whose reading is timed at once, of a block that is read in four places at once, and of a cache line.
+const STRETCH: usize = (8 << 20) / 8;
+const BLOCK: usize = (512 << 10) / 8;
+const LINE: usize = 8;
+
+/// Bytes per second of the fastest pass, of all within about `seconds`. Passes go from the first byte to the last, and
+/// through four places of a block at once, in turns: processors differ in which is the faster. A pass counts by the
+/// middle one of its stretches, so that it does not matter if others take the processor for some of them.
+pub fn read(seconds: f64) -> f64 {
+    // Written, or every page would be the one page of zeros.
+    let words: Vec<u64> = (0..(BYTES / 8) as u64).collect();
+    let (mut best, start) = (f64::INFINITY, Instant::now());
+    while best.is_infinite() || start.elapsed().as_secs_f64() < seconds {
+        for way in [one_place, four_places] {
+            let mut times: Vec<f64> = words
+                .chunks_exact(STRETCH)
+                .map(|words| timed(way, words))
+                .collect();
+            times.sort_by(f64::total_cmp);
+            let middle = times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY);
+            best = best.min(middle);
+        }
+    }
+    (STRETCH * 8) as f64 / best
+}
+
+fn timed(way: fn(&[u64]) -> [u64; LINE], words: &[u64]) -> f64 {
+    let start = Instant::now();
+    black_box(way(black_box(words)));
+    start.elapsed().as_secs_f64()
+}
+
+fn one_place(words: &[u64]) -> [u64; LINE] {
+    let mut sums = [0; LINE];
+    for line in words.as_chunks().0 {
+        add(&mut sums, line);
+    }
+    sums
+}
+
+fn four_places(words: &[u64]) -> [u64; LINE] {
+    let mut sums = [[0; LINE]; 4];
+    for block in words.chunks_exact(BLOCK) {
+        let (lines, _) = block.as_chunks();
+        let (left, right) = lines.split_at(lines.len() / 2);
+        let (first, second) = left.split_at(left.len() / 2);
+        let (third, fourth) = right.split_at(right.len() / 2);
+        for (((first, second), third), fourth) in first.iter().zip(second).zip(third).zip(fourth) {
+            let [a, b, c, d] = &mut sums;
+            add(a, first);
+            add(b, second);
+            add(c, third);
+            add(d, fourth);
+        }
+    }
+    let [mut all, rest @ ..] = sums;
+    for sums in &rest {
+        add(&mut all, sums);
+    }
+    all
+}
+
+/// Eight sums at once: no addition waits for another.
+#[inline(always)]
+fn add(sums: &mut [u64; LINE], line: &[u64; LINE]) {
+    for (sum, word) in sums.iter_mut().zip(line) {
+        *sum = sum.wrapping_add(*word);
+    }
+}
