@@ -4,6 +4,7 @@
 //! such as which rows are compared when, how much memory is used, and what is asked again, is the same for both.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -291,7 +292,18 @@ pub struct GraphOf<'a, B> {
     pub allow: Option<&'a B>,
 }
 
-/// Most links of a node that [`Backend::count_detours`] takes.
+/// Links of all nodes of a graph on a device: `nodes` x `degree`, [`NO_ROW`] in places that are not used.
+#[derive(Debug)]
+pub struct LinksOf<'a, B> {
+    /// The links, best first.
+    pub data: &'a B,
+    /// How many nodes.
+    pub nodes: u32,
+    /// Places of a node, at most [`MOST_LINKS`].
+    pub degree: u32,
+}
+
+/// Most places for links of a node of [`LinksOf`], and most room for those that are made of them.
 pub const MOST_LINKS: u32 = 2048;
 /// Longest list of [`WalkOf`].
 pub const MOST_LIST: u32 = 1024;
@@ -553,18 +565,58 @@ pub trait Backend: Send + Sync + fmt::Debug {
         lists: &mut ListsOf<Self::Buffer>,
     ) -> Result<(), GpuError>;
 
-    /// For each link of the nodes `first..first + count`, how many ways over one other node there are both links of which
-    /// come earlier in their lists. `links` are those of all nodes, `degree` each, at most [`MOST_LINKS`], nearest first.
+    /// For each link of the nodes `of`, how many ways over one other node there are both links of which come earlier in their
+    /// lists. Links lie nearest first.
     ///
     /// # Errors
     /// As the driver says.
     fn count_detours(
         &self,
-        links: &Self::Buffer,
-        first: u32,
-        count: u32,
-        degree: u32,
-        counts: &mut Self::Buffer,
+        links: &LinksOf<'_, Self::Buffer>,
+        of: Range<u32>,
+        detours: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// The `kept` links of each of the nodes `of` with the fewest `detours`, the earlier of equal ones first. `best` is nodes x
+    /// `kept`, of all nodes.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn best_links(
+        &self,
+        links: &LinksOf<'_, Self::Buffer>,
+        of: Range<u32>,
+        detours: &Self::Buffer,
+        kept: u32,
+        best: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// The nodes that link to each of the nodes `of`, those where the link comes first in their lists first, then by number, `room`
+    /// at most: `room` x 2 words for each, the complements of a node's number and of the link's place; zeros in places that are not
+    /// used.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn reverse_links(
+        &self,
+        links: &LinksOf<'_, Self::Buffer>,
+        of: Range<u32>,
+        room: u32,
+        reverse: &mut Self::Buffer,
+    ) -> Result<(), GpuError>;
+
+    /// `room` links of each of the nodes `of`, none twice: the first of its own, half as many as there is room for, then those of
+    /// [`Backend::reverse_links`], then the rest of its own.
+    ///
+    /// # Errors
+    /// As the driver says.
+    fn join_links(
+        &self,
+        links: &LinksOf<'_, Self::Buffer>,
+        of: Range<u32>,
+        reverse: &Self::Buffer,
+        room: u32,
+        joined: &mut Self::Buffer,
     ) -> Result<(), GpuError>;
 
     /// Walks a graph for each query from nodes all over it. Floats of any width are compared by differences under L2, which

@@ -62,6 +62,7 @@ mod threads;
 mod tuning;
 pub mod twin;
 mod twin_codes;
+mod twin_links;
 mod twin_units;
 mod twin_walk;
 mod typed;

@@ -1,11 +1,14 @@
 //! The kernels in plain Rust: what they are tested against, and a device for tests of everything above them.
 
+use std::ops::Range;
+
 use super::backend::{
-    Backend, BooksOf, Comparison, ElementType, GROUP, GraphOf, InvertedOf, ListsOf, MarksOf, NO_ROW,
+    Backend, BooksOf, Comparison, ElementType, GROUP, GraphOf, InvertedOf, LinksOf, ListsOf, MarksOf, NO_ROW,
     ProbesOf, QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use super::error::GpuError;
 use super::twin_codes;
+use super::twin_links;
 use super::twin_units::{compared, passes, row_term};
 use super::twin_walk::walk_query;
 use crate::metric::Metric;
@@ -331,33 +334,43 @@ impl Backend for Twin {
 
     fn count_detours(
         &self,
-        links: &Vec<u32>,
-        first: u32,
-        count: u32,
-        degree: u32,
-        counts: &mut Vec<u32>,
+        links: &LinksOf<'_, Vec<u32>>,
+        of: Range<u32>,
+        detours: &mut Vec<u32>,
     ) -> Result<(), GpuError> {
-        let degree = degree as usize;
-        let of = |node: usize| links.get(node * degree..(node + 1) * degree);
-        for (node, counts) in (first as usize..)
-            .zip(counts.chunks_exact_mut(degree))
-            .take(count as usize)
-        {
-            counts.fill(0);
-            let mine = of(node).ok_or_else(|| outside("count_detours"))?;
-            for (place, &over) in mine.iter().enumerate().filter(|link| *link.1 != NO_ROW) {
-                let others = of(over as usize).ok_or_else(|| outside("count_detours"))?;
-                for (next, to) in others.iter().enumerate().filter(|link| *link.1 != NO_ROW) {
-                    let later = place.max(next) + 1;
-                    let rest = mine.get(later..).unwrap_or(&[]);
-                    let found = rest.iter().position(|link| link == to);
-                    if let Some(count) = found.and_then(|at| counts.get_mut(later + at)) {
-                        *count += 1;
-                    }
-                }
-            }
-        }
-        Ok(())
+        twin_links::count_detours(links, of, detours)
+    }
+
+    fn best_links(
+        &self,
+        links: &LinksOf<'_, Vec<u32>>,
+        of: Range<u32>,
+        detours: &Vec<u32>,
+        kept: u32,
+        best: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        twin_links::best_links(links, of, detours, kept, best)
+    }
+
+    fn reverse_links(
+        &self,
+        links: &LinksOf<'_, Vec<u32>>,
+        of: Range<u32>,
+        room: u32,
+        reverse: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        twin_links::reverse_links(links, of, room, reverse)
+    }
+
+    fn join_links(
+        &self,
+        links: &LinksOf<'_, Vec<u32>>,
+        of: Range<u32>,
+        reverse: &Vec<u32>,
+        room: u32,
+        joined: &mut Vec<u32>,
+    ) -> Result<(), GpuError> {
+        twin_links::join_links(links, of, reverse, room, joined)
     }
 
     fn walk_graph(

@@ -1,7 +1,9 @@
-//! The kernels of graphs next to their twins: detours and walks.
+//! The kernels of graphs next to their twins: links and walks.
+
+use std::ops::Range;
 
 use elanus_index::gpu::backend::{
-    Backend, Comparison, ElementType, GraphOf, ListsOf, MarksOf, NO_ROW, QueriesOf, WalkOf, Word,
+    Backend, Comparison, ElementType, GraphOf, LinksOf, ListsOf, MarksOf, NO_ROW, QueriesOf, WalkOf, Word,
 };
 use elanus_index::gpu::twin::Twin;
 
@@ -33,20 +35,27 @@ fn random_links(rng: &mut Rng, nodes: usize, degree: usize) -> Vec<u32> {
     links
 }
 
-fn detours<B: Backend>(
-    backend: &B,
-    links: &[u32],
-    (first, count): (usize, usize),
-    degree: usize,
-) -> Vec<u32> {
-    let links = put(backend, links);
-    let mut counts = backend.allocate(count * degree).unwrap();
-    backend
-        .count_detours(&links, first as u32, count as u32, degree as u32, &mut counts)
-        .unwrap();
-    let mut words = vec![0; count * degree];
-    backend.read(&counts, &mut words).unwrap();
-    words
+fn read<B: Backend>(backend: &B, buffer: &B::Buffer, words: usize) -> Vec<u32> {
+    let mut held = vec![0; words];
+    backend.read(buffer, &mut held).unwrap();
+    held
+}
+
+fn detours<B: Backend>(backend: &B, links: &[u32], of: Range<u32>, degree: usize) -> Vec<u32> {
+    let data = put(backend, links);
+    let words = of.len() * degree;
+    let mut counts = backend.allocate(words).unwrap();
+    let links = links_of(&data, links.len(), degree);
+    backend.count_detours(&links, of, &mut counts).unwrap();
+    read(backend, &counts, words)
+}
+
+fn links_of<B>(data: &B, words: usize, degree: usize) -> LinksOf<'_, B> {
+    LinksOf {
+        data,
+        nodes: (words / degree) as u32,
+        degree: degree as u32,
+    }
 }
 
 #[test]
@@ -56,14 +65,119 @@ fn detours_are_those_of_the_twin() {
     for (nodes, degree) in [(6usize, 1usize), (20, 9), (60, 40)] {
         lent.set_seed(degree as u64);
         let links = random_links(&mut rng, nodes, degree);
-        for part in [(0, nodes), (nodes / 2, nodes / 3)] {
-            let expected = detours(&Twin::new(), &links, part, degree);
-            assert_eq!(detours(&lent.device.backend, &links, part, degree), expected);
+        for (first, count) in [(0, nodes), (nodes / 2, nodes / 3)] {
+            let of = || first as u32..(first + count) as u32;
+            let expected = detours(&Twin::new(), &links, of(), degree);
+            assert_eq!(detours(&lent.device.backend, &links, of(), degree), expected);
         }
     }
     // From 0 over 1 to 2: of the link to 2 there is a detour, of that to 1 there is none.
     let links = [1, 2, 2, 0, 0, 1];
-    assert_eq!(detours(&Twin::new(), &links, (0, 1), 2), [0, 1]);
+    assert_eq!(detours(&Twin::new(), &links, 0..1, 2), [0, 1]);
+}
+
+/// What is kept of all links of all nodes, in two parts.
+fn best<B: Backend>(backend: &B, links: &[u32], detours: &[u32], degree: usize, kept: usize) -> Vec<u32> {
+    let data = put(backend, links);
+    let links = links_of(&data, links.len(), degree);
+    let words = links.nodes as usize * kept;
+    let mut best = backend.allocate(words).unwrap();
+    let middle = links.nodes / 2;
+    let (of_first, of_rest) = detours.split_at(middle as usize * degree);
+    for (of, detours) in [(0..middle, of_first), (middle..links.nodes, of_rest)] {
+        let detours = put(backend, detours);
+        backend
+            .best_links(&links, of, &detours, kept as u32, &mut best)
+            .unwrap();
+    }
+    read(backend, &best, words)
+}
+
+#[test]
+fn the_links_with_the_fewest_detours_are_kept() {
+    let Some(lent) = lend() else { return };
+    let mut rng = Rng(22);
+    for (nodes, degree, kept) in [(6usize, 1usize, 1usize), (20, 9, 4), (40, 30, 30), (3, 300, 280)] {
+        lent.set_seed(kept as u64);
+        let links = if degree < nodes {
+            random_links(&mut rng, nodes, degree)
+        } else {
+            (0..nodes * degree).map(|link| link as u32).collect()
+        };
+        // Few numbers, many of them equal.
+        let detours: Vec<u32> = (0..links.len()).map(|_| rng.below(6) as u32).collect();
+        let expected = best(&Twin::new(), &links, &detours, degree, kept);
+        assert_eq!(
+            best(&lent.device.backend, &links, &detours, degree, kept),
+            expected
+        );
+    }
+    // Fewest first, of equal ones the earlier, no link last.
+    let kept = best(
+        &Twin::new(),
+        &[5, 6, NO_ROW, 7, 8, 9, 10, 11],
+        &[2, 1, 0, 1, 0, 0, 0, 0],
+        4,
+        3,
+    );
+    assert_eq!(kept, [6, 7, 5, 8, 9, 10]);
+}
+
+/// Reverse links of the nodes `of`, and what these and a node's own become.
+fn joined<B: Backend>(
+    backend: &B,
+    links: &[u32],
+    degree: usize,
+    of: Range<u32>,
+    room: usize,
+) -> (Vec<u32>, Vec<u32>) {
+    let data = put(backend, links);
+    let links = links_of(&data, links.len(), degree);
+    let words = of.len() * room;
+    let mut reverse = backend.allocate(2 * words).unwrap();
+    let mut joined = backend.allocate(words).unwrap();
+    backend
+        .reverse_links(&links, of.clone(), room as u32, &mut reverse)
+        .unwrap();
+    backend
+        .join_links(&links, of, &reverse, room as u32, &mut joined)
+        .unwrap();
+    (read(backend, &reverse, 2 * words), read(backend, &joined, words))
+}
+
+#[test]
+fn reverse_links_are_those_of_the_twin_in_any_order() {
+    let Some(lent) = lend() else { return };
+    let mut rng = Rng(24);
+    for (nodes, degree, room) in [
+        (6usize, 1usize, 1usize),
+        (20, 9, 9),
+        (60, 40, 48),
+        (200, 3, 2),
+        (3, 2, 300),
+    ] {
+        let mut links = random_links(&mut rng, nodes, degree);
+        // One node that most others link to, at any rank: most of these have no room.
+        for (node, mine) in links.chunks_exact_mut(degree).enumerate().skip(1) {
+            let place = rng.below(degree);
+            if node % 7 != 0 && mine[place] != NO_ROW && !mine.contains(&0) {
+                mine[place] = 0;
+            }
+        }
+        for (first, count) in [(0, nodes), (nodes / 2, nodes / 3)] {
+            let of = || first as u32..(first + count) as u32;
+            let expected = joined(&Twin::new(), &links, degree, of(), room);
+            for seed in 0..4 {
+                lent.set_seed(seed);
+                assert_eq!(joined(&lent.device.backend, &links, degree, of(), room), expected);
+            }
+        }
+    }
+    // To 0 link 2, with its first link, and 1, with its second; 3 has no place any more. Half of its two links may be those.
+    let links = [1, 2, 2, 0, 0, 1, 1, 0];
+    let (reverse, joined) = joined(&Twin::new(), &links, 2, 0..2, 2);
+    assert_eq!(reverse[..4], [!2, !0, !1, !1]);
+    assert_eq!(joined, [1, 2, 2, 0]);
 }
 
 struct Case {

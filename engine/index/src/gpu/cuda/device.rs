@@ -1,5 +1,6 @@
 //! A device of NVIDIA behind [`Backend`], and the probe for it.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -16,8 +17,8 @@ use super::compiler::Compiler;
 use super::source::{source, suffix};
 use super::staging::Staging;
 use crate::gpu::backend::{
-    Backend, BooksOf, Comparison, Device, ElementType, GraphOf, InvertedOf, ListsOf, MarksOf, ProbesOf,
-    QueriesOf, RowsOf, TablesOf, WalkOf, Word,
+    Backend, BooksOf, Comparison, Device, ElementType, GraphOf, InvertedOf, LinksOf, ListsOf, MarksOf,
+    ProbesOf, QueriesOf, RowsOf, TablesOf, WalkOf, Word,
 };
 use crate::gpu::error::GpuError;
 use crate::metric::Metric;
@@ -108,6 +109,9 @@ pub struct Cuda {
     code_tables: CudaFunction,
     scan_codes: CudaFunction,
     count_detours: CudaFunction,
+    best_links: CudaFunction,
+    reverse_links: CudaFunction,
+    join_links: CudaFunction,
 }
 
 /// The kernels of rows of one type.
@@ -215,6 +219,9 @@ fn probe(options: &Options, peers: Vec<Arc<Device<Cuda>>>) -> Result<Arc<Device<
         code_tables: kernel("code_tables")?,
         scan_codes: kernel("scan_codes")?,
         count_detours: kernel("count_detours")?,
+        best_links: kernel("best_links")?,
+        reverse_links: kernel("reverse_links")?,
+        join_links: kernel("join_links")?,
         info,
     };
     backend.of_type_from(ElementType::Float, || Ok(module))?;
@@ -680,16 +687,74 @@ impl Backend for Cuda {
 
     fn count_detours(
         &self,
-        links: &CudaSlice<u32>,
-        first: u32,
-        count: u32,
-        degree: u32,
-        counts: &mut CudaSlice<u32>,
+        links: &LinksOf<'_, CudaSlice<u32>>,
+        of: Range<u32>,
+        detours: &mut CudaSlice<u32>,
     ) -> Result<(), GpuError> {
         let mut launch = self.stream.launch_builder(&self.count_detours);
-        launch.arg(links).arg(&first).arg(&degree).arg(counts);
+        launch
+            .arg(links.data)
+            .arg(&of.start)
+            .arg(&links.degree)
+            .arg(detours);
         // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
-        unsafe { launch.launch(config(count.max(1), THREADS)) }.map_err(failed("start count_detours"))?;
+        unsafe { launch.launch(config(of.len().max(1) as u32, THREADS)) }
+            .map_err(failed("start count_detours"))?;
+        Ok(())
+    }
+
+    fn best_links(
+        &self,
+        links: &LinksOf<'_, CudaSlice<u32>>,
+        of: Range<u32>,
+        detours: &CudaSlice<u32>,
+        kept: u32,
+        best: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let mut launch = self.stream.launch_builder(&self.best_links);
+        launch.arg(links.data).arg(&of.start).arg(&links.degree);
+        launch.arg(detours).arg(&kept).arg(best);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(of.len().max(1) as u32, THREADS)) }
+            .map_err(failed("start best_links"))?;
+        Ok(())
+    }
+
+    fn reverse_links(
+        &self,
+        links: &LinksOf<'_, CudaSlice<u32>>,
+        of: Range<u32>,
+        room: u32,
+        reverse: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let cleared = self.stream.memset_zeros(reverse);
+        cleared.map_err(failed("clear memory"))?;
+        let all = u64::from(links.nodes) * u64::from(links.degree);
+        let blocks = all.div_ceil(u64::from(THREADS)).max(1);
+        let blocks = u32::try_from(blocks).map_err(|_| too_small("start reverse_links"))?;
+        let count = of.len() as u32;
+        let mut launch = self.stream.launch_builder(&self.reverse_links);
+        launch.arg(links.data).arg(&links.nodes).arg(&links.degree);
+        launch.arg(&of.start).arg(&count).arg(&room).arg(reverse);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(blocks, THREADS)) }.map_err(failed("start reverse_links"))?;
+        Ok(())
+    }
+
+    fn join_links(
+        &self,
+        links: &LinksOf<'_, CudaSlice<u32>>,
+        of: Range<u32>,
+        reverse: &CudaSlice<u32>,
+        room: u32,
+        joined: &mut CudaSlice<u32>,
+    ) -> Result<(), GpuError> {
+        let mut launch = self.stream.launch_builder(&self.join_links);
+        launch.arg(links.data).arg(&of.start).arg(&links.degree);
+        launch.arg(reverse).arg(&room).arg(joined);
+        // SAFETY: the arguments are those of the kernel, and the buffers as large as it says.
+        unsafe { launch.launch(config(of.len().max(1) as u32, THREADS)) }
+            .map_err(failed("start join_links"))?;
         Ok(())
     }
 

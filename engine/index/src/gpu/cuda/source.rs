@@ -13,7 +13,7 @@ const OF_EVERY_TYPE: [&str; 7] = [
     "walk_graph",
 ];
 /// The others.
-const OF_FLOATS: [&str; 7] = [
+const OF_FLOATS: [&str; 10] = [
     "select_k",
     "nearest_128",
     "list_means",
@@ -21,6 +21,9 @@ const OF_FLOATS: [&str; 7] = [
     "code_tables",
     "scan_codes",
     "count_detours",
+    "best_links",
+    "reverse_links",
+    "join_links",
 ];
 
 /// What the names of kernels of rows of a type end in.

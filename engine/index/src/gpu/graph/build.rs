@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::any_metric::AnyMetric;
 use crate::bitset::Bitset;
 use crate::error::BuildError;
-use crate::gpu::backend::{Backend, Device, NO_ROW};
+use crate::gpu::backend::{Backend, Device, LinksOf, NO_ROW};
 use crate::gpu::brute::{Rounds, Tuning};
 use crate::gpu::cagra::CagraParams;
 use crate::gpu::error::GpuError;
@@ -42,8 +42,9 @@ const LIST_ROWS: usize = 64;
 /// Lists that are looked at for the nearest rows of a row, and rows that they should hold for each of those, about.
 const PROBES: usize = 16;
 const ROWS_PER_LINK: usize = 16;
-/// Nodes whose links are ordered at a time.
+/// Nodes whose links are thinned out at a time, and what the memory for that is called.
 const PART: usize = 1 << 18;
+const LINKS: &str = "the links of an index GPU_CAGRA";
 /// Rows whose nearest are looked for at a time, among all rows.
 const BATCH: usize = 4096;
 
@@ -70,8 +71,7 @@ pub(super) fn links<B: Backend>(
         return Ok((base, degree));
     }
     let nearest = nearest(device, params, rows, options)?;
-    let kept = ordered(device, &nearest, degree, options)?;
-    let linked = with_reverse(&kept, degree, options.seed);
+    let linked = thinned(device, nearest, degree, PART, options)?;
     for (&row, links) in members.iter().zip(linked.chunks_exact(degree)) {
         let start = row as usize * degree;
         let Some(places) = base.get_mut(start..start + degree) else {
@@ -84,8 +84,8 @@ pub(super) fn links<B: Backend>(
     Ok((base, degree))
 }
 
-/// Nodes' links, as many places for each.
-struct Lists {
+/// The nearest nodes of each node: nodes x degree.
+struct Nearest {
     links: Vec<u32>,
     degree: usize,
 }
@@ -96,7 +96,7 @@ fn nearest<B: Backend>(
     params: CagraParams,
     rows: &Linked<'_>,
     options: &BuildOptions<'_>,
-) -> Result<Lists, BuildError> {
+) -> Result<Nearest, BuildError> {
     let members = &rows.members;
     let degree = (params.intermediate_degree as usize).min(members.len() - 1);
     let mut links = match (rows.metric, rows.vectors) {
@@ -122,7 +122,7 @@ fn nearest<B: Backend>(
     links.par_iter_mut().for_each(|link| {
         *link = node_of.get(*link as usize).copied().unwrap_or(NO_ROW);
     });
-    Ok(Lists { links, degree })
+    Ok(Nearest { links, degree })
 }
 
 fn no_graph(metric: AnyMetric) -> BuildError {
@@ -210,104 +210,98 @@ fn others(near: &[Neighbor], bits: Rows<'_, u8>, row: u32, count: usize) -> impl
     kept.into_iter().chain(std::iter::repeat(NO_ROW)).take(count)
 }
 
-/// At most `wanted` links of each node, those with the fewest detours first.
-fn ordered<B: Backend>(
+/// `degree` links of each node: the better half of its own, then links in the other direction, then the rest of its own, then
+/// drawn nodes where there are too few. `part` nodes at a time.
+fn thinned<B: Backend>(
     device: &Arc<Device<B>>,
-    nearest: &Lists,
-    wanted: usize,
+    nearest: Nearest,
+    degree: usize,
+    part: usize,
     options: &BuildOptions<'_>,
-) -> Result<Lists, BuildError> {
-    let (backend, degree) = (&device.backend, nearest.degree);
-    let nodes = nearest.links.len() / degree;
-    let part = PART.min(nodes);
-    let bytes = 4 * (nearest.links.len() + part * degree);
+) -> Result<Vec<u32>, BuildError> {
+    let nodes = nearest.links.len() / nearest.degree;
+    let own = degree.min(nearest.degree);
+    let (backend, budget) = (&device.backend, &device.budget);
     let _turn = device.turn.lock();
-    let _held = device.budget.reserve("the links of an index GPU_CAGRA", bytes)?;
-    let mut links = backend.allocate(nearest.links.len())?;
-    backend.write(&mut links, 0, &nearest.links)?;
-    let mut counts = backend.allocate(part * degree)?;
-    let mut detours = vec![0u32; part * degree];
-    let kept_degree = wanted.min(degree);
-    let mut kept = Vec::with_capacity(nodes * kept_degree);
-    for (turn, links_of_part) in nearest.links.chunks(part * degree).enumerate() {
+    let _held = budget.reserve(LINKS, 4 * nodes * own)?;
+    let mut best = backend.allocate(nodes * own)?;
+    let part = part.min(nodes);
+    keep_best(device, &nearest, own, part, &mut best, options)?;
+    drop(nearest);
+    let best = LinksOf {
+        data: &best,
+        nodes: nodes as u32,
+        degree: own as u32,
+    };
+    let _held = budget.reserve(LINKS, 4 * 3 * part * degree)?;
+    let mut reverse = backend.allocate(2 * part * degree)?;
+    let mut joined = backend.allocate(part * degree)?;
+    let mut linked = vec![NO_ROW; nodes * degree];
+    for (turn, linked) in linked.chunks_mut(part * degree).enumerate() {
         if options.progress.cancelled() {
             return Err(BuildError::Cancelled);
         }
-        let count = links_of_part.len() / degree;
-        backend.count_detours(
-            &links,
-            (turn * part) as u32,
-            count as u32,
-            degree as u32,
-            &mut counts,
-        )?;
-        let Some(detours) = detours.get_mut(..links_of_part.len()) else {
-            continue;
-        };
-        backend.read(&counts, detours)?;
-        let best = links_of_part
-            .par_chunks_exact(degree)
-            .zip(detours.par_chunks_exact(degree))
-            .flat_map_iter(|(links, detours)| {
-                let mut order: Vec<(u32, usize)> = detours
-                    .iter()
-                    .zip(0..)
-                    .map(|(&count, place): (_, usize)| {
-                        let is_link = links.get(place).is_some_and(|&link| link != NO_ROW);
-                        (if is_link { count } else { u32::MAX }, place)
-                    })
-                    .collect();
-                order.sort_unstable();
-                let link = |(_, place): (u32, usize)| links.get(place).copied().unwrap_or(NO_ROW);
-                order.into_iter().take(kept_degree).map(link)
-            });
-        kept.par_extend(best);
+        let first = turn * part;
+        let of = || first as u32..(first + linked.len() / degree) as u32;
+        backend.reverse_links(&best, of(), degree as u32, &mut reverse)?;
+        backend.join_links(&best, of(), &reverse, degree as u32, &mut joined)?;
+        backend.read(&joined, linked)?;
     }
-    Ok(Lists {
-        links: kept,
-        degree: kept_degree,
-    })
+    // Few nodes may be too few to fill a list with.
+    let lists = linked.par_chunks_exact_mut(degree).enumerate();
+    lists
+        .filter(|(_, links)| links.last() == Some(&NO_ROW))
+        .for_each(|(node, links)| fill_up(node, links, nodes, options.seed));
+    Ok(linked)
 }
 
-/// `degree` links of each node: the better half of its own, then links in the other direction, then the rest of its own, then
-/// drawn nodes where there are too few.
-fn with_reverse(kept: &Lists, degree: usize, seed: u64) -> Vec<u32> {
-    let nodes = kept.links.len() / kept.degree.max(1);
-    let mut reverse = vec![NO_ROW; nodes * degree];
-    let mut counts = vec![0usize; nodes];
-    // By rank, so that a node gets its best reverse links when they are many.
-    for rank in 0..kept.degree {
-        for (node, links) in kept.links.chunks_exact(kept.degree).enumerate() {
-            let Some(&to) = links.get(rank).filter(|&&to| to != NO_ROW) else {
-                continue;
-            };
-            let Some(count) = counts.get_mut(to as usize).filter(|count| **count < degree) else {
-                continue;
-            };
-            if let Some(place) = reverse.get_mut(to as usize * degree + *count) {
-                *place = node as u32;
-            }
-            *count += 1;
+/// The `kept` nearest nodes of each node with the fewest detours; `part` nodes at a time.
+fn keep_best<B: Backend>(
+    device: &Arc<Device<B>>,
+    nearest: &Nearest,
+    kept: usize,
+    part: usize,
+    best: &mut B::Buffer,
+    options: &BuildOptions<'_>,
+) -> Result<(), BuildError> {
+    let backend = &device.backend;
+    let nodes = nearest.links.len() / nearest.degree;
+    let words = nearest.links.len() + part * nearest.degree;
+    let _held = device.budget.reserve(LINKS, 4 * words)?;
+    let mut links = backend.allocate(nearest.links.len())?;
+    backend.write(&mut links, 0, &nearest.links)?;
+    let links = LinksOf {
+        data: &links,
+        nodes: nodes as u32,
+        degree: nearest.degree as u32,
+    };
+    let mut detours = backend.allocate(part * nearest.degree)?;
+    for first in (0..nodes).step_by(part) {
+        if options.progress.cancelled() {
+            return Err(BuildError::Cancelled);
         }
+        let of = || first as u32..nodes.min(first + part) as u32;
+        backend.count_detours(&links, of(), &mut detours)?;
+        backend.best_links(&links, of(), &detours, kept as u32, best)?;
     }
-    let mut linked = vec![NO_ROW; nodes * degree];
-    let own = kept.links.par_chunks_exact(kept.degree);
-    let all = linked.par_chunks_exact_mut(degree).enumerate();
-    all.zip(own.zip(reverse.par_chunks_exact(degree)))
-        .for_each(|((node, places), (own, reverse))| {
-            let half = own.len().min(degree.div_ceil(2));
-            let (first, rest) = own.split_at(half);
-            let mut rng = Rng::new(seed ^ (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            // Few nodes may be too few to fill a list with.
-            let drawn: Vec<u32> = (0..2 * degree).map(|_| rng.below(nodes) as u32).collect();
-            let mut taken = std::collections::HashSet::from([node as u32, NO_ROW]);
-            let links = first.iter().chain(reverse).chain(rest).chain(&drawn);
-            let links = links.copied().filter(|&link| taken.insert(link));
-            for (place, link) in places.iter_mut().zip(links) {
-                *place = link;
-            }
-        });
-    linked
+    Ok(())
+}
+
+/// Nodes that are drawn take the places without a link.
+fn fill_up(node: usize, links: &mut [u32], nodes: usize, seed: u64) {
+    let mut rng = Rng::new(seed ^ (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut used = links.iter().take_while(|&&link| link != NO_ROW).count();
+    for _ in 0..2 * links.len() {
+        let drawn = rng.below(nodes) as u32;
+        if drawn as usize == node || links.contains(&drawn) {
+            continue;
+        }
+        let Some(place) = links.get_mut(used) else {
+            return;
+        };
+        *place = drawn;
+        used += 1;
+    }
 }
 
 impl<B: Backend> ivf::IvfFlatOn<B> {
@@ -325,5 +319,62 @@ impl<B: Backend> ivf::IvfFlatOn<B> {
         };
         let (host, search) = self.parts().ok_or_else(missing)?;
         search.neighbors(host, vectors, members, (k, probes), progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::twin::Twin;
+
+    /// Some of the links of a grid of 9 x 9, whose corners have fewer than others.
+    fn grid() -> Nearest {
+        let nodes = (0..81i32).flat_map(|node| {
+            let near = [1, -1, 9, -9, 10, -10].map(|step| node + step);
+            near.map(|link| {
+                u32::try_from(link)
+                    .ok()
+                    .filter(|&link| link < 81)
+                    .unwrap_or(NO_ROW)
+            })
+        });
+        Nearest {
+            links: nodes.collect(),
+            degree: 6,
+        }
+    }
+
+    #[test]
+    fn parts_make_the_links_of_the_whole() {
+        let device = Device::new(Twin::new(), 1 << 20);
+        let options = BuildOptions::default();
+        let linked = |degree, part| thinned(&device, grid(), degree, part, &options).unwrap();
+        for degree in [1, 3, 6, 9, 100] {
+            let whole = linked(degree, PART);
+            for part in [1, 7, 80] {
+                assert_eq!(linked(degree, part), whole, "{degree} links, {part} at a time");
+            }
+            for (node, links) in whole.chunks_exact(degree).enumerate() {
+                let mut all: Vec<u32> = links.iter().copied().filter(|&link| link != NO_ROW).collect();
+                // Drawn ones fill up what six links and those that come back do not, while there are nodes.
+                assert!(all.len() >= degree.min(60), "node {node}: {links:?}");
+                all.push(node as u32);
+                all.sort_unstable();
+                assert!(
+                    all.windows(2).all(|pair| pair[0] < pair[1]),
+                    "node {node}: {links:?}"
+                );
+            }
+        }
+        assert_eq!(device.budget.free(), device.budget.limit());
+    }
+
+    #[test]
+    fn links_that_do_not_fit_the_memory_are_refused_with_both_sizes() {
+        let device = Device::new(Twin::new(), 4000);
+        let refused = thinned(&device, grid(), 6, PART, &BuildOptions::default()).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains(LINKS) && text.contains("4000"), "{text}");
+        assert_eq!(device.budget.free(), 4000);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   build:   lists around centroids --> intermediate_graph_degree nearest rows of each row     (device; bits without lists)
-//!            links with many detours go, reverse links come                                    (device, processor)
+//!            links with many detours go, reverse links come                                    (device)
 //!            a small HNSW over a sample of the rows on top, for processors
 //!
 //!   search:  a block for each query keeps a list of the best `itopk_size` nodes, and follows the links of the best
