@@ -1,5 +1,6 @@
 """Tables, ratios at equal recall, and plots of what `contenders.measure` found."""
 import math
+import statistics
 from html import escape
 
 LEVELS = (0.90, 0.95, 0.99)
@@ -59,33 +60,36 @@ def show(result, k):
 
 
 def ceilings(result):
-    """What part of the machine's best a search of all rows reaches, by seconds of the processor: what others take of it
-    does not count."""
+    """What part of the machine's rates a search of all rows reaches, by seconds of the processor: what others take of it
+    does not count. The middle turn next to the middle turn, and the fastest next to the fastest."""
     found = result["ceilings"]
     if not found:
         return
-    read, multiplied = found["bytes_per_second"], found["flop_per_second"]
     # Comparing bits is no multiplication.
     flop = 2 * result["rows"] * result["dim"] if result["type"] != "bit" else None
-    rows = []
+    kinds = [
+        ("work", result["bytes"], found["bytes_per_second"], "GB/s, one at a time"),
+        ("batch_work", flop, found["flop_per_second"], f"GFLOP/s, in a batch, {threads(result['threads'])}"),
+    ]
+    kinds = [kind for kind in kinds if kind[1] and kind[2]]
+    head, rows = ["contender"], [["the machine"]]
+    for _, _, ceiling, label in kinds:
+        head += [label, "of the machine's", "fastest turn", "of the machine's"]
+        rows[0] += [gigas(statistics.median(ceiling)), "", gigas(max(ceiling)), ""]
     for name, contender in result["contenders"].items():
-        step, row = contender["settings"][0], [name]
-        for turns, work, ceiling in (("work", result["bytes"], read), ("batch_work", flop, multiplied)):
-            rate = pace(step[turns])
-            reached = work * rate if work and rate else None
-            row += [number(reached and reached / 1e9, 1), f"{100 * reached / ceiling:.0f} %" if reached and ceiling else "-"]
+        row = [name]
+        for turns, work, ceiling, _ in kinds:
+            # Nothing from a build that does not say.
+            rates = [work * done / worked for done, worked in contender["settings"][0][turns] if done and worked]
+            for best in (statistics.median, max):
+                row += [gigas(best(rates)), f"{100 * best(rates) / best(ceiling):.0f} %"] if rates else ["-", "-"]
         rows.append(row)
-    memory = f"{number(read / 1e9, 1)} GB/s out of memory" if read else "memory not measured"
-    print(f"\nBy seconds of the processor, next to the best of this run: {memory}, products of matrices with {number(multiplied / 1e9, 1)} GFLOP/s.\n")
-    print(table(["contender", "GB/s, one at a time", "of memory", f"GFLOP/s, in a batch, {threads(result['threads'])}", "of products"], rows), flush=True)
+    print("\nBy seconds of the processor, next to reading memory and products of matrices in the same run:\n")
+    print(table(head, rows), flush=True)
 
 
-def pace(turns):
-    """Queries per second of the processor over all turns; nothing from a build that does not say."""
-    if any(done is None for done, _ in turns):
-        return None
-    worked = sum(seconds for _, seconds in turns)
-    return sum(done for done, _ in turns) / worked if worked else None
+def gigas(value):
+    return number(value / 1e9, 1)
 
 
 def at_recall(settings, level, k, rate):

@@ -3,38 +3,31 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use crate::Result;
+use crate::contender::processor_seconds;
+
 /// Bytes that a pass reads: many times the last-level cache of most processors.
 const BYTES: usize = 512 << 20;
-/// Words whose reading is timed at once, of a block that is read in four places at once, and of a cache line.
-const STRETCH: usize = (8 << 20) / 8;
+/// Words of a block that is read in four places at once, and of a cache line.
 const BLOCK: usize = (512 << 10) / 8;
 const LINE: usize = 8;
 
-/// Bytes per second of the fastest pass, of all within about `seconds`. Passes go from the first byte to the last, and
-/// through four places of a block at once, in turns: processors differ in which is the faster. A pass counts by the
-/// middle one of its stretches, so that it does not matter if others take the processor for some of them.
-pub fn read(seconds: f64) -> f64 {
+/// Bytes for each second of the processor, of passes within about `seconds`. They go from the first byte to the last, and
+/// through four places of a block at once, in turns: processors differ in which is the faster, which counts.
+pub fn read(seconds: f64) -> Result<f64> {
     // Written, or every page would be the one page of zeros.
     let words: Vec<u64> = (0..(BYTES / 8) as u64).collect();
-    let (mut best, start) = (f64::INFINITY, Instant::now());
-    while best.is_infinite() || start.elapsed().as_secs_f64() < seconds {
-        for way in [one_place, four_places] {
-            let mut times: Vec<f64> = words
-                .chunks_exact(STRETCH)
-                .map(|words| timed(way, words))
-                .collect();
-            times.sort_by(f64::total_cmp);
-            let middle = times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY);
-            best = best.min(middle);
+    let (mut passes, mut times, start) = (0.0, [0.0; 2], Instant::now());
+    while passes == 0.0 || start.elapsed().as_secs_f64() < seconds {
+        for (way, time) in [one_place, four_places].into_iter().zip(&mut times) {
+            let before = processor_seconds()?;
+            black_box(way(black_box(&words)));
+            *time += processor_seconds()? - before;
         }
+        passes += 1.0;
     }
-    (STRETCH * 8) as f64 / best
-}
-
-fn timed(way: fn(&[u64]) -> [u64; LINE], words: &[u64]) -> f64 {
-    let start = Instant::now();
-    black_box(way(black_box(words)));
-    start.elapsed().as_secs_f64()
+    let [one, four] = times;
+    Ok(passes * BYTES as f64 / one.min(four))
 }
 
 fn one_place(words: &[u64]) -> [u64; LINE] {

@@ -80,7 +80,7 @@ impl Contender {
             Some("time") => self.time(request),
             Some("read") => {
                 let seconds = request["seconds"].as_f64().unwrap_or(0.0);
-                Ok(json!({ "bytes_per_second": ceiling::read(seconds) }))
+                Ok(json!({ "bytes_per_second": ceiling::read(seconds)? }))
             }
             _ => Err(format!("expected truth, build, search, time or read to do, got {request}").into()),
         }
@@ -275,19 +275,17 @@ fn write(request: &Value, found: &[Vec<Neighbor>], k: usize) -> Result<()> {
     npy::write_rows(text(request, "to")?, &rows.collect::<Vec<_>>(), k)
 }
 
-/// What this process took of the processors, in steps of a hundredth: Linux counts in ticks, which are that long.
-fn processor_seconds() -> Result<f64> {
-    const TICKS: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name, in brackets, can have spaces; the times of the user and of the system are the 12th and 13th field after it.
-    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
-    let ticks: Vec<f64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    Ok(ticks.iter().sum::<f64>() / TICKS)
+/// What this process took of the processors.
+pub fn processor_seconds() -> Result<f64> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes one `timespec`, and this is one.
+    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
 
 /// Bytes of this process in memory, as Linux counts them.
