@@ -372,7 +372,23 @@ pub struct SearchParams {
     pub within: Window,
 }
 
+/// More rows than `k` that are scored again unasked.
+const MOST_SPARE: usize = 1024;
+
+/// The best rows by estimates that are scored again for `k` results where estimates need `times` as many: at most 1,024 more
+/// than `k`.
+pub(crate) fn spare_rows(k: usize, times: usize) -> usize {
+    k.saturating_add(k.saturating_mul(times - 1).min(MOST_SPARE))
+}
+
 impl SearchParams {
+    /// Rows that `refine_k` asks to score again for `k` results.
+    pub(crate) fn refined(&self, k: usize) -> usize {
+        // Saturates at the largest number there is.
+        self.refine_k
+            .map_or(0, |times| (k as f64 * f64::from(times)).ceil() as usize)
+    }
+
     /// Reads the search parameters of `kind` for `k` results; others are ignored, as Milvus does.
     ///
     /// # Errors

@@ -10,6 +10,9 @@
 
 use std::fmt;
 
+/// How much longer the candidate list of the next walk within a window is.
+pub(crate) const WIDEN: usize = 4;
+
 /// How a search was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Strategy {

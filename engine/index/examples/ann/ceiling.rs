@@ -1,4 +1,4 @@
-//! What memory gives at most: the ceiling of a search that looks at every row.
+//! What memory gives: the ceiling of a search that looks at every row.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -16,7 +16,7 @@
 //! | `build` | `index`, `params`, `threads`, `seed` | seconds, `held_bytes` of the index with the vectors (of DISKANN, which is opened from a file, without), and by how much the memory grew at most |
 //! | `search` | `params`, `k`, `to` | writes what is found for every query as `<i4`, -1 where there is nothing; seconds, and per query distances, hops and reads |
 //! | `time` | `params`, `k`, `queries`, `batch`, `seconds` | passes over the first `queries` until `seconds` are over: queries per second, p50 and p99 in microseconds; how many were done, in what time of the processors |
-//! | `read` | `seconds` | bytes per second that one thread reads out of memory, in the best of passes until `seconds` are over |
+//! | `read` | `seconds` | bytes for each second of the processor that one thread reads out of memory, in passes until `seconds` are over |
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 mod ceiling;

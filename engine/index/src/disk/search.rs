@@ -20,11 +20,8 @@ use crate::hnsw::{Allowed, Distances, Frontier, HeapFrontier, Scratch, SortedFro
 use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::SearchParams;
-use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
+use crate::strategy::{GraphPlan, GraphQuery, Strategy, WIDEN, plan_graph};
 use crate::typed::{ElementType, Scorer, VectorRef};
-
-/// How much longer the candidate list of the next walk within a window is.
-const WIDEN: usize = 4;
 
 /// Exact distances of the query to vectors as they lie in a block.
 struct Exact<'a> {

@@ -16,10 +16,7 @@ use crate::index::SearchStats;
 use crate::neighbor::{Neighbor, TopK};
 use crate::params::SearchParams;
 use crate::progress::BuildOptions;
-use crate::strategy::{GraphPlan, GraphQuery, Strategy, plan_graph};
-
-/// How much longer the candidate list of the next walk within a window is.
-const WIDEN: usize = 4;
+use crate::strategy::{GraphPlan, GraphQuery, Strategy, WIDEN, plan_graph};
 
 /// Its parameters.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::codes::wide::used_bits;
 use crate::error::ParamError;
 use crate::index::IndexKind;
 use crate::ivf::params::{Precision, REFINE, REFINE_K, REFINE_TYPE, SQ_TYPE, flag, refine_type};
-use crate::params::{EF_CONSTRUCTION, Integer, M, SearchParams};
+use crate::params::{EF_CONSTRUCTION, Integer, M, SearchParams, spare_rows};
 
 const GROUPS: Integer = Integer {
     name: "m",
@@ -34,9 +34,6 @@ const DEFAULT_RESIDUAL_GROUPS: u32 = 2;
 const DEFAULT_NRQ: u32 = 2;
 const DEFAULT_NBITS: u32 = 8;
 const SQ_TYPES: &str = "[SQ4U, SQ6, SQ8, BF16, FP16]";
-
-/// More rows than `k` that are scored again unasked.
-const MOST_SPARE: usize = 1024;
 
 /// How HNSW_SQ writes a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -251,12 +248,8 @@ impl HnswCodedParams {
             GraphCode::Scalar(_) => 2,
             GraphCode::Product { .. } | GraphCode::Residual { .. } => 4,
         };
-        let always = k.saturating_add(k.saturating_mul(times - 1).min(MOST_SPARE));
-        match search.refine_k {
-            // Saturates at the largest number there is.
-            Some(times) if self.refine => always.max((k as f64 * f64::from(times)).ceil() as usize),
-            Some(_) | None => always,
-        }
+        let asked = if self.refine { search.refined(k) } else { 0 };
+        spare_rows(k, times).max(asked)
     }
 }
 

@@ -84,6 +84,35 @@ fn by_list(nearest: &[Vec<u64>], from: usize, to: usize, lists: usize) -> (Vec<u
     (starts, sorted)
 }
 
+/// The best `k` for one query, out of lists or, where those are no help, of all candidates.
+pub(super) fn search_one(
+    search: ListSearch<'_>,
+    candidates: &Candidates<'_>,
+    query: &[f32],
+    k: usize,
+    params: &SearchParams,
+    stats: &mut SearchStats,
+) -> Vec<Neighbor> {
+    let request = request(candidates, query, k, params);
+    let found = search.search(request, &candidates.space.scorer(query), stats);
+    found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+}
+
+fn request<'a>(
+    candidates: &'a Candidates<'_>,
+    query: &'a [f32],
+    k: usize,
+    params: &'a SearchParams,
+) -> Request<'a> {
+    Request {
+        query,
+        k,
+        params,
+        allow: candidates.filter(),
+        allowed: candidates.allowed,
+    }
+}
+
 /// [`ListSearch::search`] for every row of `queries`; an exact scan where there is nothing to be gained from lists.
 pub(super) fn search_batch(
     search: ListSearch<'_>,
@@ -93,13 +122,7 @@ pub(super) fn search_batch(
     params: &SearchParams,
     stats: &mut SearchStats,
 ) -> Vec<Vec<Neighbor>> {
-    let request = |index| Request {
-        query: queries.row(index),
-        k,
-        params,
-        allow: candidates.filter(),
-        allowed: candidates.allowed,
-    };
+    let request = |index| request(candidates, queries.row(index), k, params);
     if !queries.is_empty() && matches!(search.plan(&request(0)), ListsPlan::Scan) {
         return candidates.scan_batch(queries, k, params.within, stats);
     }

@@ -57,7 +57,7 @@ use crate::scorer::Space;
 use crate::strategy::ListsPlan;
 use crate::typed::ElementType;
 use crate::vectors::Vectors;
-use batch::search_batch;
+use batch::{search_batch, search_one};
 pub use bits::BitLists;
 use bounds::BOUNDS;
 pub(crate) use coded::{Coder, IvfCoded};
@@ -234,20 +234,10 @@ impl VectorIndex for IvfFlat {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
-        let Some(candidates) = self.rows.candidates(vectors, query.len(), allow) else {
-            return Vec::new();
-        };
-        let request = Request {
-            query,
-            k,
-            params,
-            allow: candidates.filter(),
-            allowed: candidates.allowed,
-        };
-        let found = self
-            .lists()
-            .search(request, &candidates.space.scorer(query), stats);
-        found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+        match self.rows.candidates(vectors, query.len(), allow) {
+            Some(candidates) => search_one(self.lists(), &candidates, query, k, params, stats),
+            None => Vec::new(),
+        }
     }
 
     fn search_batch(

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::error::ParamError;
 use crate::index::IndexKind;
-use crate::params::{Integer, Number, SearchParams};
+use crate::params::{Integer, Number, SearchParams, spare_rows};
 
 const M: Integer = Integer {
     name: "m",
@@ -66,9 +66,6 @@ const RBQ_QUERY_BITS: Integer = Integer {
 
 /// Scalar types by their bits.
 const SQ_TYPES: [(&str, u32); 3] = [("SQ4", 4), ("SQ6", 6), ("SQ8", 8)];
-
-/// More rows than `k` that are scored again unasked.
-const MOST_SPARE: usize = 1024;
 
 /// How a row is written as a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -258,20 +255,12 @@ impl CodedParams {
             Code::Rabitq { bits: 2..=3, .. } => 4,
             Code::Rabitq { .. } => 2,
         };
-        let always = k.saturating_add(k.saturating_mul(times - 1).min(MOST_SPARE));
-        if !self.refine {
-            return always;
-        }
         let asked = match self.code {
+            _ if !self.refine => 0,
             Code::Scann { .. } => search.reorder_k.map_or(0, |rows| rows as usize),
-            Code::Scalar { .. } | Code::Product { .. } | Code::Rabitq { .. } => {
-                // Saturates at the largest number there is.
-                search
-                    .refine_k
-                    .map_or(0, |times| (k as f64 * f64::from(times)).ceil() as usize)
-            }
+            Code::Scalar { .. } | Code::Product { .. } | Code::Rabitq { .. } => search.refined(k),
         };
-        always.max(asked)
+        spare_rows(k, times).max(asked)
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use elanus_index::gpu::cagra::CagraParams;
 use elanus_index::gpu::twin::Twin;
 use elanus_index::gpu::{Backend, Device, SearchTuning, cagra_on, configure, device};
 use elanus_index::{
-    AnyIndex, Bitset, BuildError, BuildOptions, BuildParams, IndexKind, Metric, Neighbor, Progress,
-    SearchParams, SearchStats, Strategy, VectorIndex, Vectors, VectorsRef, Window, exact_search, open,
+    AnyIndex, Bitset, BuildError, BuildOptions, BuildParams, IndexKind, Metric, Neighbor, SearchParams,
+    SearchStats, Strategy, VectorIndex, Vectors, VectorsRef, Window, exact_search, open,
 };
 
-use crate::data::{METRICS, Rng, allow_percent};
+use crate::data::{METRICS, Rng, Stop, allow_percent};
 use crate::device::{emulated_options, lend};
 
 pub const ALWAYS: SearchTuning = SearchTuning {
@@ -355,34 +354,13 @@ fn an_index_larger_than_the_memory_is_refused_with_the_sizes() {
     }
 }
 
-/// Stops a build at its `after`th look, and remembers the last report.
-struct Stop {
-    looks: AtomicUsize,
-    after: usize,
-    done: AtomicU64,
-}
-
-impl Progress for Stop {
-    fn advance(&self, rows_done: u64, rows_total: u64) {
-        assert!(rows_done >= self.done.swap(rows_done, Ordering::Relaxed) && rows_done <= rows_total);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.looks.fetch_add(1, Ordering::Relaxed) >= self.after
-    }
-}
-
 #[test]
 fn builds_report_progress_and_can_be_cancelled() {
     let base = clusters(400, 8, 1);
     let vectors = Vectors::new(&base, 8).unwrap();
     let device = twin();
     for after in [0, 3, usize::MAX] {
-        let progress = Stop {
-            looks: AtomicUsize::new(0),
-            after,
-            done: AtomicU64::new(0),
-        };
+        let progress = Stop::at(after);
         let options = BuildOptions {
             progress: &progress,
             ..BuildOptions::default()
@@ -392,7 +370,7 @@ fn builds_report_progress_and_can_be_cancelled() {
             assert!(matches!(graph, Err(BuildError::Cancelled)), "{after}");
         } else {
             assert!(graph.is_ok());
-            assert_eq!(progress.done.load(Ordering::Relaxed), 400);
+            assert_eq!(progress.done(), 400);
         }
         assert_eq!(device.budget.free(), device.budget.limit());
     }

@@ -1,7 +1,9 @@
-//! Seeded test data.
+//! Seeded test data, and what listens to builds.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use elanus_index::gpu::backend::ElementType;
-use elanus_index::{AnyMetric, BitMetric, Bitset, Metric, Rows, VectorsRef};
+use elanus_index::{AnyMetric, BitMetric, Bitset, Metric, Progress, Rows, VectorsRef};
 
 pub const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
 
@@ -122,4 +124,36 @@ pub fn half(value: f32) -> u16 {
         return sign;
     }
     sign | magnitude.min(0x7bff) as u16
+}
+
+/// Stops a build at its `after`th look, and remembers the last report.
+pub struct Stop {
+    looks: AtomicUsize,
+    after: usize,
+    done: AtomicU64,
+}
+
+impl Stop {
+    pub fn at(after: usize) -> Self {
+        Self {
+            looks: AtomicUsize::new(0),
+            after,
+            done: AtomicU64::new(0),
+        }
+    }
+
+    /// Rows of the last report.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
+impl Progress for Stop {
+    fn advance(&self, rows_done: u64, rows_total: u64) {
+        assert!(rows_done >= self.done.swap(rows_done, Ordering::Relaxed) && rows_done <= rows_total);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::Relaxed) >= self.after
+    }
 }

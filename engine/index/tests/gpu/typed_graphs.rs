@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use elanus_index::gpu::backend::ElementType;
 use elanus_index::gpu::cagra::CagraParams;
@@ -11,11 +10,11 @@ use elanus_index::gpu::twin::Twin;
 use elanus_index::gpu::{Backend, Device, configure, typed_cagra_on};
 use elanus_index::{
     AnyIndex, AnyMetric, BitMetric, Bitset, BuildError, BuildOptions, BuildParams, IndexKind, Metric,
-    Neighbor, Progress, SearchParams, SearchStats, Strategy, VectorRef, VectorsRef, Window, exact_search_any,
+    Neighbor, SearchParams, SearchStats, Strategy, VectorRef, VectorsRef, Window, exact_search_any,
 };
 
 use crate::cagra::{ALWAYS, PARAMS, clusters, search_params};
-use crate::data::{NARROW, Narrow, Rng, allow_percent, metrics_of};
+use crate::data::{NARROW, Narrow, Rng, Stop, allow_percent, metrics_of};
 use crate::device::{emulated_options, lend};
 use crate::ivf::twin;
 
@@ -339,34 +338,13 @@ fn devices_have_copies_of_a_graph_or_parts_of_it() {
     }
 }
 
-/// Stops a build at its `after`th look, and remembers the last report.
-struct Stop {
-    looks: AtomicUsize,
-    after: usize,
-    done: AtomicU64,
-}
-
-impl Progress for Stop {
-    fn advance(&self, rows_done: u64, rows_total: u64) {
-        assert!(rows_done >= self.done.swap(rows_done, Ordering::Relaxed) && rows_done <= rows_total);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.looks.fetch_add(1, Ordering::Relaxed) >= self.after
-    }
-}
-
 #[test]
 fn builds_report_progress_and_can_be_cancelled() {
     let device = twin();
     for element in [ElementType::Int8, ElementType::Bit] {
         let base = drawn(element, 400, 1);
         for after in [0, 1, usize::MAX] {
-            let progress = Stop {
-                looks: AtomicUsize::new(0),
-                after,
-                done: AtomicU64::new(0),
-            };
+            let progress = Stop::at(after);
             let options = BuildOptions {
                 progress: &progress,
                 ..BuildOptions::default()
@@ -377,7 +355,7 @@ fn builds_report_progress_and_can_be_cancelled() {
                 assert!(matches!(graph, Err(BuildError::Cancelled)), "{after}");
             } else {
                 assert!(graph.is_ok());
-                assert_eq!(progress.done.load(Ordering::Relaxed), 400);
+                assert_eq!(progress.done(), 400);
             }
             assert_eq!(device.budget.free(), device.budget.limit());
         }

@@ -184,11 +184,6 @@ __device__ __forceinline__ void tile(
     }
 }
 
-#define CANDIDATES_ARGUMENTS                                                                                        \
-    const float *rows, const float *row_terms, const u32 *allow, u32 first, u32 count, u32 base,                     \
-        const float *queries, const float *query_terms, const float *bounds, u32 query_count, u32 stride,            \
-        u32 metric, float *distances, u32 *found, u32 *counts, u32 room
-
 // Few queries: the rows are read once, which is all that matters. A warp takes four rows at a time, each lane its share of
 // the dimensions, and the lanes add up in the end.
 #define WARP_ROWS 4u

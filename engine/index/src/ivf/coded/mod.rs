@@ -34,11 +34,11 @@ use crate::blob::Reader;
 use crate::error::{BuildError, OpenError};
 use crate::index::{IndexKind, SearchStats, VectorIndex};
 use crate::indexed_rows::IndexedRows;
-use crate::ivf::batch::search_batch;
+use crate::ivf::batch::{search_batch, search_one};
 use crate::ivf::kmeans::{Clusterer, OnProcessor};
 use crate::ivf::lists::Lists;
 use crate::ivf::params::CodedParams;
-use crate::ivf::search::{ListSearch, Request};
+use crate::ivf::search::ListSearch;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
 use crate::params::{BuildParams, SearchParams};
@@ -168,20 +168,10 @@ impl VectorIndex for IvfCoded {
         allow: Option<&Bitset>,
         stats: &mut SearchStats,
     ) -> Vec<Neighbor> {
-        let Some(candidates) = self.rows.candidates(vectors, query.len(), allow) else {
-            return Vec::new();
-        };
-        let request = Request {
-            query,
-            k,
-            params,
-            allow: candidates.filter(),
-            allowed: candidates.allowed,
-        };
-        let found = self
-            .lists()
-            .search(request, &candidates.space.scorer(query), stats);
-        found.unwrap_or_else(|| candidates.scan(query, k, params.within, stats))
+        match self.rows.candidates(vectors, query.len(), allow) {
+            Some(candidates) => search_one(self.lists(), &candidates, query, k, params, stats),
+            None => Vec::new(),
+        }
     }
 
     fn search_batch(
