@@ -8,26 +8,28 @@ use crate::contender::processor_seconds;
 
 /// Bytes that a pass reads: many times the last-level cache of most processors.
 const BYTES: usize = 512 << 20;
-/// Words of a block that is read in four places at once, and of a cache line.
-const BLOCK: usize = (512 << 10) / 8;
+/// Words of a small and of a large block that is read in four places at once, and of a cache line.
+const SMALL: usize = (512 << 10) / 8;
+const LARGE: usize = (4 << 20) / 8;
 const LINE: usize = 8;
 
 /// Bytes for each second of the processor, of passes within about `seconds`. They go from the first byte to the last, and
-/// through four places of a block at once, in turns: processors differ in which is the faster, which counts.
+/// through four places of a block at once, in turns: processors differ in which is the fastest, which counts.
 pub fn read(seconds: f64) -> Result<f64> {
     // Written, or every page would be the one page of zeros.
     let words: Vec<u64> = (0..(BYTES / 8) as u64).collect();
-    let (mut passes, mut times, start) = (0.0, [0.0; 2], Instant::now());
+    let (mut passes, mut times, start) = (0.0, [0.0; 3], Instant::now());
     while passes == 0.0 || start.elapsed().as_secs_f64() < seconds {
-        for (way, time) in [one_place, four_places].into_iter().zip(&mut times) {
+        let ways = [one_place, four_places::<SMALL>, four_places::<LARGE>];
+        for (way, time) in ways.into_iter().zip(&mut times) {
             let before = processor_seconds()?;
             black_box(way(black_box(&words)));
             *time += processor_seconds()? - before;
         }
         passes += 1.0;
     }
-    let [one, four] = times;
-    Ok(passes * BYTES as f64 / one.min(four))
+    let fastest = times.into_iter().fold(f64::INFINITY, f64::min);
+    Ok(passes * BYTES as f64 / fastest)
 }
 
 fn one_place(words: &[u64]) -> [u64; LINE] {
@@ -38,7 +40,7 @@ fn one_place(words: &[u64]) -> [u64; LINE] {
     sums
 }
 
-fn four_places(words: &[u64]) -> [u64; LINE] {
+fn four_places<const BLOCK: usize>(words: &[u64]) -> [u64; LINE] {
     let mut sums = [[0; LINE]; 4];
     for block in words.chunks_exact(BLOCK) {
         let (lines, _) = block.as_chunks();
