@@ -27,7 +27,9 @@ fn every_selectivity_returns_k_good_rows() {
         },
         on_disk(),
     ];
-    for params in families {
+    // And by codes: lists of SQ8 and of SCANN, a graph of SQ8.
+    let coded = [3, 7, 8].map(|family| crate::data::FAMILIES[family]);
+    for params in families.into_iter().chain(coded) {
         let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
         let mut strategies = Vec::new();
         for percent in [0.1, 1.0, 10.0, 25.0, 50.0, 90.0] {

@@ -4,7 +4,7 @@ use elanus_index::{
     BuildOptions, BuildParams, Metric, Neighbor, SearchParams, SearchStats, Strategy, Vectors, Window, build,
 };
 
-use crate::data::{Mixture, allow_percent, check_sound, on_disk, oracle, recall};
+use crate::data::{FAMILIES, Mixture, allow_percent, check_sound, on_disk, oracle, recall};
 
 const ROWS: usize = 4_000;
 const DIM: usize = 16;
@@ -169,6 +169,33 @@ fn pages_over_lists_go_on_where_the_last_one_ended() {
             assert!(mean >= 0.9, "{metric}: recall {mean}");
             assert!(by_lists >= 10, "{metric}: {by_lists} pages by lists");
         }
+    }
+}
+
+#[test]
+fn pages_of_every_family_go_on_where_the_last_one_ended() {
+    const PAGES: usize = 4;
+    let rows = 2000;
+    let mut mixture = Mixture::new(DIM, 20, 33);
+    let (base, queries) = (mixture.draw(rows), mixture.draw(4));
+    let vectors = Vectors::new(&base, DIM).unwrap();
+    for params in FAMILIES {
+        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+        let mut sum = 0.0;
+        for query in queries.chunks(DIM) {
+            let mut search = SearchParams::default();
+            let mut all: Vec<Neighbor> = Vec::new();
+            for _ in 0..PAGES {
+                let page = index.search(vectors, query, K, &search, None, &mut SearchStats::default());
+                assert_eq!(page.len(), K, "{params:?}");
+                all.extend(&page);
+                search.within = Window::new(page.last().map(|last| last.distance.next_up()), None);
+            }
+            // Distances are exact, and no row comes twice.
+            check_sound(Metric::L2, vectors, query, &all, None);
+            sum += recall(&all, &oracle(Metric::L2, vectors, query, PAGES * K, None));
+        }
+        assert!(sum / 4.0 >= 0.9, "{params:?}: recall {}", sum / 4.0);
     }
 }
 

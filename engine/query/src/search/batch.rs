@@ -12,7 +12,7 @@ use crate::compute::Wanted;
 use crate::error::QueryError;
 
 /// Queries that are compared with a unit before anybody is asked whether the search is still wanted.
-const STEP: usize = 256;
+const STEP: usize = 1024;
 
 /// As [`super::search_targets`], on a thread of a rayon pool.
 pub(super) fn search_together(

@@ -220,12 +220,29 @@ fn thinned<B: Backend>(
     options: &BuildOptions<'_>,
 ) -> Result<Vec<u32>, BuildError> {
     let nodes = nearest.links.len() / nearest.degree;
+    let mut linked = joined(device, nearest, degree, part.min(nodes), options)?;
+    // Few nodes may be too few to fill a list with.
+    let lists = linked.par_chunks_exact_mut(degree).enumerate();
+    lists
+        .filter(|(_, links)| links.last() == Some(&NO_ROW))
+        .for_each(|(node, links)| fill_up(node, links, nodes, options.seed));
+    Ok(linked)
+}
+
+/// [`thinned`] on the device, before nodes are drawn.
+fn joined<B: Backend>(
+    device: &Arc<Device<B>>,
+    nearest: Nearest,
+    degree: usize,
+    part: usize,
+    options: &BuildOptions<'_>,
+) -> Result<Vec<u32>, BuildError> {
+    let nodes = nearest.links.len() / nearest.degree;
     let own = degree.min(nearest.degree);
     let (backend, budget) = (&device.backend, &device.budget);
     let _turn = device.turn.lock();
     let _held = budget.reserve(LINKS, 4 * nodes * own)?;
     let mut best = backend.allocate(nodes * own)?;
-    let part = part.min(nodes);
     keep_best(device, &nearest, own, part, &mut best, options)?;
     drop(nearest);
     let best = LinksOf {
@@ -247,11 +264,6 @@ fn thinned<B: Backend>(
         backend.join_links(&best, of(), &reverse, degree as u32, &mut joined)?;
         backend.read(&joined, linked)?;
     }
-    // Few nodes may be too few to fill a list with.
-    let lists = linked.par_chunks_exact_mut(degree).enumerate();
-    lists
-        .filter(|(_, links)| links.last() == Some(&NO_ROW))
-        .for_each(|(node, links)| fill_up(node, links, nodes, options.seed));
     Ok(linked)
 }
 
@@ -283,6 +295,8 @@ fn keep_best<B: Backend>(
         let of = || first as u32..nodes.min(first + part) as u32;
         backend.count_detours(&links, of(), &mut detours)?;
         backend.best_links(&links, of(), &detours, kept as u32, best)?;
+        // Waits for the part, so that the next one is only begun when nobody has cancelled.
+        backend.read(&detours, &mut [0u32])?;
     }
     Ok(())
 }
@@ -327,7 +341,7 @@ mod tests {
     use super::*;
     use crate::gpu::twin::Twin;
 
-    /// Some of the links of a grid of 9 x 9, whose corners have fewer than others.
+    /// Links between numbers that differ by 1, 9 or 10; the first and the last nodes have fewer than others.
     fn grid() -> Nearest {
         let nodes = (0..81i32).flat_map(|node| {
             let near = [1, -1, 9, -9, 10, -10].map(|step| node + step);
@@ -371,10 +385,17 @@ mod tests {
 
     #[test]
     fn links_that_do_not_fit_the_memory_are_refused_with_both_sizes() {
-        let device = Device::new(Twin::new(), 4000);
-        let refused = thinned(&device, grid(), 6, PART, &BuildOptions::default()).unwrap_err();
-        let text = refused.to_string();
-        assert!(text.contains(LINKS) && text.contains("4000"), "{text}");
-        assert_eq!(device.budget.free(), 4000);
+        // 81 nodes with six links: 1,944 bytes for those that stay, next to them first twice, then three times as many.
+        for (limit, needed, free) in [(1900, 1944, 1900), (5000, 3888, 3056), (6000, 5832, 4056)] {
+            let device = Device::new(Twin::new(), limit);
+            let refused = thinned(&device, grid(), 6, PART, &BuildOptions::default()).unwrap_err();
+            let text = refused.to_string();
+            let wanted = format!("{LINKS} needs {needed} bytes of GPU memory, ");
+            assert!(
+                text.contains(&wanted) && text.contains(&free.to_string()),
+                "{text}"
+            );
+            assert_eq!(device.budget.free(), limit);
+        }
     }
 }
