@@ -5,6 +5,9 @@
 // of threads shows as a difference between seeds, and threads that wait for different things end the program with a word
 // about it. Shared memory is filled with rubbish before each block.
 //
+// With a seed a thread may also stop before an operation on memory that others share, so that what it has read before is not what is
+// there any more.
+//
 // Blocks take turns too: with a seed, up to three are under way at a time, and another one goes on whenever all threads of one have
 // stopped, as if they were on different multiprocessors.
 #include <csetjmp>
@@ -72,6 +75,8 @@ inline Block* here = blocks;
 inline jmp_buf scheduler;
 inline ucontext_t scheduler_context;
 inline unsigned running, block_threads;
+// Of the draws whether a thread stops before an atomic operation; 0 in the plain order, in which none does.
+inline std::uint64_t stops;
 inline void (*body)(void**);
 inline void** arguments;
 
@@ -113,6 +118,11 @@ inline std::uint64_t mixed(std::uint64_t value) {
     value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
     value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
     return value ^ (value >> 31);
+}
+
+// Another thread may come first.
+inline void stop_at_times() {
+    if (stops != 0 && mixed(stops += 0x9e3779b97f4a7c15ull) % 4 == 0) wait_as(READY);
 }
 
 }  // namespace emulator
@@ -187,6 +197,7 @@ inline void run_grid(void (*kernel)(void**), void** values, unsigned grid, unsig
     if (block == 0 || block > MAX_THREADS || block % 32 != 0) fail("block is not made of whole warps", 0);
     body = kernel;
     arguments = values;
+    stops = seed;
     block_threads = block;
     blockDim = {block, 1, 1};
     gridDim = {grid, 1, 1};
@@ -274,30 +285,35 @@ inline unsigned __ballot_sync(unsigned, bool holds) {
 
 template <class Word>
 Word atomicAdd(Word* at, Word value) {
+    emulator::stop_at_times();
     Word old = *at;
     *at += value;
     return old;
 }
 template <class Word>
 Word atomicMax(Word* at, Word value) {
+    emulator::stop_at_times();
     Word old = *at;
     if (value > old) *at = value;
     return old;
 }
 template <class Word>
 Word atomicMin(Word* at, Word value) {
+    emulator::stop_at_times();
     Word old = *at;
     if (value < old) *at = value;
     return old;
 }
 template <class Word>
 Word atomicCAS(Word* at, Word expected, Word value) {
+    emulator::stop_at_times();
     Word old = *at;
     if (old == expected) *at = value;
     return old;
 }
 template <class Word>
 Word atomicOr(Word* at, Word value) {
+    emulator::stop_at_times();
     Word old = *at;
     *at |= value;
     return old;
