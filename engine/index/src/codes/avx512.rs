@@ -263,9 +263,9 @@ pub(super) unsafe fn bytes(unit_bytes: usize, codes: &[u8], operand: &[u8], out:
     }
 }
 
-/// Smallest numbers of tables of 16 floats, and the widest range, as the plain form finds them.
+/// Smallest numbers of tables of `entries` floats, a multiple of 16, and the widest range, as the plain form finds them.
 #[target_feature(enable = "avx512f")]
-pub(super) fn ranges(tables: &[f32], lows: &mut [f32]) -> f32 {
+pub(super) fn ranges(tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 {
     /// Lanes 8 to 15, 4 to 7, 2 and 3, and 1, in front.
     macro_rules! fold {
         ($values:expr, $pick:ident) => {{
@@ -278,15 +278,17 @@ pub(super) fn ranges(tables: &[f32], lows: &mut [f32]) -> f32 {
         }};
     }
     let mut widest = 0.0f32;
-    for (table, slot) in tables.chunks_exact(16).zip(lows) {
-        // SAFETY: 16 floats.
-        let table = unsafe { _mm512_loadu_ps(table.as_ptr()) };
-        // A number that is none is left out, and the later of equal ones counts.
-        let low = fold!(_mm512_min_ps(table, _mm512_set1_ps(f32::INFINITY)), _mm512_min_ps);
-        let high = fold!(
-            _mm512_max_ps(table, _mm512_set1_ps(f32::NEG_INFINITY)),
-            _mm512_max_ps
-        );
+    for (table, slot) in tables.chunks_exact(entries).zip(lows) {
+        let mut low = _mm512_set1_ps(f32::INFINITY);
+        let mut high = _mm512_set1_ps(f32::NEG_INFINITY);
+        for part in table.as_chunks::<16>().0 {
+            // SAFETY: 16 floats.
+            let part = unsafe { _mm512_loadu_ps(part.as_ptr()) };
+            // A number that is none is left out, and the earlier of equal ones counts.
+            low = _mm512_min_ps(part, low);
+            high = _mm512_max_ps(part, high);
+        }
+        let (low, high) = (fold!(low, _mm512_min_ps), fold!(high, _mm512_max_ps));
         *slot = low;
         widest = widest.max(high - low);
     }

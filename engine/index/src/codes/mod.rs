@@ -63,11 +63,17 @@ const LANES: usize = 16;
 #[inline(always)]
 fn bounds(table: &[f32]) -> (f32, f32) {
     let (mut lows, mut highs) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    for chunk in table.chunks(LANES) {
-        for ((&value, low), high) in chunk.iter().zip(&mut lows).zip(&mut highs) {
-            *low = if value < *low { value } else { *low };
-            *high = if value > *high { value } else { *high };
+    let (whole, rest) = table.as_chunks::<LANES>();
+    for chunk in whole {
+        // Of a known length: the sixteen stay in registers.
+        for (lane, &value) in chunk.iter().enumerate() {
+            lows[lane] = if value < lows[lane] { value } else { lows[lane] };
+            highs[lane] = if value > highs[lane] { value } else { highs[lane] };
         }
+    }
+    for (lane, &value) in rest.iter().enumerate() {
+        lows[lane] = if value < lows[lane] { value } else { lows[lane] };
+        highs[lane] = if value > highs[lane] { value } else { highs[lane] };
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -100,8 +106,12 @@ fn round_body(tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounde
         .zip(rounded.chunks_exact_mut(entries));
     for ((table, rounded), &low) in pairs.zip(lows) {
         for (&value, slot) in table.iter().zip(rounded) {
-            // Truncation of a number that is half too large: rounds, and saturates at both ends.
-            *slot = ((value - low) * inverse + 0.5) as u8;
+            // Truncation of a number that is half too large. What is no number becomes 0.
+            let number = (value - low) * inverse + 0.5;
+            let number = if number > 0.0 { number } else { 0.0 };
+            let number = if number < 255.0 { number } else { 255.0 };
+            // SAFETY: a number from 0 to 255. A cast that looks for others is made number by number.
+            *slot = unsafe { number.to_int_unchecked::<i32>() } as u8;
         }
     }
 }
@@ -113,9 +123,9 @@ on_level! {
 /// Smallest numbers of all tables of `entries` each, and the widest range.
 fn ranges(level: Level, tables: &[f32], entries: usize, lows: &mut [f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
-    if level == Level::Avx512 && entries == LANES {
+    if level == Level::Avx512 && entries.is_multiple_of(LANES) {
         // SAFETY: the level is one of this machine.
-        return unsafe { avx512::ranges(tables, lows) };
+        return unsafe { avx512::ranges(tables, entries, lows) };
     }
     ranges_on(level, tables, entries, lows)
 }
@@ -134,8 +144,13 @@ pub(crate) fn round_tables(packing: Packing, tables: &[f32], entries: usize) -> 
     let mut rounded = vec![0u8; tables.len()];
     round(level, tables, entries, &lows, inverse, &mut rounded);
     let bias: f64 = lows.iter().map(|&low| f64::from(low)).sum();
+    let in_place = packing == Packing::Bytes { parts: lows.len() } && entries == 256;
     Operand {
-        bytes: packing.operand_of_tables(&rounded, entries),
+        bytes: if in_place {
+            rounded
+        } else {
+            packing.operand_of_tables(&rounded, entries)
+        },
         scale,
         bias: bias as f32,
     }

@@ -43,7 +43,13 @@ pub(crate) struct ProductQuantizer {
 
 #[inline(always)]
 fn table_body(group: &[f32], book: &[f32], table: &mut [f32]) {
-    for (&value, column) in group.iter().zip(book.chunks_exact(table.len().max(1))) {
+    let mut columns = group.iter().zip(book.chunks_exact(table.len().max(1)));
+    if let Some((&value, column)) = columns.next() {
+        for (slot, &word) in table.iter_mut().zip(column) {
+            *slot = value * word;
+        }
+    }
+    for (&value, column) in columns {
         for (slot, &word) in table.iter_mut().zip(column) {
             *slot += value * word;
         }
@@ -75,7 +81,7 @@ fn nearest_body(group: &[f32], book: &[f32], norms: &[f32], room: &mut [f32]) ->
 }
 
 on_level! {
-    fn add_to_table(level, group: &[f32], book: &[f32], table: &mut [f32]) = table_body
+    fn make_table(level, group: &[f32], book: &[f32], table: &mut [f32]) = table_body
 }
 on_level! {
     fn nearest(level, group: &[f32], book: &[f32], norms: &[f32], room: &mut [f32]) -> usize = nearest_body
@@ -226,8 +232,7 @@ impl ProductQuantizer {
         let level = Level::best();
         for ((group, book), table) in self.groups(query).zip(tables.chunks_exact_mut(entries.max(1))) {
             let table = table.get_mut(..self.words()).unwrap_or_default();
-            table.fill(0.0);
-            add_to_table(level, group, book, table);
+            make_table(level, group, book, table);
         }
     }
 
