@@ -112,7 +112,8 @@ def measure(commands, data, index, given):
                         contender.close()
                     continue
                 running.append((contender, settings))
-                result["contenders"][label] = {"library": name, "build": build, "about": contender.about, "built": built, "settings": settings}
+                about = {"library": name, "build": build, "about": contender.about, "built": built, "opened": opened(contender)}
+                result["contenders"][label] = {**about, "settings": settings}
     ceilings = Ceilings(running, given) if index in ("FLAT", "BIN_FLAT") and given.allow is None and running else None
     for turn in range(given.rounds):
         print(f"{data.name} {index}: round {turn + 1} of {given.rounds}", file=sys.stderr, flush=True)
@@ -132,6 +133,14 @@ def measure(commands, data, index, given):
                 values = [value for value in setting[name] if value is not None]
                 setting[f"all_{name}"], setting[name] = values, statistics.median(values) if values else None
     return result
+
+
+def opened(contender):
+    """What it takes ours to open its index as a file; nothing of others, and of an index that has no other form."""
+    try:
+        return contender.ask(do="open") if contender.name == report.OURS else None
+    except Refused:
+        return None
 
 
 class Ceilings:

@@ -47,6 +47,10 @@ def show(result, k):
         held = built["held_bytes"] / max(result["rows"], 1)
         rows.append([name, number(built["seconds"], 1), number(built["peak_growth"] / 1e6), number(held)])
     print(table(["contender", f"build s ({threads(result['build_threads'])})", "peak MB", "bytes/vector, the vector included where it is in memory"], rows))
+    for name, found in contenders.items():
+        if found["opened"]:
+            bytes_, warm, cold = (found["opened"][key] for key in ("bytes", "seconds", "seconds_from_disk"))
+            print(f"\nThe file of {name}: {number(bytes_ / 1e6, 1)} MB, open in {number(warm * 1e3, 1)} ms by mapping it, {number(cold * 1e3, 1)} ms off the disk.")
     rows = []
     for name, found in contenders.items():
         for step in found["settings"]:

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::ceiling;
 use crate::npy::{self, Table};
+use crate::opening;
 
 pub struct Contender {
     base: VectorsRef<'static>,
@@ -76,13 +77,16 @@ impl Contender {
         match request["do"].as_str() {
             Some("truth") => self.truth(request),
             Some("build") => self.build(request),
+            Some("open") => opening::open(self.index.as_ref().ok_or("open before build")?),
             Some("search") => self.search(request),
             Some("time") => self.time(request),
             Some("read") => {
                 let seconds = request["seconds"].as_f64().unwrap_or(0.0);
                 Ok(json!({ "bytes_per_second": ceiling::read(seconds)? }))
             }
-            _ => Err(format!("expected truth, build, search, time or read to do, got {request}").into()),
+            _ => {
+                Err(format!("expected truth, build, open, search, time or read to do, got {request}").into())
+            }
         }
     }
 

@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | `truth` | `k`, `to` | writes the exact neighbours of every query as `<i4` |
 //! | `build` | `index`, `params`, `threads`, `seed` | seconds, `held_bytes` of the index with the vectors (of DISKANN, which is opened from a file, without), and by how much the memory grew at most |
+//! | `open` | | bytes of the index as a file, and the seconds to open it by mapping that, out of memory and off the disk |
 //! | `search` | `params`, `k`, `to` | writes what is found for every query as `<i4`, -1 where there is nothing; seconds, and per query distances, hops and reads |
 //! | `time` | `params`, `k`, `queries`, `batch`, `seconds` | passes over the first `queries` until `seconds` are over: queries per second, p50 and p99 in microseconds; how many were done, in what time of the processors |
 //! | `read` | `seconds` | bytes for each second of the processor that one thread reads out of memory, in passes until `seconds` are over |
@@ -22,6 +23,7 @@
 mod ceiling;
 mod contender;
 mod npy;
+mod opening;
 
 use std::error::Error;
 use std::io::BufRead;

@@ -14,7 +14,7 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi16,
 };
 
-use super::packing::RUN;
+use super::packing::{RUN, TOGETHER};
 
 /// Reads 64 bytes at `at`.
 ///
@@ -116,6 +116,79 @@ pub(super) unsafe fn levels(bits: u32, unit_bytes: usize, codes: &[u8], operand:
     }
 }
 
+/// Sums of [`super::packing::Packing::Levels`] of 8 bits for several operands.
+///
+/// # Safety
+/// The contract of this file, for each operand and its sums.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) unsafe fn levels_of(
+    unit_bytes: usize,
+    codes: &[u8],
+    operands: [&[u8]; TOGETHER],
+    mut out: [&mut [i32]; TOGETHER],
+) {
+    /// Sums of `UNITS` units from `first` on: a register of codes meets the weights of all operands, and the weights of an
+    /// operand the codes of all units.
+    ///
+    /// # Safety
+    /// There are as many, and the contract of this file.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn units<const UNITS: usize>(
+        first: usize,
+        unit_bytes: usize,
+        codes: &[u8],
+        operands: [&[u8]; TOGETHER],
+        out: &mut [&mut [i32]; TOGETHER],
+    ) {
+        let mut sums = [[_mm512_setzero_si512(); TOGETHER]; UNITS];
+        for step in 0..unit_bytes / 64 {
+            // SAFETY: a unit has a whole number of steps, and each operand the weights of each.
+            let weights = operands.map(|operand| unsafe { weights(operand, step * 4) });
+            for (unit, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let codes = unsafe { load(codes, (first + unit) * unit_bytes + step * 64) };
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = _mm512_dpbusd_epi32(*sum, codes, weights);
+                }
+            }
+        }
+        for (unit, sums) in sums.into_iter().enumerate() {
+            for (sum, out) in sums.into_iter().zip(out.iter_mut()) {
+                let at = (first + unit) * 16;
+                debug_assert!(at + 16 <= out.len());
+                // SAFETY: 16 slots for each unit.
+                unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at).cast(), sum) };
+            }
+        }
+    }
+    let count = codes.len() / unit_bytes;
+    let mut first = 0;
+    while first < count {
+        // SAFETY: as many units are left.
+        first += unsafe {
+            match count - first {
+                1 => {
+                    units::<1>(first, unit_bytes, codes, operands, &mut out);
+                    1
+                }
+                2 => {
+                    units::<2>(first, unit_bytes, codes, operands, &mut out);
+                    2
+                }
+                3 => {
+                    units::<3>(first, unit_bytes, codes, operands, &mut out);
+                    3
+                }
+                _ => {
+                    units::<4>(first, unit_bytes, codes, operands, &mut out);
+                    4
+                }
+            }
+        };
+    }
+}
+
 /// Sums of bytes as 16-bit numbers: `all` adds both bytes of a pair (the upper one 256-fold), `upper` the upper ones.
 #[derive(Clone, Copy)]
 struct Wide {
@@ -158,6 +231,25 @@ impl Wide {
             upper: _mm512_add_epi16(self.upper, other.upper),
         }
     }
+
+    /// Adds the sums of 32 rows, which both halves of a register belong to.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn add_to(self, totals: &mut [__m512i; 2]) {
+        let (even, odd) = self.split();
+        let fold = |sums: __m512i| {
+            _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums))
+        };
+        let (even, odd) = (fold(even), fold(odd));
+        let (outer, inner) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
+        let rows = [
+            _mm256_permute2x128_si256::<0x20>(outer, inner),
+            _mm256_permute2x128_si256::<0x31>(outer, inner),
+        ];
+        for (total, rows) in totals.iter_mut().zip(rows) {
+            *total = _mm512_add_epi32(*total, _mm512_cvtepu16_epi32(rows));
+        }
+    }
 }
 
 /// Sums of [`super::packing::Packing::Nibbles`].
@@ -187,25 +279,58 @@ pub(super) unsafe fn nibbles(unit_bytes: usize, codes: &[u8], operand: &[u8], ou
                 let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(code), nibble);
                 high.add(_mm512_shuffle_epi8(high_tables, upper));
             }
-            let (even, odd) = low.plus(high).split();
-            // Both halves of a register belong to the same rows.
-            let fold = |sums: __m512i| {
-                _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums))
-            };
-            let (even, odd) = (fold(even), fold(odd));
-            let (outer, inner) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
-            let rows = [
-                _mm256_permute2x128_si256::<0x20>(outer, inner),
-                _mm256_permute2x128_si256::<0x31>(outer, inner),
-            ];
-            for (total, rows) in totals.iter_mut().zip(rows) {
-                *total = _mm512_add_epi32(*total, _mm512_cvtepu16_epi32(rows));
-            }
+            low.plus(high).add_to(&mut totals);
             first = last;
         }
         for (slots, total) in out.chunks_exact_mut(16).zip(totals) {
             // SAFETY: 16 slots.
             unsafe { _mm512_storeu_si512(slots.as_mut_ptr().cast(), total) };
+        }
+    }
+}
+
+/// Sums of [`super::packing::Packing::Nibbles`] for several operands.
+///
+/// # Safety
+/// The contract of this file, for each operand and its sums.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn nibbles_of(
+    unit_bytes: usize,
+    codes: &[u8],
+    operands: [&[u8]; TOGETHER],
+    mut out: [&mut [i32]; TOGETHER],
+) {
+    let nibble = _mm512_set1_epi8(15);
+    let steps = unit_bytes / 64;
+    for (index, unit) in codes.chunks_exact(unit_bytes).enumerate() {
+        let mut totals = [[_mm512_setzero_si512(); 2]; TOGETHER];
+        let mut first = 0;
+        while first < steps {
+            let last = (first + RUN / 4).min(steps);
+            let mut sums = [Wide::zero(); TOGETHER];
+            for step in first..last {
+                // SAFETY: a unit has `steps` steps of 64 bytes.
+                let code = unsafe { load(unit, step * 64) };
+                let lower = _mm512_and_si512(code, nibble);
+                let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(code), nibble);
+                for (sum, operand) in sums.iter_mut().zip(operands) {
+                    // SAFETY: an operand has 128 bytes of tables for each step.
+                    let (low, high) = unsafe { (load(operand, step * 128), load(operand, step * 128 + 64)) };
+                    sum.add(_mm512_shuffle_epi8(low, lower));
+                    sum.add(_mm512_shuffle_epi8(high, upper));
+                }
+            }
+            for (sum, totals) in sums.into_iter().zip(&mut totals) {
+                sum.add_to(totals);
+            }
+            first = last;
+        }
+        for (totals, out) in totals.into_iter().zip(out.iter_mut()) {
+            let slots = out.get_mut(index * 32..index * 32 + 32).unwrap_or_default();
+            for (slots, total) in slots.chunks_exact_mut(16).zip(totals) {
+                // SAFETY: 16 slots.
+                unsafe { _mm512_storeu_si512(slots.as_mut_ptr().cast(), total) };
+            }
         }
     }
 }

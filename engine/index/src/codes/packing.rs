@@ -20,6 +20,9 @@ pub(crate) const MAX_UNIT: usize = 64;
 /// Places whose 8-bit table entries fit into a 16-bit sum.
 pub(super) const RUN: usize = 256;
 
+/// Operands that [`Packing::sums_of`] takes.
+pub(crate) const TOGETHER: usize = 4;
+
 /// A layout of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
@@ -155,6 +158,38 @@ impl Packing {
             }
         }
         operand
+    }
+
+    /// [`Packing::sums`] of the same codes with several operands. Where a register of codes can be used for all of them, it is
+    /// read once.
+    pub(crate) fn sums_of(
+        self,
+        level: Level,
+        codes: &[u8],
+        operands: [&[u8]; TOGETHER],
+        out: [&mut [i32]; TOGETHER],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512 {
+            let (unit, bytes) = (self.unit(), self.unit_bytes());
+            let sound = bytes > 0
+                && codes.len().is_multiple_of(bytes)
+                && operands
+                    .iter()
+                    .all(|operand| operand.len() == self.operand_bytes())
+                && out.iter().all(|out| out.len() == codes.len() / bytes * unit);
+            if let (Self::Levels { bits: 8, .. }, true) = (self, sound) {
+                // SAFETY: the level is one of this machine; the lengths were checked.
+                return unsafe { super::avx512::levels_of(bytes, codes, operands, out) };
+            }
+            if let (Self::Nibbles { .. }, true) = (self, sound) {
+                // SAFETY: as above.
+                return unsafe { super::avx512::nibbles_of(bytes, codes, operands, out) };
+            }
+        }
+        for (operand, out) in operands.into_iter().zip(out) {
+            self.sums(level, codes, operand, out);
+        }
     }
 
     /// The sums of whole units, one per row: `out` has [`Packing::unit`] slots for each unit of `codes`. Those of
@@ -316,7 +351,8 @@ mod tests {
         for (row, code) in rows.iter().enumerate() {
             packing.put(&mut codes[row / unit * bytes..][..bytes], row % unit, code);
         }
-        let (operand, expected): (Vec<u8>, Vec<i32>) = match packing {
+        // An operand and the sums with it.
+        let drawn: [(Vec<u8>, Vec<i32>); TOGETHER] = std::array::from_fn(|_| match packing {
             Packing::Levels { .. } => {
                 let weights: Vec<i8> = (0..parts).map(|_| rng.below(255) as u8 as i8).collect();
                 let sum = |code: &Vec<u8>| {
@@ -341,11 +377,19 @@ mod tests {
                     rows.iter().map(sum).collect(),
                 )
             }
-        };
+        });
         for level in Level::available() {
-            let mut out = vec![7; units * unit];
-            packing.sums(level, &codes, &operand, &mut out);
-            assert_eq!(out, expected, "{packing:?} {level:?}");
+            for (operand, expected) in &drawn {
+                let mut out = vec![7; units * unit];
+                packing.sums(level, &codes, operand, &mut out);
+                assert!(out == *expected, "{packing:?} {level:?}");
+            }
+            let mut out: [Vec<i32>; TOGETHER] = std::array::from_fn(|_| vec![7; units * unit]);
+            let operands = drawn.each_ref().map(|(operand, _)| operand.as_slice());
+            packing.sums_of(level, &codes, operands, out.each_mut().map(Vec::as_mut_slice));
+            for (out, (_, expected)) in out.iter().zip(&drawn) {
+                assert!(out == expected, "{packing:?} {level:?} together");
+            }
         }
     }
 
@@ -389,6 +433,13 @@ mod tests {
                 assert!(
                     out.iter().all(|&sum| sum == expected * parts as i32),
                     "{packing:?} {level:?}"
+                );
+                let mut out = [0; TOGETHER].map(|_| vec![0; packing.unit()]);
+                let slots = out.each_mut().map(Vec::as_mut_slice);
+                packing.sums_of(level, &codes, [&operand; TOGETHER], slots);
+                assert!(
+                    out.iter().flatten().all(|&sum| sum == expected * parts as i32),
+                    "{packing:?} {level:?} together"
                 );
             }
         }

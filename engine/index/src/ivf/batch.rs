@@ -11,11 +11,12 @@
 use rayon::prelude::*;
 
 use super::bounds::{Bounded, QueryBounds};
-use super::coded::{CodedScan, Keep, ListCodes, Prepared};
+use super::coded::{CodedScan, Keep, ListCodes, Prepared, Room, scan_together};
 use super::members::ListScan;
 use super::params::CodedParams;
 use super::reservoir::Reservoir;
 use super::search::{ListSearch, Request};
+use crate::codes::packing::TOGETHER;
 use crate::hnsw::Distances;
 use crate::index::SearchStats;
 use crate::indexed_rows::Candidates;
@@ -157,6 +158,29 @@ pub(super) fn search_batch(
     all
 }
 
+/// Scans a list for some queries, at most [`TOGETHER`]; how many of its rows each may have.
+fn look_at<K: Keep>(
+    scans: &mut [CodedScan<'_, K>],
+    looks: &[Look],
+    list: u32,
+    members: &[u32],
+    room: &mut Room,
+) -> usize {
+    if let Ok(looks) = <[Look; TOGETHER]>::try_from(looks)
+        && let Ok(scans) = scans.get_disjoint_mut(looks.map(|look| look.query as usize))
+    {
+        let distances = looks.map(|look| look.distance);
+        return scan_together(scans, list, distances, members, room);
+    }
+    let mut found = 0;
+    for look in looks {
+        if let Some(scan) = scans.get_mut(look.query as usize) {
+            found = scan.scan_in(room, list, look.distance, members);
+        }
+    }
+    found
+}
+
 impl ListSearch<'_> {
     /// [`ListSearch::search`] for requests that differ in their queries only.
     fn search_together<D: Distances>(
@@ -288,29 +312,29 @@ impl ListSearch<'_> {
                 CodedScan::new((codes, self.lists), request.query, prepared, request.allow, best)
             })
             .collect();
-        let mut room = None;
+        let mut room = Room::new();
         for (from, to) in rounds {
             let (starts, looks) = by_list(&nearest, from, to, self.lists.count());
             for (list, ends) in (0..).zip(starts.windows(2)) {
                 let &[start, end] = ends else { break };
-                let Some(of_list @ [_, ..]) = looks.get(start..end) else {
+                let Some(of_list @ [first, ..]) = looks.get(start..end) else {
                     continue;
                 };
+                if end < looks.len()
+                    && let Some(scan) = scans.get(first.query as usize)
+                {
+                    // Most lists are looked at by some query.
+                    scan.expect(list + 1);
+                }
                 let members = self.lists.list(list);
-                for (at, look) in of_list.iter().enumerate() {
-                    let query = look.query as usize;
-                    let (Some(scan), Some((found, seen))) = (scans.get_mut(query), counts.get_mut(query))
-                    else {
-                        continue;
-                    };
-                    if at == 0 && end < looks.len() {
-                        // Most lists are looked at by some query.
-                        scan.expect(list + 1);
+                for some in of_list.chunks(TOGETHER) {
+                    let found = look_at(&mut scans, some, list, members, &mut room);
+                    for look in some {
+                        if let Some((rows, seen)) = counts.get_mut(look.query as usize) {
+                            *rows += found;
+                            *seen += members.len();
+                        }
                     }
-                    scan.room = room;
-                    *found += scan.scan(list, look.distance, members);
-                    room = scan.room.take();
-                    *seen += members.len();
                 }
             }
         }

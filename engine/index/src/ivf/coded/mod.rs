@@ -49,7 +49,7 @@ pub(crate) use build::Coder;
 pub(super) use build::Half;
 pub(super) use list_codes::ListCodes;
 pub(super) use quantizer::Prepared;
-pub(super) use scan::{CodedScan, Keep};
+pub(super) use scan::{CodedScan, Keep, Room, scan_together};
 
 #[derive(Debug)]
 pub(crate) struct IvfCoded {

@@ -3,9 +3,9 @@
 use super::list_codes::ListCodes;
 use super::quantizer::{Prepared, Quantizer, Refiner};
 use crate::bitset::Bitset;
-use crate::codes::estimate::{Line, Terms, below, distances, distances_of_products};
+use crate::codes::estimate::{self, Line, Terms, below, distances_of_products};
 use crate::codes::level::Level;
-use crate::codes::packing::Packing;
+use crate::codes::packing::{Packing, TOGETHER};
 use crate::ivf::lists::Lists;
 use crate::ivf::members::ListScan;
 use crate::ivf::reservoir::Reservoir;
@@ -78,15 +78,37 @@ pub(in crate::ivf) struct CodedScan<'a, K> {
     level: Level,
     allow: Option<&'a Bitset>,
     pub(in crate::ivf) best: K,
-    /// Made by the first scan, where nobody else gave it.
-    pub(in crate::ivf) room: Option<Box<Room>>,
+    room: Option<Box<Room>>,
 }
 
 /// Room for the sums and distances of the rows that are scanned together.
 #[derive(Debug)]
 pub(in crate::ivf) struct Room {
-    sums: [i32; CHUNK],
+    sums: [[i32; CHUNK]; TOGETHER],
     distances: [f32; CHUNK],
+}
+
+impl Room {
+    pub(in crate::ivf) fn new() -> Box<Self> {
+        Box::new(Self {
+            sums: [[0; CHUNK]; TOGETHER],
+            distances: [0.0; CHUNK],
+        })
+    }
+}
+
+/// Rows of a list whose sums are made together, and what is the same of them for every query.
+struct Part<'a> {
+    members: &'a [u32],
+    /// Of the first of `members` among all.
+    place: usize,
+    /// Whole units.
+    codes: &'a [u8],
+    terms: Terms<'a>,
+    /// Rows of the units.
+    places: usize,
+    /// Bits of the rows of each unit that may be returned.
+    masks: [u64; CHUNK / 16],
 }
 
 /// Sums and distances of the rows of a unit, and where it lies.
@@ -96,6 +118,94 @@ struct Unit<'a> {
     members: &'a [u32],
     /// Of the first of `members` among all.
     place: usize,
+}
+
+/// Has the parts of list `list` looked at that have rows in `allow`; how many rows those are.
+fn each_part(
+    (index, lists): (&ListCodes, &Lists),
+    allow: Option<&Bitset>,
+    list: u32,
+    members: &[u32],
+    mut look: impl FnMut(&Part<'_>),
+) -> usize {
+    let packing = index.quantizer.packing();
+    let (unit, unit_bytes) = (packing.unit(), packing.unit_bytes());
+    let first_unit = index.units.get(list as usize).map_or(0, |&unit| unit as usize);
+    let first_member = lists.span(list).start;
+    let terms = Terms {
+        adds: &index.adds,
+        muls: &index.muls,
+        errs: &index.errs,
+    };
+    let mut found = 0;
+    for (chunk, rows) in members.chunks(CHUNK).enumerate() {
+        let mut masks = [0u64; CHUNK / 16];
+        let mut any = 0;
+        for (mask, rows) in masks.iter_mut().zip(rows.chunks(unit)) {
+            *mask = match allow {
+                None => u64::MAX >> (64 - rows.len()),
+                Some(allow) => rows.iter().enumerate().fold(0, |mask, (lane, &row)| {
+                    mask | u64::from(allow.get(row as usize)) << lane
+                }),
+            };
+            any |= *mask;
+            found += mask.count_ones() as usize;
+        }
+        if any == 0 {
+            continue;
+        }
+        let units = rows.len().div_ceil(unit);
+        let start = first_unit + chunk * CHUNK / unit;
+        let Some(codes) = index.codes.get(start * unit_bytes..(start + units) * unit_bytes) else {
+            return found;
+        };
+        look(&Part {
+            members: rows,
+            place: first_member + chunk * CHUNK,
+            codes,
+            terms: terms.of(start * unit, units * unit),
+            places: units * unit,
+            masks,
+        });
+    }
+    found
+}
+
+/// The scan of list `list` for several queries that may have the same rows; see [`ListScan::scan`].
+pub(in crate::ivf) fn scan_together<K: Keep>(
+    mut scans: [&mut CodedScan<'_, K>; TOGETHER],
+    list: u32,
+    distances: [f32; TOGETHER],
+    members: &[u32],
+    room: &mut Room,
+) -> usize {
+    let [first, ..] = &scans;
+    let (index, lists, allow) = (first.index, first.lists, first.allow);
+    let mut lines = [Line::default(); TOGETHER];
+    for ((scan, distance), line) in scans.iter_mut().zip(distances).zip(&mut lines) {
+        *line = scan.enter(list, distance);
+    }
+    each_part((index, lists), allow, list, members, |part| {
+        let Some(sums) = sums_of(&mut room.sums, part.places) else {
+            return;
+        };
+        let operands = scans
+            .each_ref()
+            .map(|scan| scan.prepared.operand.bytes.as_slice());
+        let (packing, level) = (index.quantizer.packing(), Level::best());
+        packing.sums_of(level, part.codes, operands, sums);
+        for ((scan, sums), line) in scans.iter_mut().zip(&room.sums).zip(lines) {
+            scan.take(part, line, sums, &mut room.distances);
+        }
+    })
+}
+
+/// The first `places` of each.
+fn sums_of(sums: &mut [[i32; CHUNK]; TOGETHER], places: usize) -> Option<[&mut [i32]; TOGETHER]> {
+    (places <= CHUNK).then(|| {
+        sums.each_mut()
+            .map(|sums| sums.get_mut(..places).unwrap_or_default())
+    })
 }
 
 impl<'a, K: Keep> CodedScan<'a, K> {
@@ -132,6 +242,13 @@ impl<'a, K: Keep> CodedScan<'a, K> {
         }
     }
 
+    /// Goes on to list `index`, whose centroid is `distance` away.
+    fn enter(&mut self, index: u32, distance: f32) -> Line {
+        let line = self.line(index, distance);
+        self.best.enter(index, line.list);
+        line
+    }
+
     /// The line of list `index`, whose centroid is `distance` away.
     fn line(&self, index: u32, distance: f32) -> Line {
         let (list, spread) = match self.index.metric {
@@ -145,6 +262,64 @@ impl<'a, K: Keep> CodedScan<'a, K> {
             list,
             spread,
             ..self.prepared.line
+        }
+    }
+
+    /// [`ListScan::scan`] in `room`.
+    pub(in crate::ivf) fn scan_in(
+        &mut self,
+        room: &mut Room,
+        index: u32,
+        distance: f32,
+        members: &[u32],
+    ) -> usize {
+        let line = self.enter(index, distance);
+        let Room {
+            sums: [sums, ..],
+            distances,
+        } = room;
+        each_part((self.index, self.lists), self.allow, index, members, |part| {
+            if self.prepared.wide.is_none()
+                && let Some(sums) = sums.get_mut(..part.places)
+            {
+                let operand = &self.prepared.operand.bytes;
+                self.packing.sums(self.level, part.codes, operand, sums);
+            }
+            self.take(part, line, sums, distances);
+        })
+    }
+
+    /// Looks at the rows of a part, whose sums are made.
+    fn take(&mut self, part: &Part<'_>, line: Line, sums: &[i32; CHUNK], distances: &mut [f32; CHUNK]) {
+        let unit = self.packing.unit();
+        let (Some(sums), Some(estimates)) = (sums.get(..part.places), distances.get_mut(..part.places))
+        else {
+            return;
+        };
+        if let (Some(wide), Quantizer::Product(quantizer)) = (&self.prepared.wide, &self.index.quantizer) {
+            let rows = part.codes.chunks_exact((self.packing.unit_bytes() / unit).max(1));
+            for (slot, code) in estimates.iter_mut().zip(rows) {
+                *slot = wide.product(quantizer, code);
+            }
+            distances_of_products(self.level, line, part.terms, estimates);
+        } else {
+            estimate::distances(self.level, sums, line, part.terms, estimates);
+        }
+        let of_units = sums
+            .chunks(unit)
+            .zip(estimates.chunks(unit))
+            .zip(part.members.chunks(unit));
+        for (at, (&mask, ((sums, distances), members))) in part.masks.iter().zip(of_units).enumerate() {
+            let near = mask & below(self.level, distances, self.best.bound());
+            if near != 0 {
+                let unit = Unit {
+                    sums,
+                    distances,
+                    members,
+                    place: part.place + at * unit,
+                };
+                self.offer(near, &unit, line);
+            }
         }
     }
 
@@ -208,86 +383,8 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
     }
 
     fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize {
-        let line = self.line(index, distance);
-        self.best.enter(index, line.list);
-        let (unit, unit_bytes) = (self.packing.unit(), self.packing.unit_bytes());
-        let first_unit = self
-            .index
-            .units
-            .get(index as usize)
-            .map_or(0, |&unit| unit as usize);
-        let first_member = self.lists.span(index).start;
-        let terms = Terms {
-            adds: &self.index.adds,
-            muls: &self.index.muls,
-            errs: &self.index.errs,
-        };
-        let mut room = self.room.take().unwrap_or_else(|| {
-            Box::new(Room {
-                sums: [0; CHUNK],
-                distances: [0.0; CHUNK],
-            })
-        });
-        let mut found = 0;
-        for (chunk, rows) in members.chunks(CHUNK).enumerate() {
-            // Bits of the rows of each unit that may be returned.
-            let mut masks = [0u64; CHUNK / 16];
-            let mut any = 0;
-            for (mask, rows) in masks.iter_mut().zip(rows.chunks(unit)) {
-                *mask = match self.allow {
-                    None => u64::MAX >> (64 - rows.len()),
-                    Some(allow) => rows.iter().enumerate().fold(0, |mask, (lane, &row)| {
-                        mask | u64::from(allow.get(row as usize)) << lane
-                    }),
-                };
-                any |= *mask;
-                found += mask.count_ones() as usize;
-            }
-            if any == 0 {
-                continue;
-            }
-            let units = rows.len().div_ceil(unit);
-            let start = first_unit + chunk * CHUNK / unit;
-            let codes = self
-                .index
-                .codes
-                .get(start * unit_bytes..(start + units) * unit_bytes);
-            let (Some(codes), Some(sums)) = (codes, room.sums.get_mut(..units * unit)) else {
-                return found;
-            };
-            let terms = terms.of(start * unit, units * unit);
-            let Some(estimates) = room.distances.get_mut(..units * unit) else {
-                return found;
-            };
-            if let (Some(wide), Quantizer::Product(quantizer)) = (&self.prepared.wide, &self.index.quantizer)
-            {
-                let rows = codes.chunks_exact((unit_bytes / unit).max(1));
-                for (slot, code) in estimates.iter_mut().zip(rows) {
-                    *slot = wide.product(quantizer, code);
-                }
-                distances_of_products(self.level, line, terms, estimates);
-            } else {
-                self.packing
-                    .sums(self.level, codes, &self.prepared.operand.bytes, sums);
-                distances(self.level, sums, line, terms, estimates);
-            }
-            let of_units = sums
-                .chunks(unit)
-                .zip(estimates.chunks(unit))
-                .zip(rows.chunks(unit));
-            for (at, (&mask, ((sums, distances), members))) in masks.iter().zip(of_units).enumerate() {
-                let near = mask & below(self.level, distances, self.best.bound());
-                if near != 0 {
-                    let unit = Unit {
-                        sums,
-                        distances,
-                        members,
-                        place: first_member + chunk * CHUNK + at * unit,
-                    };
-                    self.offer(near, &unit, line);
-                }
-            }
-        }
+        let mut room = self.room.take().unwrap_or_else(Room::new);
+        let found = self.scan_in(&mut room, index, distance, members);
         self.room = Some(room);
         found
     }
