@@ -143,11 +143,17 @@ impl ScalarQuantizer {
 #[inline(always)]
 fn largest_body(query: &[f32], steps: &[f32]) -> f32 {
     let mut largest = [0.0f32; LANES];
-    for (query, steps) in query.chunks(LANES).zip(steps.chunks(LANES)) {
-        for ((&q, &step), largest) in query.iter().zip(steps).zip(&mut largest) {
-            let product = (q * step).abs();
+    let ((queries, query), (all_steps, steps)) = (query.as_chunks::<LANES>(), steps.as_chunks::<LANES>());
+    for (query, steps) in queries.iter().zip(all_steps) {
+        // Of a known length: the sixteen stay in registers.
+        for (lane, largest) in largest.iter_mut().enumerate() {
+            let product = (query[lane] * steps[lane]).abs();
             *largest = if product > *largest { product } else { *largest };
         }
+    }
+    for ((&q, &step), largest) in query.iter().zip(steps).zip(&mut largest) {
+        let product = (q * step).abs();
+        *largest = if product > *largest { product } else { *largest };
     }
     largest.iter().copied().fold(0.0, f32::max)
 }
@@ -155,8 +161,12 @@ fn largest_body(query: &[f32], steps: &[f32]) -> f32 {
 #[inline(always)]
 fn weigh_body(query: &[f32], steps: &[f32], inverse: f32, weights: &mut [i8]) {
     for ((&q, &step), weight) in query.iter().zip(steps).zip(weights) {
-        // Truncation of a positive number that is half too large rounds; an infinite one gives some weight.
-        *weight = ((q * step * inverse + 128.5) as i32).wrapping_sub(128) as i8;
+        // Truncation of a positive number that is half too large rounds; what is no number gives some weight.
+        let number = q * step * inverse + 128.5;
+        let number = if number > 0.0 { number } else { 0.0 };
+        let number = if number < 255.0 { number } else { 255.0 };
+        // SAFETY: a number from 0 to 255. A cast that looks for others is made number by number.
+        *weight = (unsafe { number.to_int_unchecked::<i32>() } - 128) as i8;
     }
 }
 

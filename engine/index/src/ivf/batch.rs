@@ -134,12 +134,13 @@ pub(super) fn search_batch(
     let firsts: Vec<usize> = (0..queries.len()).step_by(part).collect();
     let run = |first: usize| {
         let mut stats = SearchStats::default();
-        let requests: Vec<Request<'_>> = (first..(first + part).min(queries.len())).map(request).collect();
+        let end = (first + part).min(queries.len());
+        let requests: Vec<Request<'_>> = (first..end).map(request).collect();
         let scorers: Vec<_> = requests
             .iter()
             .map(|request| candidates.space.scorer(request.query))
             .collect();
-        let found = search.search_together(&requests, &scorers, &mut stats);
+        let found = search.search_together(queries.slice(first, end), &requests, &scorers, &mut stats);
         let found: Vec<_> = found
             .into_iter()
             .zip(&requests)
@@ -158,33 +159,35 @@ pub(super) fn search_batch(
     all
 }
 
-/// Scans a list for some queries, at most [`TOGETHER`]; how many of its rows each may have.
+/// Scans a list for the queries `numbers`, at most [`TOGETHER`], which are `distances` from its base; how many of its rows
+/// each may have.
 fn look_at<K: Keep>(
     scans: &mut [CodedScan<'_, K>],
-    looks: &[Look],
+    numbers: &[u32],
+    distances: &[f32],
     list: u32,
     members: &[u32],
     room: &mut Room,
 ) -> usize {
-    if let Ok(looks) = <[Look; TOGETHER]>::try_from(looks)
-        && let Ok(scans) = scans.get_disjoint_mut(looks.map(|look| look.query as usize))
+    if let (Ok(numbers), Ok(distances)) = (<[u32; TOGETHER]>::try_from(numbers), distances.try_into())
+        && let Ok(scans) = scans.get_disjoint_mut(numbers.map(|number| number as usize))
     {
-        let distances = looks.map(|look| look.distance);
         return scan_together(scans, list, distances, members, room);
     }
     let mut found = 0;
-    for look in looks {
-        if let Some(scan) = scans.get_mut(look.query as usize) {
-            found = scan.scan_in(room, list, look.distance, members);
+    for (&number, &distance) in numbers.iter().zip(distances) {
+        if let Some(scan) = scans.get_mut(number as usize) {
+            found = scan.scan_in(room, list, distance, members);
         }
     }
     found
 }
 
 impl ListSearch<'_> {
-    /// [`ListSearch::search`] for requests that differ in their queries only.
+    /// [`ListSearch::search`] for requests that differ in their queries only, which are those of `queries`.
     fn search_together<D: Distances>(
         &self,
+        queries: Vectors<'_>,
         requests: &[Request<'_>],
         exact: &[D],
         stats: &mut SearchStats,
@@ -192,10 +195,10 @@ impl ListSearch<'_> {
         let together = match requests {
             [first, _, ..] if self.by_codes(first) => match (self.plan(first), self.coded, self.bounded) {
                 (ListsPlan::Probe { nprobe }, Some(coded), _) => {
-                    self.by_estimates_together(coded, nprobe, requests, exact, stats)
+                    self.by_estimates_together(coded, nprobe, queries, requests, exact, stats)
                 }
                 (ListsPlan::Probe { nprobe }, None, Some(bounded)) if !self.few(first) => {
-                    self.by_bounds_together(bounded, nprobe, requests, exact, stats)
+                    self.by_bounds_together(bounded, nprobe, queries, requests, exact, stats)
                 }
                 _ => None,
             },
@@ -214,6 +217,7 @@ impl ListSearch<'_> {
         &self,
         (params, codes): (&CodedParams, &ListCodes),
         nprobe: usize,
+        queries: Vectors<'_>,
         requests: &[Request<'_>],
         exact: &[D],
         stats: &mut SearchStats,
@@ -229,7 +233,7 @@ impl ListSearch<'_> {
         };
         let prepared: Vec<Prepared> = requests.iter().map(prepare).collect();
         let kept = requests.iter().map(keep).collect();
-        let looked = self.look(codes, nprobe, requests, &prepared, kept);
+        let looked = self.look(codes, nprobe, queries, requests, &prepared, kept);
         let finish = |((looked, &request), exact): ((Looked<Reservoir>, &Request<'_>), &D)| {
             if !self.suffices(&looked, nprobe, &request) {
                 return self.search(request, exact, stats);
@@ -245,6 +249,7 @@ impl ListSearch<'_> {
         &self,
         (codes, bounds): (&ListCodes, &[f32]),
         nprobe: usize,
+        queries: Vectors<'_>,
         requests: &[Request<'_>],
         exact: &[D],
         stats: &mut SearchStats,
@@ -266,7 +271,7 @@ impl ListSearch<'_> {
             .zip(&of_queries)
             .map(|(request, &of_query)| self.bounded_best(bounds, of_query, request))
             .collect();
-        let looked = self.look(codes, nprobe, requests, &prepared, kept);
+        let looked = self.look(codes, nprobe, queries, requests, &prepared, kept);
         let finish = |((looked, of_query), (&request, exact)): (
             (Looked<Bounded<'_>>, QueryBounds),
             (&Request<'_>, &D),
@@ -293,14 +298,12 @@ impl ListSearch<'_> {
         &self,
         codes: &ListCodes,
         nprobe: usize,
+        queries: Vectors<'_>,
         requests: &[Request<'_>],
         prepared: &[Prepared],
         kept: Vec<K>,
     ) -> Vec<Looked<K>> {
-        let nearest: Vec<Vec<u64>> = requests
-            .iter()
-            .map(|request| self.lists.nearest(request.query, nprobe))
-            .collect();
+        let nearest = self.lists.nearest_of_each(queries, nprobe);
         let first = nprobe.div_ceil(FIRST_OF);
         let rounds = [(0, first), (first, nprobe)];
         let mut counts = vec![(0, 0); requests.len()];
@@ -313,6 +316,7 @@ impl ListSearch<'_> {
             })
             .collect();
         let mut room = Room::new();
+        let (mut numbers, mut distances) = (Vec::new(), Vec::new());
         for (from, to) in rounds {
             let (starts, looks) = by_list(&nearest, from, to, self.lists.count());
             for (list, ends) in (0..).zip(starts.windows(2)) {
@@ -327,10 +331,16 @@ impl ListSearch<'_> {
                     scan.expect(list + 1);
                 }
                 let members = self.lists.list(list);
-                for some in of_list.chunks(TOGETHER) {
-                    let found = look_at(&mut scans, some, list, members, &mut room);
-                    for look in some {
-                        if let Some((rows, seen)) = counts.get_mut(look.query as usize) {
+                numbers.clear();
+                numbers.extend(of_list.iter().map(|look| look.query));
+                distances.clear();
+                distances.extend(of_list.iter().map(|look| look.distance));
+                codes.base_distances(self.lists, list, queries, &numbers, &mut distances);
+                let groups = numbers.chunks(TOGETHER).zip(distances.chunks(TOGETHER));
+                for (numbers, distances) in groups {
+                    let found = look_at(&mut scans, numbers, distances, list, members, &mut room);
+                    for &number in numbers {
+                        if let Some((rows, seen)) = counts.get_mut(number as usize) {
                             *rows += found;
                             *seen += members.len();
                         }

@@ -1,8 +1,10 @@
 //! The nearest of many centroids by their codes: 8 bits per dimension say which few centroids are worth an exact distance.
 //! Reading all of them would be a large part of a search of lists that are themselves scanned by codes.
 
+use crate::codes::Operand;
 use crate::codes::estimate::{Line, Terms, below, distances};
 use crate::codes::level::Level;
+use crate::codes::packing::{Packing, TOGETHER};
 use crate::codes::scalar::ScalarQuantizer;
 use crate::metric::Metric;
 use crate::neighbor::Neighbor;
@@ -16,6 +18,16 @@ const MIN_LISTS: usize = 256;
 const CHUNK: usize = 256;
 /// Those that are compared together.
 const GROUP: usize = 64;
+
+/// A query, and the centroids that are nearest by what was looked at.
+#[derive(Debug)]
+struct Look {
+    operand: Operand,
+    line: Line,
+    best: Reservoir,
+    /// Rows that `best` keeps.
+    limit: usize,
+}
 
 /// Codes of all centroids; made when an index is built or opened, not stored.
 #[derive(Debug)]
@@ -85,6 +97,63 @@ impl Coarse {
     /// About the `count` nearest of the centroids in `space`, as keys of their exact distances, in order; `None` when so
     /// many are wanted that reading all is as quick.
     pub(super) fn nearest(&self, space: &Space<'_>, query: &[f32], count: usize) -> Option<Vec<u64>> {
+        let mut look = self.look(query, count)?;
+        let mut sums = [0i32; CHUNK];
+        for (first, codes) in self.chunks() {
+            let sums = sums.get_mut(..self.places(codes))?;
+            self.packing()
+                .sums(Level::best(), codes, &look.operand.bytes, sums);
+            self.take(&mut look, first, sums);
+        }
+        finish(look, space, query, count)
+    }
+
+    /// [`Coarse::nearest`] for several queries.
+    pub(super) fn nearest_of(
+        &self,
+        space: &Space<'_>,
+        queries: [&[f32]; TOGETHER],
+        count: usize,
+    ) -> Option<[Option<Vec<u64>>; TOGETHER]> {
+        let looks = queries.map(|query| self.look(query, count));
+        let [Some(a), Some(b), Some(c), Some(d)] = looks else {
+            return None;
+        };
+        let mut looks: [Look; TOGETHER] = [a, b, c, d];
+        let mut sums = [[0i32; CHUNK]; TOGETHER];
+        for (first, codes) in self.chunks() {
+            let places = self.places(codes);
+            let operands = looks.each_ref().map(|look| look.operand.bytes.as_slice());
+            let slots = sums
+                .each_mut()
+                .map(|sums| sums.get_mut(..places).unwrap_or_default());
+            self.packing().sums_of(Level::best(), codes, operands, slots);
+            for (look, sums) in looks.iter_mut().zip(&sums) {
+                self.take(look, first, sums.get(..places)?);
+            }
+        }
+        let mut queries = queries.into_iter();
+        Some(looks.map(|look| finish(look, space, queries.next().unwrap_or(&[]), count)))
+    }
+
+    fn packing(&self) -> Packing {
+        self.quantizer.packing()
+    }
+
+    /// Centroids whose sums are made together: the first, and the codes of all.
+    fn chunks(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let packing = self.packing();
+        let bytes = CHUNK / packing.unit() * packing.unit_bytes();
+        (0..).step_by(CHUNK).zip(self.codes.chunks(bytes))
+    }
+
+    /// Places of whole units of codes.
+    fn places(&self, codes: &[u8]) -> usize {
+        codes.len() / self.packing().unit_bytes() * self.packing().unit()
+    }
+
+    /// A search that has looked at nothing yet.
+    fn look(&self, query: &[f32], count: usize) -> Option<Look> {
         let limit = count + count / 2 + 8;
         if limit * 2 > self.lists {
             return None;
@@ -97,54 +166,63 @@ impl Coarse {
             (centred.as_slice(), -2.0)
         };
         let operand = self.quantizer.operand(query_of_codes);
-        let line = Line {
-            scale: operand.scale * times,
-            bias: operand.bias * times,
-            ..Line::default()
-        };
+        Some(Look {
+            line: Line {
+                scale: operand.scale * times,
+                bias: operand.bias * times,
+                ..Line::default()
+            },
+            operand,
+            best: Reservoir::new(limit, self.lists),
+            limit,
+        })
+    }
+
+    /// Looks at the centroids from `first` on, whose sums are made.
+    fn take(&self, look: &mut Look, first: usize, sums: &[i32]) {
         let terms = Terms {
             adds: &self.adds,
             ..Terms::default()
         };
-        let (packing, level) = (self.quantizer.packing(), Level::best());
-        let mut sums = [0i32; CHUNK];
+        let level = Level::best();
         let mut estimates = [0.0f32; CHUNK];
-        let mut best = Reservoir::new(limit, self.lists);
-        let chunk_bytes = CHUNK / packing.unit() * packing.unit_bytes();
-        for (chunk, codes) in self.codes.chunks(chunk_bytes).enumerate() {
-            let first = chunk * CHUNK;
-            let places = codes.len() / packing.unit_bytes() * packing.unit();
-            let (Some(sums), Some(estimates)) = (sums.get_mut(..places), estimates.get_mut(..places)) else {
-                return None;
-            };
-            packing.sums(level, codes, &operand.bytes, sums);
-            distances(level, sums, line, terms.of(first, places), estimates);
-            for (group, estimates) in estimates.chunks(GROUP).enumerate() {
-                let first = first + group * GROUP;
-                let there = self.lists.saturating_sub(first).min(GROUP);
-                let mask = below(level, estimates, best.bound());
-                if mask != 0 && there > 0 {
-                    let numbers: [u32; GROUP] = std::array::from_fn(|lane| (first + lane) as u32);
-                    let numbers = numbers.get(..there).unwrap_or(&[]);
-                    best.push_masked(mask & (u64::MAX >> (GROUP - there)), estimates, numbers);
-                }
+        let Some(estimates) = estimates.get_mut(..sums.len()) else {
+            return;
+        };
+        distances(level, sums, look.line, terms.of(first, sums.len()), estimates);
+        for (group, estimates) in estimates.chunks(GROUP).enumerate() {
+            let first = first + group * GROUP;
+            let there = self.lists.saturating_sub(first).min(GROUP);
+            let mask = below(level, estimates, look.best.bound());
+            if mask != 0 && there > 0 {
+                let numbers: [u32; GROUP] = std::array::from_fn(|lane| (first + lane) as u32);
+                let numbers = numbers.get(..there).unwrap_or(&[]);
+                look.best
+                    .push_masked(mask & (u64::MAX >> (GROUP - there)), estimates, numbers);
             }
         }
-        let lists = best.into_rows();
-        if lists.len() < limit {
-            // Estimates that are no numbers.
-            return None;
-        }
-        let mut exact = vec![0.0f32; lists.len()];
-        space.scorer(query).gather(&lists, &mut exact);
-        let pairs = lists.iter().zip(&exact);
-        let mut keys: Vec<u64> = pairs
-            .map(|(&row, &distance)| Neighbor { distance, row }.key())
-            .collect();
-        keys.sort_unstable();
-        keys.truncate(count);
-        Some(keys)
     }
+}
+
+/// The exact distances of what a look found.
+fn finish(look: Look, space: &Space<'_>, query: &[f32], count: usize) -> Option<Vec<u64>> {
+    let lists = look.best.into_rows();
+    if lists.len() < look.limit {
+        // Estimates that are no numbers.
+        return None;
+    }
+    let mut exact = vec![0.0f32; lists.len()];
+    space.scorer(query).gather(&lists, &mut exact);
+    let pairs = lists.iter().zip(&exact);
+    let mut keys: Vec<u64> = pairs
+        .map(|(&row, &distance)| Neighbor { distance, row }.key())
+        .collect();
+    if count < keys.len() {
+        keys.select_nth_unstable(count);
+        keys.truncate(count);
+    }
+    keys.sort_unstable();
+    Some(keys)
 }
 
 #[cfg(test)]
@@ -174,6 +252,11 @@ mod tests {
                         .collect();
                     all.sort_unstable();
                     let found = coarse.nearest(&space, &query, 16).unwrap();
+                    let other: Vec<f32> = query.iter().map(|value| -value).collect();
+                    let of_four = [&*query, &*other, &*query, &*query];
+                    let [first, turned, .., last] = coarse.nearest_of(&space, of_four, 16).unwrap();
+                    assert_eq!((first.as_ref(), last.as_ref()), (Some(&found), Some(&found)));
+                    assert_eq!(turned, coarse.nearest(&space, &other, 16));
                     assert!(found.is_sorted() && found.iter().all(|key| all.contains(key)));
                     missed += all[..16].iter().filter(|key| !found.contains(key)).count();
                 }

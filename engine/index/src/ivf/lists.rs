@@ -7,6 +7,7 @@ use super::grouping;
 use super::kmeans::{self, Clusterer, OnProcessor};
 use super::members::{ListScan, Members, Walk};
 use crate::blob::{Array, Reader, Writer};
+use crate::codes::packing::TOGETHER;
 use crate::error::{BuildError, OpenError};
 use crate::index::SearchStats;
 use crate::indexed_rows::IndexedRows;
@@ -143,9 +144,32 @@ impl Lists {
             return Vec::new();
         };
         let coarse = self.coarse.as_ref();
-        if let Some(keys) = coarse.and_then(|coarse| coarse.nearest(&centroids, query, count)) {
-            return keys;
+        let found = coarse.and_then(|coarse| coarse.nearest(&centroids, query, count));
+        found.unwrap_or_else(|| self.nearest_of_all(&centroids, query, count))
+    }
+
+    /// [`Lists::nearest`] for each of `queries`.
+    pub(super) fn nearest_of_each(&self, queries: Vectors<'_>, count: usize) -> Vec<Vec<u64>> {
+        let rows: Vec<&[f32]> = (0..queries.len()).map(|row| queries.row(row)).collect();
+        let mut all = Vec::with_capacity(rows.len());
+        let centroids = self.centroids();
+        for some in rows.chunks(TOGETHER) {
+            if let (Some(coarse), Some(centroids)) = (&self.coarse, &centroids)
+                && let Ok(some) = <[&[f32]; TOGETHER]>::try_from(some)
+                && let Some(found) = coarse.nearest_of(centroids, some, count)
+            {
+                let pairs = found.into_iter().zip(some);
+                all.extend(pairs.map(|(found, query)| {
+                    found.unwrap_or_else(|| self.nearest_of_all(centroids, query, count))
+                }));
+            } else {
+                all.extend(some.iter().map(|query| self.nearest(query, count)));
+            }
         }
+        all
+    }
+
+    fn nearest_of_all(&self, centroids: &Space<'_>, query: &[f32], count: usize) -> Vec<u64> {
         let mut distances = vec![0.0; self.count()];
         centroids.scorer(query).block(0, &mut distances);
         let mut keys: Vec<u64> = distances

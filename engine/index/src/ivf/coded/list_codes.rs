@@ -9,6 +9,7 @@ use crate::ivf::lists::Lists;
 use crate::ivf::params::Code;
 use crate::kernels::kernels;
 use crate::metric::Metric;
+use crate::vectors::Vectors;
 
 /// Lengths that can be squared and added.
 const LARGE: f32 = 1e15;
@@ -146,6 +147,32 @@ impl ListCodes {
 
     pub(super) fn base<'a>(&'a self, lists: &'a Lists, list: u32) -> &'a [f32] {
         base_of(lists, &self.bases, self.dim, list)
+    }
+
+    /// Distance of `query` from the base of list `list`, whose centroid is `centroid` away.
+    pub(super) fn base_distance(&self, lists: &Lists, list: u32, query: &[f32], centroid: f32) -> f32 {
+        match self.metric {
+            Metric::L2 => centroid,
+            Metric::Ip | Metric::Cosine => -kernels().dot(query, self.base(lists, list)),
+        }
+    }
+
+    /// [`ListCodes::base_distance`] of the rows `numbers` of `queries`, in the place of the distances of the centroid.
+    pub(in crate::ivf) fn base_distances(
+        &self,
+        lists: &Lists,
+        list: u32,
+        queries: Vectors<'_>,
+        numbers: &[u32],
+        distances: &mut [f32],
+    ) {
+        if self.metric != Metric::L2 {
+            let base = self.base(lists, list);
+            kernels().dot_gather(base, queries, numbers, distances);
+            for distance in distances {
+                *distance = -*distance;
+            }
+        }
     }
 
     /// What a row of a list costs to scan, in distances of a scan of vectors: about its part of the bytes.

@@ -171,7 +171,7 @@ fn each_part(
     found
 }
 
-/// The scan of list `list` for several queries that may have the same rows; see [`ListScan::scan`].
+/// The scan of list `list`, whose base is `distances` away, for several queries that may have the same rows.
 pub(in crate::ivf) fn scan_together<K: Keep>(
     mut scans: [&mut CodedScan<'_, K>; TOGETHER],
     list: u32,
@@ -242,30 +242,21 @@ impl<'a, K: Keep> CodedScan<'a, K> {
         }
     }
 
-    /// Goes on to list `index`, whose centroid is `distance` away.
+    /// Goes on to list `index`, whose base is `distance` away.
     fn enter(&mut self, index: u32, distance: f32) -> Line {
-        let line = self.line(index, distance);
-        self.best.enter(index, line.list);
-        line
-    }
-
-    /// The line of list `index`, whose centroid is `distance` away.
-    fn line(&self, index: u32, distance: f32) -> Line {
-        let (list, spread) = match self.index.metric {
-            Metric::L2 => (distance, distance.max(0.0).sqrt()),
-            Metric::Ip | Metric::Cosine => (
-                -kernels().dot(self.query, self.index.base(self.lists, index)),
-                self.norm,
-            ),
+        self.best.enter(index, distance);
+        let spread = match self.index.metric {
+            Metric::L2 => distance.max(0.0).sqrt(),
+            Metric::Ip | Metric::Cosine => self.norm,
         };
         Line {
-            list,
+            list: distance,
             spread,
             ..self.prepared.line
         }
     }
 
-    /// [`ListScan::scan`] in `room`.
+    /// [`ListScan::scan`] in `room`, of a list whose base is `distance` away.
     pub(in crate::ivf) fn scan_in(
         &mut self,
         room: &mut Room,
@@ -384,6 +375,7 @@ impl<K: Keep> ListScan for CodedScan<'_, K> {
 
     fn scan(&mut self, index: u32, distance: f32, members: &[u32]) -> usize {
         let mut room = self.room.take().unwrap_or_else(Room::new);
+        let distance = self.index.base_distance(self.lists, index, self.query, distance);
         let found = self.scan_in(&mut room, index, distance, members);
         self.room = Some(room);
         found
