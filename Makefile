@@ -18,9 +18,10 @@ E2E_LOG_FILE := $(CARGO_TARGET_DIR)/test-e2e.log
 FUZZ_SECONDS ?= 60
 # Where mnist784 and text384 are, each as .npz or .hdf5 (benches/ann/README.md); those that are not there are not measured.
 ANN_DATA ?=
-ANN_SETS = syn128 $(foreach set,mnist784 text384,$(if $(wildcard $(ANN_DATA)/$(set).npz $(ANN_DATA)/$(set).hdf5),$(set)))
+ANN_SETS = syn128 syn768 $(foreach set,mnist784 text384,$(if $(wildcard $(ANN_DATA)/$(set).npz $(ANN_DATA)/$(set).hdf5),$(set)))
+ANN_INDEXES = FLAT HNSW IVF_FLAT IVF_SQ8 IVF_PQ IVF_RABITQ SCANN DISKANN
 # What benches/ann/ann.py measures by default: next to every library that can be installed.
-ANN ?= --set $(ANN_SETS) --rounds 3 --seconds 0.2
+ANN ?= --set $(ANN_SETS) --index $(ANN_INDEXES) --rounds 3 --seconds 0.2
 step = @printf '\n==> %s\n' '$(1)'
 
 .PHONY: help demo test bench fuzz expressions fmt build lint rust-tests e2e venv nvrtc counts
@@ -33,7 +34,7 @@ demo: build ## see it work on real data
 
 test: venv nvrtc lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
-bench: venv ## kernels next to lance-linalg, then indexes next to other libraries, on real vectors too with ANN_DATA=FOLDER; some 20 minutes, 45 with those; less with ANN='--set small --peers faiss' (python3 benches/ann/ann.py --help)
+bench: venv ## kernels next to lance-linalg, then indexes next to other libraries, on real vectors too with ANN_DATA=FOLDER; about an hour, half an hour more with those; less with ANN='--set small --peers faiss' (python3 benches/ann/ann.py --help)
 	$(call step,cargo bench of the kernels)
 	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/kernels' RUSTFLAGS='-C target-cpu=native' \
 	    $(CARGO) bench --locked --manifest-path benches/kernels/Cargo.toml

@@ -4,6 +4,8 @@
     python bench.py --peer milvus-lite     the same against milvus-lite in the same run, with ratios
     python bench.py --base b.npy --queries q.npy --metric COSINE
     python bench.py --threads 1,4 --nq 1,100      searches from several threads of the client, several vectors a call
+    python bench.py --processes 1,2,4             searches from clients that are processes of their own
+    python bench.py --index IVF_SQ8 --build nlist=1024 --search nprobe=32
 
 Every figure is taken from outside the server: the client's clock, and /proc of the server's processes (Linux).
 The server runs in a temporary directory and is stopped at the end.
@@ -15,6 +17,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -166,12 +169,9 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
     client.flush(COLLECTION)
     figures["flush, s"] = time.perf_counter() - began
 
-    say(f"{system.name}: building HNSW")
+    say(f"{system.name}: building {options.index}")
     index = client.prepare_index_params()
-    index.add_index(
-        "vector", index_type="HNSW", metric_type=options.metric,
-        params={"M": options.m, "efConstruction": options.ef_construction},
-    )  # fmt: skip
+    index.add_index("vector", index_type=options.index, metric_type=options.metric, params=options.build)
     began = time.perf_counter()
     client.create_index(COLLECTION, index)
 
@@ -180,15 +180,15 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
 
     eventually(built, "the index is built", 3600)
     client.load_collection(COLLECTION)
-    figures["HNSW build and load, s"] = time.perf_counter() - began
+    figures[f"{options.index} build and load, s"] = time.perf_counter() - began
 
     def search(vectors):
-        return client.search(COLLECTION, vectors, limit=K, search_params={"params": {"ef": options.ef}})
+        return client.search(COLLECTION, vectors, limit=K, search_params={"params": options.search})
 
     say(f"{system.name}: recall")
     hits = [found for start in range(0, len(queries), 100) for found in search(list(queries[start : start + 100]))]
     right = [len({hit["id"] for hit in found} & set(row)) / K for found, row in zip(hits, truth.tolist(), strict=True)]
-    figures[f"recall@{K} at ef={options.ef}"] = float(np.mean(right))
+    figures[" ".join([f"recall@{K}", *(f"{name}={value}" for name, value in options.search.items())])] = float(np.mean(right))
 
     say(f"{system.name}: a call that does nothing, for {options.seconds} s")
     before = cpu_seconds(system.pid)
@@ -206,6 +206,16 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
             figures[f"{name}: p50, ms"] = float(np.percentile(times, 50)) * 1e3
             figures[f"{name}: p99, ms"] = float(np.percentile(times, 99)) * 1e3
 
+    for processes in options.processes:
+        for nq in options.nq:
+            say(f"{system.name}: {processes} processes, {nq} queries a call, for {options.seconds} s")
+            rate, times, cpu = searches_of_processes(system, queries, processes, nq, options)
+            name = f"{processes} process{'es' * (processes > 1)}, nq={nq}"
+            figures[f"queries/s, {name}"] = rate
+            figures[f"{name}: p50, ms"] = float(np.percentile(times, 50)) * 1e3
+            figures[f"{name}: p99, ms"] = float(np.percentile(times, 99)) * 1e3
+            figures[f"{name}: processors that the server is busy on"] = cpu
+
     loaded = memory(system.pid)
     figures["memory loaded, MiB"] = (loaded["anonymous"] + loaded["file"]) / 2**20
     figures["  of it mapped files, MiB"] = loaded["file"] / 2**20
@@ -217,6 +227,45 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
         time.sleep(options.idle_seconds)
         figures["CPU idle, % of one core"] = 100 * (cpu_seconds(system.pid) - before) / options.idle_seconds
     return figures
+
+
+def searches_of_processes(system, queries: np.ndarray, processes: int, nq: int, options) -> tuple[float, list[float], float]:
+    """Queries a second of all clients, the seconds of each call, and on how many processors the server was busy meanwhile."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Barrier(processes + 1), context.Barrier(processes + 1)
+    with concurrent.futures.ProcessPoolExecutor(processes, context, join, (ready, go)) as pool:
+        work = (system.uri, queries, nq, options.search, options.seconds)
+        clients = [pool.submit(client_of_its_own, *work, first * 7) for first in range(processes)]
+        ready.wait()
+        before = cpu_seconds(system.pid)
+        go.wait()
+        time.sleep(options.seconds)
+        cpu = (cpu_seconds(system.pid) - before) / options.seconds
+        found = [client.result() for client in clients]
+    rate = sum(len(times) * nq / wall for wall, times in found)
+    return rate, [taken for _, times in found for taken in times], cpu
+
+
+def join(ready, go) -> None:
+    """Gives this process the two barriers that all clients meet at."""
+    global barriers
+    barriers = ready, go
+
+
+def client_of_its_own(uri: str, queries: np.ndarray, nq: int, params: dict, seconds: float, first: int) -> tuple[float, list[float]]:
+    client = MilvusClient(uri)
+    batches = [list(queries[start : start + nq]) for start in range(0, len(queries) - nq + 1, nq)]
+
+    def search(call: int) -> None:
+        client.search(COLLECTION, batches[call % len(batches)], limit=K, search_params={"params": params})
+
+    for call in range(20):
+        search(call)
+    for barrier in barriers:
+        barrier.wait()
+    began = time.perf_counter()
+    times = timed(search, first, seconds)
+    return time.perf_counter() - began, times
 
 
 def timed_searches(search, queries: np.ndarray, threads: int, nq: int, seconds: float) -> tuple[float, list[float]]:
@@ -262,6 +311,20 @@ def show(results: dict[str, dict[str, float]]) -> None:
         print(f"\nratio: how many times better {names[0]} is than {names[1]}; below 1 it is worse")
 
 
+def settings(text: str) -> dict[str, int | float | str]:
+    pairs = [pair.split("=", 1) for pair in text.split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise argparse.ArgumentTypeError("NAME=VALUE, with commas between")
+
+    def value(text: str) -> int | float | str:
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(text)
+        return text
+
+    return {name: value(text) for name, text in pairs}
+
+
 def counts(text: str) -> list[int]:
     found = [int(each) for each in text.split(",")]
     if min(found) < 1:
@@ -277,17 +340,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=pathlib.Path, help=".npy of float32 queries, with --base")
     parser.add_argument("--metric", choices=["L2", "IP", "COSINE"], default="L2", help="(default %(default)s)")
     parser.add_argument("--batch", type=int, default=10_000, help="rows per insert (default %(default)s)")
-    parser.add_argument("--m", type=int, default=16, help="M of HNSW (default %(default)s)")
-    parser.add_argument("--ef-construction", type=int, default=200, help="(default %(default)s)")
-    parser.add_argument("--ef", type=int, default=64, help="ef of the searches (default %(default)s)")
+    parser.add_argument("--index", default="HNSW", help="its type (default %(default)s)")
+    parser.add_argument("--build", type=settings, default=None, help="its parameters (of HNSW by default M=16,efConstruction=200)")
+    parser.add_argument("--search", type=settings, default=None, help="those of searches (of HNSW by default ef=64)")
     parser.add_argument("--seconds", type=float, default=10, help="length of the query run (default %(default)s)")
     parser.add_argument("--threads", type=counts, default="1", help="client threads, such as 1,4 (default %(default)s)")
+    parser.add_argument("--processes", type=counts, default=[], help="clients that are processes of their own, such as 1,2,4 (default none)")
     parser.add_argument("--nq", type=counts, default="1", help="query vectors a call, such as 1,100 (default %(default)s)")
     parser.add_argument("--idle-seconds", type=float, default=60, help="0 leaves it out (default %(default)s)")
     parser.add_argument("--peer", choices=["milvus-lite"], help="measure this one too")
     parser.add_argument("--only-peer", action="store_true", help="leave Elanus out")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
-    return parser.parse_args()
+    options = parser.parse_args()
+    hnsw = options.index == "HNSW"
+    options.build = ({"M": 16, "efConstruction": 200} if hnsw else {}) if options.build is None else options.build
+    options.search = ({"ef": 64} if hnsw else {}) if options.search is None else options.search
+    return options
 
 
 def main() -> None:

@@ -1,0 +1,149 @@
+"""Measures what an insert costs the server: the same encoded request into Elanus, into a gRPC server that does nothing, and
+the disk alone.
+
+    python insert.py                         messages of 10,000 x 128, one and four at a time
+    python insert.py --rows 2000 --dim 768 --calls 1,8 --seconds 10
+
+Requests are encoded once, as pymilvus encodes them, and sent as bytes, so the client's share is the same everywhere and small.
+The server that does nothing takes the bytes of a message and answers with the bytes of another: what grpcio gives, with its
+handlers in Python. The disk is a file of as many bytes, with an fsync for each message. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+import numpy as np
+from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from bench import Elanus, counts, cpu_seconds, eventually, free_port
+
+METHOD = "/milvus.proto.milvus.MilvusService/Insert"
+UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+COLLECTION = "bench"
+
+
+def message(rows: int, dim: int) -> bytes:
+    """An insert of `rows` vectors whose keys the server makes."""
+    values = np.random.default_rng(1).standard_normal(rows * dim, dtype=np.float32)
+    vectors = schema_pb2.VectorField(dim=dim, float_vector=schema_pb2.FloatArray(data=values))
+    field = schema_pb2.FieldData(type=DataType.FLOAT_VECTOR, field_name="vector", vectors=vectors)
+    return milvus_pb2.InsertRequest(collection_name=COLLECTION, fields_data=[field], num_rows=rows).SerializeToString()
+
+
+def serve_nothing(port: int) -> None:
+    """Answers every call with nothing done, until the process is killed."""
+    answer = milvus_pb2.MutationResult().SerializeToString()
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _call):
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: answer)
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=UNLIMITED)
+    server.add_generic_rpc_handlers((Handler(),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    server.wait_for_termination()
+
+
+class Nothing:
+    """The server that does nothing, in a process of its own."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.process = subprocess.Popen([sys.executable, __file__, "--serve-nothing", str(self.port)])
+        self.pid = self.process.pid
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def send(port: int, pid: int, request: bytes, calls: int, seconds: float) -> tuple[float, float]:
+    """MB a second, and milliseconds of the server's processor for each MB, with `calls` at a time on connections of their own."""
+    channels = [grpc.insecure_channel(f"127.0.0.1:{port}", [*UNLIMITED, ("number", number)]) for number in range(calls)]
+    inserts = [channel.unary_unary(METHOD, response_deserializer=milvus_pb2.MutationResult.FromString) for channel in channels]
+
+    def insert(call) -> None:
+        status = call(request, wait_for_ready=True).status
+        if status.code or status.error_code:
+            sys.exit(f"insert: {status.reason}")
+
+    def worker(call) -> int:
+        done, until = 0, time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            insert(call)
+            done += 1
+        return done
+
+    for call in inserts:
+        insert(call)
+    before, began = cpu_seconds(pid), time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
+        done = sum(pool.map(worker, inserts))
+    taken, megabytes = time.perf_counter() - began, done * len(request) / 1e6
+    for channel in channels:
+        channel.close()
+    return megabytes / taken, (cpu_seconds(pid) - before) / megabytes * 1e3
+
+
+def disk(folder: pathlib.Path, request: bytes, seconds: float) -> float:
+    """MB a second of a file that is written message by message, each with an fsync."""
+    began, done = time.perf_counter(), 0
+    with open(folder / "disk", "wb", buffering=0) as file:
+        while time.perf_counter() < began + seconds:
+            file.write(request)
+            os.fsync(file.fileno())
+            done += 1
+    taken = time.perf_counter() - began
+    (folder / "disk").unlink()
+    return done * len(request) / 1e6 / taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000, help="rows of a message (default %(default)s)")
+    parser.add_argument("--dim", type=int, default=128, help="(default %(default)s)")
+    parser.add_argument("--calls", type=counts, default="1,4", help="calls at a time (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each figure (default %(default)s)")
+    parser.add_argument("--serve-nothing", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve_nothing:
+        return serve_nothing(options.serve_nothing)
+    request = message(options.rows, options.dim)
+    print(f"messages of {options.rows:,} x {options.dim}, {len(request) / 1e6:.1f} MB")
+    with tempfile.TemporaryDirectory(prefix="elanus-insert-") as folder:
+        print(f"disk with fsync: {disk(pathlib.Path(folder), request, options.seconds):,.0f} MB/s")
+        nothing, elanus = Nothing(), Elanus(pathlib.Path(folder))
+        try:
+            elanus.start()
+            client = MilvusClient(elanus.uri)
+            schema = client.create_schema(auto_id=True)
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=options.dim)
+            client.create_collection(COLLECTION, schema=schema)
+            port = int(elanus.uri.rsplit(":", 1)[1])
+            for calls in options.calls:
+                for name, port_, pid in (("does nothing", nothing.port, nothing.pid), ("elanus", port, elanus.pid)):
+                    rate, cost = send(port_, pid, request, calls, options.seconds)
+                    print(f"{calls} at a time, {name}: {rate:,.0f} MB/s, {cost:.2f} ms of the server's processor for a MB", flush=True)
+            counted = lambda: client.query(COLLECTION, filter="", output_fields=["count(*)"])[0]["count(*)"]  # noqa: E731
+            eventually(lambda: counted() % options.rows == 0, "every row of every message is there", 60)
+        finally:
+            nothing.stop()
+            elanus.stop()
+
+
+if __name__ == "__main__":
+    main()
