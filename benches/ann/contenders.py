@@ -112,7 +112,7 @@ def measure(commands, data, index, given):
                         contender.close()
                     continue
                 running.append((contender, settings))
-                about = {"library": name, "build": build, "about": contender.about, "built": built, "opened": opened(contender)}
+                about = {"library": name, "build": build, "about": contender.about, "built": built, "opened": opened(contender, index)}
                 result["contenders"][label] = {**about, "settings": settings}
     ceilings = Ceilings(running, given) if index in ("FLAT", "BIN_FLAT") and given.allow is None and running else None
     for turn in range(given.rounds):
@@ -135,11 +135,14 @@ def measure(commands, data, index, given):
     return result
 
 
-def opened(contender):
-    """What it takes ours to open its index as a file; nothing of others, and of an index that has no other form."""
+def opened(contender, index):
+    """What it takes ours to open its index as a file; nothing of others, and of one that lives in its file."""
+    if contender.name != report.OURS or index == "DISKANN":
+        return None
     try:
-        return contender.ask(do="open") if contender.name == report.OURS else None
-    except Refused:
+        return contender.ask(do="open")
+    except Refused as refused:
+        print(f"not opened: {refused}", file=sys.stderr, flush=True)
         return None
 
 

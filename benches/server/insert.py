@@ -6,13 +6,15 @@ the disk alone.
 
 Requests are encoded once, as pymilvus encodes them, and sent as bytes, so the client's share is the same everywhere and small.
 The server that does nothing takes the bytes of a message and answers with the bytes of another: what grpcio gives, with its
-handlers in Python. The disk is a file of as many bytes, with an fsync for each message. Needs Linux.
+handlers in Python. The disk is a file of as many bytes, with an fsync for each message, in the folder of temporary files (TMPDIR), as
+the server's data. What Elanus writes in the background after its turn is waited for. Needs Linux.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -27,11 +29,13 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from bench import Elanus, counts, cpu_seconds, eventually, free_port
+from bench import COLLECTION, Elanus, counts, cpu_seconds, eventually, free_port
 
 METHOD = "/milvus.proto.milvus.MilvusService/Insert"
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-COLLECTION = "bench"
+# Connections that are not shared with other channels to the same address.
+OWN = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
+SECONDS_OF_A_CALL = 60
 
 
 def message(rows: int, dim: int) -> bytes:
@@ -70,13 +74,14 @@ class Nothing:
         self.process.wait()
 
 
-def send(port: int, pid: int, request: bytes, calls: int, seconds: float) -> tuple[float, float]:
-    """MB a second, and milliseconds of the server's processor for each MB, with `calls` at a time on connections of their own."""
-    channels = [grpc.insecure_channel(f"127.0.0.1:{port}", [*UNLIMITED, ("number", number)]) for number in range(calls)]
+def send(port: int, pid: int, request: bytes, calls: int, seconds: float) -> tuple[int, float, float]:
+    """Messages sent, MB a second, and milliseconds of the server's processor for each MB, with `calls` at a time, each on a
+    connection of its own."""
+    channels = [grpc.insecure_channel(f"127.0.0.1:{port}", OWN) for _ in range(calls)]
     inserts = [channel.unary_unary(METHOD, response_deserializer=milvus_pb2.MutationResult.FromString) for channel in channels]
 
     def insert(call) -> None:
-        status = call(request, wait_for_ready=True).status
+        status = call(request, wait_for_ready=True, timeout=SECONDS_OF_A_CALL).status
         if status.code or status.error_code:
             sys.exit(f"insert: {status.reason}")
 
@@ -95,7 +100,19 @@ def send(port: int, pid: int, request: bytes, calls: int, seconds: float) -> tup
     taken, megabytes = time.perf_counter() - began, done * len(request) / 1e6
     for channel in channels:
         channel.close()
-    return megabytes / taken, (cpu_seconds(pid) - before) / megabytes * 1e3
+    settle(pid)
+    return done + calls, megabytes / taken, (cpu_seconds(pid) - before) / megabytes * 1e3
+
+
+def settle(pid: int) -> None:
+    """Waits until a process has done nothing for a second."""
+
+    def quiet() -> bool:
+        before = cpu_seconds(pid)
+        time.sleep(1)
+        return cpu_seconds(pid) - before < 0.05
+
+    eventually(quiet, "the server has nothing left to do", 300)
 
 
 def disk(folder: pathlib.Path, request: bytes, seconds: float) -> float:
@@ -125,24 +142,32 @@ def main() -> None:
     print(f"messages of {options.rows:,} x {options.dim}, {len(request) / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory(prefix="elanus-insert-") as folder:
         print(f"disk with fsync: {disk(pathlib.Path(folder), request, options.seconds):,.0f} MB/s")
-        nothing, elanus = Nothing(), Elanus(pathlib.Path(folder))
-        try:
+        with contextlib.ExitStack() as stack:
+            nothing = Nothing()
+            stack.callback(nothing.stop)
+            elanus = Elanus(pathlib.Path(folder))
             elanus.start()
+            stack.callback(elanus.stop)
             client = MilvusClient(elanus.uri)
             schema = client.create_schema(auto_id=True)
             schema.add_field("id", DataType.INT64, is_primary=True)
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=options.dim)
             client.create_collection(COLLECTION, schema=schema)
-            port = int(elanus.uri.rsplit(":", 1)[1])
+            port, sent = int(elanus.uri.rsplit(":", 1)[1]), 0
             for calls in options.calls:
-                for name, port_, pid in (("does nothing", nothing.port, nothing.pid), ("elanus", port, elanus.pid)):
-                    rate, cost = send(port_, pid, request, calls, options.seconds)
-                    print(f"{calls} at a time, {name}: {rate:,.0f} MB/s, {cost:.2f} ms of the server's processor for a MB", flush=True)
-            counted = lambda: client.query(COLLECTION, filter="", output_fields=["count(*)"])[0]["count(*)"]  # noqa: E731
-            eventually(lambda: counted() % options.rows == 0, "every row of every message is there", 60)
-        finally:
-            nothing.stop()
-            elanus.stop()
+                _, rate, cost = send(nothing.port, nothing.pid, request, calls, options.seconds)
+                show(calls, "does nothing", rate, cost)
+                messages, rate, cost = send(port, elanus.pid, request, calls, options.seconds)
+                show(calls, "elanus", rate, cost)
+                sent += messages
+            client.flush(COLLECTION)
+            found = int(client.get_collection_stats(COLLECTION)["row_count"])
+            if found != sent * options.rows:
+                sys.exit(f"{found:,} rows are there, {sent * options.rows:,} were inserted")
+
+
+def show(calls: int, name: str, rate: float, cost: float) -> None:
+    print(f"{calls} at a time, {name}: {rate:,.0f} MB/s, {cost:.2f} ms of the server's processor for a MB", flush=True)
 
 
 if __name__ == "__main__":
