@@ -1,6 +1,7 @@
 //! What it takes to open an index by mapping its file, as a server does.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
@@ -11,19 +12,17 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
-/// Times that it is opened with its pages in memory; the middle one counts.
+/// How often it is opened with its pages in memory; the middle one counts.
 const TURNS: usize = 5;
 
-/// Bytes of the index's file, and seconds to open it, its pages in memory and on the disk.
+/// Bytes of the index's file, and seconds to open it, its pages in memory and on the disk, which the working directory is on.
 pub fn open(index: &AnyIndex) -> Result<Value> {
     if index.kind() == IndexKind::DiskAnn {
         return Err("its vectors are gone: it lives in its file".into());
     }
-    let path = std::path::PathBuf::from(format!("ann-{}.idx", std::process::id()));
-    std::fs::write(&path, index.serialize())?;
-    let opened = File::open(&path).map_err(Into::into).and_then(|file| time(&file));
-    std::fs::remove_file(&path)?;
-    opened
+    let mut file = tempfile::tempfile_in(".")?;
+    file.write_all(&index.serialize())?;
+    time(&file)
 }
 
 fn time(file: &File) -> Result<Value> {
@@ -43,7 +42,7 @@ fn time(file: &File) -> Result<Value> {
 
 fn once(file: &File) -> Result<f64> {
     let start = Instant::now();
-    // SAFETY: nobody but this process knows the file, and it does not write to it again.
+    // SAFETY: the file has no name, and nobody writes to it again.
     let mapping = unsafe { Mmap::map(file) }?;
     let index = AnyIndex::open(Bytes::from_owner(mapping))?;
     let seconds = start.elapsed().as_secs_f64();

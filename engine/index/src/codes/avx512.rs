@@ -165,27 +165,17 @@ pub(super) unsafe fn levels_of(
     let count = codes.len() / unit_bytes;
     let mut first = 0;
     while first < count {
+        let there = (count - first).min(4);
         // SAFETY: as many units are left.
-        first += unsafe {
-            match count - first {
-                1 => {
-                    units::<1>(first, unit_bytes, codes, operands, &mut out);
-                    1
-                }
-                2 => {
-                    units::<2>(first, unit_bytes, codes, operands, &mut out);
-                    2
-                }
-                3 => {
-                    units::<3>(first, unit_bytes, codes, operands, &mut out);
-                    3
-                }
-                _ => {
-                    units::<4>(first, unit_bytes, codes, operands, &mut out);
-                    4
-                }
+        unsafe {
+            match there {
+                1 => units::<1>(first, unit_bytes, codes, operands, &mut out),
+                2 => units::<2>(first, unit_bytes, codes, operands, &mut out),
+                3 => units::<3>(first, unit_bytes, codes, operands, &mut out),
+                _ => units::<4>(first, unit_bytes, codes, operands, &mut out),
             }
-        };
+        }
+        first += there;
     }
 }
 

@@ -110,7 +110,7 @@ fn round_body(tables: &[f32], entries: usize, lows: &[f32], inverse: f32, rounde
             let number = (value - low) * inverse + 0.5;
             let number = if number > 0.0 { number } else { 0.0 };
             let number = if number < 255.0 { number } else { 255.0 };
-            // SAFETY: a number from 0 to 255. A cast that looks for others is made number by number.
+            // SAFETY: a number from 0 to 255. A cast that saturates by itself is not made with whole registers.
             *slot = unsafe { number.to_int_unchecked::<i32>() } as u8;
         }
     }

@@ -160,8 +160,27 @@ impl Packing {
         operand
     }
 
-    /// [`Packing::sums`] of the same codes with several operands. Where a register of codes can be used for all of them, it is
-    /// read once.
+    /// Whether [`Packing::sums_of`] reads codes once for all operands: with AVX-512 those of 8-bit levels and of nibbles.
+    pub(crate) fn shares(self, level: Level) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512 {
+            return matches!(self, Self::Levels { bits: 8, .. } | Self::Nibbles { .. });
+        }
+        // Elsewhere operands take turns.
+        let _ = level;
+        false
+    }
+
+    /// Whether an operand, and room for sums, are as long as whole units of codes need them.
+    fn fits(self, codes: &[u8], operand: &[u8], out: &[i32]) -> bool {
+        let bytes = self.unit_bytes();
+        operand.len() == self.operand_bytes()
+            && bytes > 0
+            && codes.len().is_multiple_of(bytes)
+            && out.len() == codes.len() / bytes * self.unit()
+    }
+
+    /// [`Packing::sums`] of the same codes with several operands.
     pub(crate) fn sums_of(
         self,
         level: Level,
@@ -170,21 +189,19 @@ impl Packing {
         out: [&mut [i32]; TOGETHER],
     ) {
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Avx512 {
-            let (unit, bytes) = (self.unit(), self.unit_bytes());
-            let sound = bytes > 0
-                && codes.len().is_multiple_of(bytes)
-                && operands
-                    .iter()
-                    .all(|operand| operand.len() == self.operand_bytes())
-                && out.iter().all(|out| out.len() == codes.len() / bytes * unit);
-            if let (Self::Levels { bits: 8, .. }, true) = (self, sound) {
+        if self.shares(level) {
+            let bytes = self.unit_bytes();
+            let mut pairs = operands.iter().zip(&out);
+            if pairs.all(|(operand, out)| self.fits(codes, operand, out)) {
                 // SAFETY: the level is one of this machine; the lengths were checked.
-                return unsafe { super::avx512::levels_of(bytes, codes, operands, out) };
-            }
-            if let (Self::Nibbles { .. }, true) = (self, sound) {
-                // SAFETY: as above.
-                return unsafe { super::avx512::nibbles_of(bytes, codes, operands, out) };
+                return unsafe {
+                    match self {
+                        Self::Nibbles { .. } => super::avx512::nibbles_of(bytes, codes, operands, out),
+                        Self::Levels { .. } | Self::Bytes { .. } | Self::Wide { .. } => {
+                            super::avx512::levels_of(bytes, codes, operands, out);
+                        }
+                    }
+                };
             }
         }
         for (operand, out) in operands.into_iter().zip(out) {
@@ -196,15 +213,12 @@ impl Packing {
     /// [`Packing::Wide`] are zero.
     #[inline]
     pub(crate) fn sums(self, level: Level, codes: &[u8], operand: &[u8], out: &mut [i32]) {
-        let (unit, bytes) = (self.unit(), self.unit_bytes());
+        let bytes = self.unit_bytes();
         if let Self::Wide { .. } = self {
             out.fill(0);
             return;
         }
-        let sound = operand.len() == self.operand_bytes()
-            && bytes > 0
-            && codes.len().is_multiple_of(bytes)
-            && out.len() == codes.len() / bytes * unit;
+        let sound = self.fits(codes, operand, out);
         debug_assert!(sound, "{self:?}: {} {} {}", codes.len(), operand.len(), out.len());
         if !sound {
             out.fill(0);

@@ -165,7 +165,7 @@ fn weigh_body(query: &[f32], steps: &[f32], inverse: f32, weights: &mut [i8]) {
         let number = q * step * inverse + 128.5;
         let number = if number > 0.0 { number } else { 0.0 };
         let number = if number < 255.0 { number } else { 255.0 };
-        // SAFETY: a number from 0 to 255. A cast that looks for others is made number by number.
+        // SAFETY: a number from 0 to 255. A cast that saturates by itself is not made with whole registers.
         *weight = (unsafe { number.to_int_unchecked::<i32>() } - 128) as i8;
     }
 }

@@ -159,8 +159,8 @@ pub(super) fn search_batch(
     all
 }
 
-/// Scans a list for the queries `numbers`, at most [`TOGETHER`], which are `distances` from its base; how many of its rows
-/// each may have.
+/// Scans a list for the queries `numbers`, which are `distances` from its base: for [`TOGETHER`] of them at once, for fewer
+/// one after the other. How many of its rows each may have.
 fn look_at<K: Keep>(
     scans: &mut [CodedScan<'_, K>],
     numbers: &[u32],
@@ -184,7 +184,7 @@ fn look_at<K: Keep>(
 }
 
 impl ListSearch<'_> {
-    /// [`ListSearch::search`] for requests that differ in their queries only, which are those of `queries`.
+    /// [`ListSearch::search`] for requests that differ in their queries only: each for the row of `queries` in its place.
     fn search_together<D: Distances>(
         &self,
         queries: Vectors<'_>,
@@ -303,6 +303,7 @@ impl ListSearch<'_> {
         prepared: &[Prepared],
         kept: Vec<K>,
     ) -> Vec<Looked<K>> {
+        debug_assert_eq!(queries.len(), requests.len());
         let nearest = self.lists.nearest_of_each(queries, nprobe);
         let first = nprobe.div_ceil(FIRST_OF);
         let rounds = [(0, first), (first, nprobe)];
@@ -317,15 +318,17 @@ impl ListSearch<'_> {
             .collect();
         let mut room = Room::new();
         let (mut numbers, mut distances) = (Vec::new(), Vec::new());
+        // Where codes are read again for each, an operand stays in the cache for all of them.
+        let together = if codes.shares() { TOGETHER } else { 1 };
         for (from, to) in rounds {
             let (starts, looks) = by_list(&nearest, from, to, self.lists.count());
             for (list, ends) in (0..).zip(starts.windows(2)) {
                 let &[start, end] = ends else { break };
-                let Some(of_list @ [first, ..]) = looks.get(start..end) else {
+                let Some(of_list @ [next, ..]) = looks.get(start..end) else {
                     continue;
                 };
                 if end < looks.len()
-                    && let Some(scan) = scans.get(first.query as usize)
+                    && let Some(scan) = scans.get(next.query as usize)
                 {
                     // Most lists are looked at by some query.
                     scan.expect(list + 1);
@@ -336,7 +339,7 @@ impl ListSearch<'_> {
                 distances.clear();
                 distances.extend(of_list.iter().map(|look| look.distance));
                 codes.base_distances(self.lists, list, queries, &numbers, &mut distances);
-                let groups = numbers.chunks(TOGETHER).zip(distances.chunks(TOGETHER));
+                let groups = numbers.chunks(together).zip(distances.chunks(together));
                 for (numbers, distances) in groups {
                     let found = look_at(&mut scans, numbers, distances, list, members, &mut room);
                     for &number in numbers {

@@ -19,9 +19,10 @@ const CHUNK: usize = 256;
 /// Those that are compared together.
 const GROUP: usize = 64;
 
-/// A query, and the centroids that are nearest by what was looked at.
+/// A query, and the centroids that are nearest to it of those that were looked at.
 #[derive(Debug)]
-struct Look {
+struct Nearest<'q> {
+    query: &'q [f32],
     operand: Operand,
     line: Line,
     best: Reservoir,
@@ -105,7 +106,7 @@ impl Coarse {
                 .sums(Level::best(), codes, &look.operand.bytes, sums);
             self.take(&mut look, first, sums);
         }
-        finish(look, space, query, count)
+        finish(look, space, count)
     }
 
     /// [`Coarse::nearest`] for several queries.
@@ -119,7 +120,7 @@ impl Coarse {
         let [Some(a), Some(b), Some(c), Some(d)] = looks else {
             return None;
         };
-        let mut looks: [Look; TOGETHER] = [a, b, c, d];
+        let mut looks = [a, b, c, d];
         let mut sums = [[0i32; CHUNK]; TOGETHER];
         for (first, codes) in self.chunks() {
             let places = self.places(codes);
@@ -132,8 +133,7 @@ impl Coarse {
                 self.take(look, first, sums.get(..places)?);
             }
         }
-        let mut queries = queries.into_iter();
-        Some(looks.map(|look| finish(look, space, queries.next().unwrap_or(&[]), count)))
+        Some(looks.map(|look| finish(look, space, count)))
     }
 
     fn packing(&self) -> Packing {
@@ -153,7 +153,7 @@ impl Coarse {
     }
 
     /// A search that has looked at nothing yet.
-    fn look(&self, query: &[f32], count: usize) -> Option<Look> {
+    fn look<'q>(&self, query: &'q [f32], count: usize) -> Option<Nearest<'q>> {
         let limit = count + count / 2 + 8;
         if limit * 2 > self.lists {
             return None;
@@ -166,7 +166,8 @@ impl Coarse {
             (centred.as_slice(), -2.0)
         };
         let operand = self.quantizer.operand(query_of_codes);
-        Some(Look {
+        Some(Nearest {
+            query,
             line: Line {
                 scale: operand.scale * times,
                 bias: operand.bias * times,
@@ -179,7 +180,7 @@ impl Coarse {
     }
 
     /// Looks at the centroids from `first` on, whose sums are made.
-    fn take(&self, look: &mut Look, first: usize, sums: &[i32]) {
+    fn take(&self, look: &mut Nearest<'_>, first: usize, sums: &[i32]) {
         let terms = Terms {
             adds: &self.adds,
             ..Terms::default()
@@ -205,14 +206,14 @@ impl Coarse {
 }
 
 /// The exact distances of what a look found.
-fn finish(look: Look, space: &Space<'_>, query: &[f32], count: usize) -> Option<Vec<u64>> {
+fn finish(look: Nearest<'_>, space: &Space<'_>, count: usize) -> Option<Vec<u64>> {
     let lists = look.best.into_rows();
     if lists.len() < look.limit {
         // Estimates that are no numbers.
         return None;
     }
     let mut exact = vec![0.0f32; lists.len()];
-    space.scorer(query).gather(&lists, &mut exact);
+    space.scorer(look.query).gather(&lists, &mut exact);
     let pairs = lists.iter().zip(&exact);
     let mut keys: Vec<u64> = pairs
         .map(|(&row, &distance)| Neighbor { distance, row }.key())
@@ -280,6 +281,13 @@ mod tests {
         let space = Space::new(Metric::L2, vectors, None);
         assert!(coarse.nearest(&space, &[0.0; 4], 200).is_none());
         assert_eq!(coarse.nearest(&space, &[0.0; 4], 10).unwrap().len(), 10);
-        assert!(coarse.nearest(&space, &[f32::INFINITY; 4], 10).is_none());
+        let endless = [f32::INFINITY; 4];
+        assert!(coarse.nearest(&space, &endless, 10).is_none());
+        let of_four = coarse.nearest_of(&space, [&[0.0; 4], &endless, &[1.0; 4], &[2.0; 4]], 10);
+        assert_eq!(
+            of_four.unwrap().map(|found| found.is_some()),
+            [true, false, true, true]
+        );
+        assert!(coarse.nearest_of(&space, [&[0.0; 4]; TOGETHER], 200).is_none());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::quantizer::{Kept, Prepared, Quantizer, used_code};
 use crate::blob::{Array, Number, Reader, Writer};
+use crate::codes::level::Level;
 use crate::codes::packing::Packing;
 use crate::error::OpenError;
 use crate::ivf::bounds::QueryBounds;
@@ -173,6 +174,11 @@ impl ListCodes {
                 *distance = -*distance;
             }
         }
+    }
+
+    /// Whether codes are read once for several queries.
+    pub(in crate::ivf) fn shares(&self) -> bool {
+        self.quantizer.packing().shares(Level::best())
     }
 
     /// What a row of a list costs to scan, in distances of a scan of vectors: about its part of the bytes.

@@ -171,7 +171,7 @@ fn each_part(
     found
 }
 
-/// The scan of list `list`, whose base is `distances` away, for several queries that may have the same rows.
+/// The scan of list `list`, whose base is `distances` away, for several queries of one index with one filter.
 pub(in crate::ivf) fn scan_together<K: Keep>(
     mut scans: [&mut CodedScan<'_, K>; TOGETHER],
     list: u32,
@@ -181,6 +181,7 @@ pub(in crate::ivf) fn scan_together<K: Keep>(
 ) -> usize {
     let [first, ..] = &scans;
     let (index, lists, allow) = (first.index, first.lists, first.allow);
+    let (packing, level) = (first.packing, first.level);
     let mut lines = [Line::default(); TOGETHER];
     for ((scan, distance), line) in scans.iter_mut().zip(distances).zip(&mut lines) {
         *line = scan.enter(list, distance);
@@ -192,7 +193,6 @@ pub(in crate::ivf) fn scan_together<K: Keep>(
         let operands = scans
             .each_ref()
             .map(|scan| scan.prepared.operand.bytes.as_slice());
-        let (packing, level) = (index.quantizer.packing(), Level::best());
         packing.sums_of(level, part.codes, operands, sums);
         for ((scan, sums), line) in scans.iter_mut().zip(&room.sums).zip(lines) {
             scan.take(part, line, sums, &mut room.distances);
