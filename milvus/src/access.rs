@@ -434,12 +434,11 @@ mod tests {
 
     use elanus_collection::{Collections, Options};
     use elanus_query::EngineOptions;
-    use milvus::proto::milvus::milvus_service_server::MilvusServiceServer;
     use object_store::memory::InMemory;
 
     use super::*;
     use crate::metrics::DoorMetrics;
-    use crate::refusal::FinalRefusals;
+    use crate::server::service;
     use crate::service::{REFUSED, RPCS};
 
     /// The calls that every user may send with an empty message.
@@ -500,8 +499,7 @@ mod tests {
     ) -> BTreeSet<&'static str> {
         let metrics = DoorMetrics::new(&prometheus::Registry::new()).unwrap();
         let door = Door::new(Arc::clone(engine), Arc::new(metrics));
-        let service = FinalRefusals(MilvusServiceServer::new(door));
-        let mut service = Authenticated::new(service, Arc::clone(engine));
+        let mut service = Authenticated::new(service(door), Arc::clone(engine));
         let mut found = BTreeSet::new();
         for rpc in RPCS {
             let message = Body::new(http_body(&[0; 5]));

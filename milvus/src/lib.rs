@@ -25,6 +25,7 @@ mod server;
 mod service;
 mod status;
 mod telemetry;
+mod writes;
 
 pub use door::{Door, SERVER_VERSION};
 pub use metrics::DoorMetrics;

@@ -16,6 +16,7 @@ use crate::door::Door;
 use crate::metrics::DoorMetrics;
 use crate::refusal::FinalRefusals;
 use crate::telemetry::Telemetry;
+use crate::writes::Writes;
 
 /// Largest request that is accepted, Milvus' default.
 pub const MAX_REQUEST_BYTES: usize = 64 << 20;
@@ -43,6 +44,15 @@ pub enum ServeError {
     },
 }
 
+/// The calls of Milvus, for users that are known already.
+pub(crate) fn service(door: Door) -> FinalRefusals<Writes<MilvusServiceServer<Door>>> {
+    let door = Arc::new(door);
+    let others = MilvusServiceServer::from_arc(Arc::clone(&door))
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    FinalRefusals(Writes { door, others })
+}
+
 /// Answers Milvus clients on a bound listener until `shutdown` resolves; then no new call is taken,
 /// calls that are running finish, and the function returns.
 ///
@@ -60,16 +70,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    let door = Door::new(Arc::clone(&engine), metrics);
-    let service = MilvusServiceServer::new(door)
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let service = service(Door::new(Arc::clone(&engine), metrics));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
-        .add_service(Authenticated::new(FinalRefusals(service), engine))
+        .add_service(Authenticated::new(service, engine))
         .add_service(FinalRefusals(ClientTelemetryServiceServer::new(Telemetry)))
         .serve_with_incoming_shutdown(incoming, shutdown)
         .await

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use elanus_index::GONE;
 use elanus_storage::{SegmentFiles, SegmentMeta};
@@ -36,7 +35,10 @@ pub(crate) async fn merge_units(
     for unit in units {
         let batch = live_batch(unit, &names).await?;
         if batch.num_rows() > 0 {
-            batches.push(batch);
+            batches.push(RecordBatch::try_new(
+                Arc::clone(schema),
+                batch.columns().to_vec(),
+            )?);
         }
     }
     if batches.is_empty() {
@@ -48,12 +50,7 @@ pub(crate) async fn merge_units(
             "a segment of {rows} rows is too large"
         )));
     }
-    let batch = match batches.as_slice() {
-        [only] => only.clone().with_schema(Arc::clone(schema))?,
-        many => concat_batches(schema, many)?,
-    };
-    drop(batches);
-    Ok(Some(files.write_segment(partition, &batch, primary_key).await?))
+    Ok(Some(files.write_segment(partition, batches, primary_key).await?))
 }
 
 /// For each row of each of these units, in the order they were merged, its row in the new segment; [`GONE`] of those that were

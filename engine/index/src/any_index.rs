@@ -287,6 +287,22 @@ impl AnyIndex {
         }
     }
 
+    /// About how many vectors a search for `k` of `allowed` rows compares a query with, at most: whether it is worth a thread of its
+    /// own. A code is a part of a vector. `usize::MAX` of a search that waits for a disk or a device.
+    pub fn comparisons(&self, k: usize, params: &SearchParams, allowed: usize) -> usize {
+        let rows = self.rows();
+        let built = match self {
+            Self::Dense(index) => index.params(),
+            Self::Typed(index) => index.params(),
+            Self::TypedLists(index) => index.params(),
+            Self::BitLists(index) => index.params(),
+            Self::MinHash(_) | Self::Lists(_) => return rows,
+            Self::Sparse(_) => return rows.div_ceil(4),
+            Self::Disk(_) => return usize::MAX,
+        };
+        built.comparisons(rows, k, params, allowed)
+    }
+
     /// The inverted index, when it is one.
     pub fn as_sparse(&self) -> Option<&SparseIndex> {
         match self {

@@ -9,7 +9,7 @@ use crate::gpu::cagra::{CagraParams, CagraSearch};
 use crate::gpu::{GpuIndex, PqParams};
 use crate::hnsw::params::{HnswCodedParams, refine_k};
 use crate::index::IndexKind;
-use crate::ivf::params::{CodedParams, parse_search};
+use crate::ivf::params::{Code, CodedParams, parse_search};
 use crate::minhash::MinHashParams;
 use crate::sparse::params::{SparseAlgorithm, SparseParams, SparseSearch};
 use crate::window::Window;
@@ -24,6 +24,9 @@ pub(crate) const EF_CONSTRUCTION: Integer = Integer {
     name: "efConstruction",
     range: 1..=i32::MAX as u32,
 };
+/// Rows that are scored from their vectors for each result of a search by codes, about.
+const RESCORED: usize = 4;
+
 /// `nlist`: number of lists.
 pub(crate) const NLIST: Integer = Integer {
     name: "nlist",
@@ -184,6 +187,46 @@ pub enum BuildParams {
 }
 
 impl BuildParams {
+    /// About how many of `rows` vectors a search compares a query with, see [`crate::AnyIndex::comparisons`].
+    pub(crate) fn comparisons(&self, rows: usize, k: usize, search: &SearchParams, allowed: usize) -> usize {
+        // Fewer rows than that may lie far from the query: then lists and walks give way to a scan of the allowed ones.
+        let few = allowed < rows - rows / 8;
+        let filtered = allowed < rows;
+        if k >= allowed || !search.within.is_open() {
+            return rows;
+        }
+        let of_lists = |nlist: u32, code: f64, tables: usize| {
+            let lists = (nlist as usize).max(1);
+            let scanned = rows.saturating_mul(search.nprobe_for(lists, filtered)) / lists;
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a row more or less is none"
+            )]
+            let codes = (scanned.max(k) as f64 * code) as usize;
+            lists + tables + codes + RESCORED.saturating_mul(k)
+        };
+        let compared = match self {
+            Self::GpuBruteForce
+            | Self::GpuIvfFlat { .. }
+            | Self::GpuIvfPq(_)
+            | Self::GpuCagra(_)
+            | Self::Disk(_) => return usize::MAX,
+            Self::Flat | Self::Sparse(_) | Self::MinHash(_) => rows,
+            Self::IvfFlat { nlist } => of_lists(*nlist, 1.0, 0),
+            Self::IvfCoded(params) => match params.code {
+                Code::Product { nbits, .. } if nbits > 8 => of_lists(params.nlist, 4.0, 1 << nbits),
+                Code::Product { nbits, .. } => of_lists(params.nlist, 0.25, 1 << nbits),
+                Code::Scalar { .. } | Code::Rabitq { .. } | Code::Scann { .. } => {
+                    of_lists(params.nlist, 0.25, 16)
+                }
+            },
+            Self::Hnsw { .. } | Self::HnswCoded(_) => search.ef_for(k, filtered).saturating_mul(32),
+        };
+        compared.max(if few { allowed } else { 0 }).min(rows)
+    }
+
     /// Reads an index type and its parameters; parameters that the type does not know are ignored, as Milvus does.
     ///
     /// # Errors
@@ -484,6 +527,48 @@ impl SearchParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_of_few_lists_is_reckoned_short() {
+        let sq8 = BuildParams::parse("IVF_SQ8", &map(&[("nlist", "1000")])).unwrap();
+        let probing =
+            |nprobe: &str| SearchParams::parse(IndexKind::IvfSq8, &map(&[("nprobe", nprobe)]), 10).unwrap();
+        let all = 100_000;
+        let found = |params: &BuildParams, k, search: &SearchParams, allowed| {
+            params.comparisons(all, k, search, allowed)
+        };
+        let around = 1000 + 16 + 4 * 10;
+        assert_eq!(found(&sq8, 10, &probing("4"), all), around + 400 / 4);
+        assert_eq!(found(&sq8, 10, &probing("1000"), all), around + all / 4);
+        assert_eq!(
+            sq8.comparisons(50, 10, &probing("1000"), 50),
+            50,
+            "no more than there are"
+        );
+        assert_eq!(
+            found(&sq8, all, &probing("4"), all),
+            all,
+            "as many lists as it takes"
+        );
+        assert_eq!(
+            found(&sq8, 10, &probing("4"), 60_000),
+            60_000,
+            "at worst the allowed rows are scanned"
+        );
+        let defaults = SearchParams::default();
+        let flat = BuildParams::IvfFlat { nlist: 100 };
+        assert_eq!(found(&flat, 10, &defaults, all), 100 + 8_000 + 40);
+        let range = SearchParams {
+            within: Window::new(None, Some(1.0)),
+            ..Default::default()
+        };
+        assert_eq!(found(&flat, 10, &range, all), all, "as many lists as it takes");
+        assert_eq!(found(&AUTOINDEX, 10, &range, all), all);
+        assert!(found(&AUTOINDEX, 10, &defaults, all) < all / 10);
+        assert_eq!(BuildParams::Flat.comparisons(7, 1, &defaults, 7), 7);
+        let on_disk = BuildParams::parse("DISKANN", &map(&[])).unwrap();
+        assert_eq!(found(&on_disk, 10, &defaults, all), usize::MAX);
+    }
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs

@@ -18,9 +18,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::error::DataFusionError;
 use elanus_collection::{Snapshot, Unit};
-use elanus_index::{
-    AnyMetric, Bitset, IndexKind, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorRef,
-};
+use elanus_index::{AnyMetric, Bitset, Metric, Neighbor, SearchParams, SearchStats, Strategy, VectorRef};
 use rayon::prelude::*;
 
 use crate::compute::Wanted;
@@ -191,47 +189,30 @@ pub(crate) fn cost(targets: &[Target], spec: &SearchSpec, nq: usize) -> u64 {
                 .vectors(&spec.field)
                 .and_then(|column| column.vectors());
             let dim = vectors.map_or(0, |vectors| vectors.row_cost()) as u64;
-            let rows = u64::from(target.unit.rows());
             let index = target
                 .unit
                 .index(&spec.field)
                 .filter(|index| !spec.exact && index.serves(spec.metric));
-            let visited = match index.map(|index| index.kind()) {
-                Some(
-                    IndexKind::Hnsw
-                    | IndexKind::HnswSq
-                    | IndexKind::HnswPq
-                    | IndexKind::HnswPrq
-                    | IndexKind::GpuCagra,
-                ) => {
-                    let width = spec
-                        .params
-                        .ef
-                        .map_or(spec.k, |ef| ef as usize)
-                        .max(spec.k)
-                        .max(16) as u64;
-                    (width * 32).min(rows)
+            let compared = match index {
+                Some(index) => {
+                    let allowed = match &target.elements {
+                        Some(elements) => elements.count(),
+                        None if spec.elements => index.rows(),
+                        None => usize::try_from(target.selection.count(&target.unit)).unwrap_or(usize::MAX),
+                    };
+                    // Ties are looked for among more rows.
+                    let k = if spec.ties {
+                        spec.k.saturating_mul(2)
+                    } else {
+                        spec.k
+                    };
+                    index.comparisons(k, &spec.params, allowed)
                 }
-                Some(IndexKind::DiskAnn) => {
-                    let list = spec.params.disk.search_list;
-                    let width = list.map_or(spec.k, |list| list as usize).max(spec.k).max(16) as u64;
-                    (width * 48).min(rows)
-                }
-                Some(IndexKind::IvfFlat | IndexKind::GpuIvfFlat | IndexKind::SparseInverted) => rows / 4 + 1,
-                Some(IndexKind::MinHashLsh) => rows / 64 + 1,
-                Some(
-                    IndexKind::IvfSq8
-                    | IndexKind::IvfPq
-                    | IndexKind::GpuIvfPq
-                    | IndexKind::IvfRabitq
-                    | IndexKind::IvfRabitqFastScan
-                    | IndexKind::Scann,
-                ) => rows / 16 + 1,
-                Some(IndexKind::Flat | IndexKind::GpuBruteForce) | None => rows,
+                None => target.unit.rows() as usize,
             };
-            visited * dim
+            dim.saturating_mul(compared as u64)
         })
-        .sum();
+        .fold(0, u64::saturating_add);
     of_one_query.saturating_mul(nq as u64)
 }
 

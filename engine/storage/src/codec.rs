@@ -1,6 +1,7 @@
 //! Byte-level helpers that every file format here shares: a bounds-checked cursor, the sealed envelope
 //! (magic, format version, CRC32C, length) and Arrow schemas as bytes.
 
+use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
@@ -62,6 +63,19 @@ impl Cursor {
     pub(crate) fn u128(&mut self) -> Option<u128> {
         self.array().map(u128::from_le_bytes)
     }
+}
+
+/// The bytes of a buffer, which are not copied.
+pub(crate) fn shared(buffer: Buffer) -> Bytes {
+    struct Owner(Buffer);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Owner(buffer))
 }
 
 /// Puts the envelope in front of `body`.

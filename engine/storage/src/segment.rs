@@ -15,12 +15,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{concat_batches, max, max_string, min, min_string};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use bytes::Bytes;
+use crc32c::crc32c_append;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload};
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use ulid::Ulid;
@@ -70,23 +71,22 @@ impl SegmentFiles {
         }
     }
 
-    /// Writes `batch` as a new segment: vector columns to vector files, everything else and the
-    /// timestamp column to `data.parquet`. The segment exists once a commit puts the result into the manifest.
+    /// Writes the rows of `batches`, one batch after the other, as a new segment: vector columns to vector files, everything
+    /// else and the timestamp column to `data.parquet`. The segment exists once a commit puts the result into the manifest.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the batch is empty, has no [`TIMESTAMP_COLUMN`] or no column `primary_key`, or has
-    /// nulls in them; or when the store fails.
+    /// [`Error::Invalid`] when the batches have no row or not the same schema, no [`TIMESTAMP_COLUMN`] or no column
+    /// `primary_key`, or nulls in them; or when the store fails.
     pub async fn write_segment(
         &self,
         partition: i64,
-        batch: &RecordBatch,
+        batches: Vec<RecordBatch>,
         primary_key: &str,
     ) -> Result<SegmentMeta> {
         let id = SegmentId::generate();
-        let batch = batch.clone();
         let primary_key = primary_key.to_owned();
         let (mut meta, contents) =
-            blocking(move || encode_segment(id, partition, &batch, &primary_key)).await?;
+            blocking(move || encode_segment(id, partition, &batches, &primary_key)).await?;
         for (name, content) in contents {
             match self.write(id, name, content).await {
                 Ok(file) => {
@@ -380,16 +380,23 @@ impl SegmentFiles {
         self.shared.verified.lock().remove(path);
     }
 
-    async fn write(&self, segment: SegmentId, name: String, content: Bytes) -> Result<FileRef> {
+    async fn write(
+        &self,
+        segment: SegmentId,
+        name: String,
+        content: impl Into<PutPayload>,
+    ) -> Result<FileRef> {
         let path = self.path(segment, &name);
-        let bytes = content.len() as u64;
-        let payload = content.clone();
-        let crc32c = blocking(move || Ok(crc32c::crc32c(&content))).await?;
+        let payload = content.into();
+        let bytes = payload.content_length() as u64;
+        let content = payload.clone();
+        let crc32c =
+            blocking(move || Ok(content.iter().fold(0, |crc, chunk| crc32c_append(crc, chunk)))).await?;
         self.shared.uncommitted.lock().insert(path.clone());
         let put = self
             .shared
             .store
-            .put_opts(&path, payload.into(), PutOptions::from(PutMode::Create));
+            .put_opts(&path, payload, PutOptions::from(PutMode::Create));
         if let Err(error) = put.await {
             // It may be there all the same; then it is garbage.
             self.shared.uncommitted.lock().remove(&path);
@@ -426,38 +433,51 @@ fn no_file(segment: &SegmentMeta, what: &str) -> Error {
 fn encode_segment(
     id: SegmentId,
     partition: i64,
-    batch: &RecordBatch,
+    batches: &[RecordBatch],
     primary_key: &str,
-) -> Result<(SegmentMeta, Vec<(String, Bytes)>)> {
-    let rows = u32::try_from(batch.num_rows())
+) -> Result<(SegmentMeta, Vec<(String, PutPayload)>)> {
+    let total: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let rows = u32::try_from(total)
         .ok()
         .filter(|rows| *rows > 0)
         .ok_or_else(|| {
             Error::Invalid(format!(
-                "a segment of {} rows, allowed are 1 to {}",
-                batch.num_rows(),
+                "a segment of {total} rows, allowed are 1 to {}",
                 u32::MAX
             ))
         })?;
-    let (min_ts, max_ts) = timestamps(batch)?;
-    let key_range = key_range(batch, primary_key)?;
-    let schema = batch.schema();
-    let mut scalars = Vec::new();
-    let mut vector_fields = Vec::new();
-    let mut contents = Vec::new();
-    for (index, (field, column)) in schema.fields().iter().zip(batch.columns()).enumerate() {
-        if vectors::is_vector(field.data_type()) {
-            vector_fields.push(field.name().clone());
-            contents.push((
-                format!("{}.vec.arrow", file_stem(field.name())),
-                vectors::encode(field, column)?.into(),
-            ));
-        } else {
-            scalars.push(index);
-        }
+    let Some(schema) = batches.first().map(RecordBatch::schema) else {
+        return Err(Error::Invalid("a segment of no batch".to_owned()));
+    };
+    if let Some(other) = batches.iter().find(|batch| batch.schema() != schema) {
+        return Err(Error::Invalid(format!(
+            "a segment of batches with the columns {schema} and {}",
+            other.schema()
+        )));
     }
-    let data = data::encode(&batch.project(&scalars)?, primary_key)?;
-    contents.insert(0, (DATA_FILE.to_owned(), data.into()));
+    let (vectors, scalars): (Vec<usize>, Vec<usize>) =
+        (0..schema.fields().len()).partition(|index| vectors::is_vector(schema.field(*index).data_type()));
+    let data = batches
+        .iter()
+        .map(|batch| batch.project(&scalars))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let data = concat_batches(&Arc::new(schema.project(&scalars)?), &data)?;
+    let (min_ts, max_ts) = timestamps(&data)?;
+    let key_range = key_range(&data, primary_key)?;
+    let mut vector_fields = Vec::with_capacity(vectors.len());
+    let mut contents = vec![(DATA_FILE.to_owned(), data::encode(&data, primary_key)?.into())];
+    for index in vectors {
+        let field = Arc::clone(&schema.fields()[index]);
+        let pieces: Vec<ArrayRef> = batches
+            .iter()
+            .map(|batch| Arc::clone(batch.column(index)))
+            .collect();
+        contents.push((
+            format!("{}.vec.arrow", file_stem(field.name())),
+            vectors::encode(&field, &pieces)?,
+        ));
+        vector_fields.push(field.name().clone());
+    }
     let meta = SegmentMeta {
         id,
         partition,

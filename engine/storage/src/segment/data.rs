@@ -18,6 +18,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::TIMESTAMP_COLUMN;
 use crate::error::{Error, Result};
 
 /// Key of the metadata that names what is inside of a plain type.
@@ -106,8 +107,12 @@ pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> 
         *field.data_type() == DataType::Utf8 && !field.metadata().contains_key(EXTENSION_NAME_KEY)
     };
     for field in schema.fields() {
+        let column = ColumnPath::new(vec![field.name().clone()]);
+        if field.name() == primary_key || field.name() == TIMESTAMP_COLUMN {
+            // No two are equal.
+            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
         if field.name() == primary_key || is_text(field) {
-            let column = ColumnPath::new(vec![field.name().clone()]);
             properties = properties
                 .set_column_bloom_filter_enabled(column.clone(), true)
                 .set_column_bloom_filter_fpp(column.clone(), BLOOM_FALSE_POSITIVES)

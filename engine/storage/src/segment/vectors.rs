@@ -3,19 +3,34 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
 use arrow::buffer::Buffer;
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use arrow::ipc::convert::fb_to_schema;
+use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use arrow::ipc::{MetadataVersion, root_as_footer};
+use arrow::ipc::writer::{
+    DictionaryTracker, EncodedData, FileWriter, IpcDataGenerator, IpcWriteOptions, write_message,
+};
+use arrow::ipc::{
+    self, Block, FieldNode, FooterBuilder, MessageBuilder, MessageHeader, MetadataVersion,
+    RecordBatchBuilder, root_as_footer,
+};
 use bytes::Bytes;
+use flatbuffers::FlatBufferBuilder;
+use object_store::PutPayload;
 
+use crate::codec::shared;
 use crate::error::{Error, Result};
 
 /// Alignment of the buffers in the file: a cache line and the widest SIMD register.
 const ALIGNMENT: usize = 64;
+
+/// First and last bytes of an Arrow file.
+const MAGIC: [u8; 6] = *b"ARROW1";
+
+/// A message of no bytes.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Length of the footer's end: its length and the closing magic.
 const FOOTER_TAIL: usize = 10;
@@ -45,16 +60,129 @@ pub(crate) fn is_vector(data_type: &DataType) -> bool {
     is_dense(data_type) || is_sparse(data_type) || has_vectors(data_type)
 }
 
-/// The file of one column.
-pub(crate) fn encode(field: &FieldRef, column: &ArrayRef) -> Result<Vec<u8>> {
-    let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![compact(column)?])?;
+/// The file of one column, whose rows are those of `pieces` one after the other. Where they are vectors of a fixed width
+/// without nulls, the file refers to their values and nothing is copied.
+pub(crate) fn encode(field: &FieldRef, pieces: &[ArrayRef]) -> Result<PutPayload> {
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
+    let schema = Schema::new(vec![Arc::clone(field)]);
+    if let Some(values) = pieces.iter().map(values_of).collect::<Option<Vec<Buffer>>>() {
+        let rows = pieces.iter().map(|piece| piece.len()).sum();
+        return refer(&schema, rows, values, &options);
+    }
+    let arrays: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    let column = compact(&concat(&arrays)?)?;
     let capacity = column.get_array_memory_size() + 4096;
-    let mut writer = FileWriter::try_new_with_options(Vec::with_capacity(capacity), &schema, options)?;
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![column])?;
+    let mut writer =
+        FileWriter::try_new_with_options(Vec::with_capacity(capacity), batch.schema_ref(), options)?;
     writer.write(&batch)?;
     writer.finish()?;
-    Ok(writer.into_inner()?)
+    Ok(writer.into_inner()?.into())
+}
+
+/// The values of vectors of a fixed width without nulls, and of nothing else.
+fn values_of(vectors: &ArrayRef) -> Option<Buffer> {
+    let (values, width) = if let Some(lists) = vectors.as_fixed_size_list_opt() {
+        let values = lists.values();
+        (values.to_data(), values.data_type().primitive_width()?)
+    } else {
+        let width = vectors.as_fixed_size_binary_opt()?.value_length();
+        (vectors.to_data(), usize::try_from(width).ok()?)
+    };
+    if vectors.null_count() > 0 || values.null_count() > 0 {
+        return None;
+    }
+    let buffer = values.buffers().first()?;
+    Some(buffer.slice_with_length(values.offset() * width, values.len() * width))
+}
+
+/// The file of `rows` vectors whose values are those of `pieces`, as [`FileWriter`] lays one out. Only what is around
+/// them is made here.
+fn refer(schema: &Schema, rows: usize, pieces: Vec<Buffer>, options: &IpcWriteOptions) -> Result<PutPayload> {
+    let length: usize = pieces.iter().map(Buffer::len).sum();
+    let mut head = MAGIC.to_vec();
+    pad(&mut head);
+    let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+        schema,
+        &mut DictionaryTracker::new(true),
+        options,
+    );
+    write_message(&mut head, message, options)?;
+    let start = head.len();
+    let message = EncodedData {
+        ipc_message: batch_message(schema, rows, length),
+        arrow_data: Vec::new(),
+    };
+    let (metadata_length, _) = write_message(&mut head, message, options)?;
+
+    let mut tail = vec![0; length.next_multiple_of(ALIGNMENT) - length];
+    let block = Block::new(
+        signed(start),
+        i32::try_from(metadata_length).unwrap_or(i32::MAX),
+        signed(length + tail.len()),
+    );
+    tail.extend(END_OF_STREAM);
+    let footer = footer(schema, block);
+    tail.extend_from_slice(&footer);
+    tail.extend(i32::try_from(footer.len()).unwrap_or(i32::MAX).to_le_bytes());
+    tail.extend(MAGIC);
+    let values = pieces.into_iter().map(shared);
+    Ok(std::iter::once(head.into())
+        .chain(values)
+        .chain([tail.into()])
+        .collect())
+}
+
+fn pad(out: &mut Vec<u8>) {
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+}
+
+fn signed(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// The metadata of a batch of `rows` vectors without nulls, whose values take `length` bytes.
+fn batch_message(schema: &Schema, rows: usize, length: usize) -> Vec<u8> {
+    let absent = ipc::Buffer::new(0, 0);
+    let values = ipc::Buffer::new(0, signed(length));
+    let node = |length: usize| FieldNode::new(signed(length), 0);
+    let (nodes, buffers) = if let DataType::FixedSizeList(_, dim) = schema.field(0).data_type() {
+        let elements = rows * usize::try_from(*dim).unwrap_or(0);
+        (vec![node(rows), node(elements)], vec![absent, absent, values])
+    } else {
+        (vec![node(rows)], vec![absent, values])
+    };
+    let mut builder = FlatBufferBuilder::new();
+    let nodes = builder.create_vector(&nodes);
+    let buffers = builder.create_vector(&buffers);
+    let mut batch = RecordBatchBuilder::new(&mut builder);
+    batch.add_length(signed(rows));
+    batch.add_nodes(nodes);
+    batch.add_buffers(buffers);
+    let batch = batch.finish().as_union_value();
+    let mut message = MessageBuilder::new(&mut builder);
+    message.add_version(MetadataVersion::V5);
+    message.add_header_type(MessageHeader::RecordBatch);
+    message.add_bodyLength(signed(length.next_multiple_of(ALIGNMENT)));
+    message.add_header(batch);
+    let message = message.finish();
+    builder.finish(message, None);
+    builder.finished_data().to_vec()
+}
+
+fn footer(schema: &Schema, block: Block) -> Vec<u8> {
+    let mut builder = FlatBufferBuilder::new();
+    let dictionaries = builder.create_vector::<Block>(&[]);
+    let batches = builder.create_vector(&[block]);
+    let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, schema);
+    let mut footer = FooterBuilder::new(&mut builder);
+    footer.add_version(MetadataVersion::V5);
+    footer.add_schema(schema);
+    footer.add_dictionaries(dictionaries);
+    footer.add_recordBatches(batches);
+    let footer = footer.finish();
+    builder.finish(footer, None);
+    builder.finished_data().to_vec()
 }
 
 /// A column that starts at its buffers' start: a slice of a larger batch must not drag the rest into the file.

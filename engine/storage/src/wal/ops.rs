@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes};
 use object_store::PutPayload;
 
 use super::files::{EncodedOps, FileOfOps};
-use crate::codec::Cursor;
+use crate::codec::{Cursor, shared};
 use crate::error::{Error, Result};
 
 const INSERT: u8 = 1;
@@ -171,15 +171,6 @@ pub(super) fn encode_list(ops: &[WalOp]) -> Result<PutPayload> {
 /// Buffers of so many bytes are chunks of their own; smaller ones are gathered.
 const OWN_CHUNK_BYTES: usize = 64 << 10;
 
-/// The values of an array, as the owner of [`Bytes`].
-struct Values(Buffer);
-
-impl AsRef<[u8]> for Values {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// A payload while it grows.
 #[derive(Default)]
 struct Chunks {
@@ -204,7 +195,7 @@ impl Chunks {
             return;
         }
         self.done.push(std::mem::take(&mut self.tail).into());
-        self.done.push(Bytes::from_owner(Values(buffer)));
+        self.done.push(shared(buffer));
     }
 
     fn finish(mut self) -> PutPayload {

@@ -114,8 +114,14 @@ async fn within_the_grace_period_only_flushed_wal_goes() {
 async fn a_segment_between_write_and_commit_stays_unless_it_is_abandoned() {
     let (_, mut engine, _) = compacted().await;
     let files = engine.writer.files();
-    let segment = files.write_segment(0, &batch(&[(50, 50)]), "id").await.unwrap();
-    let given_up = files.write_segment(0, &batch(&[(51, 51)]), "id").await.unwrap();
+    let segment = files
+        .write_segment(0, vec![batch(&[(50, 50)])], "id")
+        .await
+        .unwrap();
+    let given_up = files
+        .write_segment(0, vec![batch(&[(51, 51)])], "id")
+        .await
+        .unwrap();
     files.abandon(given_up.id);
     engine
         .writer

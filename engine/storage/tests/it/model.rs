@@ -279,7 +279,7 @@ impl Engine {
         let segment = if rows.is_empty() {
             None
         } else {
-            Some(files.write_segment(0, &batch(&rows), "id").await?)
+            Some(files.write_segment(0, vec![batch(&rows)], "id").await?)
         };
         let timestamp = self.timestamp;
         self.writer
@@ -324,7 +324,11 @@ impl Engine {
                 .filter(|(row, _)| !deleted.contains(*row as u32));
             rows.extend(live.map(|(_, row)| row));
         }
-        let merged = self.writer.files().write_segment(0, &batch(&rows), "id").await?;
+        let merged = self
+            .writer
+            .files()
+            .write_segment(0, vec![batch(&rows)], "id")
+            .await?;
         self.writer
             .commit(|manifest| {
                 manifest

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
-    Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array,
+    Float64Array, Int8Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt64Array,
 };
 use arrow::buffer::NullBuffer;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema};
 use elanus_storage::{
     CollectionStore, Error, Fault, FaultStore, KeyRange, OperationKind, SegmentMeta, TIMESTAMP_COLUMN,
@@ -139,9 +141,10 @@ fn names(columns: &[&str]) -> Vec<String> {
     columns.iter().map(|column| (*column).to_owned()).collect()
 }
 
-async fn assert_comes_back(writer: &CollectionStore, batch: &RecordBatch) -> SegmentMeta {
+async fn assert_comes_back(writer: &CollectionStore, pieces: &[RecordBatch]) -> SegmentMeta {
     let files = writer.files();
-    let segment = files.write_segment(9, batch, "id").await.unwrap();
+    let batch = &concat_batches(pieces[0].schema_ref(), pieces).unwrap();
+    let segment = files.write_segment(9, pieces.to_vec(), "id").await.unwrap();
     assert_eq!((segment.partition, segment.rows as usize), (9, batch.num_rows()));
     assert_eq!(segment.vector_fields, ["v", "w"]);
     assert_eq!(
@@ -170,9 +173,20 @@ async fn every_type_comes_back_from_memory_and_from_disk() {
     let root = open_root(dir.path().to_str().unwrap()).unwrap();
     for writer in [in_memory().await, writer(Arc::clone(&root.store)).await] {
         for rows in [1, 37] {
-            let segment = assert_comes_back(&writer, &everything(rows)).await;
-            assert_eq!((segment.min_ts, segment.max_ts), (1000, 999 + rows as u64));
-            assert_eq!(segment.key_range, Some(KeyRange::Int64(-5, rows as i64 - 6)));
+            let batch = everything(rows);
+            let first = rows.div_ceil(3);
+            for pieces in [
+                vec![batch.clone()],
+                vec![
+                    batch.slice(0, first),
+                    batch.slice(first, 0),
+                    batch.slice(first, rows - first),
+                ],
+            ] {
+                let segment = assert_comes_back(&writer, &pieces).await;
+                assert_eq!((segment.min_ts, segment.max_ts), (1000, 999 + rows as u64));
+                assert_eq!(segment.key_range, Some(KeyRange::Int64(-5, rows as i64 - 6)));
+            }
         }
     }
 }
@@ -181,7 +195,7 @@ async fn every_type_comes_back_from_memory_and_from_disk() {
 async fn a_slice_of_a_batch_is_written_without_the_rest() {
     let writer = in_memory().await;
     let whole = everything(1000);
-    let segment = assert_comes_back(&writer, &whole.slice(13, 20)).await;
+    let segment = assert_comes_back(&writer, &[whole.slice(13, 20)]).await;
     let vector_bytes = segment.files.last().unwrap().bytes;
     assert!(
         vector_bytes < 20 * 8 * 4 + 2000,
@@ -190,11 +204,59 @@ async fn a_slice_of_a_batch_is_written_without_the_rest() {
 }
 
 #[tokio::test]
+async fn any_arrow_reader_reads_the_vectors_which_start_at_a_cache_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = open_root(dir.path().to_str().unwrap()).unwrap();
+    let writer = writer(Arc::clone(&root.store)).await;
+    let files = writer.files();
+    let rows = 21;
+    let key: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
+    let moments: ArrayRef = Arc::new(UInt64Array::from_iter_values(1..=rows as u64));
+    let bits = FixedSizeBinaryArray::try_from_iter((0..rows).map(|row| [row as u8, 1, 2])).unwrap();
+    let columns: [(&str, ArrayRef); 4] = [
+        ("dense", Arc::new(vectors(rows, 5, |_| true))),
+        ("with nulls", Arc::new(vectors(rows, 5, |row| row != 9))),
+        ("bits", Arc::new(bits)),
+        ("one", Arc::new(vectors(rows, 1, |_| true))),
+    ];
+    for (name, column) in columns {
+        let field = Field::new(name, column.data_type().clone(), true)
+            .with_metadata([("of the".to_owned(), "field".to_owned())].into());
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new(TIMESTAMP_COLUMN, DataType::UInt64, false),
+            field.clone(),
+        ]));
+        let columns = vec![Arc::clone(&key), Arc::clone(&moments), Arc::clone(&column)];
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        let pieces = vec![batch.slice(0, 4), batch.slice(4, 1), batch.slice(5, rows - 5)];
+        let segment = files.write_segment(0, pieces, "id").await.unwrap();
+        let mapped = files.map_vectors(&segment, name).await.unwrap();
+        assert_eq!(&mapped, &column, "{name}");
+        let values = match mapped.as_fixed_size_list_opt() {
+            Some(list) => list.values().to_data(),
+            None => mapped.to_data(),
+        };
+        let address = values.buffers()[0].as_ptr();
+        assert_eq!(address.align_offset(64), 0, "{name}");
+
+        let path = format!("c/1/segments/{}/{}", segment.id, segment.files[1].name);
+        let file = std::fs::File::open(dir.path().join(&path)).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), segment.files[1].bytes, "{name}");
+        let mut reader = arrow::ipc::reader::FileReader::try_new(file, None).unwrap();
+        assert_eq!(reader.schema().field(0), &field);
+        let read = reader.next().unwrap().unwrap();
+        assert_eq!(read.column(0), &column, "{name}");
+        assert!(reader.next().is_none(), "{name}: one batch");
+    }
+}
+
+#[tokio::test]
 async fn chosen_rows_are_read_across_pages_and_row_groups() {
     let writer = in_memory().await;
     let batch = everything(70_000);
     let files = writer.files();
-    let segment = files.write_segment(0, &batch, "id").await.unwrap();
+    let segment = files.write_segment(0, vec![batch.clone()], "id").await.unwrap();
     for rows in [
         vec![],
         vec![0],
@@ -234,7 +296,7 @@ async fn vectors_on_disk_are_views_of_the_mapped_file() {
     let root = open_root(dir.path().to_str().unwrap()).unwrap();
     let writer = writer(Arc::clone(&root.store)).await;
     let files = writer.files();
-    let segment = files.write_segment(0, &everything(500), "id").await.unwrap();
+    let segment = files.write_segment(0, vec![everything(500)], "id").await.unwrap();
     let mapped = files.map_vectors(&segment, "w").await.unwrap();
     let values = mapped
         .as_fixed_size_list()
@@ -258,7 +320,7 @@ async fn the_parquet_file_has_page_index_bloom_filter_and_lz4() {
     let writer = writer(Arc::clone(&store) as Arc<dyn ObjectStore>).await;
     let segment = writer
         .files()
-        .write_segment(0, &everything(10_000), "id")
+        .write_segment(0, vec![everything(10_000)], "id")
         .await
         .unwrap();
     let path = Path::from(format!("c/1/segments/{}/data.parquet", segment.id));
@@ -293,7 +355,7 @@ async fn text_keys_have_a_range_and_bad_batches_are_refused() {
     let writer = in_memory().await;
     let files = writer.files();
     let batch = everything(5);
-    let segment = files.write_segment(0, &batch, "json").await.unwrap();
+    let segment = files.write_segment(0, vec![batch.clone()], "json").await.unwrap();
     let range = KeyRange::VarChar("{\"n\":0}".to_owned(), "{\"n\":4}".to_owned());
     assert_eq!(segment.key_range, Some(range));
     let no_timestamp = batch.project(&(0..10).collect::<Vec<_>>()).unwrap();
@@ -303,7 +365,18 @@ async fn text_keys_have_a_range_and_bad_batches_are_refused() {
         (batch.clone(), "nope", "nope"),
         (batch.clone(), "text", "without nulls"),
     ] {
-        let error = files.write_segment(0, &bad, key).await.unwrap_err();
+        let error = files.write_segment(0, vec![bad.clone()], key).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Invalid(text) if text.contains(names)),
+            "{error}"
+        );
+    }
+    let of_another_schema = batch.project(&(1..11).collect::<Vec<_>>()).unwrap();
+    for (bad, names) in [
+        (vec![], "0 rows"),
+        (vec![batch.clone(), of_another_schema], "columns"),
+    ] {
+        let error = files.write_segment(0, bad, "id").await.unwrap_err();
         assert!(
             matches!(&error, Error::Invalid(text) if text.contains(names)),
             "{error}"
@@ -330,7 +403,7 @@ async fn field_names_of_any_kind_make_valid_paths() {
         fields[1] = fields[1].clone().with_name(name);
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec()).unwrap();
         let files = writer.files();
-        let segment = files.write_segment(0, &batch, "id").await.unwrap();
+        let segment = files.write_segment(0, vec![batch.clone()], "id").await.unwrap();
         assert_eq!(
             files.map_vectors(&segment, name).await.unwrap().len(),
             2,
@@ -380,7 +453,11 @@ async fn vector_fields_of_the_longest_names_have_files_of_their_own() {
         })
         .collect::<Vec<_>>();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(renamed)), batch.columns().to_vec()).unwrap();
-    let segment = writer.files().write_segment(1, &batch, "id").await.unwrap();
+    let segment = writer
+        .files()
+        .write_segment(1, vec![batch.clone()], "id")
+        .await
+        .unwrap();
     for name in [&one, &two] {
         let column = writer.files().map_vectors(&segment, name).await.unwrap();
         assert_eq!(Some(&column), batch.column_by_name(name));
@@ -400,7 +477,7 @@ async fn a_segment_that_could_not_be_written_leaves_no_files() {
         faults.inject_next(OperationKind::Put, "w.vec.arrow", fault);
         writer
             .files()
-            .write_segment(1, &everything(10), "id")
+            .write_segment(1, vec![everything(10)], "id")
             .await
             .unwrap_err();
         let listed: Vec<_> = faults
