@@ -2,15 +2,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use elanus_trees::{Forest, ModelError};
 use proptest::prelude::*;
 use serde_json::Value;
 
 fn file(name: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models");
-    std::fs::read(folder.join(name)).unwrap()
+    // Tests run in the folder of their package.
+    std::fs::read(Path::new("tests/models").join(name)).unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f32> {
