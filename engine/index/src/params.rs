@@ -189,12 +189,7 @@ pub enum BuildParams {
 impl BuildParams {
     /// About how many of `rows` vectors a search compares a query with, see [`crate::AnyIndex::comparisons`].
     pub(crate) fn comparisons(&self, rows: usize, k: usize, search: &SearchParams, allowed: usize) -> usize {
-        // Fewer rows than that may lie far from the query: then lists and walks give way to a scan of the allowed ones.
-        let few = allowed < rows - rows / 8;
         let filtered = allowed < rows;
-        if k >= allowed || !search.within.is_open() {
-            return rows;
-        }
         let of_lists = |nlist: u32, code: f64, tables: usize| {
             let lists = (nlist as usize).max(1);
             let scanned = rows.saturating_mul(search.nprobe_for(lists, filtered)) / lists;
@@ -205,15 +200,10 @@ impl BuildParams {
                 reason = "a row more or less is none"
             )]
             let codes = (scanned.max(k) as f64 * code) as usize;
-            lists + tables + codes + RESCORED.saturating_mul(k)
+            let rescored = RESCORED.saturating_mul(k);
+            (lists + tables).saturating_add(codes).saturating_add(rescored)
         };
         let compared = match self {
-            Self::GpuBruteForce
-            | Self::GpuIvfFlat { .. }
-            | Self::GpuIvfPq(_)
-            | Self::GpuCagra(_)
-            | Self::Disk(_) => return usize::MAX,
-            Self::Flat | Self::Sparse(_) | Self::MinHash(_) => rows,
             Self::IvfFlat { nlist } => of_lists(*nlist, 1.0, 0),
             Self::IvfCoded(params) => match params.code {
                 Code::Product { nbits, .. } if nbits > 8 => of_lists(params.nlist, 4.0, 1 << nbits),
@@ -223,7 +213,18 @@ impl BuildParams {
                 }
             },
             Self::Hnsw { .. } | Self::HnswCoded(_) => search.ef_for(k, filtered).saturating_mul(32),
+            Self::Flat | Self::Sparse(_) | Self::MinHash(_) => rows,
+            Self::GpuBruteForce
+            | Self::GpuIvfFlat { .. }
+            | Self::GpuIvfPq(_)
+            | Self::GpuCagra(_)
+            | Self::Disk(_) => return usize::MAX,
         };
+        if k >= allowed || !search.within.is_open() {
+            return allowed.min(rows);
+        }
+        // Fewer rows than that may lie far from the query: then lists and walks give way to a scan of the allowed ones.
+        let few = allowed < rows - rows / 8;
         compared.max(if few { allowed } else { 0 }).min(rows)
     }
 
@@ -568,6 +569,12 @@ mod tests {
         assert_eq!(BuildParams::Flat.comparisons(7, 1, &defaults, 7), 7);
         let on_disk = BuildParams::parse("DISKANN", &map(&[])).unwrap();
         assert_eq!(found(&on_disk, 10, &defaults, all), usize::MAX);
+        assert_eq!(found(&on_disk, 10, &range, all), usize::MAX);
+        assert_eq!(
+            found(&sq8, 10, &probing("4"), 7),
+            7,
+            "all of the allowed rows are found"
+        );
     }
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
