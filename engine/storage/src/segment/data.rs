@@ -109,7 +109,7 @@ pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> 
     for field in schema.fields() {
         let column = ColumnPath::new(vec![field.name().clone()]);
         if field.name() == primary_key || field.name() == TIMESTAMP_COLUMN {
-            // No two are equal.
+            // No two timestamps are equal, and hardly any two keys.
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
         }
         if field.name() == primary_key || is_text(field) {
