@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::Array;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
@@ -67,8 +67,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The column that stands for the values when a condition is evaluated on them.
-const VALUE: &str = "value";
+/// The column that stands for the values when a condition is evaluated on them: no column of a table has such a name.
+const VALUE: &str = "\0value";
 
 impl<'a> Lowerer<'a> {
     fn lower(&self, expr: &Expr) -> IndexFilter {
@@ -316,7 +316,7 @@ impl<'a> Lowerer<'a> {
         if expr.is_volatile() || subject.data_type.is_floating() {
             return None;
         }
-        let value = Expr::Column(VALUE.into());
+        let value = Expr::Column(Column::new_unqualified(VALUE));
         let on_value = expr.clone().transform(|found| {
             Ok(if found == part {
                 Transformed::yes(value.clone())
@@ -324,15 +324,19 @@ impl<'a> Lowerer<'a> {
                 Transformed::no(found)
             })
         });
+        let on_value = on_value.ok()?.data;
+        // Another column has no values here.
+        if on_value.column_refs().iter().any(|column| column.name != VALUE) {
+            return None;
+        }
         let schema = Arc::new(Schema::new(vec![Field::new(
             VALUE,
             subject.data_type.clone(),
             true,
         )]));
         let df_schema = DFSchema::try_from(Arc::clone(&schema)).ok()?;
-        // Of a second column the schema has nothing, which is an error.
         let condition = ValueCondition {
-            expr: (self.physical)(&on_value.ok()?.data, &df_schema).ok()?,
+            expr: (self.physical)(&on_value, &df_schema).ok()?,
             schema,
             pieces,
         };

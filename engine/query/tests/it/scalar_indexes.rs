@@ -8,7 +8,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::random_filters::{compare, create, row, runner};
-use crate::support::{engine_with, sql, text};
+use crate::support::{engine_with, ints, sql, text};
 
 const TABLES: [&str; 2] = ["indexed", "plain"];
 
@@ -34,6 +34,39 @@ async fn seal(engine: &Engine) {
         let collection = engine.collections().collection(DEFAULT_DATABASE, table).unwrap();
         collection.flush().await.unwrap();
         collection.settle().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_called_value_is_compared_row_by_row() {
+    let engine = engine_with(Arc::new(InMemory::new()), EngineOptions::default()).await;
+    sql(
+        &engine,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, price BIGINT, value BIGINT, v VECTOR(2) NOT NULL)",
+    )
+    .await;
+    sql(&engine, "CREATE INDEX on_price ON t USING inverted (price)").await;
+    let rows: Vec<String> = (0..60)
+        .map(|id| format!("({id}, {}, {}, '[0, 1]')", id % 4, id % 3))
+        .collect();
+    sql(&engine, &format!("INSERT INTO t VALUES {}", rows.join(", "))).await;
+    let collection = engine.collections().collection(DEFAULT_DATABASE, "t").unwrap();
+    collection.flush().await.unwrap();
+    collection.settle().await.unwrap();
+    let holds: [(&str, fn(i64, i64) -> bool); 4] = [
+        ("price > value", |price, value| price > value),
+        ("price <= value", |price, value| price <= value),
+        ("price = value", |price, value| price == value),
+        ("price % 2 = value", |price, value| price % 2 == value),
+    ];
+    for (condition, holds) in holds {
+        let found = sql(
+            &engine,
+            &format!("SELECT id FROM t WHERE {condition} ORDER BY id"),
+        )
+        .await;
+        let expected: Vec<i64> = (0..60).filter(|id| holds(id % 4, id % 3)).collect();
+        assert_eq!(ints(&found.batches), expected, "{condition}");
     }
 }
 
