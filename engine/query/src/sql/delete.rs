@@ -1,25 +1,24 @@
 //! `DELETE`: what the planner below would overlook.
 //!
 //! ```text
-//!   DELETE FROM t AS x WHERE x.a = 1    -> DELETE FROM t WHERE id IN (SELECT id FROM t AS x WHERE x.a = 1)
+//!   DELETE FROM t AS x WHERE x.a = 1    -> DELETE FROM t WHERE t.a = 1
 //! ```
 
-use sqlparser::ast::{Delete, FromTable, Ident, ObjectName, TableFactor, TableWithJoins};
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
+use std::ops::ControlFlow;
 
+use sqlparser::ast::{
+    Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+};
+
+use super::create_table::normalized;
 use crate::error::{QueryError, Result};
 
-/// Refuses the clauses that a collection cannot honour, and moves the condition of an aliased table
-/// into a subquery. `primary_key` gives the key's name, `None` when there is no such table (which the
-/// planner will say).
+/// Refuses the clauses that a collection cannot honour, and gives the columns of an aliased table its own name. `check` says
+/// whether the table may be written.
 ///
 /// # Errors
-/// [`QueryError::Unsupported`] naming the clause, and what `primary_key` says.
-pub(super) fn prepare(
-    mut delete: Delete,
-    primary_key: impl FnOnce(&ObjectName) -> Result<Option<String>>,
-) -> Result<Delete> {
+/// [`QueryError::Unsupported`] naming the clause, and what `check` says.
+pub(super) fn prepare(mut delete: Delete, check: impl FnOnce(&ObjectName) -> Result<()>) -> Result<Delete> {
     let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &mut delete.from;
     let [
         TableWithJoins {
@@ -48,18 +47,78 @@ pub(super) fn prepare(
             "names of columns in the alias of a DELETE".into(),
         ));
     }
-    let key = primary_key(name)?;
-    if let (Some(alias), Some(key), Some(condition)) = (named, key, &delete.selection) {
-        let key = Ident::with_quote('"', key);
-        let text = format!(
-            "{key} IN (SELECT {key} FROM {name} AS {} WHERE {condition})",
-            alias.name
-        );
-        let condition = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(&text)
-            .and_then(|mut parser| parser.parse_expr());
-        delete.selection =
-            Some(condition.map_err(|e| QueryError::Internal(format!("DELETE with an alias: {e}")))?);
+    check(name)?;
+    let table = name.0.last().and_then(|part| part.as_ident());
+    if let (Some(alias), Some(table), Some(condition)) = (named, table, &mut delete.selection) {
+        let mut of_table = OfTable {
+            alias: normalized(&alias.name),
+            table,
+            depth: 0,
+            is_used_within: false,
+            is_hidden_within: false,
+        };
+        let _: ControlFlow<()> = condition.visit(&mut of_table);
+        if of_table.is_used_within && of_table.is_hidden_within {
+            return Err(QueryError::Unsupported(format!(
+                "DELETE FROM {name} AS {alias} with a subquery that reads {name} as well and compares it with {alias}: \
+                 give the one in the subquery another alias",
+                alias = alias.name,
+            )));
+        }
     }
     Ok(delete)
+}
+
+/// Columns of an alias become those of the table.
+struct OfTable<'a> {
+    alias: String,
+    table: &'a Ident,
+    /// Subqueries around what is visited.
+    depth: usize,
+    /// A column of the alias in a subquery.
+    is_used_within: bool,
+    /// A table in a subquery whose columns are called as those of the table, or of its alias.
+    is_hidden_within: bool,
+}
+
+impl VisitorMut for OfTable<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let called = match factor {
+            TableFactor::Table {
+                alias: Some(alias), ..
+            }
+            | TableFactor::Derived {
+                alias: Some(alias), ..
+            } => Some(&alias.name),
+            TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()),
+            _ => None,
+        };
+        let called = called.map(normalized);
+        self.is_hidden_within |=
+            called.is_some_and(|called| called == self.alias || called == normalized(self.table));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [first, _, ..] = parts.as_mut_slice()
+            && normalized(first) == self.alias
+        {
+            first.clone_from(self.table);
+            self.is_used_within |= self.depth > 0;
+        }
+        ControlFlow::Continue(())
+    }
 }

@@ -780,13 +780,7 @@ impl<'a> Router<'a> {
     }
 
     fn delete(&self, delete: Delete) -> Result<Delete> {
-        delete::prepare(delete, |name| {
-            let (database, table) = self.written_table(name)?;
-            match self.collections.collection(&database, &table) {
-                Ok(collection) => Ok(Some(collection.schema().primary_key()?.name.clone())),
-                Err(_) => Ok(None),
-            }
-        })
+        delete::prepare(delete, |name| self.written_table(name).map(drop))
     }
 
     fn insert(&self, mut insert: Insert) -> Result<Insert> {
