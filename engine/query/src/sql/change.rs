@@ -16,7 +16,7 @@ use std::sync::Arc;
 use elanus_collection::{CollectionSchema, Field};
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, Merge, MergeAction, ObjectName,
-    ObjectNamePart, OnConflictAction, OnInsert, SetExpr, Statement as SqlStatement, TableFactor,
+    ObjectNamePart, OnConflictAction, OnInsert, Query, SetExpr, Statement as SqlStatement, TableFactor,
     TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
@@ -24,6 +24,7 @@ use sqlparser::parser::Parser;
 
 use super::create_table::normalized;
 use super::insert::{cast_to_vector, is_placeholder};
+use super::precedence;
 use super::types::vector_sql;
 use crate::error::{QueryError, Result, did_you_mean};
 use crate::plan::change_rows::NewKeys;
@@ -88,6 +89,11 @@ fn statement(text: &str) -> Result<SqlStatement> {
     Parser::new(&PostgreSqlDialect {})
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_statement())
+        .map(|mut statement| {
+            // What was regrouped is so no more, once it was written out.
+            precedence::regroup(&mut statement);
+            statement
+        })
         .map_err(|e| QueryError::Internal(format!("a change of rows as a MERGE: {e}")))
 }
 
@@ -233,6 +239,7 @@ pub(super) fn merge_of(insert: Insert, schema: &CollectionSchema) -> Result<(Sql
             let mut of_target = OfTarget {
                 schema,
                 target: &target,
+                depth: 0,
             };
             if let Some(condition) = &mut update.selection {
                 let _: ControlFlow<()> = condition.visit(&mut of_target);
@@ -273,17 +280,26 @@ fn quoted(name: &str) -> String {
 struct OfTarget<'a> {
     schema: &'a CollectionSchema,
     target: &'a str,
+    /// Subqueries around what is visited.
+    depth: usize,
 }
 
 impl VisitorMut for OfTarget<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
-                return ControlFlow::Break(());
-            }
-            Expr::Identifier(ident) if self.schema.field(&normalized(ident)).is_some() => {
+            Expr::Identifier(ident) if self.depth == 0 && self.schema.field(&normalized(ident)).is_some() => {
                 let name = quoted(&normalized(ident));
                 let parsed = Parser::new(&PostgreSqlDialect {})
                     .try_with_sql(&format!("{}.{name}", self.target))

@@ -7,18 +7,21 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use sqlparser::ast::{BinaryOperator, Expr, Ident, VisitMut, VisitorMut};
+use sqlparser::ast::{self, BinaryOperator, Expr, Ident, VisitMut, VisitorMut};
 
 /// Regroups what was read in the wrong order.
 pub(super) fn rewrite(statement: &mut Statement) {
     match statement {
-        Statement::Statement(inner) => {
-            // The visitor never breaks off.
-            let ControlFlow::Continue(()) = inner.visit(&mut Cosines);
-        }
+        Statement::Statement(inner) => regroup(inner),
         Statement::Explain(explain) => rewrite(&mut explain.statement),
         Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
     }
+}
+
+/// [`rewrite`] of what the parser below gives.
+pub(super) fn regroup(statement: &mut ast::Statement) {
+    // The visitor never breaks off.
+    let ControlFlow::Continue(()) = statement.visit(&mut Cosines);
 }
 
 struct Cosines;
