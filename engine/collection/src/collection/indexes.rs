@@ -105,6 +105,13 @@ impl Collection {
         casts.collect()
     }
 
+    /// The ids of all indexes that were asked for. None is given twice, so these tell whether the indexes are still the same.
+    pub fn index_ids(&self) -> Vec<i64> {
+        let state = self.shared.state.load();
+        let asked_for = state.indexes.iter().filter(|def| !def.implied);
+        asked_for.map(|def| def.id).collect()
+    }
+
     /// All indexes that were asked for, and how far they are.
     pub fn indexes(&self) -> Vec<IndexInfo> {
         let state = self.shared.state.load();

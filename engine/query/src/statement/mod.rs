@@ -162,6 +162,8 @@ struct Table {
     name: String,
     /// Each schema that a collection has is another value: this one tells collection and schema.
     schema: Arc<CollectionSchema>,
+    /// The indexes that it has, whose metrics and casts are in the plan.
+    indexes: Vec<i64>,
 }
 
 /// What statements run with.
@@ -397,6 +399,7 @@ impl Form {
                 .collection(&table.database, &table.name)
                 .map_or(true, |collection| {
                     !Arc::ptr_eq(collection.schema(), &table.schema)
+                        || collection.index_ids() != table.indexes
                 })
         };
         !planned.lasting
@@ -627,10 +630,12 @@ fn tables_of(plan: &LogicalPlan, default_database: &str) -> Result<(Vec<Table>, 
         let table = provider.and_then(|source| source.table_provider.downcast_ref::<CollectionTable>());
         if let Some(table) = table {
             let name = name.clone().resolve(CATALOG, default_database);
+            let collection = table.collection();
             tables.push(Table {
                 database: name.schema.to_string(),
                 name: name.table.to_string(),
-                schema: Arc::clone(table.collection().schema()),
+                schema: Arc::clone(collection.schema()),
+                indexes: collection.index_ids(),
             });
         } else {
             lasting = false;

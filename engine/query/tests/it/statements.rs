@@ -440,3 +440,22 @@ async fn running_statements_are_listed_until_they_end() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn the_metric_of_a_prepared_search_is_that_of_the_index_there_is() {
+    let engine = engine().await;
+    sql(
+        &engine,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, v VECTOR(2) NOT NULL)",
+    )
+    .await;
+    sql(&engine, "INSERT INTO t VALUES (1, '[1, 0]'), (2, '[10, 1]')").await;
+    sql(&engine, "CREATE INDEX on_v ON t USING hnsw (v vector_l2_ops)").await;
+    let session = engine.session(DEFAULT_DATABASE).unwrap();
+    let run = async |text: &str| engine.sql_in(&session, text).await.unwrap().batches;
+    run("PREPARE near AS SELECT id FROM vector_search(t, '[9, 0]', 1)").await;
+    assert_eq!(ints(&run("EXECUTE near").await), [2]);
+    run("DROP INDEX on_v").await;
+    run("CREATE INDEX on_v ON t USING hnsw (v vector_cosine_ops)").await;
+    assert_eq!(ints(&run("EXECUTE near").await), [1]);
+}
