@@ -10,7 +10,7 @@
 //! unused for longest when there are [`MOST`]; an iterator that comes back later is told so, and never reads other rows.
 //!
 //! Clients also send the time of their last write as `guarantee_timestamp`. So that it can be told from a session, the
-//! counter of a session's timestamp (its lower 18 bits) is one that no write reaches: above [`FIRST_COUNTER`].
+//! counter of a session's timestamp (its lower 18 bits) is one that hardly a write reaches: above [`FIRST_COUNTER`].
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -145,11 +145,12 @@ impl Pins {
         pin
     }
 
-    /// The pin that a `guarantee_timestamp` names; `None` when it names none.
+    /// The pin that a `guarantee_timestamp` names; `None` when it names none. The time of a write of some 260,000 rows may look
+    /// like a session, which only matters to an `iterator`.
     ///
     /// # Errors
     /// It names one that is not kept any more.
-    pub fn of(&self, collection: &Collection, timestamp: u64) -> Result<Option<Arc<Pin>>> {
+    pub fn of(&self, collection: &Collection, timestamp: u64, iterator: bool) -> Result<Option<Arc<Pin>>> {
         if timestamp & COUNTER < FIRST_COUNTER {
             return Ok(None);
         }
@@ -158,6 +159,7 @@ impl Pins {
                 *used = Instant::now();
                 Ok(Some(Arc::clone(pin)))
             }
+            None if !iterator => Ok(None),
             None => Err(Error::invalid(format!(
                 "the snapshot of iterator session {timestamp} is not kept any more: it was unused for {} minutes, or the server was started anew; start a new iterator",
                 IDLE.as_secs() / 60

@@ -153,6 +153,23 @@ def test_without_an_order_buckets_come_as_they_are_found(client, name, items):
     assert all(bucket.count == 1 and not bucket.hits and not bucket.sub_groups for bucket in buckets)
 
 
+def test_scores_are_rounded_when_they_are_written_and_not_before(client, make, name):
+    make(id="INT64", v=2, x="INT64", y="INT64", metric="IP")
+    rows = [(1, 0.9, 1), (2, 0.6, 1), (3, 0.8, 2), (5, 0.7, 3), (4, 0.7, 4)]
+    client.insert(name, [{"id": i, "v": [score, 0.0], "x": 1, "y": y} for i, score, y in rows])
+    within = SearchAggregation(["y"], size=4, metrics={"best": {"max": "_score"}})
+    aggregation = SearchAggregation(["x"], size=1, top_hits=TopHits(5), sub_aggregation=within)
+    found = client.search(
+        name, [[1.0, 0.0]], anns_field="v", search_aggregation=aggregation, search_params={"params": {}}, round_decimal=0
+    )
+    [bucket] = found.agg_buckets[0]
+    hits = [(hit.pk, hit.score) for hit in bucket.hits]
+    assert hits == [(pk, 1.0) for pk, _ in hits]
+    scores = {i: score for i, score, _ in rows}
+    assert [pk for pk, _ in hits] == sorted((pk for pk, _ in hits), key=lambda pk: (-scores[pk], pk))
+    assert [part.metrics["best"] for part in bucket.sub_groups] == pytest.approx([0.9, 0.8, 0.7, 0.7])
+
+
 @pytest.mark.parametrize(
     "aggregation, given, error",
     [

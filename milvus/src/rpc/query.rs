@@ -30,7 +30,10 @@ pub(crate) async fn query(
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::query(request.query_params)?;
-    let pin = match door.pins().of(&collection, request.guarantee_timestamp)? {
+    let pin = match door
+        .pins()
+        .of(&collection, request.guarantee_timestamp, params.iterator)?
+    {
         None if params.iterator => Some(door.pins().pin(&collection, door.timestamp())),
         pin => pin,
     };

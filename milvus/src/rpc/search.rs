@@ -43,10 +43,12 @@ pub(crate) async fn search(
     refuse_namespace(request.namespace.as_deref())?;
     let collection = door.collection(context, &request.db_name, &request.collection_name)?;
     let params = params::search(std::mem::take(&mut request.search_params))?;
-    let pin = match door.pins().of(&collection, request.guarantee_timestamp)? {
-        None if params.iterator || params.page.is_some() => {
-            Some(door.pins().pin(&collection, door.timestamp()))
-        }
+    let iterator = params.iterator || params.page.is_some();
+    let pin = match door
+        .pins()
+        .of(&collection, request.guarantee_timestamp, iterator)?
+    {
+        None if iterator => Some(door.pins().pin(&collection, door.timestamp())),
         pin => pin,
     };
     let collection = pin.as_ref().map_or(collection, |pin| Arc::clone(&pin.collection));
@@ -155,7 +157,7 @@ pub(crate) async fn search(
     answer.expect(door, &collection, || matching(&read)).await?;
     let found = door.engine().search(read).await?;
     if let Some(facets) = facets {
-        let scores = scores(&found.rows, round_decimal)?;
+        let scores = (exact_scores(&found.rows)?, scores(&found.rows, round_decimal)?);
         let (buckets, counts) =
             facets.buckets(collection.schema(), &found, scores, &output, instants.zone)?;
         let results = SearchResultData {

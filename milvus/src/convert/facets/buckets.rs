@@ -23,6 +23,8 @@ struct Rows<'a> {
     schema: &'a CollectionSchema,
     rows: &'a RecordBatch,
     scores: Vec<f32>,
+    /// The scores as they are written out.
+    written: Vec<f32>,
     keys: Keys,
     output: &'a Output,
     zone: Tz,
@@ -36,7 +38,8 @@ struct Bucket {
 }
 
 impl Facets {
-    /// The buckets of all queries behind one another, and how many each query has.
+    /// The buckets of all queries behind one another, and how many each query has. By exact scores; beside them those that are
+    /// written out.
     ///
     /// # Errors
     /// An internal one, when the rows lack a column that was asked for.
@@ -44,7 +47,7 @@ impl Facets {
         &self,
         schema: &CollectionSchema,
         found: &SearchResponse,
-        scores: Vec<f32>,
+        (scores, written): (Vec<f32>, Vec<f32>),
         output: &Output,
         zone: Tz,
     ) -> Result<(Vec<AggBucket>, Vec<i64>)> {
@@ -53,6 +56,7 @@ impl Facets {
             rows: &found.rows,
             keys: results::keys(schema, &found.rows)?,
             scores,
+            written,
             output,
             zone,
         };
@@ -63,7 +67,8 @@ impl Facets {
             from += count;
             of_query.sort_by(|one, other| {
                 let order = rows.score(*one).total_cmp(&rows.score(*other));
-                if larger_is_better { order.reverse() } else { order }
+                let order = if larger_is_better { order.reverse() } else { order };
+                order.then_with(|| rows.by_key(*one, *other))
             });
             let buckets = rows.level(&self.levels, &of_query)?;
             counts.push(i64::try_from(buckets.len()).unwrap_or(i64::MAX));
@@ -207,7 +212,7 @@ impl Rows<'_> {
             Keys::VarChar(keys) => keys.get(row).map(|key| agg_hit::Pk::StrPk(key.clone())),
         };
         Ok(AggHit {
-            score: self.score(row),
+            score: self.written.get(row).copied().unwrap_or(f32::NAN),
             fields,
             pk,
         })
@@ -218,6 +223,13 @@ impl Rows<'_> {
             Source::Row => Ok(Cell::Bool(true)),
             Source::Score => Ok(Cell::Float(self.score(row))),
             Source::Field(name) => Cell::of(self.column(name)?, row).ok_or_else(broken),
+        }
+    }
+
+    fn by_key(&self, one: usize, other: usize) -> Ordering {
+        match &self.keys {
+            Keys::Int64(keys) => keys.get(one).cmp(&keys.get(other)),
+            Keys::VarChar(keys) => keys.get(one).cmp(&keys.get(other)),
         }
     }
 
