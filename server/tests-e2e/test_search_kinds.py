@@ -467,6 +467,27 @@ def test_rows_of_one_distance_are_neither_lost_nor_repeated(make, client, name):
     while page := iterator.next():
         found += [hit["id"] for hit in page]
     assert found == [row for row in range(50) if row % 3 == 0]
+    client.delete(name, filter="id >= 0")
+    client.insert(name, [{"id": i, "v": [float(i % 3), 0.0]} for i in range(49, -1, -1)])
+    for size in (1, 7, 20):
+        iterator = client.search_iterator(name, [[0.0, 0.0]], batch_size=size)
+        found = []
+        while page := iterator.next():
+            found += [hit["id"] for hit in page]
+        pages = [client.search(name, [[0.0, 0.0]], limit=size, offset=offset)[0] for offset in range(0, 50, size)]
+        for rows in (found, [hit["id"] for page in pages for hit in page]):
+            assert [row % 3 for row in rows] == sorted(row % 3 for row in rows)
+            assert sorted(rows) == list(range(50)), "keys that do not ascend as they are stored"
+
+
+def test_the_time_of_a_large_insert_is_no_iterator(make, client, name):
+    make(id="INT64", v=2, metric="L2")
+    rows = 260_000
+    client.insert(name, [{"id": i, "v": [1.0, 0.0]} for i in range(rows)])
+    # What is read has to be as new as the client's last write.
+    assert len(client.search(name, [[1.0, 0.0]], limit=3, consistency_level="Session")[0]) == 3
+    counted = client.query(name, output_fields=["count(*)"], consistency_level="Session")
+    assert counted[0]["count(*)"] == rows
 
 
 def test_a_query_iterator_goes_through_the_rows_that_were_there(make, client, name, data, tmp_path):

@@ -24,7 +24,7 @@ use crate::fusion::ScoreMode;
 use crate::query_vectors::QueryVectors;
 use crate::request::GroupKey;
 use crate::resources::Resources;
-use crate::search::{Hit, SearchSpec, Target, Totals, cost, findable, order_equals, search_targets};
+use crate::search::{Hit, SearchSpec, Target, Totals, cost, findable, search_targets};
 use crate::value_path::columns_of;
 
 /// Rows looked at in the first round, for each row that the answer may have.
@@ -64,8 +64,6 @@ pub(crate) fn best_first(groups: Vec<Groups>) -> Vec<Vec<Hit>> {
 pub(crate) struct GroupedSearch<'a> {
     /// What is searched.
     pub snapshot: &'a Snapshot,
-    /// Name of the primary key, which decides between equal distances.
-    pub primary_key: &'a str,
     /// The units with the rows that may be found.
     pub targets: Vec<Target>,
     /// The search; its `k` is not looked at.
@@ -97,9 +95,8 @@ impl GroupedSearch<'_> {
             for part in open.chunks((MAX_HITS / width).max(1)) {
                 let (found, its_totals) = search_some(&targets, &spec, self.queries, part, resources).await?;
                 totals = totals.merge(its_totals);
-                for (query, mut hits) in part.iter().zip(found) {
+                for (query, hits) in part.iter().zip(found) {
                     let everything = hits.len() < width || width >= allowed;
-                    order_equals(&self.snapshot.units, self.primary_key, &mut hits).await?;
                     let met = self.group.of_hits(&self.snapshot.units, &hits).await?;
                     if !everything && !self.group.is_complete(&met) {
                         unfinished.push(*query);
@@ -181,6 +178,7 @@ impl GroupSpec {
         groups.len() >= self.groups && (!self.fill || full())
     }
 }
+
 /// Groups by their score, best first: out of the scores of the rows that they have.
 pub(crate) fn best_groups(mut groups: Vec<Vec<Hit>>, mode: ScoreMode) -> Vec<Vec<Hit>> {
     // Turned round where less is better: the best row counts as the largest.

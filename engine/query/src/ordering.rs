@@ -10,7 +10,8 @@ use elanus_collection::{CollectionSchema, DataType, Unit};
 
 use crate::compute::{Compute, Wanted};
 use crate::error::{QueryError, Result, did_you_mean, external};
-use crate::search::Hit;
+use crate::grouping::Groups;
+use crate::search::{Hit, order_equals, order_equals_of_each};
 use crate::value_path::{ValuePath, columns_of};
 
 /// Elementary steps that a value to be sorted is reckoned at.
@@ -73,13 +74,38 @@ impl OrderBy {
     }
 }
 
+/// Groups in which hits of equal distance are in primary key order, as are groups whose first hits are equally far.
+pub(crate) async fn order_equal_groups(
+    units: &[Arc<Unit>],
+    primary_key: &str,
+    mut groups: Groups,
+) -> Result<Groups, DataFusionError> {
+    order_equals_of_each(units, primary_key, &mut groups).await?;
+    let mut firsts: Vec<Hit> = groups.iter().filter_map(|group| group.first().copied()).collect();
+    order_equals(units, primary_key, &mut firsts).await?;
+    Ok(by_firsts(groups, &firsts))
+}
+
+/// Groups in the order of their first hits.
+fn by_firsts(groups: Groups, firsts: &[Hit]) -> Groups {
+    let address = |hit: &Hit| (hit.unit, hit.row, hit.element);
+    let mut by_first: HashMap<_, Vec<Hit>> = HashMap::with_capacity(groups.len());
+    for group in groups {
+        if let Some(first) = group.first() {
+            by_first.insert(address(first), group);
+        }
+    }
+    let group_of = |first: &Hit| by_first.remove(&address(first));
+    firsts.iter().filter_map(group_of).collect()
+}
+
 /// Groups of hits in the order of columns of the first hit of each; what these do not tell apart keeps its order.
 pub(crate) async fn order_groups(
     units: &[Arc<Unit>],
     order: &[SortKey],
-    groups: Vec<Vec<Hit>>,
+    groups: Groups,
     compute: &Compute,
-) -> Result<Vec<Vec<Hit>>, DataFusionError> {
+) -> Result<Groups, DataFusionError> {
     if order.is_empty() {
         return Ok(groups);
     }
@@ -92,14 +118,7 @@ pub(crate) async fn order_groups(
         compute,
     )
     .await?;
-    let mut by_first: HashMap<(u32, u32, Option<u32>), Vec<Hit>> = HashMap::with_capacity(groups.len());
-    for group in groups {
-        if let Some(first) = first(&group) {
-            by_first.insert((first.unit, first.row, first.element), group);
-        }
-    }
-    let group_of = |first: &Hit| by_first.remove(&(first.unit, first.row, first.element));
-    Ok(firsts.iter().filter_map(group_of).collect())
+    Ok(by_firsts(groups, &firsts))
 }
 
 /// The first `limit` of `hits` in the order of columns; what these do not tell apart keeps its order.

@@ -10,7 +10,6 @@ mod ties;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
@@ -477,13 +476,32 @@ pub(crate) async fn order_equals(
     primary_key: &str,
     hits: &mut [Hit],
 ) -> Result<(), DataFusionError> {
-    let runs = equal_runs(hits);
-    let tied: Vec<Hit> = runs
-        .iter()
-        .filter_map(|run| hits.get(run.clone()))
-        .flatten()
-        .copied()
-        .collect();
+    order_runs(units, primary_key, equal_runs(hits).collect()).await
+}
+
+/// [`order_equals`] in each of these lists; the keys of all are read together.
+pub(crate) async fn order_equals_of_each(
+    units: &[Arc<Unit>],
+    primary_key: &str,
+    lists: &mut [Vec<Hit>],
+) -> Result<(), DataFusionError> {
+    let runs = lists.iter_mut().flat_map(|hits| equal_runs(hits));
+    order_runs(units, primary_key, runs.collect()).await
+}
+
+/// Where several hits of equal distance follow each other.
+fn equal_runs(hits: &mut [Hit]) -> impl Iterator<Item = &mut [Hit]> {
+    let runs = hits.chunk_by_mut(|a, b| a.by_distance(b) == Ordering::Equal);
+    runs.filter(|run| run.len() > 1)
+}
+
+/// Puts each of these runs in primary key order.
+async fn order_runs(
+    units: &[Arc<Unit>],
+    primary_key: &str,
+    runs: Vec<&mut [Hit]>,
+) -> Result<(), DataFusionError> {
+    let tied: Vec<Hit> = runs.iter().flat_map(|run| run.iter().copied()).collect();
     if tied.is_empty() {
         return Ok(());
     }
@@ -493,32 +511,12 @@ pub(crate) async fn order_equals(
     for run in runs {
         let order = key_order(&keys.slice(seen, run.len()));
         let sorted = order.into_iter().filter_map(|position| tied.get(seen + position));
-        for (place, hit) in run.clone().zip(sorted) {
-            if let Some(slot) = hits.get_mut(place) {
-                *slot = *hit;
-            }
+        for (slot, hit) in run.iter_mut().zip(sorted) {
+            *slot = *hit;
         }
         seen += run.len();
     }
     Ok(())
-}
-
-fn equal_runs(hits: &[Hit]) -> Vec<Range<usize>> {
-    let mut runs = Vec::new();
-    let mut start = 0;
-    for end in 1..=hits.len() {
-        let same = match (hits.get(start), hits.get(end)) {
-            (Some(a), Some(b)) => a.by_distance(b) == Ordering::Equal,
-            _ => false,
-        };
-        if !same {
-            if end - start > 1 {
-                runs.push(start..end);
-            }
-            start = end;
-        }
-    }
-    runs
 }
 
 /// Positions of a primary key column in ascending key order; equal keys keep their order.
@@ -640,7 +638,7 @@ mod tests {
 
     #[test]
     fn runs_of_equal_distance_are_found() {
-        let hits = [
+        let mut hits = [
             hit(0, 0, Some(1.0)),
             hit(0, 1, Some(2.0)),
             hit(0, 2, Some(2.0)),
@@ -648,7 +646,8 @@ mod tests {
             hit(0, 4, None),
             hit(0, 5, None),
         ];
-        assert_eq!(equal_runs(&hits), [1..3, 4..6]);
-        assert!(equal_runs(&[]).is_empty());
+        let runs = equal_runs(&mut hits).map(|run| run.iter().map(|hit| hit.row).collect::<Vec<_>>());
+        assert_eq!(runs.collect::<Vec<_>>(), [[1, 2], [4, 5]]);
+        assert_eq!(equal_runs(&mut []).count(), 0);
     }
 }

@@ -27,7 +27,7 @@ use crate::operators::rerank::RerankExec;
 use crate::operators::take_rows::TakeRowsExec;
 use crate::operators::top_k_per_query::TopKPerQueryExec;
 use crate::operators::{column_names, group_units, hit_ordering};
-use crate::ordering::{SortKey, order_groups, order_hits};
+use crate::ordering::{SortKey, order_equal_groups, order_groups, order_hits};
 use crate::plan::distance::SIGNATURE_BITS;
 use crate::plugins::Searched;
 use crate::predicate::Predicate;
@@ -85,7 +85,10 @@ impl Engine {
                         .await?;
                     groups = best_groups(spec.of_hits(&snapshot.units, &hits).await?, ScoreMode::Max);
                 }
-                let page = groups.into_iter().skip(offset).collect();
+                let mut page: Groups = groups.into_iter().skip(offset).collect();
+                if reranker.is_none() {
+                    page = order_equal_groups(&snapshot.units, primary_key, page).await?;
+                }
                 let page = order_groups(&snapshot.units, &order, page, &self.inner.resources.compute).await?;
                 pages.push(page.into_iter().flatten().collect());
             }
@@ -94,22 +97,28 @@ impl Engine {
             }
             return self.answer(&snapshot, &output, pages, scoring, &[]).await;
         }
-        let mut found = self.find(&request, checked).await?;
-        for (query, hits) in found.iter_mut().enumerate() {
-            match &reranker {
+        let found = self.find(&request, checked).await?;
+        let mut pages = Vec::with_capacity(found.len());
+        for (query, hits) in found.into_iter().enumerate() {
+            pages.push(match &reranker {
                 Some(reranker) => {
-                    let found = std::mem::take(hits);
-                    *hits = reranker
-                        .rerank(&snapshot.units, primary_key, scoring, query, found)
+                    let hits = reranker
+                        .rerank(&snapshot.units, primary_key, scoring, query, hits)
                         .await?;
+                    page(hits, offset, limit)
                 }
-                None => order_equals(&snapshot.units, primary_key, hits).await?,
-            }
+                // Keys decide within a page only: they are not known of the equals that were not found, so a key could bring
+                // a row of the page before into this one.
+                None => {
+                    let mut page = page(hits, offset, limit);
+                    order_equals(&snapshot.units, primary_key, &mut page).await?;
+                    page
+                }
+            });
         }
         if let Some(reranker) = &reranker {
             scoring = reranker.scoring(scoring);
         }
-        let pages = found.into_iter().map(|hits| page(hits, offset, limit)).collect();
         self.answer(&snapshot, &output, pages, scoring, &order).await
     }
 
@@ -136,7 +145,6 @@ impl Engine {
         };
         let search = GroupedSearch {
             snapshot: &checked.snapshot,
-            primary_key: &request.collection.schema().primary_key()?.name,
             targets,
             spec: &checked.spec,
             group,

@@ -376,7 +376,6 @@ impl AnnSearchExec {
         if let Some(group) = &self.spec.group {
             let grouped = GroupedSearch {
                 snapshot: &self.snapshot,
-                primary_key: &self.collection.schema().primary_key().map_err(external)?.name,
                 targets,
                 spec: &self.spec,
                 group,

@@ -1,8 +1,12 @@
 //! The typed requests: search, query, count, delete.
 
-use elanus_collection::{Error, Keys};
+use std::sync::Arc;
+
+use elanus_collection::{Collection, Error, Keys};
 use elanus_index::Metric;
-use elanus_query::{FilterText, QueryError, QueryRequest, Scoring, SearchRequest};
+use elanus_query::{
+    Engine, FilterText, Grouping, JsonCast, QueryError, QueryRequest, Scoring, SearchRequest,
+};
 
 use crate::support::{engine, filter_of, ints, line, query, scores, search, sql};
 
@@ -48,23 +52,63 @@ async fn an_offset_skips_rows_of_each_query() {
     assert_eq!(ints(&[found.rows]), [2, 3, 1, 0]);
 }
 
+/// Six rows at one place, in three segments, whose keys do not ascend.
+async fn rows_at_one_place(engine: &Engine) -> Arc<Collection> {
+    let t = line(engine, 0).await;
+    for ids in [[9, 3], [7, 1], [8, 2]] {
+        let rows = ids.map(|id| format!("({id}, {}, '[1,1]')", id % 3)).join(", ");
+        sql(engine, &format!("INSERT INTO t VALUES {rows}")).await;
+        t.flush().await.unwrap();
+    }
+    t
+}
+
 #[tokio::test]
 async fn equal_distances_come_in_key_order() {
     let engine = engine().await;
-    let t = line(&engine, 0).await;
-    for ids in [[9, 3], [7, 1], [8, 2]] {
-        sql(
-            &engine,
-            &format!(
-                "INSERT INTO t VALUES ({}, 0, '[1,1]'), ({}, 0, '[1,1]')",
-                ids[0], ids[1]
-            ),
-        )
-        .await;
-        t.flush().await.unwrap();
-    }
+    let t = rows_at_one_place(&engine).await;
     let found = engine.search(search(&t, &[1.0, 1.0], 6)).await.unwrap();
     assert_eq!(ints(&[found.rows]), [1, 2, 3, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn pages_of_equal_distances_have_every_row_once() {
+    let engine = engine().await;
+    let t = rows_at_one_place(&engine).await;
+    let groups = |by: &str, size| Grouping {
+        by: vec![by.to_string()],
+        json: JsonCast::default(),
+        size,
+        fill: true,
+    };
+    for group in [None, Some(groups("id", 1))] {
+        for size in 1..=4 {
+            let mut all = Vec::new();
+            for offset in (0..8).step_by(size) {
+                let request = SearchRequest {
+                    offset,
+                    group: group.clone(),
+                    ..search(&t, &[1.0, 1.0], size)
+                };
+                let page = ints(&[engine.search(request).await.unwrap().rows]);
+                assert!(page.is_sorted(), "{page:?}");
+                all.extend(page);
+            }
+            all.sort_unstable();
+            assert_eq!(all, [1, 2, 3, 7, 8, 9], "pages of {size}, {group:?}");
+        }
+    }
+    let page = |offset, limit| SearchRequest {
+        offset,
+        group: Some(groups("n", 2)),
+        ..search(&t, &[1.0, 1.0], limit)
+    };
+    let of_page = async |offset, limit| ints(&[engine.search(page(offset, limit)).await.unwrap().rows]);
+    assert_eq!(of_page(0, 3).await, [1, 7, 2, 8, 3, 9]);
+    let pages = [of_page(0, 1).await, of_page(1, 1).await, of_page(2, 1).await];
+    for group in [[1, 7], [2, 8], [3, 9]] {
+        assert!(pages.contains(&group.to_vec()), "{pages:?}");
+    }
 }
 
 #[tokio::test]
@@ -330,7 +374,7 @@ async fn counting_is_exact_after_deletes() {
         ..FilterText::default()
     };
     let deleted = engine
-        .delete_where(std::sync::Arc::clone(&t), filter.clone(), Vec::new())
+        .delete_where(Arc::clone(&t), filter.clone(), Vec::new())
         .await
         .unwrap();
     assert_eq!(deleted.rows, 20);
