@@ -129,6 +129,10 @@ impl<P: Points> Points for Apart<'_, P> {
             rows: rows.to_vec(),
         }
     }
+
+    fn fingerprint(&self, row: u32) -> u64 {
+        self.points.fingerprint(row)
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicU32;
 
 use rayon::prelude::*;
 
+use super::copies::link_copies;
 use super::earlier::Earlier;
 use super::frontier::{Frontier, HeapFrontier, SortedFrontier};
 use super::layers::{GrowingLayer, LayerRef, Layers, Link, Upper};
@@ -142,6 +143,9 @@ pub(crate) fn build<P: Points, W: Walkers>(
         progress.advance(done as u64, total as u64);
     }
     graph.trim();
+    if let Some(base) = graph.layers.first() {
+        link_copies(points, base, settings.form.kept().min(base.stride));
+    }
     Ok(graph.freeze())
 }
 

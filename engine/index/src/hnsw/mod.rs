@@ -18,6 +18,7 @@
 //! | `plan` | the order of insertion and the levels |
 //! | `walkers` | what rows are walked by on their way in |
 //! | `build` | parallel and deterministic construction |
+//! | `copies` | links between equal rows |
 //! | `earlier` | graphs over some of the rows, out of which a new one is built |
 //! | `repair` | one of them taken over without the rows that are gone |
 //! | `lead` | insertion of the rows of the others |
@@ -34,6 +35,7 @@
 mod build;
 mod coded;
 mod companions;
+mod copies;
 mod earlier;
 mod frontier;
 mod given;
@@ -68,7 +70,7 @@ pub(crate) use earlier::{Earlier, Part};
 pub(crate) use frontier::{Frontier, HeapFrontier, SortedFrontier};
 pub(crate) use graph::Allowed;
 pub(crate) use layers::{Layers, NONE};
-pub(crate) use points::{Companions, Distances, Points};
+pub(crate) use points::{Companions, Distances, Points, fingerprint};
 pub(crate) use scratch::{Scratch, ScratchPool};
 pub(crate) use walkers::ByDistance;
 

@@ -40,6 +40,16 @@ pub(crate) trait Points: Sync {
 
     /// `rows` by number, for their distances to each other.
     fn companions(&self, rows: &[u32]) -> Self::Companions<'_>;
+
+    /// The same number for equal rows, and for others hardly ever: by [`fingerprint`].
+    fn fingerprint(&self, row: u32) -> u64;
+}
+
+/// A number for these words, the same on all machines. Those of different words differ as a rule, unless somebody looks for others.
+pub(crate) fn fingerprint(words: impl Iterator<Item = u32>) -> u64 {
+    words.fold(0, |sum: u64, word| {
+        (sum.rotate_left(5) ^ u64::from(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 /// Rows that enter the graph together, and how far they are from each other.
@@ -97,5 +107,9 @@ impl Points for Space<'_> {
 
     fn companions(&self, rows: &[u32]) -> FloatCompanions<'_> {
         FloatCompanions::new(self, rows)
+    }
+
+    fn fingerprint(&self, row: u32) -> u64 {
+        fingerprint(self.vectors.row(row as usize).iter().map(|value| value.to_bits()))
     }
 }

@@ -9,7 +9,7 @@ use super::scorer::l2_distance;
 use super::{Rows, VectorsRef};
 use crate::any_metric::{AnyMetric, BitMetric};
 use crate::codes::rows::RowSource;
-use crate::hnsw::{Distances, GatheredCompanions, Points};
+use crate::hnsw::{Distances, GatheredCompanions, Points, fingerprint};
 use crate::kernels::narrow::{BFloat16, Format, Half};
 use crate::kernels::{bits, narrow};
 use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
@@ -190,6 +190,11 @@ impl<N: Narrow> Points for NumberPoints<'_, N> {
     fn companions(&self, rows: &[u32]) -> GatheredCompanions<'_, Self> {
         GatheredCompanions::new(self, rows)
     }
+
+    fn fingerprint(&self, row: u32) -> u64 {
+        let values = self.rows.row(row as usize).iter();
+        fingerprint(values.map(|&bits| N::widen(bits).to_bits()))
+    }
 }
 
 impl<N: Narrow> Distances for NumberScorer<'_, N> {
@@ -270,6 +275,10 @@ impl Points for BitPoints<'_> {
 
     fn companions(&self, rows: &[u32]) -> GatheredCompanions<'_, Self> {
         GatheredCompanions::new(self, rows)
+    }
+
+    fn fingerprint(&self, row: u32) -> u64 {
+        fingerprint(self.rows.row(row as usize).iter().map(|&byte| u32::from(byte)))
     }
 }
 

@@ -1,14 +1,11 @@
 //! Odd inputs: few rows, equal rows, zero rows, rows without a vector, nothing allowed, cancellation.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use elanus_index::{
-    Bitset, BuildError, BuildOptions, BuildParams, Metric, Neighbor, Progress, SearchParams, SearchStats,
-    Strategy, Vectors, build,
+    Bitset, BuildOptions, BuildParams, DiskSearch, Metric, Neighbor, SearchParams, SearchStats, Strategy,
+    Vectors, Window, build,
 };
 
-use crate::data::{FAMILIES, METRICS, Mixture, check_sound, oracle, recall};
+use crate::data::{FAMILIES, METRICS, Mixture, check_sound, oracle, recall, stops_when_told};
 
 /// Builds every family over `base` for every metric and hands each one's answers for `query` to `check`.
 fn for_all(
@@ -71,6 +68,47 @@ fn equal_rows_come_back_k_at_a_time() {
 }
 
 #[test]
+fn copies_of_a_row_are_found_by_walks() {
+    for (rows, dim, one_in) in [(9_000, 8, 3), (20_000, 32, 10)] {
+        let mut base = Mixture::new(dim, 60, 7).draw(rows);
+        let copied: Vec<f32> = base[..dim].to_vec();
+        for row in (0..rows).step_by(one_in) {
+            base[row * dim..][..dim].copy_from_slice(&copied);
+        }
+        let vectors = Vectors::new(&base, dim).unwrap();
+        let graphs = FAMILIES.into_iter().filter(|params| {
+            matches!(
+                params,
+                BuildParams::Hnsw { .. } | BuildParams::HnswCoded(_) | BuildParams::Disk(_)
+            )
+        });
+        for params in graphs {
+            for metric in [Metric::L2, Metric::Cosine] {
+                let index = build(&params, metric, vectors, None, &BuildOptions::default()).unwrap();
+                let last = oracle(metric, vectors, &copied, 100, None)[99].distance;
+                for within in [Window::default(), Window::new(None, Some(last.next_up()))] {
+                    let search = SearchParams {
+                        ef: Some(200),
+                        disk: DiskSearch {
+                            search_list: Some(200),
+                            ..DiskSearch::default()
+                        },
+                        within,
+                        ..SearchParams::default()
+                    };
+                    let mut stats = SearchStats::default();
+                    let found = index.search(vectors, &copied, 100, &search, None, &mut stats);
+                    assert_eq!(stats.strategy, Strategy::Graph, "{params:?} {metric}");
+                    check_sound(metric, vectors, &copied, &found, None);
+                    let copies = found.iter().filter(|neighbor| neighbor.distance <= last);
+                    assert_eq!(copies.count(), 100, "{params:?} {metric} {within:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn zero_rows_and_zero_queries_work_under_every_metric() {
     let mut base = Mixture::new(4, 5, 3).draw(4_000);
     base[..8_000].fill(0.0);
@@ -97,30 +135,35 @@ fn the_smallest_and_the_largest_dimension_work() {
             );
         });
     }
-    // Rows enough that structures are searched, and codes of long vectors with them.
-    let (dim, rows) = (1_024, 2_200);
-    let base = Mixture::new(dim, 20, 3).draw(rows);
-    let vectors = Vectors::new(&base, dim).unwrap();
-    let query = Mixture::new(dim, 20, 3).draw(1);
-    for params in FAMILIES {
-        let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+}
+
+/// Rows enough that structures are searched, and codes of long vectors with them.
+#[test]
+fn structures_over_long_vectors_are_searched() {
+    for (dim, rows, k, candidates) in [(1_024, 2_200, 10, 20), (32_768, 400, 3, 6)] {
+        let base = Mixture::new(dim, 20, 3).draw(rows);
+        let vectors = Vectors::new(&base, dim).unwrap();
+        let query = Mixture::new(dim, 20, 3).draw(1);
         let search = SearchParams {
-            ef: Some(20),
+            ef: Some(candidates),
             nprobe: Some(2),
+            disk: DiskSearch {
+                search_list: Some(candidates),
+                ..DiskSearch::default()
+            },
             ..SearchParams::default()
         };
-        let mut stats = SearchStats::default();
-        let found = index.search(vectors, &query, 10, &search, None, &mut stats);
-        check_sound(Metric::L2, vectors, &query, &found, None);
-        let by_structure = !matches!(stats.strategy, Strategy::Exact | Strategy::ExactFiltered);
-        assert_eq!(
-            by_structure,
-            params != BuildParams::Flat,
-            "{params:?}: {}",
-            stats.strategy
-        );
-        let recall = recall(&found, &oracle(Metric::L2, vectors, &query, 10, None));
-        assert!(recall >= 0.6, "{params:?} dimension {dim}: recall {recall}");
+        for params in FAMILIES {
+            let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+            let mut stats = SearchStats::default();
+            let found = index.search(vectors, &query, k, &search, None, &mut stats);
+            check_sound(Metric::L2, vectors, &query, &found, None);
+            let by_structure = !matches!(stats.strategy, Strategy::Exact | Strategy::ExactFiltered);
+            let case = format!("{params:?} dimension {dim}: {}", stats.strategy);
+            assert_eq!(by_structure, params != BuildParams::Flat, "{case}");
+            let recall = recall(&found, &oracle(Metric::L2, vectors, &query, k, None));
+            assert!(recall >= 0.6, "{case}: recall {recall}");
+        }
     }
 }
 
@@ -397,58 +440,13 @@ fn the_largest_parameters_build_on_few_rows() {
     }
 }
 
-struct StopAfter {
-    questions: AtomicU64,
-    allowed: u64,
-    reports: Mutex<Vec<(u64, u64)>>,
-}
-
-impl StopAfter {
-    fn new(allowed: u64) -> Self {
-        Self {
-            questions: AtomicU64::new(0),
-            allowed,
-            reports: Mutex::new(Vec::new()),
-        }
-    }
-}
-
-impl Progress for StopAfter {
-    fn advance(&self, rows_done: u64, rows_total: u64) {
-        self.reports.lock().unwrap().push((rows_done, rows_total));
-    }
-
-    fn cancelled(&self) -> bool {
-        self.questions.fetch_add(1, Ordering::Relaxed) >= self.allowed
-    }
-}
-
 #[test]
 fn builds_report_progress_to_the_end_and_stop_when_told() {
     let base = Mixture::new(8, 20, 3).draw(3_000);
     let vectors = Vectors::new(&base, 8).unwrap();
     for params in FAMILIES {
-        let patient = StopAfter::new(u64::MAX);
-        let options = BuildOptions {
-            progress: &patient,
-            ..BuildOptions::default()
-        };
-        build(&params, Metric::L2, vectors, None, &options).unwrap();
-        let reports = patient.reports.lock().unwrap();
-        assert!(reports.is_sorted(), "{params:?}");
-        assert_eq!(reports.last(), Some(&(3_000, 3_000)), "{params:?}");
-        let asked = patient.questions.load(Ordering::Relaxed);
-        for allowed in [0, asked / 2, asked - 1] {
-            let stop = StopAfter::new(allowed);
-            let options = BuildOptions {
-                progress: &stop,
-                ..BuildOptions::default()
-            };
-            let result = build(&params, Metric::L2, vectors, None, &options);
-            assert!(
-                matches!(result, Err(BuildError::Cancelled)),
-                "{params:?} after {allowed} of {asked}"
-            );
-        }
+        stops_when_told(&format!("{params:?}"), 3_000, |options| {
+            build(&params, Metric::L2, vectors, None, options)
+        });
     }
 }
