@@ -230,6 +230,21 @@ pub enum BuildError {
         /// Rows allowed.
         max: usize,
     },
+    /// More runs of characters than an index on parts of texts holds.
+    #[error(
+        "the distinct texts have {runs} runs of {min} to {max} characters, {characters} in all; an NGRAM index holds at most \
+         268435456 and 4294967296 in all: a smaller max_gram gives fewer"
+    )]
+    TooManyRuns {
+        /// Runs that there are.
+        runs: usize,
+        /// Characters of all of them.
+        characters: usize,
+        /// Characters of the shortest.
+        min: u32,
+        /// Characters of the longest.
+        max: u32,
+    },
     /// A metric that the kind of index does not have.
     #[error("{kind} has no metric {metric}, allowed are {allowed}")]
     Metric {

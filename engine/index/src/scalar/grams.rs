@@ -10,6 +10,13 @@ use super::postings::Postings;
 use crate::bitset::Bitset;
 use crate::blob::{Heading, Reader, Writer};
 use crate::error::{BuildError, OpenError};
+use crate::progress::BuildOptions;
+
+/// Most runs of an index, and most characters of all of them.
+const MAX_RUNS: usize = 1 << 28;
+const MAX_CHARACTERS: usize = 1 << 32;
+/// Bytes of a run while they are put in order, without its characters: where it is and in which text, and both once more.
+const RUN_BYTES: usize = 80;
 
 /// Characters of the shortest and the longest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +40,23 @@ impl GramLengths {
     pub fn max(self) -> u32 {
         self.max
     }
+
+    /// Characters of the longest runs of a text of so many.
+    fn longest_of(self, characters: usize) -> usize {
+        characters.min(self.max as usize)
+    }
+
+    /// Runs of a text of so many characters, and the characters of all of them.
+    fn runs_of(self, characters: usize) -> (usize, usize) {
+        let lengths = self.min as usize..=self.longest_of(characters);
+        lengths.fold((0, 0), |(runs, of_runs): (usize, usize), length| {
+            let places = characters + 1 - length;
+            (
+                runs + places,
+                of_runs.saturating_add(places.saturating_mul(length)),
+            )
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -44,13 +68,44 @@ pub(super) struct Grams {
 
 impl Grams {
     /// Of every text of a dictionary.
-    pub fn build(lengths: GramLengths, dictionary: &Dictionary) -> Result<Self, BuildError> {
-        let mut pairs = Vec::new();
+    ///
+    /// # Errors
+    /// Too many runs, or more memory than is allowed, before any is made; cancellation.
+    pub fn build(
+        lengths: GramLengths,
+        dictionary: &Dictionary,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, BuildError> {
+        let text = |code| std::str::from_utf8(dictionary.text(code)).unwrap_or_default();
+        let (mut total, mut characters) = (0usize, 0usize);
         for code in 0..dictionary.len() {
-            let text = std::str::from_utf8(dictionary.text(code)).unwrap_or_default();
+            let (runs, of_runs) = lengths.runs_of(text(code).chars().count());
+            total = total.saturating_add(runs);
+            characters = characters.saturating_add(of_runs);
+        }
+        if total > MAX_RUNS || characters > MAX_CHARACTERS {
+            return Err(BuildError::TooManyRuns {
+                runs: total,
+                characters,
+                min: lengths.min,
+                max: lengths.max,
+            });
+        }
+        // No two runs may be equal, and a character may have four bytes.
+        let needed = total * RUN_BYTES + characters * 8;
+        if let Some(allowed) = options.memory.filter(|allowed| needed > *allowed) {
+            return Err(BuildError::Memory { needed, allowed });
+        }
+        let mut pairs = Vec::with_capacity(total);
+        for code in 0..dictionary.len() {
+            if options.progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            let text = text(code);
             let bounds = bounds(text);
-            for length in lengths.min..=lengths.max {
-                pairs.extend(runs(text, &bounds, length as usize).map(|run| (run, code as u32)));
+            let longest = lengths.longest_of(bounds.len() - 1);
+            for length in lengths.min as usize..=longest {
+                pairs.extend(runs(text, &bounds, length).map(|run| (run, code as u32)));
             }
         }
         let groups = Groups::of(pairs)?;
@@ -97,7 +152,7 @@ impl Grams {
         for piece in pieces {
             let bounds = bounds(piece);
             let characters = bounds.len() - 1;
-            let length = characters.min(self.lengths.max as usize);
+            let length = self.lengths.longest_of(characters);
             if length < self.lengths.min as usize {
                 continue;
             }

@@ -222,7 +222,7 @@ impl ScalarIndex {
         wanted()?;
         let postings = Postings::new(rows, lists);
         let grams = match (lengths, kind) {
-            (Some(lengths), ValueKind::Text) => Some(Grams::build(lengths, &dictionary)?),
+            (Some(lengths), ValueKind::Text) => Some(Grams::build(lengths, &dictionary, options)?),
             (_, ValueKind::Int | ValueKind::Float | ValueKind::Text) => None,
         };
         options.progress.advance(rows as u64, rows as u64);

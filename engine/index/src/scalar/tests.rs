@@ -162,3 +162,37 @@ fn damage_is_an_error_and_no_panic() {
     }
     assert!(crate::AnyIndex::open(Bytes::from(blob)).is_err());
 }
+
+#[test]
+fn parts_of_texts_are_counted_before_they_are_made() {
+    let of = |text: &str, memory: Option<usize>| {
+        let column = ScalarColumn {
+            rows: 1,
+            values: Values::Texts(vec![(text, 0)]),
+            nulls: Bitset::new(1),
+            others: Bitset::new(1),
+        };
+        let options = BuildOptions {
+            threads: 1,
+            memory,
+            ..BuildOptions::default()
+        };
+        ScalarIndex::build(column, GramLengths::new(1, u32::MAX), &options)
+    };
+    let needed = 6 * 80 + (3 + 2 * 2 + 3) * 8;
+    let index = of("aßc", Some(needed)).unwrap();
+    assert_eq!(index.texts_with(&["ßc".to_string()]), Some(vec![0]));
+    assert_eq!(index.texts_with(&["ßa".to_string()]), Some(vec![]));
+    assert!(matches!(
+        of("aßc", Some(needed - 1)),
+        Err(BuildError::Memory { needed: 560, .. })
+    ));
+    let refused = |text: &str| of(text, None).unwrap_err().to_string();
+    assert!(
+        refused(&"ab".repeat(15_000))
+            .starts_with("the distinct texts have 450015000 runs of 1 to 4294967295 characters")
+    );
+    assert!(refused(&"ab".repeat(2_000)).starts_with(
+        "the distinct texts have 8002000 runs of 1 to 4294967295 characters, 10674668000 in all"
+    ));
+}
