@@ -58,7 +58,7 @@ impl BuildOptions<'_> {
         vectors: VectorsRef<'_>,
     ) -> Result<(), BuildError> {
         match self.memory {
-            Some(allowed) => match build_bytes(params, vectors) {
+            Some(allowed) => match build_bytes(params, vectors, self.threads) {
                 needed if needed > allowed => Err(BuildError::Memory { needed, allowed }),
                 _enough => Ok(()),
             },

@@ -36,7 +36,7 @@ mod apart;
 mod build;
 mod codes;
 mod file;
-mod layout;
+pub(crate) mod layout;
 mod pages;
 pub(crate) mod params;
 mod search;

@@ -62,7 +62,7 @@ fn check(params: BuildParams, metric: AnyMetric, vectors: VectorsRef<'_>) {
         vectors.len(),
         vectors.row(0).kind()
     );
-    let needed = build_bytes(&params, vectors);
+    let needed = build_bytes(&params, vectors, 0);
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let options = |memory| BuildOptions {
@@ -70,8 +70,9 @@ fn check(params: BuildParams, metric: AnyMetric, vectors: VectorsRef<'_>) {
         ..BuildOptions::default()
     };
     let index = AnyIndex::build(&params, metric, vectors, None, &options(needed)).unwrap();
+    let blob = index.serialize();
     let peak = PEAK.load(Ordering::Relaxed) - before;
-    drop(index);
+    drop((index, blob));
     assert!(peak <= needed, "{name}: {peak} of {needed}");
     assert!(needed < 10 * peak + (8 << 20), "{name}: only {peak} of {needed}");
     let refused = AnyIndex::build(&params, metric, vectors, None, &options(needed - 1));
@@ -202,6 +203,24 @@ fn a_build_takes_no_more_memory_than_it_says_it_may() {
             block: 64,
         });
         check(params, Metric::Ip.into(), VectorsRef::Sparse(sparse));
+    }
+    // Nodes that leave much of their pages empty, and lists that leave much of their units.
+    for (rows, dim) in [(3_000, 1_024), (20_000, 120)] {
+        let floats: Vec<f32> = (0..rows * dim).map(value).collect();
+        let vectors = VectorsRef::Floats(Vectors::new(&floats, dim).unwrap());
+        let params = match families().last() {
+            Some(disk) if rows < 10_000 => *disk,
+            _ => BuildParams::IvfCoded(CodedParams {
+                nlist: 2_048,
+                code: Code::Product {
+                    m: dim as u32,
+                    nbits: 8,
+                },
+                refine: true,
+                refine_type: None,
+            }),
+        };
+        check(params, Metric::L2.into(), vectors);
     }
     // More rows than codes and centroids are learnt from.
     let floats: Vec<f32> = (0..40_000 * 32).map(value).collect();
