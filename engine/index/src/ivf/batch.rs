@@ -27,6 +27,10 @@ use crate::vectors::Vectors;
 
 /// Queries that are searched together: some tens for a list, and what is kept of each stays in the last-level cache.
 const QUERIES: usize = 1024;
+/// Rows that are kept for all of them together, where many are scored again.
+const MOST_KEPT: usize = 1 << 22;
+/// The same where bounds decide what is kept. A query that none of its share suffices for is searched by itself.
+const MOST_BOUNDED: usize = 1 << 24;
 /// Codes of fewer bytes are as quickly read again for every query as the queries' tables and rows are for every list.
 const LEAST_BYTES: usize = 32;
 /// The nearest of so many lists come first.
@@ -127,10 +131,11 @@ pub(super) fn search_batch(
     if !queries.is_empty() && matches!(search.plan(&request(0)), ListsPlan::Scan) {
         return candidates.scan_batch(queries, k, params.within, stats);
     }
+    let kept = search.kept(&request(0)).clamp(1, MOST_KEPT);
     let part = queries
         .len()
         .div_ceil(rayon::current_num_threads())
-        .clamp(1, QUERIES);
+        .clamp(1, QUERIES.min(MOST_KEPT / kept));
     let firsts: Vec<usize> = (0..queries.len()).step_by(part).collect();
     let run = |first: usize| {
         let mut stats = SearchStats::default();
@@ -184,6 +189,15 @@ fn look_at<K: Keep>(
 }
 
 impl ListSearch<'_> {
+    /// Rows that are kept of a query.
+    fn kept(&self, request: &Request<'_>) -> usize {
+        let kept = match self.coded {
+            Some((params, _)) => params.rescored(request.k, request.params),
+            None => Bounded::held(request.k),
+        };
+        kept.min(self.lists.rows())
+    }
+
     /// [`ListSearch::search`] for requests that differ in their queries only: each for the row of `queries` in its place.
     fn search_together<D: Distances>(
         &self,
@@ -269,14 +283,17 @@ impl ListSearch<'_> {
         let kept = requests
             .iter()
             .zip(&of_queries)
-            .map(|(request, &of_query)| self.bounded_best(bounds, of_query, request))
+            .map(|(request, &of_query)| {
+                let best = self.bounded_best(bounds, of_query, request);
+                best.at_most(MOST_BOUNDED / requests.len().max(1))
+            })
             .collect();
         let looked = self.look(codes, nprobe, queries, requests, &prepared, kept);
         let finish = |((looked, of_query), (&request, exact)): (
             (Looked<Bounded<'_>>, QueryBounds),
             (&Request<'_>, &D),
         )| {
-            if !self.suffices(&looked, nprobe, &request) {
+            if looked.best.gave_up() || !self.suffices(&looked, nprobe, &request) {
                 return self.search(request, exact, stats);
             }
             self.count(&looked, nprobe, &request, stats);

@@ -54,12 +54,20 @@ pub(super) struct Bounded<'a> {
     /// Lower ends and rows.
     kept: Vec<(f32, u32)>,
     enough: usize,
+    /// Most rows held.
+    most: usize,
+    gave_up: bool,
     e: f32,
     m: f32,
     limit: f32,
 }
 
 impl<'a> Bounded<'a> {
+    /// Rows that are held for `k` results, whatever they are.
+    pub(super) fn held(k: usize) -> usize {
+        k.saturating_mul(SPARE).max(LEAST)
+    }
+
     /// For `k` of at most `rows` rows of `dim` dimensions.
     pub(super) fn new(
         metric: Metric,
@@ -69,7 +77,7 @@ impl<'a> Bounded<'a> {
         k: usize,
         rows: usize,
     ) -> Self {
-        let enough = k.saturating_mul(SPARE).max(LEAST);
+        let enough = Self::held(k);
         Self {
             metric,
             bounds,
@@ -79,10 +87,23 @@ impl<'a> Bounded<'a> {
             k,
             kept: Vec::with_capacity(enough.min(rows)),
             enough,
+            most: usize::MAX,
+            gave_up: false,
             e: 0.0,
             m: 0.0,
             limit: f32::INFINITY,
         }
+    }
+
+    /// Holds `most` rows, if that is enough for `k`, and gives up when half of them may still be results.
+    pub(super) fn at_most(mut self, most: usize) -> Self {
+        self.most = most.max(2 * self.enough);
+        self
+    }
+
+    /// Whether too many rows might have been results: none are held then.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     fn upper(&self, estimate: f32) -> f32 {
@@ -122,7 +143,16 @@ impl<'a> Bounded<'a> {
     fn shrink(&mut self) {
         let upper = self.uppers.bound();
         self.kept.retain(|&(lower, _)| lower <= upper);
-        self.enough = (self.kept.len() * 2).max(self.k.saturating_mul(SPARE)).max(LEAST);
+    }
+
+    /// Throws out what can no longer be a result, and everything where that leaves too much.
+    fn make_room(&mut self) {
+        self.shrink();
+        self.enough = (self.kept.len() * 2).max(Self::held(self.k));
+        if self.enough > self.most {
+            (self.kept, self.gave_up) = (Vec::new(), true);
+            self.limit = f32::NEG_INFINITY;
+        }
     }
 
     /// The rows that may be results, those that may be the nearest first, with the lower ends of their distances: times the
@@ -137,6 +167,9 @@ impl<'a> Bounded<'a> {
 
 impl Keep for Bounded<'_> {
     fn enter(&mut self, index: u32, distance: f32) {
+        if self.gave_up {
+            return;
+        }
         let start = index as usize * BOUNDS;
         let Some(&[error, spread, add, longest]) = self.bounds.get(start..start + BOUNDS) else {
             // No list: nothing can be ruled out.
@@ -183,11 +216,43 @@ impl Keep for Bounded<'_> {
             self.uppers.push(upper, row);
         }
         if self.kept.len() >= self.enough {
-            self.shrink();
+            self.make_room();
         }
     }
 
     fn len(&self) -> usize {
         self.uppers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows that are all as near as each other.
+    fn equals(rows: u32, most: usize) -> Bounded<'static> {
+        let query = QueryBounds {
+            rounding: 0.1,
+            sums: 0.0,
+            length: 1.0,
+        };
+        let mut bounded =
+            Bounded::new(Metric::Ip, &[0.1, 1.0, 0.0, 1.0], query, 8, 10, 100_000).at_most(most);
+        bounded.enter(0, 0.0);
+        (0..rows).for_each(|row| bounded.push(-0.5, row));
+        bounded
+    }
+
+    #[test]
+    fn rows_that_cannot_be_told_apart_are_held_up_to_a_bound() {
+        for rows in [100, 1_000, 2_047] {
+            let bounded = equals(rows, 4_096);
+            assert!(!bounded.gave_up());
+            assert_eq!(bounded.into_rows().len(), rows as usize);
+        }
+        let bounded = equals(5_000, 4_096);
+        assert!(bounded.gave_up());
+        assert!(bounded.into_rows().is_empty());
+        assert!(!equals(5_000, usize::MAX).gave_up());
     }
 }

@@ -1,7 +1,7 @@
 //! A batch of queries over lists finds what single searches find.
 
 use elanus_index::{
-    Bitset, BuildOptions, BuildParams, Code, Metric, SearchParams, SearchStats, Vectors, build,
+    Bitset, BuildOptions, BuildParams, Code, Metric, SearchParams, SearchStats, Strategy, Vectors, build,
 };
 
 use crate::data::{METRICS, Mixture, allow_percent, coded};
@@ -157,4 +157,40 @@ fn batches_of_the_wrong_shape_or_of_nothing_find_nothing() {
             .search_batch(vectors, none, 3, &params, None, &mut stats)
             .is_empty()
     );
+}
+
+#[test]
+fn queries_that_bounds_are_no_help_for_are_searched_one_after_the_other() {
+    let (rows, copies, dim, count) = (20_000, 18_000, 32, 1_024);
+    let mut base = Mixture::new(dim, 60, 5).draw(rows);
+    let copied = base[..dim].to_vec();
+    for row in 0..copies {
+        base[row * dim..][..dim].copy_from_slice(&copied);
+    }
+    let near = |query: usize| {
+        copied
+            .iter()
+            .map(move |value| value * (1.0 + query as f32 * 1e-4))
+    };
+    let queries: Vec<f32> = (0..count).flat_map(near).collect();
+    let (vectors, queries) = (
+        Vectors::new(&base, dim).unwrap(),
+        Vectors::new(&queries, dim).unwrap(),
+    );
+    let params = BuildParams::IvfFlat { nlist: 64 };
+    let index = build(&params, Metric::L2, vectors, None, &BuildOptions::default()).unwrap();
+    let search = SearchParams {
+        nprobe: Some(2),
+        ..SearchParams::default()
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        let (mut of_batch, mut of_single) = (SearchStats::default(), SearchStats::default());
+        let batch = index.search_batch(vectors, queries, 10, &search, None, &mut of_batch);
+        assert_eq!(of_batch.strategy, Strategy::Lists);
+        for query in (0..count).step_by(100) {
+            let single = index.search(vectors, queries.row(query), 10, &search, None, &mut of_single);
+            assert_eq!(batch[query], single, "query {query}");
+        }
+    });
 }

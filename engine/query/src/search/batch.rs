@@ -13,6 +13,8 @@ use crate::error::QueryError;
 
 /// Queries that are compared with a unit before anybody is asked whether the search is still wanted.
 const STEP: usize = 1024;
+/// Rows that all of them may find: each of some tens of tasks keeps as many.
+const STEP_ROWS: usize = 1 << 20;
 
 /// As [`super::search_targets`], on a thread of a rayon pool.
 pub(super) fn search_together(
@@ -61,7 +63,7 @@ fn search_all(
     // A query that is NULL finds nothing by distance.
     let there: Vec<VectorRef<'_>> = queries.iter().flatten().copied().collect();
     let mut found: Vec<Vec<Neighbor>> = Vec::with_capacity(there.len());
-    for step in there.chunks(STEP) {
+    for step in there.chunks((STEP_ROWS / spec.k.max(1)).clamp(1, STEP)) {
         if !wanted() {
             return Err(QueryError::Internal(
                 "nobody waits for the search any more".into(),
