@@ -557,6 +557,9 @@ mod tests {
             "at worst the allowed rows are scanned"
         );
         let defaults = SearchParams::default();
+        for params in [sq8, AUTOINDEX] {
+            assert_eq!(found(&params, usize::MAX, &defaults, all), all);
+        }
         let flat = BuildParams::IvfFlat { nlist: 100 };
         assert_eq!(found(&flat, 10, &defaults, all), 100 + 8_000 + 40);
         let range = SearchParams {

@@ -106,7 +106,8 @@ pub fn plan_graph(query: GraphQuery) -> GraphPlan {
     }
     let selectivity = allowed as f64 / query.rows as f64;
     let ef = (query.ef.max(query.k) as f64 / selectivity).ceil();
-    let walk = (ef * query.degree as f64 * FRESH_LINKS).min(query.rows as f64) * WALK_PENALTY;
+    // A graph without links is left by a walk at once: longer and longer ones must come to an end all the same.
+    let walk = (ef * query.degree.max(1) as f64 * FRESH_LINKS).min(query.rows as f64) * WALK_PENALTY;
     if walk >= allowed as f64 {
         GraphPlan::Scan
     } else {
@@ -211,6 +212,18 @@ mod tests {
     fn small_indexes_are_scanned() {
         assert_eq!(plan(1_500, None), GraphPlan::Scan);
         assert_eq!(plan(0, None), GraphPlan::Scan);
+    }
+
+    #[test]
+    fn walks_of_a_graph_without_links_come_to_an_end() {
+        let query = GraphQuery {
+            rows: 50,
+            allowed: None,
+            k: 3,
+            ef: 50,
+            degree: 0,
+        };
+        assert_eq!(plan_graph(query), GraphPlan::Scan);
     }
 
     #[test]

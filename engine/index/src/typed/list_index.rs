@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::scorer::{Scorer as AnyScorer, metric_of_elements};
+use super::scorer::{Scorer as AnyScorer, metric_of_elements, sum_of_lists};
 use super::{ElementType, Elements, VectorLists, VectorRef};
 use crate::any_index::AnyIndex;
 use crate::any_metric::{AnyMetric, ElementMetric};
@@ -92,7 +92,7 @@ impl<'a> ListScorer<'a> {
             }
             distances.iter().copied().fold(f32::INFINITY, f32::min)
         });
-        Some(nearest.map(f64::from).sum::<f64>() as f32)
+        Some(sum_of_lists(nearest))
     }
 
     /// Distances that a row takes.

@@ -7,6 +7,13 @@ use crate::kernels::narrow::{BFloat16, Format, Half, Single};
 use crate::kernels::{bits, narrow, sparse};
 use crate::metric::{Metric, cosine_distance, inverse_norm, ip_distance};
 
+/// A distance between lists: the sum of those of the query's vectors, each to its nearest. Sums that overflow both ways are
+/// the worst there is, as in [`ip_distance`].
+pub(super) fn sum_of_lists(nearest: impl Iterator<Item = f32>) -> f32 {
+    let sum = nearest.map(f64::from).sum::<f64>() as f32;
+    if sum.is_nan() { f32::INFINITY } else { sum }
+}
+
 /// A query and a metric, with what is computed of the query once.
 #[derive(Debug, Clone)]
 pub struct Scorer<'a>(Kind<'a>);
@@ -216,9 +223,9 @@ impl<'a> Scorer<'a> {
             (Kind::List { vectors, .. }, VectorRef::List(row)) => {
                 let nearest = |vector: &Scorer<'_>| {
                     let distances = (0..row.len()).map(|index| vector.one(row.element(index)));
-                    f64::from(distances.fold(f32::INFINITY, f32::min))
+                    distances.fold(f32::INFINITY, f32::min)
                 };
-                vectors.iter().map(nearest).sum::<f64>() as f32
+                sum_of_lists(vectors.iter().map(nearest))
             }
             (
                 Kind::Floats { .. }

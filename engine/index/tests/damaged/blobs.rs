@@ -9,8 +9,8 @@ use elanus_index::{
     SparseAlgorithm, SparseParams, SparseVectors, VectorLists, Vectors, VectorsRef,
 };
 
-const ROWS: usize = 90;
-const DIM: usize = 8;
+pub const ROWS: usize = 90;
+pub const DIM: usize = 8;
 /// Kinds that are made on a device and opened without one, and those whose arrays they have.
 const ON_DEVICE: [(u8, &str, &str); 5] = [
     (14, "FLAT L2", "GPU_BRUTE_FORCE"),
@@ -23,6 +23,11 @@ const ON_DEVICE: [(u8, &str, &str); 5] = [
 fn value(at: usize) -> f32 {
     let mixed = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     mixed as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// The numbers of the rows, one row after the other.
+pub fn floats(count: usize) -> Vec<f32> {
+    (0..count).map(value).collect()
 }
 
 fn coded(code: Code) -> BuildParams {
@@ -101,7 +106,7 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
             }
             blobs.push((name, index.serialize()));
         };
-    let floats: Vec<f32> = (0..ROWS * 64).map(value).collect();
+    let floats = floats(ROWS * 64);
     let short = Vectors::new(&floats[..ROWS * DIM], DIM).unwrap();
     let metrics = [Metric::L2, Metric::Ip, Metric::Cosine];
     for (index, params) in float_families().into_iter().enumerate() {

@@ -6,10 +6,14 @@ mod blobs;
 mod counting;
 mod reader;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
-use blobs::all;
-use elanus_index::{AnyIndex, OpenError};
+use blobs::{DIM, ROWS, all};
+use elanus_index::{
+    AnyIndex, DiskSearch, OpenError, SearchParams, SearchStats, Strategy, VectorRef, Vectors, VectorsRef,
+};
 use reader::{belongs_in_file, read, read_file, reseal};
 
 #[global_allocator]
@@ -52,6 +56,75 @@ fn every_family_is_read_undamaged() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), blobs.len());
+}
+
+/// Indexes as earlier versions wrote them, each with its name. They are never written again; what changes what is written adds
+/// a folder of its own (`cargo run --package elanus-index --example blobs -- FOLDER`).
+fn earlier() -> Vec<(String, PathBuf)> {
+    let of = |folder: &Path| {
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let mut files: Vec<(String, PathBuf)> = of(Path::new("tests/damaged/earlier"))
+        .flat_map(|folder| of(&folder).collect::<Vec<_>>())
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().replace('-', " "),
+                path,
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn indexes_of_earlier_versions_are_read() {
+    let files = earlier();
+    assert!(files.len() > 80, "{}", files.len());
+    for (name, path) in files {
+        let blob = std::fs::read(&path).unwrap();
+        assert!(read(&blob), "{name}");
+        assert!(!belongs_in_file(&blob) || read_file(&path, &blob), "{name}");
+    }
+}
+
+#[test]
+fn indexes_of_earlier_versions_find_their_rows() {
+    let floats = blobs::floats(ROWS * DIM);
+    let vectors = Vectors::new(&floats, DIM).unwrap();
+    let search = SearchParams {
+        ef: Some(10),
+        nprobe: Some(1),
+        refine_k: Some(4.0),
+        disk: DiskSearch {
+            search_list: Some(10),
+            ..DiskSearch::default()
+        },
+        ..SearchParams::default()
+    };
+    let mut kinds = BTreeSet::new();
+    for (name, path) in earlier().into_iter().filter(|(name, _)| name.ends_with(" L2")) {
+        let index = AnyIndex::open_file(&path)
+            .or_else(|_| AnyIndex::open(std::fs::read(&path).unwrap().into()))
+            .unwrap();
+        let mut stats = SearchStats::default();
+        let finds = |row: &usize| {
+            let query = VectorRef::Floats(vectors.row(*row));
+            let found = index.search(VectorsRef::Floats(vectors), query, 1, &search, None, &mut stats);
+            found
+                .unwrap()
+                .first()
+                .is_some_and(|first| first.row as usize == *row)
+        };
+        let found = (0..ROWS).filter(finds).count();
+        assert!(found * 4 >= ROWS * 3, "{name}: {found} of {ROWS}");
+        let scanned = matches!(stats.strategy, Strategy::Exact | Strategy::ExactFiltered);
+        assert_eq!(scanned, name == "FLAT L2", "{name}: {}", stats.strategy);
+        kinds.insert(index.kind().to_string());
+    }
+    assert!(kinds.len() > 10, "{kinds:?}");
 }
 
 #[test]

@@ -149,9 +149,9 @@ fn every_code_keeps_recall_under_a_filter() {
 fn rows_of_a_window_are_found_and_no_others() {
     let set = Set::new();
     let allow = allow_percent(ROWS, 60.0, 3);
-    for (code, _, metric, index) in indexes().step_by(2) {
+    for (code, least, metric, index) in indexes() {
         for allow in [None, Some(&allow)] {
-            let mut sum = 0.0;
+            let (mut sum, mut walked) = (0.0, 0);
             for query in set.queries() {
                 let all = oracle(metric, set.vectors(), query, 60, allow);
                 let (first, last) = (all[20].distance, all[50].distance);
@@ -160,12 +160,17 @@ fn rows_of_a_window_are_found_and_no_others() {
                     Window::new(Some(first), Some(last)),
                     Window::new(Some(first), None),
                 ] {
+                    // Few enough candidates that the graph is walked.
                     let params = SearchParams {
                         within: window,
-                        ..SearchParams::default()
+                        ..search(80)
                     };
                     let stats = &mut SearchStats::default();
                     let found = index.search(set.vectors(), query, 25, &params, allow, stats);
+                    walked += usize::from(matches!(
+                        stats.strategy,
+                        Strategy::Graph | Strategy::GraphFiltered
+                    ));
                     check_sound(metric, set.vectors(), query, &found, allow);
                     assert!(found.iter().all(|neighbor| window.contains(neighbor.distance)));
                     let inside = |neighbor: &&Neighbor| window.contains(neighbor.distance);
@@ -174,7 +179,10 @@ fn rows_of_a_window_are_found_and_no_others() {
                 }
             }
             let recall = sum / (3 * QUERIES) as f64;
-            assert!(recall >= 0.98, "{code:?} {metric}: recall {recall}");
+            // Under IP the nearest rows are the long ones: few links lead to them.
+            let less = if metric == Metric::Ip { 0.15 } else { 0.03 };
+            assert!(recall >= least - less, "{code:?} {metric}: recall {recall}");
+            assert!(walked >= 2 * QUERIES, "{code:?} {metric}: walked {walked}");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Seeded test data and the oracle that needs no index.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use elanus_index::{
-    Bitset, BuildParams, Code, CodedParams, DiskParams, GraphCode, HnswCodedParams, Metric, Neighbor, Ratio,
-    ScalarFormat, Vectors,
+    Bitset, BuildError, BuildOptions, BuildParams, Code, CodedParams, DiskParams, GraphCode, HnswCodedParams,
+    Metric, Neighbor, Progress, Ratio, ScalarFormat, Vectors,
 };
 
 /// SplitMix64, as small as a generator gets.
@@ -201,6 +204,57 @@ pub fn check_sound(
             neighbor.distance,
             metric.distance(query, vectors.row(row)),
             "exact distance of row {row}"
+        );
+    }
+}
+
+/// Cancels a build after so many questions whether it should stop.
+struct StopAfter {
+    questions: AtomicU64,
+    allowed: u64,
+    reports: Mutex<Vec<(u64, u64)>>,
+}
+
+impl StopAfter {
+    fn new(allowed: u64) -> Self {
+        Self {
+            questions: AtomicU64::new(0),
+            allowed,
+            reports: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+impl Progress for StopAfter {
+    fn advance(&self, rows_done: u64, rows_total: u64) {
+        self.reports.lock().unwrap().push((rows_done, rows_total));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.questions.fetch_add(1, Ordering::Relaxed) >= self.allowed
+    }
+}
+
+/// Fails unless a build over so many rows reports progress up to all of them, and stops at the first, a middle and the last
+/// question whether it should.
+pub fn stops_when_told<T>(what: &str, rows: u64, build: impl Fn(&BuildOptions<'_>) -> Result<T, BuildError>) {
+    let run = |progress: &StopAfter| {
+        build(&BuildOptions {
+            progress,
+            ..BuildOptions::default()
+        })
+    };
+    let patient = StopAfter::new(u64::MAX);
+    assert!(run(&patient).is_ok(), "{what}");
+    let reports = patient.reports.into_inner().unwrap();
+    assert!(reports.is_sorted(), "{what}");
+    assert_eq!(reports.last(), Some(&(rows, rows)), "{what}");
+    let asked = patient.questions.into_inner();
+    for allowed in [0, asked / 2, asked - 1] {
+        let stopped = run(&StopAfter::new(allowed));
+        assert!(
+            matches!(stopped, Err(BuildError::Cancelled)),
+            "{what} after {allowed} of {asked}"
         );
     }
 }

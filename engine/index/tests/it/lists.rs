@@ -1,13 +1,14 @@
 //! Embedding lists: exact search next to the formula, and indexes of the elements next to exact search.
 
 use bytes::Bytes;
+use elanus_index::typed::Scorer;
 use elanus_index::{
     AnyIndex, AnyMetric, BitMetric, Bitset, BuildError, BuildOptions, BuildParams, Code, ElementMetric,
     Elements, GraphCode, HnswCodedParams, Metric, Neighbor, ScalarFormat, SearchParams, SearchStats,
     VectorLists, VectorRef, Vectors, VectorsRef, Window, exact_search_any,
 };
 
-use crate::data::{Mixture, Rng, allow_percent, coded, recall};
+use crate::data::{Mixture, Rng, allow_percent, coded, recall, stops_when_told};
 use crate::typed_index::Column;
 
 const DIM: usize = 16;
@@ -35,7 +36,7 @@ fn formula(metric: AnyMetric, query: Elements<'_>, row: Elements<'_>) -> f32 {
         panic!("a metric of lists")
     };
     let distance = |a: VectorRef<'_>, b: VectorRef<'_>| {
-        let scorer = elanus_index::typed::Scorer::new(metric.of_vectors(), a).unwrap();
+        let scorer = Scorer::new(metric.of_vectors(), a).unwrap();
         scorer.distance(b).unwrap()
     };
     let nearest = |vector: VectorRef<'_>| {
@@ -254,6 +255,38 @@ fn ranges_large_limits_and_lists_without_rows_are_exact() {
         &mut SearchStats::default(),
     );
     assert_eq!(found, Ok(Vec::new()));
+}
+
+#[test]
+fn sums_that_overflow_both_ways_come_last() {
+    let row = |x: f32, y: f32| [[x, y].as_slice(), &[0.0; DIM - 2]].concat();
+    let base = [row(3e38, -3e38), row(1.0, -1.0)].concat();
+    let query = [row(3e38, 0.0), row(3e38, 3e38)].concat();
+    let lists = VectorLists::new(&[0, 1, 2], floats(&base)).unwrap();
+    let found = exact(numbers(Metric::Ip), lists, floats(&query), 2, None);
+    assert_eq!(found.iter().map(|hit| hit.row).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(found[1].distance, f32::INFINITY);
+    let scorer = Scorer::new(numbers(Metric::Ip), VectorRef::List(floats(&query))).unwrap();
+    let of_one = scorer.distance(VectorRef::List(floats(&base[..DIM])));
+    assert_eq!(of_one.unwrap(), f32::INFINITY);
+}
+
+#[test]
+fn builds_report_progress_to_the_end_and_stop_when_told() {
+    let ends = offsets(400, 12);
+    let base = Mixture::new(DIM, 50, 13).draw(ends[400] as usize);
+    let lists = VectorLists::new(&ends, floats(&base)).unwrap();
+    for family in families() {
+        stops_when_told(&format!("{family:?}"), ends[400] as u64, |options| {
+            AnyIndex::build(
+                &family,
+                numbers(Metric::L2),
+                VectorsRef::Lists(lists),
+                None,
+                options,
+            )
+        });
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use elanus_index::{
 use proptest::prelude::*;
 
 use crate::blobs::reseal;
-use crate::data::Rng;
+use crate::data::{Rng, stops_when_told};
 
 const ELEMENTS: usize = 32;
 const WIDTH: usize = ELEMENTS * 4;
@@ -248,6 +248,15 @@ fn an_opened_index_answers_like_the_built_one_and_damage_is_an_error() {
             assert!(searched.is_ok());
         }
     }
+}
+
+#[test]
+fn a_build_reports_progress_to_the_end_and_stops_when_told() {
+    let data = signatures(500, 11);
+    stops_when_told("MINHASH_LSH", 500, |options| {
+        let params = BuildParams::MinHash(PARAMS);
+        AnyIndex::build(&params, PARAMS.metric().into(), of(&data, WIDTH), None, options)
+    });
 }
 
 #[test]

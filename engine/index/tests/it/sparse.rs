@@ -13,7 +13,7 @@ use elanus_index::{
 };
 use proptest::prelude::*;
 
-use crate::data::Rng;
+use crate::data::{Rng, stops_when_told};
 
 const ALGORITHMS: [SparseAlgorithm; 6] = [
     SparseAlgorithm::DaatMaxScore,
@@ -392,6 +392,20 @@ fn weights_of_bm25_are_those_of_a_text_book() {
     );
     assert!((f64::from(-found[0].distance) - short).abs() < 1e-6);
     assert!((f64::from(-found[1].distance) - long).abs() < 1e-6);
+}
+
+#[test]
+fn builds_report_progress_to_the_end_and_stop_when_told() {
+    let rows = 3_000;
+    let table = draw(&mut Rng(41), rows, 60, true, false);
+    for params in ALGORITHMS.map(ip) {
+        for metric in [Metric::Ip.into(), AnyMetric::Bm25] {
+            stops_when_told(&format!("{params:?} {metric}"), rows as u64, |options| {
+                let vectors = VectorsRef::Sparse(table.rows());
+                AnyIndex::build(&BuildParams::Sparse(params), metric, vectors, None, options)
+            });
+        }
+    }
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use elanus_index::{
-    AnyIndex, AnyMetric, Bitset, BuildError, BuildOptions, BuildParams, Code, Progress, SearchParams,
-    SearchStats, Strategy, VectorsRef, Window, open,
+    AnyIndex, AnyMetric, Bitset, BuildOptions, BuildParams, Code, SearchParams, SearchStats, Strategy,
+    VectorsRef, Window, open,
 };
 
 use crate::blobs::reseal;
-use crate::data::{Rng, allow_percent, coded, recall};
+use crate::data::{Rng, allow_percent, coded, recall, stops_when_told};
 use crate::typed_index::{DIM, FEW, K, QUERIES, ROWS, build, check_sound, exact, for_all};
 
 const FLAT: BuildParams = BuildParams::IvfFlat { nlist: 64 };
@@ -287,21 +287,10 @@ fn copies_and_constant_rows_come_back_k_at_a_time() {
 
 #[test]
 fn parameters_are_checked_and_a_build_can_be_cancelled() {
-    struct Impatient;
-    impl Progress for Impatient {
-        fn advance(&self, _rows_done: u64, _rows_total: u64) {}
-
-        fn cancelled(&self) -> bool {
-            true
-        }
-    }
     for_each(100, |name, params, metric, vectors, _| {
-        let options = BuildOptions {
-            progress: &Impatient,
-            ..BuildOptions::default()
-        };
-        let error = AnyIndex::build(&params, metric, vectors, None, &options).unwrap_err();
-        assert!(matches!(error, BuildError::Cancelled), "{name}: {error}");
+        stops_when_told(name, 100, |options| {
+            AnyIndex::build(&params, metric, vectors, None, options)
+        });
         let wrong = BuildParams::IvfFlat { nlist: 0 };
         let error = AnyIndex::build(&wrong, metric, vectors, None, &BuildOptions::default()).unwrap_err();
         assert_eq!(
