@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 # Where mnist784 and text384 are, each as .npz or .hdf5 (benches/ann/README.md); those that are not there are not measured.
 ANN_DATA ?=
 ANN_SETS = syn128 syn768 $(foreach set,mnist784 text384,$(if $(wildcard $(ANN_DATA)/$(set).npz $(ANN_DATA)/$(set).hdf5),$(set)))
-ANN_INDEXES = FLAT HNSW IVF_FLAT IVF_SQ8 IVF_PQ IVF_RABITQ SCANN DISKANN
+ANN_INDEXES = FLAT HNSW IVF_FLAT IVF_SQ8 IVF_PQ IVF_RABITQ IVF_RABITQ_FASTSCAN SCANN DISKANN
 # What benches/ann/ann.py measures by default: next to every library that can be installed.
 ANN ?= --set $(ANN_SETS) --index $(ANN_INDEXES) --rounds 3 --seconds 0.2
 step = @printf '\n==> %s\n' '$(1)'

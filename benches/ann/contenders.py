@@ -179,11 +179,12 @@ def first_look(contender, judge, params, k, folder):
     recall = {"1": judge.recall(found, 1), str(k): judge.recall(found, k)}
     contender.ask(do="search", params=families.deep(params, sets.DEPTH), k=sets.DEPTH, to=str(target))
     recall[str(sets.DEPTH)] = judge.recall(np.load(target), sets.DEPTH)
-    # As many single searches as fit into a turn, all of them where they do. A batch is always whole: libraries change
-    # their ways with its size.
+    # As many single searches as fit into a turn, all of them where they do. A batch is always whole, since libraries change
+    # their ways with its size, but for those that have none.
     pace = looked.pop("seconds") / len(found)
     queries = min(len(found), max(20, int(LONGEST_TURN / pace)))
-    return {"params": params, "recall": recall, **looked, "queries": queries, "batch": len(found), "qps": [], "batch_qps": [], "p50": [], "p99": [], "work": [], "batch_work": []}
+    batch = len(found) if contender.about.get("batches", True) else queries
+    return {"params": params, "recall": recall, **looked, "queries": queries, "batch": batch, "qps": [], "batch_qps": [], "p50": [], "p99": [], "work": [], "batch_work": []}
 
 
 def take_turn(contender, setting, given):

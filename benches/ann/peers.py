@@ -30,7 +30,11 @@ class Library:
     types = ("float32",)
     metrics = ("L2", "IP", "COSINE")
     indexes = ()
+    # Names of the parameters that mean something to it, of builds and of searches.
+    takes = ()
     filters = False
+    # Whether many queries in one call are more than one after the other.
+    batches = True
 
     def __init__(self, base, metric, threads, allowed):
         self.base, self.metric, self.threads, self.allowed = base, metric, threads, allowed
@@ -57,13 +61,19 @@ class Library:
         return None
 
 
-REFINED = ("IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN")
+WALKED = ("M", "efConstruction", "ef")
+LISTED = ("nlist", "nprobe", "m", "nbits", "refine", "refine_type", "refine_k")
+REFINED = ("HNSW_SQ", "HNSW_PQ", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN")
 
 
 class Faiss(Library):
     types = ("float32", "uint8")
     metrics = ("L2", "IP", "COSINE", "HAMMING")
-    indexes = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN", "BIN_FLAT", "BIN_IVF_FLAT")
+    indexes = (
+        "FLAT", "HNSW", "HNSW_SQ", "HNSW_PQ", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "IVF_RABITQ_FASTSCAN", "SCANN",
+        "BIN_FLAT", "BIN_IVF_FLAT",
+    )
+    takes = (*WALKED, *LISTED, "sq_type", "rbq_bits", "sub_dim", "reorder_k")
     filters = True
 
     def load(self):
@@ -86,6 +96,9 @@ class Faiss(Library):
         dim = self.base.shape[1] * (8 if self.bits else 1)
         kind = faiss.METRIC_L2 if self.metric == "L2" else faiss.METRIC_INNER_PRODUCT
         lists, size = f"IVF{params.get('nlist')}", int(params.get("m", 0))
+        graph, scalar = f"HNSW{params.get('M')}", params.get("sq_type", "SQ8").upper()
+        bits, groups = params.get("rbq_bits", "1"), -(-dim // int(params.get("sub_dim", 2)))
+        bits = "" if bits == "1" else bits
         if self.bits != (index in ("BIN_FLAT", "BIN_IVF_FLAT")) and not (self.bits and index == "HNSW"):
             raise Refused(f"Faiss has no {index} of {self.base.dtype.name}")
         if self.bits:
@@ -93,14 +106,16 @@ class Faiss(Library):
             self.index = faiss.index_binary_factory(dim, made[index])
         else:
             made = {
-                "FLAT": "Flat", "HNSW": f"HNSW{params.get('M')},Flat", "IVF_FLAT": f"{lists},Flat", "IVF_SQ8": f"{lists},SQ8",
-                "IVF_PQ": f"{lists},PQ{size}x{params.get('nbits')},RFlat", "IVF_RABITQ": f"{lists},RaBitQ,RFlat",
-                "IVF_RABITQ_FASTSCAN": f"{lists},RaBitQfs,RFlat",
-                "SCANN": f"{lists},PQ{(dim + 1) // 2}x4fs,RFlat",
+                "FLAT": "Flat", "HNSW": f"{graph},Flat", "HNSW_SQ": f"{graph},{scalar},RFlat",
+                "HNSW_PQ": f"{graph},PQ{size}x{params.get('nbits')},RFlat", "IVF_FLAT": f"{lists},Flat", "IVF_SQ8": f"{lists},{scalar}",
+                "IVF_PQ": f"{lists},PQ{size}x{params.get('nbits')},RFlat", "IVF_RABITQ": f"{lists},RaBitQ{bits},RFlat",
+                "IVF_RABITQ_FASTSCAN": f"{lists},RaBitQfs{bits},RFlat",
+                "SCANN": f"{lists},PQ{groups}x4fs,RFlat",
             }
             self.index = faiss.index_factory(dim, made[index], kind)
-        if index == "HNSW":
-            self.index.hnsw.efConstruction = int(params["efConstruction"])
+        if index.startswith("HNSW"):
+            walked = faiss.downcast_index(self.index.base_index) if index in REFINED else self.index
+            walked.hnsw.efConstruction = int(params["efConstruction"])
         base = self.prepare(self.base)
         self.index.train(base)
         self.index.add(base)
@@ -115,10 +130,11 @@ class Faiss(Library):
             self.index.nprobe = int(params["nprobe"])
         elif self.kind in ("FLAT", "BIN_FLAT"):
             self.params = faiss.SearchParameters(**chosen) if chosen else None
+        elif self.kind.startswith("HNSW"):
+            self.params = faiss.SearchParametersHNSW(efSearch=int(params["ef"]))
         else:
             self.params = faiss.SearchParametersIVF(nprobe=int(params["nprobe"]), **chosen)
-            if self.kind in REFINED:
-                self.factor, self.reorder = float(params.get("refine_k", 1)), params.get("reorder_k")
+        self.factor, self.reorder = float(params.get("refine_k", 1)), params.get("reorder_k")
 
     def search(self, queries, k):
         self.faiss.omp_set_num_threads(self.threads if len(queries) > 1 else 1)
@@ -131,7 +147,7 @@ class Faiss(Library):
         return self.index.search(queries, k, params=self.params)[1]
 
     def work(self):
-        if self.kind == "HNSW":
+        if self.kind.startswith("HNSW"):
             stats = self.faiss.cvar.hnsw_stats
         elif self.kind.startswith("IVF"):
             stats = self.faiss.cvar.indexIVF_stats
@@ -144,6 +160,7 @@ class Faiss(Library):
 
 class Hnswlib(Library):
     indexes = ("HNSW",)
+    takes = WALKED
 
     def load(self):
         import hnswlib
@@ -168,6 +185,7 @@ class Usearch(Library):
     types = ("float32", "float16", "uint16", "int8", "uint8")
     metrics = ("L2", "IP", "COSINE", "HAMMING", "JACCARD")
     indexes = ("HNSW",)
+    takes = WALKED
     counted = 0
 
     def load(self):
@@ -205,6 +223,8 @@ class Usearch(Library):
 
 class Lancedb(Library):
     indexes = ("FLAT", "HNSW_SQ", "IVF_FLAT", "IVF_PQ")
+    takes = (*WALKED, *LISTED, "sq_type")
+    batches = False
 
     def load(self):
         os.environ["LANCE_CPU_THREADS"] = str(self.threads)
@@ -216,6 +236,8 @@ class Lancedb(Library):
 
     def build(self, index, params, threads):
         pa, kinds = self.pyarrow, self.lancedb.index
+        if params.get("sq_type", "SQ8") != "SQ8":
+            raise Refused(f"Lancedb has no sq_type {params['sq_type']}")
         self.folder = tempfile.TemporaryDirectory(prefix="lancedb-")
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(self.base.reshape(-1)), self.base.shape[1])
         rows = pa.table({"id": pa.array(np.arange(len(self.base), dtype=np.int64)), "vector": vectors})
@@ -223,7 +245,7 @@ class Lancedb(Library):
         self.name = {"L2": "l2", "IP": "dot", "COSINE": "cosine"}[self.metric]
         made = {
             "IVF_FLAT": (kinds.IvfFlat, dict(num_partitions=params.get("nlist"))),
-            "IVF_PQ": (kinds.IvfPq, dict(num_partitions=params.get("nlist"), num_sub_vectors=params.get("m"))),
+            "IVF_PQ": (kinds.IvfPq, dict(num_partitions=params.get("nlist"), num_sub_vectors=params.get("m"), num_bits=params.get("nbits"))),
             "HNSW_SQ": (kinds.HnswSq, dict(num_partitions=1, m=params.get("M"), ef_construction=params.get("efConstruction"))),
         }
         if index in made:
@@ -264,14 +286,21 @@ class Worker:
     def answer(self, request):
         if request["do"] == "build":
             return self.build(request)
+        self.check(request["params"])
         if not self.built:
             raise Refused("search before build")
         self.library.set(request["params"])
         return {"search": self.search, "time": self.time}[request["do"]](request)
 
+    def check(self, params):
+        for name in params:
+            if name not in self.library.takes:
+                raise Refused(f"{type(self.library).__name__} has no {name}")
+
     def build(self, request):
         if request["index"] not in self.library.indexes:
             raise Refused(f"{type(self.library).__name__} has no {request['index']}")
+        self.check(request["params"])
         with open("/proc/self/clear_refs", "w") as peak:
             peak.write("5")
         before, _ = memory()
@@ -321,7 +350,7 @@ def main():
         library = {"faiss": Faiss, "hnswlib": Hnswlib, "usearch": Usearch, "lancedb": Lancedb}[name]
         allowed = np.load(allowed[0]).reshape(-1) if allowed else None
         worker = Worker(library(np.load(base), metric, int(threads), allowed), np.load(queries))
-        say({"library": name})
+        say({"library": name, "batches": worker.library.batches})
     except Refused as refused:
         say({"error": str(refused)})
         return

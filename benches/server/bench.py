@@ -5,6 +5,7 @@
     python bench.py --base b.npy --queries q.npy --metric COSINE
     python bench.py --threads 1,4 --nq 1,100      searches from several threads of the client, several vectors a call
     python bench.py --processes 1,2,4             searches from clients that are processes of their own
+    python bench.py --processes 1,2,4 --encoded   the same with requests that are encoded already: less of the client
     python bench.py --index IVF_SQ8 --build nlist=1024 --search nprobe=32
 
 Every figure is taken from outside the server: the client's clock, and /proc of the server's processes (Linux).
@@ -29,8 +30,10 @@ import time
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+import grpc
 import numpy as np
 from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 here = pathlib.Path(__file__).resolve()
 sys.path[:0] = [str(here.parent), str(here.parents[2] / "server" / "tests-e2e")]
@@ -235,7 +238,7 @@ def searches_of_processes(system, queries: np.ndarray, processes: int, nq: int, 
     context = multiprocessing.get_context("spawn")
     ready, go = (context.Barrier(processes + 1, timeout=120) for _ in range(2))
     with concurrent.futures.ProcessPoolExecutor(processes, context, join, (ready, go)) as pool:
-        work = (system.uri, queries, nq, options.search, options.seconds)
+        work = (system.uri, queries, nq, options.search, options.encoded, options.seconds)
         clients = [pool.submit(client_of_its_own, *work, first * 7) for first in range(processes)]
         with contextlib.suppress(threading.BrokenBarrierError):  # why, the client's own error says
             ready.wait()
@@ -254,16 +257,14 @@ def join(ready, go) -> None:
     barriers = ready, go
 
 
-def client_of_its_own(uri: str, queries: np.ndarray, nq: int, params: dict, seconds: float, first: int) -> tuple[float, list[float]]:
-    batches = [list(queries[start : start + nq]) for start in range(0, len(queries) - nq + 1, nq)]
-
-    def search(call: int) -> None:
-        client.search(COLLECTION, batches[call % len(batches)], limit=K, search_params={"params": params})
-
+def client_of_its_own(
+    uri: str, queries: np.ndarray, nq: int, params: dict, encoded: bool, seconds: float, first: int
+) -> tuple[float, list[float]]:
+    batches = [queries[start : start + nq] for start in range(0, len(queries) - nq + 1, nq)]
     try:
-        client = MilvusClient(uri)
+        searches = searches_of_bytes(uri, batches, params) if encoded else searches_of_pymilvus(uri, batches, params)
         for call in range(20):
-            search(call)
+            searches(call)
     except BaseException:
         for barrier in barriers:
             barrier.abort()
@@ -271,8 +272,37 @@ def client_of_its_own(uri: str, queries: np.ndarray, nq: int, params: dict, seco
     for barrier in barriers:
         barrier.wait()
     began = time.perf_counter()
-    times = timed(search, first, seconds)
+    times = timed(searches, first, seconds)
     return time.perf_counter() - began, times
+
+
+def searches_of_pymilvus(uri: str, batches: list[np.ndarray], params: dict):
+    client, batches = MilvusClient(uri), [list(batch) for batch in batches]
+    return lambda call: client.search(COLLECTION, batches[call % len(batches)], limit=K, search_params={"params": params})
+
+
+def searches_of_bytes(uri: str, batches: list[np.ndarray], params: dict):
+    """Requests as pymilvus encodes them, but before the first search; answers are taken as bytes once one was seen to be right."""
+
+    def request(batch: np.ndarray) -> bytes:
+        values = [row.tobytes() for row in batch]
+        vectors = common_pb2.PlaceholderValue(tag="$0", type=common_pb2.FloatVector, values=values)
+        named = {"anns_field": "vector", "topk": K, "params": json.dumps(params), "round_decimal": -1}
+        return milvus_pb2.SearchRequest(
+            collection_name=COLLECTION,
+            dsl_type=common_pb2.BoolExprV1,
+            placeholder_group=common_pb2.PlaceholderGroup(placeholders=[vectors]).SerializeToString(),
+            search_params=[common_pb2.KeyValuePair(key=key, value=str(value)) for key, value in named.items()],
+            nq=len(batch),
+        ).SerializeToString()
+
+    channel = grpc.insecure_channel(uri.removeprefix("http://"), [("grpc.max_receive_message_length", -1)])
+    search = channel.unary_unary("/milvus.proto.milvus.MilvusService/Search")
+    requests = [request(batch) for batch in batches]
+    answer = milvus_pb2.SearchResults.FromString(search(requests[0]))
+    if answer.status.code or list(answer.results.topks) != [K] * len(batches[0]):
+        raise RuntimeError(f"not {K} rows for each query: {answer.status.reason or answer.results.topks}")
+    return lambda call: search(requests[call % len(requests)])
 
 
 def timed_searches(search, queries: np.ndarray, threads: int, nq: int, seconds: float) -> tuple[float, list[float]]:
@@ -353,6 +383,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, help="length of the query run (default %(default)s)")
     parser.add_argument("--threads", type=counts, default="1", help="client threads, such as 1,4 (default %(default)s)")
     parser.add_argument("--processes", type=counts, default=[], help="clients that are processes of their own, such as 1,2,4 (default none)")
+    parser.add_argument("--encoded", action="store_true", help="searches of --processes are encoded before")
     parser.add_argument("--nq", type=counts, default="1", help="query vectors a call, such as 1,100 (default %(default)s)")
     parser.add_argument("--idle-seconds", type=float, default=60, help="0 leaves it out (default %(default)s)")
     parser.add_argument("--peer", choices=["milvus-lite"], help="measure this one too")

@@ -1,13 +1,15 @@
-"""Measures what an insert costs the server: the same encoded request into Elanus, into a gRPC server that does nothing, and
-the disk alone.
+"""Measures what an insert costs the server: the same encoded request into Elanus, into a gRPC server that does nothing, into one
+that only writes, and the disk alone.
 
     python insert.py                         messages of 10,000 x 128, one and four at a time
     python insert.py --rows 2000 --dim 768 --calls 1,8 --seconds 10
 
 Requests are encoded once, as pymilvus encodes them, and sent as bytes, so the client's share is the same everywhere and small.
 The server that does nothing takes the bytes of a message and answers with the bytes of another: what grpcio gives, with its
-handlers in Python. The disk is a file of as many bytes, with an fsync for each message, in the folder of temporary files (TMPDIR), as
-the server's data. What Elanus writes in the background after its turn is waited for. Needs Linux.
+handlers in Python. The one that only writes has two files: each message goes into the first with an fsync before its answer and
+into the second soon after, as rows go into a log and a segment. The disk is a file of as many bytes, with an fsync for each
+message. All of them lie in the folder of temporary files (TMPDIR), as the server's data. What Elanus writes in the background
+after its turn is waited for. Needs Linux.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -36,6 +40,7 @@ UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_le
 # Connections that are not shared with other channels to the same address.
 OWN = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
 SECONDS_OF_A_CALL = 60
+LARGEST_FILE = 512 << 20
 
 
 def message(rows: int, dim: int) -> bytes:
@@ -46,13 +51,18 @@ def message(rows: int, dim: int) -> bytes:
     return milvus_pb2.InsertRequest(collection_name=COLLECTION, fields_data=[field], num_rows=rows).SerializeToString()
 
 
-def serve_nothing(port: int) -> None:
-    """Answers every call with nothing done, until the process is killed."""
+def serve(port: int, folder: str | None) -> None:
+    """Answers every call, until the process is killed, with nothing done, or in a folder with its bytes written."""
     answer = milvus_pb2.MutationResult().SerializeToString()
+    take = keep_in(pathlib.Path(folder)) if folder else lambda _request: None
+
+    def answered(request: bytes, _context) -> bytes:
+        take(request)
+        return answer
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, _call):
-            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: answer)
+            return grpc.unary_unary_rpc_method_handler(answered)
 
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=UNLIMITED)
     server.add_generic_rpc_handlers((Handler(),))
@@ -61,12 +71,40 @@ def serve_nothing(port: int) -> None:
     server.wait_for_termination()
 
 
-class Nothing:
-    """The server that does nothing, in a process of its own."""
+def keep_in(folder: pathlib.Path):
+    """What writes bytes to a file, synced, and has a thread write them to another. Both files begin anew when they are large, as
+    logs do that are in segments."""
+    folder.mkdir()
+    log, segment = (open(folder / name, "wb", buffering=0) for name in ("log", "segment"))
+    one, behind = threading.Lock(), queue.Queue(4)
 
-    def __init__(self):
+    def write(file, request: bytes) -> None:
+        if file.tell() > LARGEST_FILE:
+            file.truncate(0)
+            file.seek(0)
+        file.write(request)
+
+    def follow() -> None:
+        while True:
+            write(segment, behind.get())
+
+    def keep(request: bytes) -> None:
+        with one:
+            write(log, request)
+            os.fsync(log.fileno())
+        behind.put(request)
+
+    threading.Thread(target=follow, daemon=True).start()
+    return keep
+
+
+class Other:
+    """A server that does nothing, or one that only writes to a folder, in a process of its own."""
+
+    def __init__(self, folder: pathlib.Path | None = None):
         self.port = free_port()
-        self.process = subprocess.Popen([sys.executable, __file__, "--serve-nothing", str(self.port)])
+        told = [str(self.port), *([str(folder)] if folder else [])]
+        self.process = subprocess.Popen([sys.executable, __file__, "--serve", *told])
         self.pid = self.process.pid
 
     def stop(self) -> None:
@@ -134,17 +172,18 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128, help="(default %(default)s)")
     parser.add_argument("--calls", type=counts, default="1,4", help="calls at a time (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="of each figure (default %(default)s)")
-    parser.add_argument("--serve-nothing", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve_nothing:
-        return serve_nothing(options.serve_nothing)
+    if options.serve:
+        return serve(int(options.serve[0]), *options.serve[1:] or [None])
     request = message(options.rows, options.dim)
     print(f"messages of {options.rows:,} x {options.dim}, {len(request) / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory(prefix="elanus-insert-") as folder:
         print(f"disk with fsync: {disk(pathlib.Path(folder), request, options.seconds):,.0f} MB/s")
         with contextlib.ExitStack() as stack:
-            nothing = Nothing()
-            stack.callback(nothing.stop)
+            others = {"does nothing": Other(), "only writes": Other(pathlib.Path(folder) / "writes")}
+            for other in others.values():
+                stack.callback(other.stop)
             elanus = Elanus(pathlib.Path(folder))
             elanus.start()
             stack.callback(elanus.stop)
@@ -155,8 +194,9 @@ def main() -> None:
             client.create_collection(COLLECTION, schema=schema)
             port, sent = int(elanus.uri.rsplit(":", 1)[1]), 0
             for calls in options.calls:
-                _, rate, cost = send(nothing.port, nothing.pid, request, calls, options.seconds)
-                show(calls, "does nothing", rate, cost)
+                for name, other in others.items():
+                    _, rate, cost = send(other.port, other.pid, request, calls, options.seconds)
+                    show(calls, name, rate, cost)
                 messages, rate, cost = send(port, elanus.pid, request, calls, options.seconds)
                 show(calls, "elanus", rate, cost)
                 sent += messages
