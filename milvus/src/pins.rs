@@ -10,7 +10,8 @@
 //! unused for longest when there are [`MOST`]; an iterator that comes back later is told so, and never reads other rows.
 //!
 //! Clients also send the time of their last write as `guarantee_timestamp`. So that it can be told from a session, the
-//! counter of a session's timestamp (its lower 18 bits) is one that hardly a write reaches: above [`FIRST_COUNTER`].
+//! counter of a session's timestamp (its lower 18 bits) is one that hardly a write reaches: above [`FIRST_COUNTER`]. Where one
+//! does, by some 260,000 rows at once, its time names no session that there is, and a request of no iterator takes no notice.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const MOST_CURSORS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// Bits of a timestamp that count within its millisecond.
 const COUNTER: u64 = (1 << 18) - 1;
-/// Counters from here on are of sessions: 4,096 in a millisecond, while writes would have to come at 250 million a second.
+/// Counters from here on are of sessions: 4,096 in a millisecond. Other writes would have to come at 250 million a second.
 const FIRST_COUNTER: u64 = COUNTER - 4_095;
 
 /// A collection as it was when an iterator began.
@@ -145,11 +146,10 @@ impl Pins {
         pin
     }
 
-    /// The pin that a `guarantee_timestamp` names; `None` when it names none. The time of a write of some 260,000 rows may look
-    /// like a session, which only matters to an `iterator`.
+    /// The pin that a `guarantee_timestamp` names; `None` when it names none, or one that is not kept and no `iterator` asks for.
     ///
     /// # Errors
-    /// It names one that is not kept any more.
+    /// An iterator's is not kept any more.
     pub fn of(&self, collection: &Collection, timestamp: u64, iterator: bool) -> Result<Option<Arc<Pin>>> {
         if timestamp & COUNTER < FIRST_COUNTER {
             return Ok(None);

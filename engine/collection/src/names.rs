@@ -56,6 +56,9 @@ const RESERVED_FIELD_NAMES: &[&str] = &[
     "NULL",
 ];
 
+/// What the names of hidden columns begin with, as that of the versions of rows.
+const OWN_COLUMNS: &str = "__elanus";
+
 /// What a name is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameKind {
@@ -109,7 +112,7 @@ pub fn validate_name(kind: NameKind, name: &str) -> Result<()> {
             "the length of a {kind} name must be less than {MAX_NAME_LENGTH} characters"
         ));
     }
-    if kind == NameKind::Field && RESERVED_FIELD_NAMES.contains(&name) {
+    if kind == NameKind::Field && (RESERVED_FIELD_NAMES.contains(&name) || name.starts_with(OWN_COLUMNS)) {
         return bad("it is a reserved word and cannot be a field name".to_string());
     }
     if !name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic()) {

@@ -85,6 +85,16 @@ impl SealedSegment {
         })
     }
 
+    /// Whether the vectors of its files that `schema` has are open: those of a field that was dropped are not.
+    pub fn holds_vectors_of(&self, schema: &SchemaRef) -> bool {
+        let mut stored = schema.fields().iter().map(|field| field.name());
+        stored.all(|name| {
+            !self.meta.vector_fields.contains(name)
+                || self.vectors.contains_key(name)
+                || self.structs.contains_key(name)
+        })
+    }
+
     /// The same segment as another schema of its collection sees it. What is in memory is shared.
     pub fn with_schema(&self, schema: &SchemaRef) -> Result<Self> {
         let is_there = |name: &String| schema.column_with_name(name).is_some();

@@ -155,8 +155,8 @@ impl Writer {
             };
             let segment = match open.get(&meta.id) {
                 Some(segment) if segment.schema() == schema => Arc::clone(segment),
-                Some(segment) => Arc::new(segment.with_schema(schema)?),
-                None => {
+                Some(segment) if segment.holds_vectors_of(schema) => Arc::new(segment.with_schema(schema)?),
+                _ => {
                     let (files, schema) = (self.files.clone(), Arc::clone(schema));
                     Arc::new(SealedSegment::open(files, meta.clone(), schema, primary_key).await?)
                 }

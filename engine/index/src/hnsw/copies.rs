@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn copies_lead_to_each_other_and_away() {
-        let data = [1., 1., 5., 0., 1., 1., 1., 1., 7., 7., 1., 1., 1., 1.];
+        let data = [1., 0., 5., 0., 1., -0., 1., 0., 7., 7., 1., -0., 1., 0.];
         let vectors = Vectors::new(&data, 2).unwrap();
         let base = GrowingLayer::new(7, 4, None);
         let links: [&[u32]; 6] = [&[1, 2, 3], &[0], &[0, 1, 3, 4], &[0, 2, 1, 4], &[1], &[2, 0]];

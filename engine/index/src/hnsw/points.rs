@@ -110,6 +110,8 @@ impl Points for Space<'_> {
     }
 
     fn fingerprint(&self, row: u32) -> u64 {
-        fingerprint(self.vectors.row(row as usize).iter().map(|value| value.to_bits()))
+        let values = self.vectors.row(row as usize).iter();
+        // Both zeros are one.
+        fingerprint(values.map(|value| (value + 0.0).to_bits()))
     }
 }

@@ -27,7 +27,7 @@ use crate::vectors::Vectors;
 
 /// Queries that are searched together: some tens for a list, and what is kept of each stays in the last-level cache.
 const QUERIES: usize = 1024;
-/// Rows that are kept for all of them together, where many are scored again.
+/// Rows that a thread keeps for all of them together, where many are scored again.
 const MOST_KEPT: usize = 1 << 22;
 /// The same where bounds decide what is kept. A query that none of its share suffices for is searched by itself.
 const MOST_BOUNDED: usize = 1 << 24;

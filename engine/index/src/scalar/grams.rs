@@ -91,7 +91,7 @@ impl Grams {
                 max: lengths.max,
             });
         }
-        // No two runs may be equal, and a character may have four bytes.
+        // In the worst case all runs differ and their characters have four bytes each, once more in the file.
         let needed = total * RUN_BYTES + characters * 8;
         if let Some(allowed) = options.memory.filter(|allowed| needed > *allowed) {
             return Err(BuildError::Memory { needed, allowed });

@@ -193,7 +193,7 @@ impl<N: Narrow> Points for NumberPoints<'_, N> {
 
     fn fingerprint(&self, row: u32) -> u64 {
         let values = self.rows.row(row as usize).iter();
-        fingerprint(values.map(|&bits| N::widen(bits).to_bits()))
+        fingerprint(values.map(|&bits| (N::widen(bits) + 0.0).to_bits()))
     }
 }
 

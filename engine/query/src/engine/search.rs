@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   filter -> bits (cached) -> units searched (query threads, or here when short) -> k best
-//!          -> equal distances by key -> output columns of the winners -> scores
+//!          -> page -> equal distances by key -> output columns of the winners -> scores
 //!   grouped: units searched again and wider until there are enough groups
 //!   reranked: new scores between the k best and their order by key
 //! ```
@@ -122,7 +122,7 @@ impl Engine {
         self.answer(&snapshot, &output, pages, scoring, &order).await
     }
 
-    /// The hits of each query, skipped ones included, best first; equal distances in no order.
+    /// The hits of each query, skipped ones included, best first; equal distances in the order of [`Hit::total`].
     pub(super) async fn find(&self, request: &SearchRequest, checked: Checked) -> Result<Vec<Vec<Hit>>> {
         if checked.spec.group.is_some() {
             return Ok(best_first(self.find_groups(request, checked).await?));

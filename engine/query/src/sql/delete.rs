@@ -7,7 +7,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    AccessExpr, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins, VisitMut,
+    VisitorMut,
 };
 
 use super::create_table::normalized;
@@ -60,8 +61,8 @@ pub(super) fn prepare(mut delete: Delete, check: impl FnOnce(&ObjectName) -> Res
         let _: ControlFlow<()> = condition.visit(&mut of_table);
         if of_table.is_used_within && of_table.is_hidden_within {
             return Err(QueryError::Unsupported(format!(
-                "DELETE FROM {name} AS {alias} with a subquery that reads {name} as well and compares it with {alias}: \
-                 give the one in the subquery another alias",
+                "DELETE FROM {name} AS {alias} with a subquery in which {alias} could be {name} and something else: \
+                 give what the subquery reads an alias of its own",
                 alias = alias.name,
             )));
         }
@@ -77,7 +78,7 @@ struct OfTable<'a> {
     depth: usize,
     /// A column of the alias in a subquery.
     is_used_within: bool,
-    /// A table in a subquery whose columns are called as those of the table, or of its alias.
+    /// A table in a subquery whose columns are, or may be, called as those of the table or of its alias.
     is_hidden_within: bool,
 }
 
@@ -95,6 +96,7 @@ impl VisitorMut for OfTable<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // What a function gives is called as a table that it is given, or as it likes.
         let called = match factor {
             TableFactor::Table {
                 alias: Some(alias), ..
@@ -102,20 +104,25 @@ impl VisitorMut for OfTable<'_> {
             | TableFactor::Derived {
                 alias: Some(alias), ..
             } => Some(&alias.name),
-            TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()),
+            TableFactor::Table { name, args: None, .. } => name.0.last().and_then(|part| part.as_ident()),
             _ => None,
         };
-        let called = called.map(normalized);
-        self.is_hidden_within |=
-            called.is_some_and(|called| called == self.alias || called == normalized(self.table));
+        self.is_hidden_within |= called
+            .map(normalized)
+            .is_none_or(|called| called == self.alias || called == normalized(self.table));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && let [first, _, ..] = parts.as_mut_slice()
-            && normalized(first) == self.alias
-        {
+        let first = match expr {
+            Expr::CompoundIdentifier(parts) if parts.len() > 1 => parts.first_mut(),
+            Expr::CompoundFieldAccess { root, access_chain } => match (root.as_mut(), access_chain.first()) {
+                (Expr::Identifier(first), Some(AccessExpr::Dot(_))) => Some(first),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(first) = first.filter(|first| normalized(first) == self.alias) {
             first.clone_from(self.table);
             self.is_used_within |= self.depth > 0;
         }

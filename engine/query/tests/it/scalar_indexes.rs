@@ -53,19 +53,22 @@ async fn a_column_called_value_is_compared_row_by_row() {
     let collection = engine.collections().collection(DEFAULT_DATABASE, "t").unwrap();
     collection.flush().await.unwrap();
     collection.settle().await.unwrap();
-    let holds: [(&str, fn(i64, i64) -> bool); 4] = [
-        ("price > value", |price, value| price > value),
-        ("price <= value", |price, value| price <= value),
-        ("price = value", |price, value| price == value),
-        ("price % 2 = value", |price, value| price % 2 == value),
-    ];
-    for (condition, holds) in holds {
+    let rows: Vec<[i64; 3]> = (0..60).map(|id| [id, id % 4, id % 3]).collect();
+    let ids = |holds: fn(i64, i64) -> bool| -> Vec<i64> {
+        let kept = rows.iter().filter(|[_, price, value]| holds(*price, *value));
+        kept.map(|[id, ..]| *id).collect()
+    };
+    for (condition, expected) in [
+        ("price > value", ids(|price, value| price > value)),
+        ("price <= value", ids(|price, value| price <= value)),
+        ("price = value", ids(|price, value| price == value)),
+        ("price % 2 = value", ids(|price, value| price % 2 == value)),
+    ] {
         let found = sql(
             &engine,
             &format!("SELECT id FROM t WHERE {condition} ORDER BY id"),
         )
         .await;
-        let expected: Vec<i64> = (0..60).filter(|id| holds(id % 4, id % 3)).collect();
         assert_eq!(ints(&found.batches), expected, "{condition}");
     }
 }
