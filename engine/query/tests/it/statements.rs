@@ -452,10 +452,14 @@ async fn the_metric_of_a_prepared_search_is_that_of_the_index_there_is() {
     sql(&engine, "INSERT INTO t VALUES (1, '[1, 0]'), (2, '[10, 1]')").await;
     sql(&engine, "CREATE INDEX on_v ON t USING hnsw (v vector_l2_ops)").await;
     let session = engine.session(DEFAULT_DATABASE).unwrap();
-    let run = async |text: &str| engine.sql_in(&session, text).await.unwrap().batches;
-    run("PREPARE near AS SELECT id FROM vector_search(t, '[9, 0]', 1)").await;
-    assert_eq!(ints(&run("EXECUTE near").await), [2]);
-    run("DROP INDEX on_v").await;
-    run("CREATE INDEX on_v ON t USING hnsw (v vector_cosine_ops)").await;
-    assert_eq!(ints(&run("EXECUTE near").await), [1]);
+    let near = "SELECT id FROM vector_search(t, '[9, 0]', 1)";
+    let prepared = engine.prepare(&session, near).await.unwrap();
+    let nearest = async || {
+        let answer = engine.execute(&session, &prepared, None).await.unwrap();
+        ints(&answer.collect().await.unwrap().batches)
+    };
+    assert_eq!(nearest().await, [2]);
+    sql(&engine, "DROP INDEX on_v").await;
+    sql(&engine, "CREATE INDEX on_v ON t USING hnsw (v vector_cosine_ops)").await;
+    assert_eq!(nearest().await, [1]);
 }
