@@ -34,7 +34,7 @@ demo: build ## see it work on real data
 
 test: venv nvrtc lint rust-tests build e2e counts ## format, lints, all tests: what CI runs
 
-bench: venv ## kernels next to lance-linalg, then indexes next to other libraries, on real vectors too with ANN_DATA=FOLDER; about an hour, half an hour more with those; less with ANN='--set small --peers faiss' (python3 benches/ann/ann.py --help)
+bench: venv ## kernels next to lance-linalg, then indexes next to other libraries, on real vectors too with ANN_DATA=FOLDER; about an hour, forty minutes more with those; less with ANN='--set small --peers faiss' (python3 benches/ann/ann.py --help)
 	$(call step,cargo bench of the kernels)
 	@CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/kernels' RUSTFLAGS='-C target-cpu=native' \
 	    $(CARGO) bench --locked --manifest-path benches/kernels/Cargo.toml

@@ -17,7 +17,7 @@ def sweep(index, rows, dim):
     quarter, eighth = divisor(dim // 4), divisor(dim // 8)
     graph = {"M": 16, "efConstruction": 200}
     refine = {"refine": "true", "refine_type": "flat"}
-    rabitq = ({"nlist": nlist, **refine}, [{**step, "refine_k": 10} for step in PROBE])
+    rabitq = ({"nlist": nlist, **refine}, [{**step, "refine_k": factor} for factor in (10, 40) for step in PROBE])
     sweeps = {
         "FLAT": ({}, [{}]),
         "BIN_FLAT": ({}, [{}]),

@@ -97,6 +97,7 @@ class Faiss(Library):
         kind = faiss.METRIC_L2 if self.metric == "L2" else faiss.METRIC_INNER_PRODUCT
         lists, size = f"IVF{params.get('nlist')}", int(params.get("m", 0))
         graph, scalar = f"HNSW{params.get('M')}", params.get("sq_type", "SQ8").upper()
+        scalar = {"FP16": "SQfp16", "BF16": "SQbf16"}.get(scalar, scalar)
         bits, groups = params.get("rbq_bits", "1"), -(-dim // int(params.get("sub_dim", 2)))
         bits = "" if bits == "1" else bits
         if self.bits != (index in ("BIN_FLAT", "BIN_IVF_FLAT")) and not (self.bits and index == "HNSW"):
@@ -245,7 +246,7 @@ class Lancedb(Library):
         self.name = {"L2": "l2", "IP": "dot", "COSINE": "cosine"}[self.metric]
         made = {
             "IVF_FLAT": (kinds.IvfFlat, dict(num_partitions=params.get("nlist"))),
-            "IVF_PQ": (kinds.IvfPq, dict(num_partitions=params.get("nlist"), num_sub_vectors=params.get("m"), num_bits=params.get("nbits"))),
+            "IVF_PQ": (kinds.IvfPq, dict(num_partitions=params.get("nlist"), num_sub_vectors=params.get("m"), num_bits=params.get("nbits", 8))),
             "HNSW_SQ": (kinds.HnswSq, dict(num_partitions=1, m=params.get("M"), ef_construction=params.get("efConstruction"))),
         }
         if index in made:

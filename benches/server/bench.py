@@ -214,7 +214,7 @@ def measure(system, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, op
         for nq in options.nq:
             say(f"{system.name}: {processes} processes, {nq} queries a call, for {options.seconds} s")
             rate, times, cpu = searches_of_processes(system, queries, processes, nq, options)
-            name = f"{processes} process{'es' * (processes > 1)}, nq={nq}"
+            name = f"{processes} process{'es' * (processes > 1)}, nq={nq}{', encoded' * options.encoded}"
             figures[f"queries/s, {name}"] = rate
             figures[f"{name}: p50, ms"] = float(np.percentile(times, 50)) * 1e3
             figures[f"{name}: p99, ms"] = float(np.percentile(times, 99)) * 1e3
@@ -282,7 +282,8 @@ def searches_of_pymilvus(uri: str, batches: list[np.ndarray], params: dict):
 
 
 def searches_of_bytes(uri: str, batches: list[np.ndarray], params: dict):
-    """Requests as pymilvus encodes them, but before the first search; answers are taken as bytes once one was seen to be right."""
+    """Requests as pymilvus encodes them, but before the first search. An answer is taken as bytes that are as long as those of the
+    first one, which was seen to be right, at least nearly: an error is far shorter."""
 
     def request(batch: np.ndarray) -> bytes:
         values = [row.tobytes() for row in batch]
@@ -302,7 +303,13 @@ def searches_of_bytes(uri: str, batches: list[np.ndarray], params: dict):
     answer = milvus_pb2.SearchResults.FromString(search(requests[0]))
     if answer.status.code or list(answer.results.topks) != [K] * len(batches[0]):
         raise RuntimeError(f"not {K} rows for each query: {answer.status.reason or answer.results.topks}")
-    return lambda call: search(requests[call % len(requests)])
+    least = answer.ByteSize() // 2
+
+    def next_search(call: int) -> None:
+        if len(found := search(requests[call % len(requests)])) < least:
+            raise RuntimeError(milvus_pb2.SearchResults.FromString(found).status.reason)
+
+    return next_search
 
 
 def timed_searches(search, queries: np.ndarray, threads: int, nq: int, seconds: float) -> tuple[float, list[float]]:
@@ -390,6 +397,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only-peer", action="store_true", help="leave Elanus out")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     options = parser.parse_args()
+    if options.encoded and not options.processes:
+        parser.error("--encoded is of --processes")
     hnsw = options.index == "HNSW"
     options.build = ({"M": 16, "efConstruction": 200} if hnsw else {}) if options.build is None else options.build
     options.search = ({"ef": 64} if hnsw else {}) if options.search is None else options.search
