@@ -38,7 +38,8 @@ def test_segments_are_merged_and_the_plans_name_them(client, table):
     client.delete(table, filter="id < 25")
     client.flush(table)
     before = client.list_persistent_segments(table)
-    assert before and sum(segment.num_rows for segment in before) == 150
+    # A merge that came by itself in between has left the deleted rows out.
+    assert before and 125 <= sum(segment.num_rows for segment in before) <= 150
     assert all(segment.is_sorted and segment.state_name == "Flushed" for segment in before)
 
     def force():
