@@ -14,7 +14,7 @@ use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
 use tokio::sync::mpsc;
 
 use crate::built_index::{BuiltIndex, BuiltIndexes, IndexBuild, open_index, vectors_blob};
-use crate::compaction::{carry, merge_units, pick};
+use crate::compaction::{carry, groups, merge_units, pick, pick_any};
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::options::Options;
@@ -37,7 +37,7 @@ pub(crate) enum Event {
     },
 }
 
-/// The rows of one partition, on disk now.
+/// Rows of one partition, on disk now.
 pub(crate) struct FlushOutput {
     pub partition: i64,
     pub units: Vec<Arc<Unit>>,
@@ -75,8 +75,15 @@ pub(crate) struct Maintenance {
 }
 
 impl Writer {
-    /// Writes the sealed growing rows of each partition as a segment.
-    pub fn spawn_flush(&self, work: Vec<(i64, Vec<Arc<Unit>>)>) {
+    /// Writes the sealed growing rows of each partition as a segment, or as several where they are many.
+    pub fn spawn_flush(&self, work: &[(i64, Vec<Arc<Unit>>)]) {
+        let work: Vec<(i64, Vec<Arc<Unit>>)> = work
+            .iter()
+            .flat_map(|(partition, units)| {
+                let groups = groups(&self.options, units).into_iter();
+                groups.map(|units| (*partition, units))
+            })
+            .collect();
         let files = self.files.clone();
         let schema = Arc::clone(&self.stored_schema);
         let primary_key = self.primary_key.clone();
@@ -114,7 +121,7 @@ impl Writer {
                 .map(|entry| Arc::clone(&entry.unit))
                 .collect();
             let picked = if self.want_compact {
-                everything(&self.options, &units)
+                pick_any(&self.options, &units)
             } else if automatic {
                 pick(&self.options, &units)
             } else {
@@ -296,9 +303,11 @@ impl Writer {
         result: Result<Option<NewSegment>>,
     ) -> Result<()> {
         let mut new = result?;
+        let written = new.as_ref().map(|new| new.segment.meta.id);
         if let Some(new) = &mut new {
             // The schema may have changed while it was written.
-            new.segment = self.in_this_schema(Arc::clone(&new.segment))?;
+            let seen = self.in_this_schema(Arc::clone(&new.segment));
+            new.segment = self.or_discard(written, seen).await?;
         }
         let Some(partition_id) = units.first().map(|unit| unit.partition()) else {
             return Ok(());
@@ -313,26 +322,22 @@ impl Writer {
             .collect();
         let Some(current) = current else {
             // The partition was dropped meanwhile.
-            if let Some(new) = new {
-                self.files.discard(new.segment.meta.id).await;
+            if let Some(written) = written {
+                self.files.discard(written).await;
             }
             return Ok(());
         };
         let old: HashSet<SegmentId> = current.iter().map(|(_, entry)| entry.segment.meta.id).collect();
-        let carried = carry(current.iter().map(|(unit, entry)| (&***unit, &entry.over)))?;
+        let carried = carry(current.iter().map(|(unit, entry)| (&***unit, &entry.over)));
+        let carried = self.or_discard(written, carried).await?;
         let mut added: Option<(SegmentMeta, SegmentEntry)> = None;
         if let Some(new) = new {
             let kept = |id: i64| self.state.indexes.iter().any(|def| def.id == id);
             let mut meta = new.segment.meta.clone();
             meta.indexes = new.files.into_iter().filter(|file| kept(file.index_id)).collect();
             let (deletes, updates) = (!carried.deletes.is_empty(), !carried.overlay.is_empty());
-            match self.write_over(meta.id, &carried, deletes, updates).await {
-                Ok(files) => files.name_in(&mut meta),
-                Err(error) => {
-                    self.files.discard(meta.id).await;
-                    return Err(error);
-                }
-            }
+            let files = self.write_over(meta.id, &carried, deletes, updates).await;
+            self.or_discard(written, files).await?.name_in(&mut meta);
             let indexes = new.indexes.into_iter().filter(|(id, _)| kept(*id)).collect();
             added = Some((meta, SegmentEntry::new(new.segment, carried, indexes)));
         }
@@ -361,6 +366,14 @@ impl Writer {
         self.collect_garbage().await;
         Ok(())
     }
+
+    /// Removes a segment that no commit was tried for yet when the next step towards it failed.
+    async fn or_discard<T>(&self, segment: Option<SegmentId>, step: Result<T>) -> Result<T> {
+        if let (Some(segment), Err(_)) = (segment, &step) {
+            self.files.discard(segment).await;
+        }
+        step
+    }
 }
 
 /// Runs a job to a result even when it panics: one that never reports would hold up its collection for good.
@@ -371,7 +384,7 @@ async fn guarded<T: Send + 'static>(job: impl Future<Output = Result<T>> + Send 
     }
 }
 
-/// Writes the units of each partition as a segment: all of them, or none.
+/// Writes each of these groups of units as a segment: all of them, or none.
 async fn flush_all(
     files: SegmentFiles,
     schema: SchemaRef,
@@ -421,22 +434,6 @@ async fn discard(files: &SegmentFiles, outputs: &[FlushOutput]) {
     for segment in outputs.iter().filter_map(|output| output.segment.as_ref()) {
         files.discard(segment.meta.id).await;
     }
-}
-
-/// All units of a partition that fit one segment, when merging them changes anything.
-fn everything(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
-    let mut total = 0;
-    let picked: Vec<_> = units
-        .iter()
-        .take_while(|unit| {
-            total += unit.bytes();
-            total <= options.max_segment_bytes
-        })
-        .cloned()
-        .collect();
-    let is_clean = |unit: &Arc<Unit>| unit.deletes().is_empty() && unit.over().overlay.is_empty();
-    let useful = picked.len() > 1 || !picked.iter().all(is_clean);
-    useful.then_some(picked)
 }
 
 /// What every build needs.

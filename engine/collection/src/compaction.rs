@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use elanus_index::GONE;
-use elanus_storage::{SegmentFiles, SegmentMeta};
+use elanus_storage::{MAX_COLUMN_BYTES, SegmentFiles, SegmentMeta};
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
@@ -98,15 +98,50 @@ pub(crate) fn carry<'a>(inputs: impl IntoIterator<Item = (&'a Unit, &'a Over)>) 
     })
 }
 
+/// The first of these units that may become one segment together; none when the first is too large for any other.
+pub(crate) fn fitting<'a>(
+    options: &Options,
+    units: impl IntoIterator<Item = &'a Arc<Unit>>,
+) -> Vec<Arc<Unit>> {
+    let (mut bytes, mut widest_column) = (0u64, 0u64);
+    let fits = |unit: &&Arc<Unit>| {
+        bytes = bytes.saturating_add(unit.bytes());
+        widest_column = widest_column.saturating_add(unit.widest_column());
+        bytes <= options.max_segment_bytes && widest_column <= MERGED_COLUMN_BYTES
+    };
+    units.into_iter().take_while(fits).cloned().collect()
+}
+
+/// All of these units, as many together as may become one segment.
+pub(crate) fn groups(options: &Options, units: &[Arc<Unit>]) -> Vec<Vec<Arc<Unit>>> {
+    let mut groups = Vec::new();
+    let mut rest = units;
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(fitting(options, rest).len().max(1));
+        groups.push(group.to_vec());
+        rest = later;
+    }
+    groups
+}
+
+/// The first sealed units of one partition that become one segment when all is to be compact: several that fit, or one
+/// with something laid over it.
+pub(crate) fn pick_any(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
+    let is_clean = |unit: &Arc<Unit>| unit.deletes().is_empty() && unit.over().overlay.is_empty();
+    let mut groups = groups(options, units).into_iter();
+    groups.find(|group| group.len() > 1 || !group.iter().all(is_clean))
+}
+
 /// Picks the sealed units of one partition that should become one segment, if any.
 ///
 /// Size-tiered: units of one power-of-four size class are merged once there are
-/// [`Options::merge_factor`] of them; a unit with many deleted rows is rewritten alone.
+/// [`Options::merge_factor`] of them; a unit with many deleted rows or large newer values is rewritten alone.
 pub(crate) fn pick(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact digits")]
+    let is_due = |part: u64, whole: u64| part > 0 && part as f64 / whole as f64 >= options.rewrite_share;
     let rewrite = units.iter().find(|unit| {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact digits")]
-        let deleted = unit.deletes().len() as f64 / f64::from(unit.rows().max(1));
-        deleted >= options.rewrite_deleted && deleted > 0.0
+        let newer = unit.over().overlay.bytes() as u64;
+        is_due(unit.deletes().len(), u64::from(unit.rows())) || is_due(newer, unit.bytes().max(CLASS_FLOOR))
     });
     if let Some(unit) = rewrite {
         return Some(vec![Arc::clone(unit)]);
@@ -119,14 +154,7 @@ pub(crate) fn pick(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Uni
         let class = by_size[start..]
             .iter()
             .take_while(|unit| unit.bytes() <= smallest.saturating_mul(4));
-        let mut total = 0;
-        let picked: Vec<_> = class
-            .take_while(|unit| {
-                total += unit.bytes();
-                total <= options.max_segment_bytes
-            })
-            .map(|unit| Arc::clone(unit))
-            .collect();
+        let picked = fitting(options, class.copied());
         if picked.len() >= options.merge_factor.max(2) {
             return Some(picked);
         }
@@ -138,13 +166,18 @@ pub(crate) fn pick(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Uni
 /// Everything smaller counts as one size class: tiny segments merge with each other.
 const CLASS_FLOOR: u64 = 1 << 20;
 
+/// Rows are put together into segments with up to this many bytes in a column: half of what a column may have, so that
+/// its values may still become twice as long.
+const MERGED_COLUMN_BYTES: u64 = MAX_COLUMN_BYTES / 2;
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::overlay::NewValues;
     use crate::segment::GrowingChunk;
     use crate::unit::{Block, UnitIndexes};
 
@@ -206,5 +239,85 @@ mod tests {
         assert_eq!(pick(&options, &[small(), small(), small()]).unwrap().len(), 3);
         let mostly_deleted = Arc::new(unit(10, (0..5).collect()));
         assert_eq!(pick(&options, &[small(), mostly_deleted]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn units_are_put_together_up_to_the_size_of_a_segment() {
+        let units = |rows: &[i64]| -> Vec<Arc<Unit>> {
+            let units = rows.iter().map(|rows| unit(*rows, RoaringBitmap::new()));
+            units.map(Arc::new).collect()
+        };
+        let rows_of = |units: &[Arc<Unit>]| units.iter().map(|unit| unit.rows()).collect::<Vec<_>>();
+        let options = Options {
+            max_segment_bytes: units(&[25])[0].bytes(),
+            ..Default::default()
+        };
+        let grouped = |rows: &[i64]| -> Vec<Vec<u32>> {
+            let groups = groups(&options, &units(rows));
+            groups.iter().map(|group| rows_of(group)).collect()
+        };
+        assert_eq!(grouped(&[]), Vec::<Vec<u32>>::new());
+        assert_eq!(
+            grouped(&[10, 15, 10, 10, 10]),
+            [vec![10, 15], vec![10, 10], vec![10]]
+        );
+        assert_eq!(grouped(&[100, 10, 100]), [[100], [10], [100]]);
+
+        let picked = |units: &[Arc<Unit>]| pick_any(&options, units).map(|picked| rows_of(&picked));
+        assert_eq!(
+            picked(&units(&[20, 10, 10])),
+            Some(vec![10, 10]),
+            "the first one is large and clean"
+        );
+        assert_eq!(picked(&units(&[20, 20])), None);
+        let mut with_deletes = units(&[20]);
+        with_deletes.push(Arc::new(unit(100, RoaringBitmap::from_iter([7]))));
+        assert_eq!(picked(&with_deletes), Some(vec![100]));
+    }
+
+    #[test]
+    fn a_column_of_a_merged_segment_has_room_to_grow() {
+        let texts = |bytes: usize| {
+            let key: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(bytes)]));
+            let batch = RecordBatch::try_from_iter([("id", key), ("text", text)]).unwrap();
+            let mut chunk = GrowingChunk::new(1, batch, "id").unwrap();
+            assert_eq!(chunk.widest_column, bytes as u64);
+            chunk.widest_column *= 1 << 20;
+            let block = Block::Growing(Arc::new(chunk));
+            Arc::new(Unit::new(block, 1, Over::default(), UnitIndexes::default()))
+        };
+        // As if each had so many MiB.
+        let units = [texts(400), texts(600), texts(100), texts(1500), texts(10)];
+        let sizes: Vec<usize> = groups(&Options::default(), &units).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn large_newer_values_are_written_into_their_segment() {
+        let with_newer = |rows: u32| {
+            let newer: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(i64::from)));
+            let mut overlay = Overlay::default();
+            let values = NewValues {
+                column: "n".into(),
+                rows: (0..rows).collect(),
+                values: newer,
+            };
+            overlay.put(vec![values], 1).unwrap();
+            let over = Over {
+                overlay: Arc::new(overlay),
+                ..Over::default()
+            };
+            let base = unit(30_000, RoaringBitmap::new());
+            Arc::new(Unit::new(base.block().clone(), 1, over, UnitIndexes::default()))
+        };
+        let options = Options::default();
+        assert!(pick(&options, &[with_newer(1_000)]).is_none());
+        assert_eq!(
+            pick(&options, &[with_newer(1_000), with_newer(20_000)])
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }

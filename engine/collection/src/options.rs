@@ -15,12 +15,12 @@ pub struct Options {
     pub seal_age: Duration,
     /// The log is sealed when it has this many writes: each may be a file, and all of them are read after a crash.
     pub seal_writes: u64,
-    /// Compaction never makes a segment larger than this many bytes.
+    /// Rows are put together into segments of up to this many bytes.
     pub max_segment_bytes: u64,
     /// Segments of one size class that trigger a merge.
     pub merge_factor: usize,
-    /// Share of deleted rows at which a segment is rewritten.
-    pub rewrite_deleted: f64,
+    /// A segment is rewritten when this share of its rows is deleted, or when newer values take this share of its bytes.
+    pub rewrite_share: f64,
     /// Memory that loaded collections may take together; `None`: no limit.
     pub memory_limit: Option<u64>,
     /// Memory that an index build may take at a time, the vectors not counted; one that may need more is refused. `None`: no limit.
@@ -47,7 +47,7 @@ impl Default for Options {
             seal_writes: 8_192,
             max_segment_bytes: 2 << 30,
             merge_factor: 4,
-            rewrite_deleted: 0.2,
+            rewrite_share: 0.2,
             memory_limit: None,
             build_memory: None,
             build_threads: 0,

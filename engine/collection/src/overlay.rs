@@ -19,9 +19,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type};
-use elanus_storage::TIMESTAMP_COLUMN;
+use elanus_storage::{TIMESTAMP_COLUMN, variable_bytes};
 
 use crate::error::{Error, Result};
+use crate::segment::bytes_of;
 
 /// Newer values of some columns. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -92,8 +93,20 @@ impl Overlay {
     pub fn bytes(&self) -> usize {
         let layers = self.columns.values().flat_map(|layers| &layers.layers);
         layers
-            .map(|layer| layer.rows.len() * size_of::<u32>() + layer.values.get_array_memory_size())
+            .map(|layer| layer.rows.len() * size_of::<u32>() + bytes_of(&layer.values))
             .sum()
+    }
+
+    /// What the offsets of the widest column count, as [`variable_bytes`].
+    pub fn widest_column(&self) -> u64 {
+        let bytes_of = |column: &Layers| {
+            column
+                .layers
+                .iter()
+                .map(|layer| variable_bytes(&layer.values))
+                .sum()
+        };
+        self.columns.values().map(bytes_of).max().unwrap_or(0)
     }
 
     /// Lays new values over what is there; `newest` is the largest timestamp of the update.

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
-use elanus_storage::{ColumnBlooms, SegmentFiles, SegmentMeta, SegmentStatistics, TIMESTAMP_COLUMN};
+use elanus_storage::{
+    ColumnBlooms, SegmentFiles, SegmentMeta, SegmentStatistics, TIMESTAMP_COLUMN, variable_bytes,
+};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
@@ -282,6 +284,8 @@ pub(crate) struct GrowingChunk {
     pub batch: RecordBatch,
     /// Bytes of the rows.
     pub bytes: usize,
+    /// As [`SegmentMeta::widest_column`].
+    pub widest_column: u64,
     vectors: HashMap<String, VectorColumn>,
     key_index: OnceLock<Option<KeyIndex>>,
     primary_key: String,
@@ -298,12 +302,14 @@ impl GrowingChunk {
             }
         }
         let bytes = batch.columns().iter().map(bytes_of).sum();
+        let widest_column = batch.columns().iter().map(variable_bytes).max().unwrap_or(0);
         let names = StoredNames::of(batch.schema_ref());
         Ok(Self {
             id,
             names,
             batch,
             bytes,
+            widest_column,
             vectors,
             key_index: OnceLock::new(),
             primary_key: primary_key.to_string(),
@@ -402,7 +408,7 @@ fn add_missing_vectors(
 
 /// Bytes of the values of a column. Arrow's own count is of whole buffers, and all columns of a batch that came from the
 /// log share one.
-fn bytes_of(column: &ArrayRef) -> usize {
+pub(crate) fn bytes_of(column: &ArrayRef) -> usize {
     let sliced = column.to_data().get_slice_memory_size();
     sliced.unwrap_or_else(|_| column.get_array_memory_size())
 }

@@ -225,6 +225,16 @@ impl Unit {
         }
     }
 
+    /// What the offsets of its widest column have to count once newer values are written with it, as
+    /// [`elanus_storage::variable_bytes`]; no more than this.
+    pub(crate) fn widest_column(&self) -> u64 {
+        let written = match &self.block {
+            Block::Sealed(segment) => segment.meta.widest_column,
+            Block::Growing(chunk) => chunk.widest_column,
+        };
+        written + self.over.overlay.widest_column()
+    }
+
     /// Bytes of scalar columns, and of what tells their values apart, that the unit holds in memory.
     pub fn resident_bytes(&self) -> usize {
         match &self.block {

@@ -61,7 +61,8 @@ pub use plugins::{
 };
 pub use root::{DirLock, Root, open_root};
 pub use segment::{
-    BloomValue, ColumnBlooms, ColumnStatistics, SegmentFiles, SegmentStatistics, TIMESTAMP_COLUMN,
+    BloomValue, ColumnBlooms, ColumnStatistics, MAX_COLUMN_BYTES, SegmentFiles, SegmentStatistics,
+    TIMESTAMP_COLUMN, variable_bytes,
 };
 pub use versioned::{Outcome, Versioned, VersionedLog};
 pub use wal::{EncodedOps, Keys, RowRefs, WalEntry, WalFileWriter, WalFiles, WalOp, encode_ops};

@@ -104,6 +104,18 @@ pub enum KeyRange {
     VarChar(String, String),
 }
 
+impl KeyRange {
+    /// The range of these keys and those of `other`, which are of the same type.
+    #[must_use]
+    pub(crate) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Int64(low, high), Self::Int64(min, max)) => Self::Int64(low.min(min), high.max(max)),
+            (Self::VarChar(low, high), Self::VarChar(min, max)) => Self::VarChar(low.min(min), high.max(max)),
+            (range, _) => range,
+        }
+    }
+}
+
 /// One sealed segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentMeta {
@@ -131,6 +143,9 @@ pub struct SegmentMeta {
     pub max_ts: u64,
     /// Range of the primary key; absent when the key is of another type.
     pub key_range: Option<KeyRange>,
+    /// Bytes of the values of its widest column of variable length, as they are in memory; 0 in manifests of versions that
+    /// did not note them.
+    pub widest_column: u64,
 }
 
 impl SegmentMeta {
@@ -270,7 +285,7 @@ mod tests {
     prop_compose! {
         fn segment()(
             id in any::<u128>(),
-            numbers in any::<(i64, u32, u64, u64, u64)>(),
+            numbers in any::<(i64, u32, u64, u64, u64, u64)>(),
             vectors in proptest::collection::vec(("[a-z]{1,5}", file()), 0..3),
             data in file(),
             deletes in proptest::option::of((any::<(u64, u64)>(), file())),
@@ -291,6 +306,7 @@ mod tests {
                 min_ts: numbers.3,
                 max_ts: numbers.4,
                 key_range,
+                widest_column: numbers.5,
             }
         }
     }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{concat_batches, max, max_string, min, min_string};
+use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use bytes::Bytes;
 use crc32c::crc32c_append;
@@ -38,6 +38,10 @@ pub use self::data::{ColumnStatistics, SegmentStatistics};
 
 /// The hidden column with the timestamp of each row: UInt64, no nulls, `(unix milliseconds << 18) | counter`.
 pub const TIMESTAMP_COLUMN: &str = "__elanus_ts";
+
+/// Most bytes, or list elements, that the values of one column of a segment may have together: the offsets of Arrow's
+/// columns of variable length are `i32`.
+pub const MAX_COLUMN_BYTES: u64 = i32::MAX as u64;
 
 const DATA_FILE: &str = "data.parquet";
 const DELETES_MAGIC: [u8; 8] = *b"ELANDEL1";
@@ -76,7 +80,7 @@ impl SegmentFiles {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the batches have no row or not the same schema, no [`TIMESTAMP_COLUMN`] or no column
-    /// `primary_key`, or nulls in them; or when the store fails.
+    /// `primary_key`, or nulls in them; when a column has more than [`MAX_COLUMN_BYTES`]; or when the store fails.
     pub async fn write_segment(
         &self,
         partition: i64,
@@ -461,11 +465,15 @@ fn encode_segment(
         .iter()
         .map(|batch| batch.project(&scalars))
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let data = concat_batches(&Arc::new(schema.project(&scalars)?), &data)?;
+    let scalar_schema = Arc::new(schema.project(&scalars)?);
+    let widest_column = widest_column(batches)?;
     let (min_ts, max_ts) = timestamps(&data)?;
     let key_range = key_range(&data, primary_key)?;
     let mut vector_fields = Vec::with_capacity(vectors.len());
-    let mut contents = vec![(DATA_FILE.to_owned(), data::encode(&data, primary_key)?.into())];
+    let mut contents = vec![(
+        DATA_FILE.to_owned(),
+        data::encode(&scalar_schema, &data, primary_key)?.into(),
+    )];
     for index in vectors {
         let field = Arc::clone(&schema.fields()[index]);
         let pieces: Vec<ArrayRef> = batches
@@ -491,24 +499,91 @@ fn encode_segment(
         min_ts,
         max_ts,
         key_range,
+        widest_column,
     };
     Ok((meta, contents))
 }
 
-fn timestamps(batch: &RecordBatch) -> Result<(u64, u64)> {
-    let column = batch
-        .column_by_name(TIMESTAMP_COLUMN)
-        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
-        .filter(|column| column.null_count() == 0);
-    let ends = column.and_then(|column| min(column).zip(max(column)));
-    ends.ok_or_else(|| {
+/// Bytes of the values of the widest column of variable length.
+fn widest_column(batches: &[RecordBatch]) -> Result<u64> {
+    let Some(schema) = batches.first().map(RecordBatch::schema) else {
+        return Ok(0);
+    };
+    let mut widest = 0;
+    for (index, field) in schema.fields().iter().enumerate() {
+        let bytes = batches
+            .iter()
+            .map(|batch| variable_bytes(batch.column(index)))
+            .sum();
+        if bytes > MAX_COLUMN_BYTES {
+            return Err(Error::Invalid(format!(
+                "a segment with {bytes} bytes in the column {}, at most {MAX_COLUMN_BYTES} are allowed",
+                field.name()
+            )));
+        }
+        widest = widest.max(bytes);
+    }
+    Ok(widest)
+}
+
+/// What the offsets of a column count, at most [`MAX_COLUMN_BYTES`] in one array: bytes of texts or elements of lists,
+/// whichever are more; 0 when all values are of one width.
+#[must_use]
+pub fn variable_bytes(column: &ArrayRef) -> u64 {
+    let counted = |offsets: &[i32]| match offsets {
+        [first, .., last] => u64::from(last.abs_diff(*first)),
+        [] | [_] => 0,
+    };
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        counted(texts.value_offsets())
+    } else if let Some(bytes) = column.as_binary_opt::<i32>() {
+        counted(bytes.value_offsets())
+    } else if let Some(lists) = column.as_list_opt::<i32>() {
+        let elements = counted(lists.value_offsets());
+        let first = lists.value_offsets().first().copied().unwrap_or(0);
+        let start = usize::try_from(first).unwrap_or(0);
+        let length = usize::try_from(elements).unwrap_or(0);
+        elements.max(variable_bytes(&lists.values().slice(start, length)))
+    } else if let Some(fields) = column.as_struct_opt() {
+        fields.columns().iter().map(variable_bytes).max().unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+fn timestamps(batches: &[RecordBatch]) -> Result<(u64, u64)> {
+    let ends_of = |batch: &RecordBatch| {
+        let column = batch.column_by_name(TIMESTAMP_COLUMN)?;
+        let column = column.as_primitive_opt::<UInt64Type>()?;
+        (column.null_count() == 0).then_some(())?;
+        min(column).zip(max(column))
+    };
+    let with_rows = batches.iter().filter(|batch| batch.num_rows() > 0);
+    let ends: Option<Vec<(u64, u64)>> = with_rows.map(ends_of).collect();
+    let ends = ends.unwrap_or_default().into_iter();
+    let whole = ends.reduce(|(low, high), (min, max)| (low.min(min), high.max(max)));
+    whole.ok_or_else(|| {
         Error::Invalid(format!(
             "a segment needs the column {TIMESTAMP_COLUMN}, UInt64 without nulls"
         ))
     })
 }
 
-fn key_range(batch: &RecordBatch, primary_key: &str) -> Result<Option<KeyRange>> {
+fn key_range(batches: &[RecordBatch], primary_key: &str) -> Result<Option<KeyRange>> {
+    let mut whole: Option<KeyRange> = None;
+    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+        let Some(range) = keys_between(batch, primary_key)? else {
+            return Ok(None);
+        };
+        whole = Some(match whole {
+            Some(whole) => whole.with(range),
+            None => range,
+        });
+    }
+    Ok(whole)
+}
+
+fn keys_between(batch: &RecordBatch, primary_key: &str) -> Result<Option<KeyRange>> {
     let column = batch
         .column_by_name(primary_key)
         .filter(|column| column.null_count() == 0)
@@ -552,4 +627,42 @@ fn file_stem(field: &str) -> String {
         stem.push_str(&checksum);
     }
     stem
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ListBuilder, StringBuilder, StructArray, UInt32Array};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn variable_bytes_are_those_of_the_rows_and_not_of_what_they_are_a_slice_of() {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for texts in [
+            vec!["a", "bcd"],
+            vec![],
+            vec!["efghi"],
+            vec!["", "", "", "", "", ""],
+        ] {
+            lists.append_value(texts.into_iter().map(Some));
+        }
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let bytes = |start, length| variable_bytes(&lists.slice(start, length));
+        assert_eq!(variable_bytes(&lists), 9, "of the 9 elements and as many bytes");
+        assert_eq!(
+            (bytes(0, 2), bytes(2, 1), bytes(3, 1), bytes(1, 1), bytes(0, 0)),
+            (4, 5, 6, 0, 0)
+        );
+        let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![1, 2, 3, 4]));
+        assert_eq!(variable_bytes(&numbers), 0);
+        let field =
+            |name: &str, column: &ArrayRef| Arc::new(Field::new(name, column.data_type().clone(), true));
+        let both: ArrayRef = Arc::new(StructArray::from(vec![
+            (field("numbers", &numbers), Arc::clone(&numbers)),
+            (field("lists", &lists), Arc::clone(&lists)),
+        ]));
+        assert_eq!(variable_bytes(&both), 9);
+        assert_eq!(variable_bytes(&both.slice(0, 2)), 4);
+    }
 }

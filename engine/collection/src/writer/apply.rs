@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use elanus_storage::{Keys, RowRefs, TIMESTAMP_COLUMN, WalOp};
+use elanus_storage::{Keys, MAX_COLUMN_BYTES, RowRefs, TIMESTAMP_COLUMN, WalOp, variable_bytes};
 use tokio::time::Instant;
 
-use super::{Write, Writer};
+use super::{GROUP_BYTES, Write, Writer};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::overlay::NewValues;
@@ -53,9 +53,13 @@ impl Writer {
                     });
                 }
                 WalOp::Delete { .. } => self.prepare_units().await?,
-                WalOp::Remove { rows } | WalOp::Update { rows, .. } => {
+                WalOp::Remove { rows } => {
                     self.prepare_units().await?;
-                    self.expect_all(rows).await?;
+                    self.expect_all(rows, None).await?;
+                }
+                WalOp::Update { rows, batch } => {
+                    self.prepare_units().await?;
+                    self.expect_all(rows, Some(batch)).await?;
                 }
                 WalOp::Insert { .. } => {}
             }
@@ -90,11 +94,15 @@ impl Writer {
         })
     }
 
-    /// Each of these rows is there as it was read.
-    async fn expect_all(&self, rows: &RowRefs) -> Result<()> {
+    /// Each of these rows is there as it was read, and can take these new values.
+    async fn expect_all(&self, rows: &RowRefs, values: Option<&RecordBatch>) -> Result<()> {
         let mut found = 0;
         for unit in self.units() {
-            found += unit.block().locate(rows, unit.over()).await?.len();
+            let located = unit.block().locate(rows, unit.over()).await?;
+            if let Some(values) = values {
+                self.expect_room(unit, &located, values)?;
+            }
+            found += located.len();
         }
         if found == rows.len() {
             return Ok(());
@@ -102,6 +110,19 @@ impl Writer {
         Err(Error::Conflict {
             collection: self.name.clone(),
         })
+    }
+
+    /// The columns of a block stay below what Arrow's offsets can count when it gets these values.
+    fn expect_room(&self, unit: &Unit, located: &[(u32, usize)], values: &RecordBatch) -> Result<()> {
+        let there = unit.widest_column();
+        match too_wide(there, located, values)? {
+            None => Ok(()),
+            Some((column, bytes)) => Err(Error::LimitExceeded(format!(
+                "{bytes} bytes of new values of '{column}' for one segment of '{}', which has up to {there} in a column, \
+                 together at most {ROOM} are allowed; compact the collection, or update fewer rows at a time",
+                self.name
+            ))),
+        }
     }
 
     /// No row that a write adds has the key of one that is there and stays.
@@ -238,6 +259,36 @@ impl Writer {
     }
 }
 
+/// Most bytes of a column of a block with its newer values: what a column may have, less what a whole group of writes may add.
+const ROOM: u64 = MAX_COLUMN_BYTES - GROUP_BYTES as u64;
+
+/// The column of `values` that would have more than [`ROOM`] in a block with columns of up to `there` bytes, and the bytes
+/// of its new values.
+fn too_wide(there: u64, located: &[(u32, usize)], values: &RecordBatch) -> Result<Option<(String, u64)>> {
+    let is_too_wide = |column: &ArrayRef| {
+        let bytes = variable_bytes(column);
+        bytes > 0 && there + bytes > ROOM
+    };
+    if located.is_empty() || !values.columns().iter().any(is_too_wide) {
+        return Ok(None);
+    }
+    let positions = positions_of(located);
+    for (field, column) in values.schema_ref().fields().iter().zip(values.columns()) {
+        let part = take(column, &positions, None)?;
+        if is_too_wide(&part) {
+            return Ok(Some((field.name().clone(), variable_bytes(&part))));
+        }
+    }
+    Ok(None)
+}
+
+fn positions_of(located: &[(u32, usize)]) -> UInt32Array {
+    let positions = located
+        .iter()
+        .map(|(_, position)| u32::try_from(*position).unwrap_or(u32::MAX));
+    positions.collect()
+}
+
 fn row_numbers(located: Vec<(u32, usize)>) -> Vec<u32> {
     located.into_iter().map(|(row, _)| row).collect()
 }
@@ -245,10 +296,7 @@ fn row_numbers(located: Vec<(u32, usize)>) -> Vec<u32> {
 /// The part of an update that is for one block: row `located[i].0` gets row `located[i].1` of `batch`.
 fn new_values(located: &[(u32, usize)], batch: &RecordBatch, first: Timestamp) -> Result<Vec<NewValues>> {
     let rows: Vec<u32> = located.iter().map(|(row, _)| *row).collect();
-    let positions = located
-        .iter()
-        .map(|(_, position)| u32::try_from(*position).unwrap_or(u32::MAX));
-    let positions: UInt32Array = positions.collect();
+    let positions = positions_of(located);
     let mut values = Vec::with_capacity(batch.num_columns() + 1);
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         values.push(NewValues {
@@ -297,4 +345,35 @@ fn key_text(keys: &Keys, position: usize) -> String {
         Keys::VarChar(keys) => keys.get(position).map(|key| format!("'{key}'")),
     }
     .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn an_update_of_more_text_than_a_block_has_room_for_is_too_wide() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["four", "sixsix", "tenletters"]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let values = RecordBatch::try_from_iter([("n", Arc::clone(&numbers)), ("text", texts)]).unwrap();
+        let (all, some) = ([(0, 2), (5, 0), (9, 1)], [(0, 1), (5, 0)]);
+        let too_wide_with = |room: u64, located: &[(u32, usize)]| {
+            too_wide(ROOM - room, located, &values)
+                .unwrap()
+                .map(|(column, bytes)| format!("{column} {bytes}"))
+        };
+        assert_eq!(too_wide_with(20, &all), None);
+        assert_eq!(too_wide_with(19, &all), Some("text 20".to_owned()));
+        assert_eq!(too_wide_with(10, &some), None, "only the rows of the block count");
+        assert_eq!(too_wide_with(9, &some), Some("text 10".to_owned()));
+        assert_eq!(too_wide_with(0, &[]), None);
+        let numbers = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        assert_eq!(
+            too_wide(ROOM + 1, &all, &numbers).unwrap(),
+            None,
+            "numbers always have room"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use crate::built_index::BuiltIndexes;
 use crate::compaction::carry;
 use crate::error::{Error, Result};
 use crate::segment::SealedSegment;
-use crate::unit::Over;
+use crate::unit::{Over, UnitId};
 
 /// A flush that failed: what to tell, and when to try again.
 pub(super) struct FailedFlush {
@@ -104,7 +104,7 @@ impl Writer {
                 ));
             }
         }
-        self.spawn_flush(work);
+        self.spawn_flush(&work);
         self.publish();
     }
 
@@ -159,23 +159,13 @@ impl Writer {
     }
 
     async fn install_flush(&mut self, outputs: Vec<FlushOutput>, sequence: u64) -> Result<()> {
-        let mut added = Vec::new();
-        for output in outputs {
-            let Some(segment) = output.segment else { continue };
-            let Some(partition) = self.partitions.get(&output.partition) else {
-                self.files.discard(segment.meta.id).await;
-                continue;
-            };
-            let current = output
-                .units
-                .iter()
-                .zip(&partition.sealing)
-                .map(|(unit, entry)| (&**unit, entry.unit.over()));
-            let carried = carry(current)?;
-            added.push((segment, carried));
-        }
-        let new_segments: Vec<_> = added.iter().map(|(segment, _)| segment.meta.id).collect();
-        let (new_entries, dirty) = match self.write_all_overs(added).await {
+        let segments = outputs.iter().filter_map(|output| output.segment.as_ref());
+        let new_segments: Vec<_> = segments.map(|segment| segment.meta.id).collect();
+        let written = match self.lay_over(outputs).await {
+            Ok(added) => self.write_all_overs(added).await,
+            Err(error) => Err(error),
+        };
+        let (new_entries, dirty) = match written {
             Ok(written) => written,
             Err(error) => {
                 for segment in new_segments {
@@ -218,6 +208,29 @@ impl Writer {
         }
         self.collect_garbage().await;
         Ok(())
+    }
+
+    /// The new segments, each with what came over its rows while it was written.
+    async fn lay_over(&self, outputs: Vec<FlushOutput>) -> Result<Vec<(Arc<SealedSegment>, Over)>> {
+        let mut added = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let Some(segment) = output.segment else { continue };
+            let Some(partition) = self.partitions.get(&output.partition) else {
+                // The partition was dropped meanwhile.
+                self.files.discard(segment.meta.id).await;
+                continue;
+            };
+            let sealing = partition.sealing.iter();
+            let over: HashMap<UnitId, &Over> = sealing
+                .map(|entry| (entry.unit.id(), entry.unit.over()))
+                .collect();
+            let current = output
+                .units
+                .iter()
+                .filter_map(|unit| Some((&**unit, *over.get(&unit.id())?)));
+            added.push((segment, carry(current)?));
+        }
+        Ok(added)
     }
 
     /// Writes deletes and updates of new segments, and those of old ones that have changed since the last commit.

@@ -438,6 +438,45 @@ async fn an_index_is_dropped_by_its_own_name_before_that_of_a_field() {
 }
 
 #[tokio::test]
+async fn many_rows_become_several_segments_at_once_and_none_is_merged_beyond_its_limit() {
+    let store = memory();
+    let options = Options {
+        max_segment_bytes: 2_000_000,
+        ..manual()
+    };
+    let engine = open(&store, options.clone()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    // Batches of so many rows stay chunks of their own, each of about 800,000 bytes.
+    let keys: Vec<(i64, i64)> = (0..100_000).map(|key| (key, 1)).collect();
+    let batches = keys.chunks(20_000).map(|keys| Ok::<_, Error>(rows(keys)));
+    let batches: Vec<_> = batches.collect();
+    collection
+        .insert_all(futures::stream::iter(batches), None)
+        .await
+        .unwrap();
+    let all: BTreeMap<i64, Vec<i64>> = keys.iter().map(|(key, version)| (*key, vec![*version])).collect();
+    let rows_of = |collection: &Collection| {
+        let units = &collection.snapshot().units;
+        assert!(units.iter().all(|unit| unit.sealed()));
+        units.iter().map(|unit| unit.rows()).collect::<Vec<_>>()
+    };
+    collection.flush().await.unwrap();
+    assert_eq!(rows_of(&collection), [40_000, 40_000, 20_000]);
+    assert_eq!(contents(&collection).await, all);
+    engine.close().await;
+
+    let engine = open(&store, options).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    assert_eq!(contents(&collection).await, all);
+    // What is on disk is smaller than it was in memory: some can be merged, not all of them.
+    collection.compact().await.unwrap();
+    let merged = rows_of(&collection);
+    assert!(merged.len() > 1, "{merged:?}");
+    assert_eq!(contents(&collection).await, all);
+    engine.close().await;
+}
+
+#[tokio::test]
 async fn many_batches_are_one_write_that_survives_a_restart() {
     let store = memory();
     let engine = open(&store, manual()).await.unwrap();

@@ -59,6 +59,8 @@ pub(super) struct Segment {
     pub(super) key_range: Option<Keys>,
     #[prost(message, optional, tag = "13")]
     pub(super) updates: Option<Updates>,
+    #[prost(uint64, tag = "14")]
+    pub(super) widest_column: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -195,6 +197,7 @@ impl From<&SegmentMeta> for Segment {
             max_ts: segment.max_ts,
             key_range,
             updates,
+            widest_column: segment.widest_column,
         }
     }
 }
@@ -254,6 +257,7 @@ impl Segment {
                 Keys::Int64(range) => KeyRange::Int64(range.low, range.high),
                 Keys::VarChar(range) => KeyRange::VarChar(range.low, range.high),
             }),
+            widest_column: self.widest_column,
         })
     }
 }

@@ -101,7 +101,7 @@ mod tests {
             Arc::new(numbers),
         ];
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-        let bytes = Bytes::from(encode(&batch, "id").unwrap());
+        let bytes = Bytes::from(encode(&batch.schema(), std::slice::from_ref(&batch), "id").unwrap());
         let of = |column: &str| blooms("test", &bytes, column).unwrap();
         let has = |filters: &ColumnBlooms, value: BloomValue<'_>| filters.may_have(value).collect::<Vec<_>>();
 

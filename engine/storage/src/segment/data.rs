@@ -93,7 +93,9 @@ pub(crate) fn statistics(path: &str, bytes: Bytes) -> Result<SegmentStatistics> 
     })
 }
 
-pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> {
+/// The file of the rows of `batches`, one batch after the other, all of this schema.
+pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch], primary_key: &str) -> Result<Vec<u8>> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let mut properties = WriterProperties::builder()
         .set_created_by("elanus".to_owned())
         .set_compression(Compression::LZ4_RAW)
@@ -101,7 +103,6 @@ pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> 
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    let schema = batch.schema();
     // Texts that are JSON inside are not compared as a whole.
     let is_text = |field: &Field| {
         *field.data_type() == DataType::Utf8 && !field.metadata().contains_key(EXTENSION_NAME_KEY)
@@ -116,11 +117,13 @@ pub(crate) fn encode(batch: &RecordBatch, primary_key: &str) -> Result<Vec<u8>> 
             properties = properties
                 .set_column_bloom_filter_enabled(column.clone(), true)
                 .set_column_bloom_filter_fpp(column.clone(), BLOOM_FALSE_POSITIVES)
-                .set_column_bloom_filter_max_ndv(column, batch.num_rows().min(ROW_GROUP_ROWS) as u64);
+                .set_column_bloom_filter_max_ndv(column, rows.min(ROW_GROUP_ROWS) as u64);
         }
     }
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
-    writer.write(batch)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
     Ok(writer.into_inner()?)
 }
 
@@ -241,7 +244,7 @@ mod tests {
             Arc::new(floats),
         ];
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-        let bytes = Bytes::from(encode(&batch, "id").unwrap());
+        let bytes = Bytes::from(encode(&batch.schema(), &[batch], "id").unwrap());
         let statistics = statistics("test", bytes).unwrap();
 
         let group_rows: Vec<u64> = statistics.rows.values().to_vec();

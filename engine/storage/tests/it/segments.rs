@@ -12,7 +12,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema};
 use elanus_storage::{
     CollectionStore, Error, Fault, FaultStore, KeyRange, OperationKind, SegmentMeta, TIMESTAMP_COLUMN,
-    open_root,
+    open_root, variable_bytes,
 };
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -185,6 +185,9 @@ async fn every_type_comes_back_from_memory_and_from_disk() {
             ] {
                 let segment = assert_comes_back(&writer, &pieces).await;
                 assert_eq!((segment.min_ts, segment.max_ts), (1000, 999 + rows as u64));
+                let widest = batch.columns().iter().map(variable_bytes).max();
+                assert!(widest > Some(0));
+                assert_eq!(Some(segment.widest_column), widest);
                 assert_eq!(segment.key_range, Some(KeyRange::Int64(-5, rows as i64 - 6)));
             }
         }
