@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use elanus_collection::{CollectionSchema, Field};
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, Merge, MergeAction, ObjectName,
-    ObjectNamePart, OnConflictAction, OnInsert, Query, SetExpr, Statement as SqlStatement, TableFactor,
-    TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+    AccessExpr, Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, Merge, MergeAction,
+    ObjectName, ObjectNamePart, OnConflictAction, OnInsert, Query, SetExpr, Statement as SqlStatement,
+    TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -306,6 +306,16 @@ impl VisitorMut for OfTarget<'_> {
                     .and_then(|mut parser| parser.parse_expr());
                 if let Ok(column) = parsed {
                     *expr = column;
+                }
+            }
+            // The parser takes the names of `excluded.tags[1]` apart.
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Expr::Identifier(first) = root.as_ref()
+                    && self.schema.field(&normalized(first)).is_none()
+                    && let Some(AccessExpr::Dot(Expr::Identifier(second))) = access_chain.first()
+                {
+                    **root = Expr::CompoundIdentifier(vec![first.clone(), second.clone()]);
+                    access_chain.remove(0);
                 }
             }
             _ => {}
