@@ -170,34 +170,52 @@ impl CodedGraph {
             )?),
             _ => None,
         };
-        let exactly = || {
-            let walkers = ByDistance(points);
-            Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)
-        };
-        if let (None, Some(made), Some(numbers)) = (asked, &codes, numbers)
-            && !is_faithful(made, points, numbers.rows, members, |row| {
-                near_of_some(points, members, row)
-            })
-        {
-            codes = None;
-        }
-        let graph = match (asked, &codes, numbers) {
-            (None, Some(made), Some(numbers)) => {
-                let walkers = ByCode {
-                    rows: numbers.rows,
-                    codes: made,
-                };
-                let graph = Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)?;
-                if is_faithful(made, points, numbers.rows, members, |row| graph.neighbors(row)) {
-                    graph
-                } else {
-                    codes = None;
-                    exactly()?
-                }
+        let is_scalar = asked.is_none_or(|code| matches!(code, GraphCode::Scalar(_)));
+        let by_code = numbers
+            .filter(|numbers| is_scalar && plain(numbers))
+            .zip(codes.as_ref());
+        let by_code = match by_code {
+            None => None,
+            Some((numbers, made)) => {
+                Self::linked_by_code(degrees, points, numbers, made, members, earlier, options)?
             }
-            _ => exactly()?,
+        };
+        let graph = match by_code {
+            Some(graph) => graph,
+            None => {
+                if asked.is_none() {
+                    codes = None;
+                }
+                let walkers = ByDistance(points);
+                Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)?
+            }
         };
         Ok(Some(Self { params, graph, codes }))
+    }
+
+    /// The links that walks over the codes find; `None` when the codes do not tell near rows apart.
+    fn linked_by_code<P: Points, S: RowSource>(
+        degrees: Degrees,
+        points: &P,
+        numbers: &Numbers<'_, S>,
+        codes: &RowCodes,
+        members: &[u32],
+        earlier: Option<&Earlier<'_>>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Option<Graph>, BuildError> {
+        // A sample says so before there are links, the links themselves afterwards.
+        if !is_faithful(codes, points, numbers.rows, members, |row| {
+            near_of_some(points, members, row)
+        }) {
+            return Ok(None);
+        }
+        let walkers = ByCode {
+            rows: numbers.rows,
+            codes,
+        };
+        let graph = Graph::build(degrees, points, &walkers, members.to_vec(), earlier, options)?;
+        let is_good = is_faithful(codes, points, numbers.rows, members, |row| graph.neighbors(row));
+        Ok(is_good.then_some(graph))
     }
 
     /// A hierarchy without codes over base links that were made elsewhere: for each row of the segment as many of them, filled
