@@ -14,7 +14,7 @@ use elanus_storage::{IndexFile, SegmentFiles, SegmentId, SegmentMeta};
 use tokio::sync::mpsc;
 
 use crate::built_index::{BuiltIndex, BuiltIndexes, IndexBuild, open_index, vectors_blob};
-use crate::compaction::{carry, groups, merge_units, pick, pick_any};
+use crate::compaction::{carry, groups, merge_units, pick, pick_any, with_room};
 use crate::error::{Error, Result};
 use crate::index_def::IndexDef;
 use crate::options::Options;
@@ -108,22 +108,22 @@ impl Writer {
         }
         let started = self.start_compaction() || self.start_index_build();
         if !started {
-            self.want_compact = false;
+            self.to_compact = None;
         }
     }
 
     fn start_compaction(&mut self) -> bool {
         let automatic = self.options.background && self.auto_compaction() && self.compaction_failed.is_none();
         let Some((partition, units)) = self.partitions.iter().find_map(|(id, data)| {
-            let units: Vec<_> = data
-                .segments
-                .iter()
-                .map(|entry| Arc::clone(&entry.unit))
-                .collect();
-            let picked = if self.want_compact {
-                pick_any(&self.options, &units)
+            let units = |wanted: &dyn Fn(&SegmentId) -> bool| -> Vec<Arc<Unit>> {
+                let segments = data.segments.iter();
+                let wanted = segments.filter(|entry| wanted(&entry.segment.meta.id));
+                wanted.map(|entry| Arc::clone(&entry.unit)).collect()
+            };
+            let picked = if let Some(to_compact) = &self.to_compact {
+                pick_any(&self.options, &units(&|id| to_compact.contains(id)))
             } else if automatic {
-                pick(&self.options, &units)
+                pick(&self.options, &units(&|_| true))
             } else {
                 None
             };
@@ -244,7 +244,7 @@ impl Writer {
                 if let Err(error) = self.install_compaction(&units, result).await {
                     tracing::error!(collection = %self.name, %error, "compaction failed, the old segments stay");
                     // Trying again at once would loop; the next flush or request does.
-                    self.want_compact = false;
+                    self.to_compact = None;
                     self.compaction_failed = Some(error.to_string());
                 }
             }
@@ -329,6 +329,10 @@ impl Writer {
         };
         let old: HashSet<SegmentId> = current.iter().map(|(_, entry)| entry.segment.meta.id).collect();
         let carried = carry(current.iter().map(|(unit, entry)| (&***unit, &entry.over)));
+        let carried = carried.and_then(|over| match &new {
+            Some(new) => with_room(&self.options, &new.segment.meta, over),
+            None => Ok(over),
+        });
         let carried = self.or_discard(written, carried).await?;
         let mut added: Option<(SegmentMeta, SegmentEntry)> = None;
         if let Some(new) = new {

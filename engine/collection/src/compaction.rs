@@ -3,18 +3,19 @@
 //! A flush and a compaction are the same act: the live rows of some units are written as a segment
 //! that takes their place. Deletes and updates that arrive meanwhile are carried over by row arithmetic.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use elanus_index::GONE;
-use elanus_storage::{MAX_COLUMN_BYTES, SegmentFiles, SegmentMeta};
+use elanus_storage::{SegmentFiles, SegmentMeta};
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::overlay::Overlay;
-use crate::unit::{Over, Unit, live_batch};
+use crate::unit::{Over, Unit, UnitId, live_batch};
 
 /// Writes the live rows of these units as one segment; `None` when no row is live.
 ///
@@ -98,6 +99,19 @@ pub(crate) fn carry<'a>(inputs: impl IntoIterator<Item = (&'a Unit, &'a Over)>) 
     })
 }
 
+/// What was carried over a new segment, if the segment's columns can take it in: else nobody could read them as a whole.
+pub(crate) fn with_room(options: &Options, segment: &SegmentMeta, carried: Over) -> Result<Over> {
+    let newer = carried.overlay.widest_column();
+    if newer > 0 && segment.widest_column + newer > options.max_column_bytes {
+        return Err(Error::LimitExceeded(format!(
+            "rows were updated while they were written as segment {}: {newer} bytes of newer values for columns of up to {}, \
+             together at most {} are allowed; the rows stay where they are",
+            segment.id, segment.widest_column, options.max_column_bytes
+        )));
+    }
+    Ok(carried)
+}
+
 /// The first of these units that may become one segment together; none when the first is too large for any other.
 pub(crate) fn fitting<'a>(
     options: &Options,
@@ -107,7 +121,7 @@ pub(crate) fn fitting<'a>(
     let fits = |unit: &&Arc<Unit>| {
         bytes = bytes.saturating_add(unit.bytes());
         widest_column = widest_column.saturating_add(unit.widest_column());
-        bytes <= options.max_segment_bytes && widest_column <= MERGED_COLUMN_BYTES
+        bytes <= options.max_segment_bytes && widest_column <= options.max_column_bytes / 2
     };
     units.into_iter().take_while(fits).cloned().collect()
 }
@@ -124,12 +138,17 @@ pub(crate) fn groups(options: &Options, units: &[Arc<Unit>]) -> Vec<Vec<Arc<Unit
     groups
 }
 
-/// The first sealed units of one partition that become one segment when all is to be compact: several that fit, or one
-/// with something laid over it.
+/// Sealed units of one partition that become one segment when these units are to be compact: the smallest that fit
+/// together, in the order they have here, or one with something laid over it.
 pub(crate) fn pick_any(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
     let is_clean = |unit: &Arc<Unit>| unit.deletes().is_empty() && unit.over().overlay.is_empty();
-    let mut groups = groups(options, units).into_iter();
-    groups.find(|group| group.len() > 1 || !group.iter().all(is_clean))
+    let mut by_size = units.to_vec();
+    by_size.sort_by_key(|unit| (unit.bytes(), unit.id()));
+    let mut groups = groups(options, &by_size).into_iter();
+    let group = groups.find(|group| group.len() > 1 || !group.iter().all(is_clean))?;
+    let picked: HashSet<UnitId> = group.iter().map(|unit| unit.id()).collect();
+    let in_order = units.iter().filter(|unit| picked.contains(&unit.id()));
+    Some(in_order.cloned().collect())
 }
 
 /// Picks the sealed units of one partition that should become one segment, if any.
@@ -166,12 +185,10 @@ pub(crate) fn pick(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Uni
 /// Everything smaller counts as one size class: tiny segments merge with each other.
 const CLASS_FLOOR: u64 = 1 << 20;
 
-/// Rows are put together into segments with up to this many bytes in a column: half of what a column may have, so that
-/// its values may still become twice as long.
-const MERGED_COLUMN_BYTES: u64 = MAX_COLUMN_BYTES / 2;
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use proptest::prelude::*;
@@ -185,7 +202,8 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
-        let chunk = GrowingChunk::new(1, batch, "id").unwrap();
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let chunk = GrowingChunk::new(IDS.fetch_add(1, Ordering::Relaxed), batch, "id").unwrap();
         Unit::new(
             Block::Growing(Arc::new(chunk)),
             1,
@@ -269,6 +287,11 @@ mod tests {
             Some(vec![10, 10]),
             "the first one is large and clean"
         );
+        assert_eq!(
+            picked(&units(&[12, 20, 11])),
+            Some(vec![12, 11]),
+            "in the order they have"
+        );
         assert_eq!(picked(&units(&[20, 20])), None);
         let mut with_deletes = units(&[20]);
         with_deletes.push(Arc::new(unit(100, RoaringBitmap::from_iter([7]))));
@@ -291,6 +314,46 @@ mod tests {
         let units = [texts(400), texts(600), texts(100), texts(1500), texts(10)];
         let sizes: Vec<usize> = groups(&Options::default(), &units).iter().map(Vec::len).collect();
         assert_eq!(sizes, [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn newer_values_are_carried_only_where_the_segment_has_room() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(60), "y".repeat(41)]));
+        let mut overlay = Overlay::default();
+        let values = NewValues {
+            column: "text".into(),
+            rows: vec![3, 5],
+            values: texts,
+        };
+        overlay.put(vec![values], 1).unwrap();
+        let over = Over {
+            overlay: Arc::new(overlay),
+            ..Over::default()
+        };
+        let options = Options {
+            max_column_bytes: 1_000,
+            ..Default::default()
+        };
+        let segment = |widest_column| SegmentMeta {
+            id: elanus_storage::SegmentId::generate(),
+            partition: 1,
+            rows: 10,
+            bytes: 1,
+            vector_fields: Vec::new(),
+            files: Vec::new(),
+            deletes: None,
+            updates: None,
+            indexes: Vec::new(),
+            min_ts: 0,
+            max_ts: 0,
+            key_range: None,
+            widest_column,
+        };
+        let kept = with_room(&options, &segment(899), over.clone()).unwrap();
+        assert_eq!(kept.overlay.widest_column(), 101);
+        let refused = with_room(&options, &segment(900), over).unwrap_err();
+        assert!(matches!(refused, Error::LimitExceeded(_)), "{refused}");
+        with_room(&options, &segment(2_000), Over::default()).unwrap();
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl GrowingEntry {
         Ok(())
     }
 
+    /// Bytes of the rows and of what lies over them.
+    fn bytes(&self) -> u64 {
+        self.unit.bytes() + self.unit.over().overlay.bytes() as u64
+    }
+
     /// The rows as one batch, updates included.
     fn batch(&self) -> Result<RecordBatch> {
         let overlay = &self.unit.over().overlay;
@@ -104,7 +109,7 @@ impl Memtable {
             .push(GrowingEntry::new(chunk, partition, Over::default()));
         while let [.., older, newer] = self.entries.as_slice() {
             let (older_rows, newer_rows) = (older.chunk.batch.num_rows(), newer.chunk.batch.num_rows());
-            let bytes = older.unit.bytes() + newer.unit.bytes();
+            let bytes = older.bytes() + newer.bytes();
             if older_rows > 2 * newer_rows || older_rows + newer_rows > MERGE_ROWS || bytes > MERGE_BYTES {
                 break;
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use elanus_storage::MAX_COLUMN_BYTES;
+
 /// Sizes, ages and budgets. Build with `Options { field: .., ..Default::default() }`.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -17,6 +19,9 @@ pub struct Options {
     pub seal_writes: u64,
     /// Rows are put together into segments of up to this many bytes.
     pub max_segment_bytes: u64,
+    /// Most bytes of one column of texts or lists in a segment, newer values included. Rows are put together up to half of it,
+    /// so that values may still become longer; updates beyond it are refused. At most [`MAX_COLUMN_BYTES`].
+    pub max_column_bytes: u64,
     /// Segments of one size class that trigger a merge.
     pub merge_factor: usize,
     /// A segment is rewritten when this share of its rows is deleted, or when newer values take this share of its bytes.
@@ -46,6 +51,7 @@ impl Default for Options {
             seal_age: Duration::from_secs(600),
             seal_writes: 8_192,
             max_segment_bytes: 2 << 30,
+            max_column_bytes: MAX_COLUMN_BYTES,
             merge_factor: 4,
             rewrite_share: 0.2,
             memory_limit: None,
@@ -56,5 +62,12 @@ impl Default for Options {
             retry: Duration::from_secs(5),
             background: true,
         }
+    }
+}
+
+impl Options {
+    /// Most bytes of a column of a block when one more write is checked: the others of its group come on top.
+    pub(crate) fn column_room(&self) -> u64 {
+        self.max_column_bytes - self.max_column_bytes / 32
     }
 }

@@ -97,16 +97,14 @@ impl Overlay {
             .sum()
     }
 
-    /// What the offsets of the widest column count, as [`variable_bytes`].
+    /// What the offsets of the values of this column count, as [`variable_bytes`].
+    pub fn width_of(&self, name: &str) -> u64 {
+        self.columns.get(name).map_or(0, Layers::width)
+    }
+
+    /// The largest [`Overlay::width_of`].
     pub fn widest_column(&self) -> u64 {
-        let bytes_of = |column: &Layers| {
-            column
-                .layers
-                .iter()
-                .map(|layer| variable_bytes(&layer.values))
-                .sum()
-        };
-        self.columns.values().map(bytes_of).max().unwrap_or(0)
+        self.columns.values().map(Layers::width).max().unwrap_or(0)
     }
 
     /// Lays new values over what is there; `newest` is the largest timestamp of the update.
@@ -227,6 +225,13 @@ impl Overlay {
 }
 
 impl Layers {
+    fn width(&self) -> u64 {
+        self.layers
+            .iter()
+            .map(|layer| variable_bytes(&layer.values))
+            .sum()
+    }
+
     fn put(&mut self, rows: Vec<u32>, values: ArrayRef, newest: u64) -> Result<()> {
         let mut layer = Layer { rows, values };
         while let Some(below) = self.layers.last()

@@ -10,7 +10,7 @@ use elanus_index::{
     AnyIndex, AnyMetric, Bitset, ElementNeighbor, Neighbor, SearchParams, SearchStats, VectorLists,
     VectorRef, VectorsRef, exact_search_any, exact_search_any_batch, search_elements,
 };
-use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics};
+use elanus_storage::{ColumnBlooms, Keys, RowRefs, SegmentId, SegmentStatistics, variable_bytes};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
@@ -225,8 +225,14 @@ impl Unit {
         }
     }
 
-    /// What the offsets of its widest column have to count once newer values are written with it, as
-    /// [`elanus_storage::variable_bytes`]; no more than this.
+    /// What the offsets of a column have to count now, and those of its newer values, whichever are more; by its stored name.
+    pub(crate) async fn column_width(&self, name: &str) -> Result<u64> {
+        let whole = self.stored_columns(&[name]).await?;
+        let width = whole.columns().iter().map(variable_bytes).max().unwrap_or(0);
+        Ok(width.max(self.over.overlay.width_of(name)))
+    }
+
+    /// No column's [`Unit::column_width`] is larger.
     pub(crate) fn widest_column(&self) -> u64 {
         let written = match &self.block {
             Block::Sealed(segment) => segment.meta.widest_column,

@@ -10,13 +10,13 @@
 //! (writing segments, building indexes, compaction) runs beside it and reports back as an event;
 //! only this task changes what the collection is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
-use elanus_storage::{CollectionStore, EncodedOps, SegmentFiles, WalEntry, WalOp};
+use elanus_storage::{CollectionStore, EncodedOps, SegmentFiles, SegmentId, WalEntry, WalOp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -142,7 +142,8 @@ pub(crate) struct Writer {
     pub events: mpsc::UnboundedSender<Event>,
     pub maintenance_permits: Arc<tokio::sync::Semaphore>,
     pub maintenance: Option<Maintenance>,
-    pub want_compact: bool,
+    /// The segments there were when someone asked for a compaction that is not done yet.
+    pub to_compact: Option<HashSet<SegmentId>>,
     /// Why the newest compaction failed; none is started by itself until a flush succeeds or someone asks.
     pub compaction_failed: Option<String>,
     /// Keeps the files of segments that a snapshot still holds.
@@ -217,7 +218,7 @@ impl Writer {
             events,
             maintenance_permits: parts.maintenance_permits,
             maintenance: None,
-            want_compact: false,
+            to_compact: None,
             compaction_failed: None,
             pins: Pins::default(),
             chunk_ids: parts.chunk_ids,
@@ -315,7 +316,9 @@ impl Writer {
                 self.flush_waiters.push((self.last_sequence, reply));
             }
             Request::Compact { reply } => {
-                self.want_compact = true;
+                let segments = self.partitions.values().flat_map(|partition| &partition.segments);
+                let ids = segments.map(|entry| entry.segment.meta.id);
+                self.to_compact.get_or_insert_default().extend(ids);
                 self.compaction_failed = None;
                 self.compact_waiters.push(reply);
             }
@@ -361,7 +364,7 @@ impl Writer {
         if self.maintenance.is_some() {
             return;
         }
-        if !self.want_compact {
+        if self.to_compact.is_none() {
             for reply in std::mem::take(&mut self.compact_waiters) {
                 let failed = self
                     .compaction_failed

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use elanus_storage::{Keys, MAX_COLUMN_BYTES, RowRefs, TIMESTAMP_COLUMN, WalOp, variable_bytes};
+use elanus_storage::{Keys, RowRefs, TIMESTAMP_COLUMN, WalOp, variable_bytes};
 use tokio::time::Instant;
 
-use super::{GROUP_BYTES, Write, Writer};
+use super::{Write, Writer};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::overlay::NewValues;
@@ -100,7 +100,7 @@ impl Writer {
         for unit in self.units() {
             let located = unit.block().locate(rows, unit.over()).await?;
             if let Some(values) = values {
-                self.expect_room(unit, &located, values)?;
+                self.expect_room(unit, &located, values).await?;
             }
             found += located.len();
         }
@@ -112,17 +112,37 @@ impl Writer {
         })
     }
 
-    /// The columns of a block stay below what Arrow's offsets can count when it gets these values.
-    fn expect_room(&self, unit: &Unit, located: &[(u32, usize)], values: &RecordBatch) -> Result<()> {
-        let there = unit.widest_column();
-        match too_wide(there, located, values)? {
-            None => Ok(()),
-            Some((column, bytes)) => Err(Error::LimitExceeded(format!(
-                "{bytes} bytes of new values of '{column}' for one segment of '{}', which has up to {there} in a column, \
-                 together at most {ROOM} are allowed; compact the collection, or update fewer rows at a time",
-                self.name
-            ))),
+    /// No column of the block becomes wider than allowed when it gets these values.
+    async fn expect_room(&self, unit: &Unit, located: &[(u32, usize)], values: &RecordBatch) -> Result<()> {
+        if located.is_empty() {
+            return Ok(());
         }
+        let room = self.options.column_room();
+        let widest = unit.widest_column();
+        let fits = |column: &ArrayRef| {
+            let bytes = variable_bytes(column);
+            bytes == 0 || widest + bytes <= room
+        };
+        let positions = positions_of(located);
+        for (field, column) in values.schema_ref().fields().iter().zip(values.columns()) {
+            if fits(column) {
+                continue;
+            }
+            let new = take(column, &positions, None)?;
+            if fits(&new) {
+                continue;
+            }
+            let (there, new) = (unit.column_width(field.name()).await?, variable_bytes(&new));
+            if there + new > room {
+                return Err(Error::LimitExceeded(format!(
+                    "{new} bytes of new values of '{}' for a segment of '{}' that has {there}, together at most {room} \
+                     are allowed; update fewer rows at a time, or insert them anew",
+                    field.name(),
+                    self.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// No row that a write adds has the key of one that is there and stays.
@@ -259,29 +279,6 @@ impl Writer {
     }
 }
 
-/// Most bytes of a column of a block with its newer values: what a column may have, less what a whole group of writes may add.
-const ROOM: u64 = MAX_COLUMN_BYTES - GROUP_BYTES as u64;
-
-/// The column of `values` that would have more than [`ROOM`] in a block with columns of up to `there` bytes, and the bytes
-/// of its new values.
-fn too_wide(there: u64, located: &[(u32, usize)], values: &RecordBatch) -> Result<Option<(String, u64)>> {
-    let is_too_wide = |column: &ArrayRef| {
-        let bytes = variable_bytes(column);
-        bytes > 0 && there + bytes > ROOM
-    };
-    if located.is_empty() || !values.columns().iter().any(is_too_wide) {
-        return Ok(None);
-    }
-    let positions = positions_of(located);
-    for (field, column) in values.schema_ref().fields().iter().zip(values.columns()) {
-        let part = take(column, &positions, None)?;
-        if is_too_wide(&part) {
-            return Ok(Some((field.name().clone(), variable_bytes(&part))));
-        }
-    }
-    Ok(None)
-}
-
 fn positions_of(located: &[(u32, usize)]) -> UInt32Array {
     let positions = located
         .iter()
@@ -345,35 +342,4 @@ fn key_text(keys: &Keys, position: usize) -> String {
         Keys::VarChar(keys) => keys.get(position).map(|key| format!("'{key}'")),
     }
     .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Int64Array, StringArray};
-
-    use super::*;
-
-    #[test]
-    fn an_update_of_more_text_than_a_block_has_room_for_is_too_wide() {
-        let texts: ArrayRef = Arc::new(StringArray::from(vec!["four", "sixsix", "tenletters"]));
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let values = RecordBatch::try_from_iter([("n", Arc::clone(&numbers)), ("text", texts)]).unwrap();
-        let (all, some) = ([(0, 2), (5, 0), (9, 1)], [(0, 1), (5, 0)]);
-        let too_wide_with = |room: u64, located: &[(u32, usize)]| {
-            too_wide(ROOM - room, located, &values)
-                .unwrap()
-                .map(|(column, bytes)| format!("{column} {bytes}"))
-        };
-        assert_eq!(too_wide_with(20, &all), None);
-        assert_eq!(too_wide_with(19, &all), Some("text 20".to_owned()));
-        assert_eq!(too_wide_with(10, &some), None, "only the rows of the block count");
-        assert_eq!(too_wide_with(9, &some), Some("text 10".to_owned()));
-        assert_eq!(too_wide_with(0, &[]), None);
-        let numbers = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
-        assert_eq!(
-            too_wide(ROOM + 1, &all, &numbers).unwrap(),
-            None,
-            "numbers always have room"
-        );
-    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{SegmentEntry, Writer};
 use crate::background::FlushOutput;
 use crate::built_index::BuiltIndexes;
-use crate::compaction::carry;
+use crate::compaction::{carry, with_room};
 use crate::error::{Error, Result};
 use crate::segment::SealedSegment;
 use crate::unit::{Over, UnitId};
@@ -227,8 +227,9 @@ impl Writer {
             let current = output
                 .units
                 .iter()
-                .filter_map(|unit| Some((&**unit, *over.get(&unit.id())?)));
-            added.push((segment, carry(current)?));
+                .map(|unit| (&**unit, over.get(&unit.id()).copied().unwrap_or(unit.over())));
+            let over = with_room(&self.options, &segment.meta, carry(current)?)?;
+            added.push((segment, over));
         }
         Ok(added)
     }

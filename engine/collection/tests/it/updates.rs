@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use elanus_collection::{
     Change, Collection, CollectionSpec, Collections, Error, IndexSpec, Keys, Options, RowRefs,
@@ -124,6 +124,109 @@ fn rewrite(old: &[Row], version: i64) -> Change {
         rewrite: Some((refs(old), batch)),
         ..Change::default()
     }
+}
+
+#[tokio::test]
+async fn updates_that_would_make_a_column_too_wide_are_refused_before_they_are_logged() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let options = Options {
+        max_column_bytes: 3_200,
+        ..manual()
+    };
+    let engine = open(&store, options.clone()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    let keys: Vec<(i64, i64)> = (0..40).map(|key| (key, 1)).collect();
+    collection.insert(rows(&keys), None).await.unwrap();
+    let lengthen = |rows: &[Row]| {
+        let notes: ArrayRef = Arc::new(StringArray::from(vec!["7".repeat(50); rows.len()]));
+        let schema = Schema::new(vec![Field::new("note", DataType::Utf8, true)]);
+        let values = RecordBatch::try_new(Arc::new(schema), vec![notes]).unwrap();
+        Change {
+            update: Some((refs(rows), values)),
+            ..Change::default()
+        }
+    };
+    let lengths = async |collection: &Collection| {
+        let mut lengths = BTreeMap::new();
+        for unit in &collection.snapshot().units {
+            let batch = unit.columns(&["id", "note"]).await.unwrap();
+            let notes = batch.column(1).as_string::<i32>();
+            for (key, note) in batch
+                .column(0)
+                .as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .zip(notes)
+            {
+                lengths.insert(*key, note.unwrap().len());
+            }
+        }
+        lengths
+    };
+    // The notes are one byte each, in memory and then on disk; 40 of 50 have no room beside 40 of 50 and 40 of 1.
+    for step in ["growing", "sealed"] {
+        let all = located(&collection).await;
+        collection.change(lengthen(&all)).await.unwrap();
+        let all = located(&collection).await;
+        let refused = collection.change(lengthen(&all)).await.unwrap_err();
+        assert!(matches!(refused, Error::LimitExceeded(_)), "{step}: {refused}");
+        let text = refused.to_string();
+        assert!(text.contains("2000 bytes of new values of 'note'"), "{text}");
+        assert!(text.contains("at most 3100"), "{text}");
+        assert_eq!(
+            located(&collection)
+                .await
+                .iter()
+                .map(|row| row.reference)
+                .collect::<Vec<_>>(),
+            all.iter().map(|row| row.reference).collect::<Vec<_>>(),
+            "{step}: nothing is changed by half"
+        );
+        // Numbers take no room, and fewer texts have it.
+        collection.change(update(&all, Some(1))).await.unwrap();
+        let some = located(&collection).await;
+        collection.change(lengthen(&some[..20])).await.unwrap();
+        collection.flush().await.unwrap();
+        if step == "growing" {
+            let all = located(&collection).await;
+            let short = rewrite(&all, 1);
+            collection.change(short).await.unwrap();
+            collection.compact().await.unwrap();
+        }
+    }
+    let long: BTreeMap<i64, usize> = keys.iter().map(|(key, _)| (*key, 50)).collect();
+    assert_eq!(lengths(&collection).await, long);
+    collection.compact().await.unwrap();
+    assert_eq!(lengths(&collection).await, long);
+    engine.close().await;
+
+    // Two segments of which neither leaves the other room are not put together.
+    let engine = open(&store, options).await.unwrap();
+    let collection = engine.collection("default", "c").unwrap();
+    assert_eq!(lengths(&collection).await, long);
+    collection.insert(rows(&[(100, 1)]), None).await.unwrap();
+    collection.compact().await.unwrap();
+    assert_eq!(collection.snapshot().units.len(), 2);
+    engine.close().await;
+}
+
+/// The rows in the order of their keys, whatever their notes are.
+async fn located(collection: &Collection) -> Vec<Row> {
+    let mut found = Vec::new();
+    for unit in &collection.snapshot().units {
+        let live: Vec<u32> = unit.live().iter().map(|row| row as u32).collect();
+        let batch = unit.take(&["id", TIMESTAMP_COLUMN], &live).await.unwrap();
+        let keys = batch.column(0).as_primitive::<Int64Type>().values();
+        let versions = batch.column(1).as_primitive::<UInt64Type>().values();
+        found.extend(keys.iter().zip(versions).map(|(key, version)| Row {
+            key: *key,
+            version: 1,
+            n: None,
+            reference: *version,
+        }));
+    }
+    found.sort_by_key(|row| row.key);
+    found
 }
 
 #[tokio::test]
