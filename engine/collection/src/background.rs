@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::scalar_index;
 use crate::segment::SealedSegment;
 use crate::unit::{Block, Over, Unit, UnitIndexes};
-use crate::writer::{SegmentEntry, Writer};
+use crate::writer::{PartitionData, SegmentEntry, Writer};
 
 /// What a job reports.
 pub(crate) enum Event {
@@ -72,6 +72,8 @@ impl Progress for BuildControl {
 /// The maintenance job in flight.
 pub(crate) struct Maintenance {
     control: Arc<BuildControl>,
+    /// Whether it compacts what all who asked for a compaction so far asked for.
+    pub as_asked: bool,
 }
 
 impl Writer {
@@ -114,24 +116,29 @@ impl Writer {
 
     fn start_compaction(&mut self) -> bool {
         let automatic = self.options.background && self.auto_compaction() && self.compaction_failed.is_none();
-        let Some((partition, units)) = self.partitions.iter().find_map(|(id, data)| {
-            let units = |wanted: &dyn Fn(&SegmentId) -> bool| -> Vec<Arc<Unit>> {
-                let segments = data.segments.iter();
-                let wanted = segments.filter(|entry| wanted(&entry.segment.meta.id));
-                wanted.map(|entry| Arc::clone(&entry.unit)).collect()
-            };
-            let picked = if let Some(to_compact) = &self.to_compact {
-                pick_any(&self.options, &units(&|id| to_compact.contains(id)))
-            } else if automatic {
-                pick(&self.options, &units(&|_| true))
-            } else {
-                None
-            };
-            picked.map(|units| (*id, units))
-        }) else {
+        let asked_for = |data: &PartitionData| {
+            let to_compact = self.to_compact.as_ref()?;
+            let segments = data.segments.iter();
+            let there = segments.filter_map(|entry| {
+                let is_new = *to_compact.get(&entry.segment.meta.id)?;
+                Some((Arc::clone(&entry.unit), is_new))
+            });
+            pick_any(&self.options, &there.collect::<Vec<_>>())
+        };
+        let by_itself = |data: &PartitionData| {
+            let units = data.segments.iter().map(|entry| Arc::clone(&entry.unit));
+            automatic.then(|| pick(&self.options, &units.collect::<Vec<_>>()))?
+        };
+        let mut partitions = self.partitions.iter();
+        let asked = partitions.find_map(|(id, data)| Some((*id, asked_for(data)?, true)));
+        let picked = asked.or_else(|| {
+            let mut partitions = self.partitions.iter();
+            partitions.find_map(|(id, data)| Some((*id, by_itself(data)?, false)))
+        });
+        let Some((partition, units, as_asked)) = picked else {
             return false;
         };
-        let control = self.new_control(0);
+        let control = self.new_control(0, as_asked);
         let job = Job {
             files: self.files.clone(),
             options: Arc::clone(&self.options),
@@ -186,7 +193,7 @@ impl Writer {
         let Some((segment, unit, def)) = missing else {
             return false;
         };
-        let control = self.new_control(def.id);
+        let control = self.new_control(def.id, false);
         let job = Job {
             files: self.files.clone(),
             options: Arc::clone(&self.options),
@@ -208,13 +215,14 @@ impl Writer {
         true
     }
 
-    fn new_control(&mut self, index_id: i64) -> Arc<BuildControl> {
+    fn new_control(&mut self, index_id: i64, as_asked: bool) -> Arc<BuildControl> {
         let control = Arc::new(BuildControl::default());
         control
             .index_id
             .store(u64::try_from(index_id).unwrap_or(0), Ordering::Relaxed);
         self.maintenance = Some(Maintenance {
             control: Arc::clone(&control),
+            as_asked,
         });
         self.shared.building.store(Arc::new(Some(Arc::clone(&control))));
         control
@@ -229,8 +237,9 @@ impl Writer {
 
     /// Takes the result of a job into the collection.
     pub async fn handle_event(&mut self, event: Event) {
+        let mut as_asked = false;
         if !matches!(event, Event::Flushed(_)) {
-            self.maintenance = None;
+            as_asked = self.maintenance.take().is_some_and(|job| job.as_asked);
             self.shared.building.store(Arc::new(None));
         }
         match event {
@@ -241,7 +250,7 @@ impl Writer {
                 result,
             } => self.install_index(segment, index_id, result).await,
             Event::Compacted { units, result } => {
-                if let Err(error) = self.install_compaction(&units, result).await {
+                if let Err(error) = self.install_compaction(&units, result, as_asked).await {
                     tracing::error!(collection = %self.name, %error, "compaction failed, the old segments stay");
                     // Trying again at once would loop; the next flush or request does.
                     self.to_compact = None;
@@ -301,6 +310,7 @@ impl Writer {
         &mut self,
         units: &[Arc<Unit>],
         result: Result<Option<NewSegment>>,
+        as_asked: bool,
     ) -> Result<()> {
         let mut new = result?;
         let written = new.as_ref().map(|new| new.segment.meta.id);
@@ -357,8 +367,13 @@ impl Writer {
         if let Err(error) = committed {
             return Err(self.stopped_by(error));
         }
-        if let Some((_, entry)) = &added {
+        if let Some((meta, entry)) = &added {
             self.pins.add(&entry.segment);
+            if let Some(to_compact) = &mut self.to_compact
+                && old.iter().any(|id| to_compact.contains_key(id))
+            {
+                to_compact.insert(meta.id, as_asked);
+            }
         }
         if let Some(partition) = self.partitions.get_mut(&partition_id) {
             partition

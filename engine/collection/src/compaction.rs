@@ -139,16 +139,23 @@ pub(crate) fn groups(options: &Options, units: &[Arc<Unit>]) -> Vec<Vec<Arc<Unit
 }
 
 /// Sealed units of one partition that become one segment when these units are to be compact: the smallest that fit
-/// together, in the order they have here, or one with something laid over it.
-pub(crate) fn pick_any(options: &Options, units: &[Arc<Unit>]) -> Option<Vec<Arc<Unit>>> {
-    let is_clean = |unit: &Arc<Unit>| unit.deletes().is_empty() && unit.over().overlay.is_empty();
-    let mut by_size = units.to_vec();
+/// together, in the order they have here, or one with something laid over it, unless it is new: true beside it.
+pub(crate) fn pick_any(options: &Options, units: &[(Arc<Unit>, bool)]) -> Option<Vec<Arc<Unit>>> {
+    let rewritten = units.iter().filter(|(unit, is_new)| {
+        let is_clean = unit.deletes().is_empty() && unit.over().overlay.is_empty();
+        !is_new && !is_clean
+    });
+    let rewritten: HashSet<UnitId> = rewritten.map(|(unit, _)| unit.id()).collect();
+    let mut by_size: Vec<Arc<Unit>> = units.iter().map(|(unit, _)| Arc::clone(unit)).collect();
     by_size.sort_by_key(|unit| (unit.bytes(), unit.id()));
     let mut groups = groups(options, &by_size).into_iter();
-    let group = groups.find(|group| group.len() > 1 || !group.iter().all(is_clean))?;
+    let group = groups.find(|group| {
+        let mut ids = group.iter().map(|unit| unit.id());
+        group.len() > 1 || ids.any(|id| rewritten.contains(&id))
+    })?;
     let picked: HashSet<UnitId> = group.iter().map(|unit| unit.id()).collect();
-    let in_order = units.iter().filter(|unit| picked.contains(&unit.id()));
-    Some(in_order.cloned().collect())
+    let in_order = units.iter().filter(|(unit, _)| picked.contains(&unit.id()));
+    Some(in_order.map(|(unit, _)| Arc::clone(unit)).collect())
 }
 
 /// Picks the sealed units of one partition that should become one segment, if any.
@@ -281,7 +288,11 @@ mod tests {
         );
         assert_eq!(grouped(&[100, 10, 100]), [[100], [10], [100]]);
 
-        let picked = |units: &[Arc<Unit>]| pick_any(&options, units).map(|picked| rows_of(&picked));
+        let picked_of = |units: &[Arc<Unit>], is_new: bool| {
+            let units: Vec<_> = units.iter().map(|unit| (Arc::clone(unit), is_new)).collect();
+            pick_any(&options, &units).map(|picked| rows_of(&picked))
+        };
+        let picked = |units: &[Arc<Unit>]| picked_of(units, false);
         assert_eq!(
             picked(&units(&[20, 10, 10])),
             Some(vec![10, 10]),
@@ -296,6 +307,8 @@ mod tests {
         let mut with_deletes = units(&[20]);
         with_deletes.push(Arc::new(unit(100, RoaringBitmap::from_iter([7]))));
         assert_eq!(picked(&with_deletes), Some(vec![100]));
+        assert_eq!(picked_of(&with_deletes, true), None, "it was rewritten already");
+        assert_eq!(picked_of(&units(&[20, 10, 10]), true), Some(vec![10, 10]));
     }
 
     #[test]

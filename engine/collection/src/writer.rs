@@ -10,7 +10,7 @@
 //! (writing segments, building indexes, compaction) runs beside it and reports back as an event;
 //! only this task changes what the collection is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -142,8 +142,9 @@ pub(crate) struct Writer {
     pub events: mpsc::UnboundedSender<Event>,
     pub maintenance_permits: Arc<tokio::sync::Semaphore>,
     pub maintenance: Option<Maintenance>,
-    /// The segments there were when someone asked for a compaction that is not done yet.
-    pub to_compact: Option<HashSet<SegmentId>>,
+    /// While a compaction that someone asked for is not done: the segments there were then, and true with the ones that
+    /// were made of those for it.
+    pub to_compact: Option<HashMap<SegmentId, bool>>,
     /// Why the newest compaction failed; none is started by itself until a flush succeeds or someone asks.
     pub compaction_failed: Option<String>,
     /// Keeps the files of segments that a snapshot still holds.
@@ -317,8 +318,12 @@ impl Writer {
             }
             Request::Compact { reply } => {
                 let segments = self.partitions.values().flat_map(|partition| &partition.segments);
-                let ids = segments.map(|entry| entry.segment.meta.id);
+                let ids = segments.map(|entry| (entry.segment.meta.id, false));
                 self.to_compact.get_or_insert_default().extend(ids);
+                if let Some(job) = &mut self.maintenance {
+                    // What it took up may have changed since.
+                    job.as_asked = false;
+                }
                 self.compaction_failed = None;
                 self.compact_waiters.push(reply);
             }

@@ -483,6 +483,36 @@ async fn many_rows_become_several_segments_at_once_and_none_is_merged_beyond_its
 }
 
 #[tokio::test]
+async fn a_compaction_takes_rows_that_were_deleted_before_it_and_what_another_one_was_at_work_on() {
+    let store = memory();
+    let engine = open(&store, manual()).await.unwrap();
+    let collection = engine.create_collection("default", "c", spec()).await.unwrap();
+    for round in 0..20 {
+        for part in 0..3 {
+            let keys: Vec<(i64, i64)> = (0..500).map(|key| (key + 1000 * part + round, 1)).collect();
+            collection.insert(rows(&keys), None).await.unwrap();
+            collection.flush().await.unwrap();
+        }
+        // The second one is asked for while the first is running, and after the delete.
+        let first = collection.compact();
+        let second = async {
+            collection
+                .delete(Keys::Int64((0..3000).step_by(2).collect()), None)
+                .await
+                .unwrap();
+            collection.compact().await
+        };
+        let (first, second) = tokio::join!(first, second);
+        first.unwrap();
+        second.unwrap();
+        let units = collection.snapshot().units.clone();
+        assert_eq!(units.len(), 1, "round {round}");
+        assert_eq!(u64::from(units[0].rows()), units[0].live_rows(), "round {round}");
+    }
+    engine.close().await;
+}
+
+#[tokio::test]
 async fn many_batches_are_one_write_that_survives_a_restart() {
     let store = memory();
     let engine = open(&store, manual()).await.unwrap();

@@ -10,7 +10,7 @@
 //!
 //! HNSW_SQ, HNSW_PQ and HNSW_PRQ have the codes that were asked for. Plain HNSW over long 32-bit floats has 8 bits per
 //! dimension, if they tell near rows apart almost as well as exact distances do: that is tried before the build, which walks
-//! by them then, and again on the finished graph.
+//! by them then, and again on the finished graph. HNSW_SQ is built in the same way where its codes do.
 
 use super::earlier::Earlier;
 use super::given;
