@@ -1,7 +1,8 @@
 //! `data.parquet`: the scalar columns of a segment, readable with any Parquet reader.
 //!
-//! LZ4 pages of 4,096 rows, or fewer than twice as many, with a page index, so that a few rows can be read without the rest, and Bloom filters
-//! on the primary key and on texts ([`super::blooms`]), so that a search for a value can skip the file.
+//! LZ4 pages of 4,096 rows, or fewer than twice as many, with a page index, so that a few rows can be read without the
+//! rest, and Bloom filters on the primary key and on texts ([`super::blooms`]), so that a search for a value can skip the
+//! file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
